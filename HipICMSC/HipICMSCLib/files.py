@@ -1,0 +1,74 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from HipICMSCLib.errors import HipError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` (same ending) to write to; on success it becomes ``path`` in one step.
+
+    On any failure the half-written file is removed and ``path`` stays as it was.
+
+    Raises:
+        HipError: ``disk_full``, ``read_only`` or ``no_folder``, naming the folder.
+    """
+    path = Path(path)
+    # The ending comes last: writers such as SimpleITK choose the format by it.
+    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        yield beside
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    except RuntimeError as error:
+        # SimpleITK hides the errno of a failed write behind its own exception, so ask the file system again.
+        raise _probe(path) or error from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def storage_error(error: OSError, path: Path) -> HipError:
+    """Say in one sentence why ``path`` could not be written."""
+    folder = Path(path).parent
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return HipError("disk_full", f"The disk of the folder {folder} is full; nothing was written.", str(error))
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return HipError("read_only", f"The folder {folder} may not be written to; choose another one.", str(error))
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return HipError(
+            "no_folder", f"The folder {folder} does not exist; create it or choose another one.", str(error)
+        )
+    return HipError("not_written", f"{path} could not be written: {error.strerror or error}.", str(error))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 so that a reader sees either the old file or the new one."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def _probe(path: Path) -> HipError | None:
+    """Try to write a few kilobytes beside ``path`` to learn why a library's write failed."""
+    probe = path.with_name(f".{uuid.uuid4().hex[:8]}-probe")
+    try:
+        with open(probe, "wb") as file:
+            file.write(bytes(1 << 16))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return storage_error(error, path)
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return None

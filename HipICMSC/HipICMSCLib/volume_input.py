@@ -1,0 +1,119 @@
+"""Reads a volume and refuses, in one sentence, what cannot be segmented or trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from HipICMSCLib.errors import HipError
+
+SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.05, 20.0
+SMALLEST_EXTENT_MM = 40.0
+
+#: Endings of the files that are picked up from a folder.
+VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def volume_stem(path: Path) -> str:
+    """The file's name without its ending, ``.nii.gz`` counting as one."""
+    name = path.name
+    ending = next((ending for ending in VOLUME_ENDINGS if name.lower().endswith(ending)), path.suffix)
+    return name[: len(name) - len(ending)] if ending else name
+
+
+def volume_files(folder: Path) -> list[Path]:
+    """The volumes in ``folder``, sorted by name; hidden files are half-written ones of ours or of somebody else."""
+    return sorted(
+        path for path in folder.iterdir() if path.name.lower().endswith(VOLUME_ENDINGS) and path.name[0] != "."
+    )
+
+
+def read_volume(path: Path) -> sitk.Image:
+    """Read an intensity volume: NRRD, NIfTI, MetaImage, or a folder that holds one DICOM series.
+
+    Returns:
+        A 3-D scalar image with LPS geometry, checked by :func:`check_volume`.
+
+    Raises:
+        HipError: ``missing_file``, ``unreadable``, or a kind of :func:`check_volume`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise HipError("missing_file", f"There is no file {path}.")
+    image = _read_dicom_series(path) if path.is_dir() else _read_file(path)
+    check_volume(image, str(path))
+    return image
+
+
+def check_volume(image: sitk.Image, name: str) -> None:
+    """Refuse images that are not one finite 3-D scalar volume of plausible size.
+
+    Raises:
+        HipError: ``not_3d``, ``not_scalar``, ``bad_geometry``, ``too_small``, ``not_finite`` or ``constant``.
+    """
+    if image.GetDimension() != 3 or 1 in image.GetSize():
+        raise HipError("not_3d", f"{name} is not a 3-D volume; its size is {_times(image.GetSize())}.")
+    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
+        raise HipError(
+            "not_scalar", f"{name} has colours or several channels; a volume with one value a voxel is needed."
+        )
+    spacing = np.array(image.GetSpacing())
+    geometry = np.concatenate([spacing, image.GetOrigin(), image.GetDirection()])
+    if not np.isfinite(geometry).all() or (spacing < SMALLEST_SPACING_MM).any() or (spacing > LARGEST_SPACING_MM).any():
+        raise HipError(
+            "bad_geometry",
+            f"{name} has a voxel spacing of {_times(spacing)} mm, which cannot be right; correct it first.",
+        )
+    axes = np.array(image.GetDirection()).reshape(3, 3)
+    if not np.allclose(axes.T @ axes, np.eye(3), atol=1e-3):
+        raise HipError(
+            "bad_geometry", f"{name} has axes that are not at right angles (gantry tilt?); resample it first."
+        )
+    extent = spacing * image.GetSize()
+    if (extent < SMALLEST_EXTENT_MM).any():
+        raise HipError(
+            "too_small", f"{name} measures only {_times(np.round(extent))} mm, which cannot hold a hip joint."
+        )
+    voxels = sitk.GetArrayViewFromImage(image)
+    if not np.isfinite(voxels).all():
+        raise HipError("not_finite", f"{name} contains voxels that are not numbers (NaN or infinite).")
+    if voxels.min() == voxels.max():
+        raise HipError("constant", f"{name} is empty: every voxel has the value {voxels.flat[0]:g}.")
+
+
+def looks_like_ct(image: sitk.Image) -> bool:
+    """Whether intensities are Hounsfield units: air near -1000 and fat below 0 fill much of any body CT, while an MRI
+    has no values far below zero."""
+    voxels = sitk.GetArrayViewFromImage(image)
+    return bool((voxels < -150).mean() > 0.02 and (np.abs(voxels) < 200).mean() > 0.05)
+
+
+def _read_file(path: Path) -> sitk.Image:
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise HipError(
+            "unreadable", f"{path} cannot be read as an image; it is damaged or of another kind.", str(error)
+        ) from error
+
+
+def _read_dicom_series(folder: Path) -> sitk.Image:
+    reader = sitk.ImageSeriesReader()
+    series = reader.GetGDCMSeriesIDs(str(folder))
+    if not series:
+        raise HipError("unreadable", f"The folder {folder} holds no DICOM series.")
+    if len(series) > 1:
+        raise HipError(
+            "several_series", f"The folder {folder} holds {len(series)} DICOM series; put the one to segment into a folder of its own."
+        )  # fmt: skip
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        raise HipError("unreadable", f"The DICOM series in {folder} cannot be read.", str(error)) from error
+
+
+def _times(numbers: object) -> str:
+    return " × ".join(f"{number:g}" for number in numbers)

@@ -1,0 +1,91 @@
+"""Unpaired batches as a pure function of (seed, step): a resumed training draws what an unbroken one would have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from HipICMSCLib.intensity import PADDING
+from torch import Tensor
+
+from HipICMSCTrainingLib.augmentation import augment
+from HipICMSCTrainingLib.methods.method import Batch
+from HipICMSCTrainingLib.slice_cache import CachedVolume
+from HipICMSCTrainingLib.training_settings import TrainingSettings
+
+
+class SliceStack:
+    """The slices of all volumes of one domain, end to end."""
+
+    def __init__(self, volumes: Sequence[CachedVolume]) -> None:
+        self.slices = np.concatenate([volume["slices"] for volume in volumes])
+        self.covered = np.concatenate([volume["covered"] for volume in volumes])
+        self.position_mm = np.concatenate([volume["position_mm"] for volume in volumes])
+        has_labels = all("labels" in volume for volume in volumes)
+        self.labels = np.concatenate([volume["labels"] for volume in volumes]) if has_labels else None
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """(batch, 1, rows, columns) float32."""
+        return torch.from_numpy(self.slices[list(indices)].astype(np.float32)).unsqueeze(1)
+
+    def masks(self, indices: Sequence[int]) -> Tensor:
+        """(batch, 1 or 2, rows, columns) uint8: what the volume covers and, for CT, the classes."""
+        layers = [self.covered[list(indices)].astype(np.uint8)]
+        if self.labels is not None:
+            layers.append(self.labels[list(indices)])
+        return torch.from_numpy(np.stack(layers, axis=1))
+
+    def evenly(self, count: int) -> list[int]:
+        """Up to ``count`` slices spread over all volumes, always the same ones."""
+        return np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)).tolist()
+
+
+class BatchSource:
+    """Draws the batch of any step.
+
+    Args:
+        ct, mr: training slices of both domains.
+        rank, world_size: which of several processes this is; each draws other slices.
+    """
+
+    def __init__(
+        self, ct: SliceStack, mr: SliceStack, settings: TrainingSettings, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.ct, self.mr, self.settings = ct, mr, settings
+        self.rank, self.world_size = rank, world_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        if self.settings.steps_per_epoch is not None:
+            return self.settings.steps_per_epoch
+        return max(len(self.ct), len(self.mr)) // (self.settings.batch_size * self.world_size) or 1
+
+    def draw(self, step: int) -> Batch:
+        """Augmented slices: CT in shuffled order, so that an epoch sees each once, and for each an MR slice from a
+        similar place between front and back."""
+        random = np.random.default_rng([self.settings.seed, step, self.rank])
+        ct = [self._ct_index(step, place) for place in range(self.settings.batch_size)]
+        mr = [self._mr_index(self.ct.position_mm[index], random) for index in ct]
+        x_s, masks_s = augment(self.ct.images(ct), self.ct.masks(ct), self.settings.augmentation, random)
+        x_t, masks_t = augment(self.mr.images(mr), self.mr.masks(mr), self.settings.augmentation, random)
+        covered_s, y_s, covered_t = masks_s[:, :1] > 0, masks_s[:, 1], masks_t[:, :1] > 0
+        if self.settings.share_field_of_view:
+            both = covered_s & covered_t
+            x_s, x_t = x_s.where(both, PADDING), x_t.where(both, PADDING)
+            y_s = y_s.where(both[:, 0], 0)
+        return Batch(x_s, y_s, x_t)
+
+    def _ct_index(self, step: int, place: int) -> int:
+        drawn = (step * self.settings.batch_size + place) * self.world_size + self.rank
+        epoch, position = divmod(drawn, len(self.ct))
+        order = np.random.default_rng([self.settings.seed, epoch, 1 << 20]).permutation(len(self.ct))
+        return int(order[position])
+
+    def _mr_index(self, position_mm: float, random: np.random.Generator) -> int:
+        distance = np.abs(self.mr.position_mm - position_mm)
+        near = np.flatnonzero(distance <= self.settings.position_window_mm)
+        return int(random.choice(near)) if len(near) else int(distance.argmin())

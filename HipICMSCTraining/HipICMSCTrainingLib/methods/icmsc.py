@@ -1,0 +1,209 @@
+"""ICMSC: intra- and cross-modality semantic consistency (arXiv 2012.12570; method.md).
+
+CT is the source domain s (labelled), MR the target domain t (unlabelled). Names are the paper's:
+x_st = G_st(x_s), cyc_s = G_ts(x_st), x_ts = G_ts(x_t), cyc_t = G_st(x_ts).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
+from HipICMSCLib.translator import Translator
+from torch import Tensor, nn
+
+from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.losses import (
+    GanLoss,
+    TargetKind,
+    adversarial_loss,
+    discriminator_loss,
+    one_hot,
+    prediction_target,
+    reconstruction_loss,
+    segmentation_loss,
+)
+from HipICMSCTrainingLib.methods.image_pool import ImagePool
+from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, frozen, parameters_of, set_learning_rate
+from HipICMSCTrainingLib.networks import PatchDiscriminator
+from HipICMSCTrainingLib.training_settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class IcmscSettings:
+    """Equation 1's weights and the switches of Table 2.
+
+    Attributes:
+        dice_weight: λ1 of equation 2.
+        imsc_s, imsc_t: the two terms of equation 6, CT and MR.
+        cmsc_s, cmsc_t: the two terms of equation 7, CT and MR.
+        cmsc_t_symmetric: adds L_seg(x_ts, F_t(x_t), F_s), through which cmsc_t reaches the generators too (ours, off).
+        target: whether predictions that serve as targets are one-hot or probabilities.
+    """
+
+    adversarial_weight: float = 1.0
+    reconstruction_weight: float = 10.0
+    identity_weight: float = 0.0
+    imsc_weight: float = 0.1
+    cmsc_weight: float = 0.1
+    dice_weight: float = 1.0
+    imsc_s: bool = True
+    imsc_t: bool = True
+    cmsc_s: bool = True
+    cmsc_t: bool = True
+    cmsc_t_symmetric: bool = False
+    target: TargetKind = "hard"
+    gan_loss: GanLoss = "lsgan"
+    image_pool: int = 50
+
+
+class Cycles(nn.Module):
+    """One domain's half of the objective of generators and segmenters.
+
+    Each translated and cycled image and each segmentation is computed once and serves every term that names it. The
+    two halves share no activation, so the trainer runs the backward pass of one before it starts the other.
+    """
+
+    def __init__(self, settings: TrainingSettings, own: IcmscSettings, distribution: Distribution) -> None:
+        super().__init__()
+        self.own = own
+        self.bf16 = settings.precision == "bf16"
+        self.distribution = distribution
+        self.G_st = Translator(settings.translator, settings.recompute)
+        self.G_ts = Translator(settings.translator, settings.recompute)
+        self.F_s = Segmenter(settings.segmenter)
+        self.F_t = Segmenter(settings.segmenter)
+
+    def forward(
+        self, half: str, batch: Batch, stage: int, judge: nn.Module
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """(total loss, translated image, the terms by name) of ``half`` "CT" or "MR"; ``judge`` is D_t or D_s."""
+        with torch.autocast(batch.x_s.device.type, torch.bfloat16, enabled=self.bf16):
+            terms, translated = self._ct(batch, stage) if half == "CT" else self._mr(batch, stage)
+        with torch.autocast(batch.x_s.device.type, enabled=False):
+            translated = translated.float()
+            adversarial = adversarial_loss(judge(translated), True, self.own.gan_loss)
+        total = self.own.adversarial_weight * adversarial
+        for name, (weight, value) in terms.items():
+            total = total + weight * value
+        if half == "MR":
+            total = total + self.distribution.anchor(self.parameters())
+        domain = "t" if half == "CT" else "s"
+        logged = {f"adv_G_{domain}": adversarial} | {name: value for name, (_, value) in terms.items()}
+        return total, translated, {name: value.detach() for name, value in logged.items()}
+
+    def _ct(self, batch: Batch, stage: int) -> tuple[dict[str, tuple[float, Tensor]], Tensor]:
+        own = self.own
+        x_s, y_s = batch.x_s, one_hot(batch.y_s, len(CLASS_NAMES))
+        x_st = self.G_st(x_s)
+        cyc_s = self.G_ts(x_st)
+        terms = {"rec_s": (own.reconstruction_weight, reconstruction_loss(cyc_s, x_s))}
+        if own.identity_weight:
+            terms["identity_s"] = (own.identity_weight, reconstruction_loss(self.G_ts(x_s), x_s))
+        if stage == 1:
+            return terms, x_st
+        p_s = self.F_s(x_s)
+        terms["supervised"] = (1.0, segmentation_loss(p_s, y_s, own.dice_weight))  # equation 3
+        if own.imsc_s:  # equation 6, first term
+            target = prediction_target(p_s, own.target)
+            terms["imsc_s"] = (own.imsc_weight, segmentation_loss(self.F_s(cyc_s), target, own.dice_weight))
+        if own.cmsc_s:  # equation 7, first term
+            terms["cmsc_s"] = (own.cmsc_weight, segmentation_loss(self.F_t(x_st), y_s, own.dice_weight))
+        return terms, x_st
+
+    def _mr(self, batch: Batch, stage: int) -> tuple[dict[str, tuple[float, Tensor]], Tensor]:
+        own = self.own
+        x_t = batch.x_t
+        x_ts = self.G_ts(x_t)
+        cyc_t = self.G_st(x_ts)
+        terms = {"rec_t": (own.reconstruction_weight, reconstruction_loss(cyc_t, x_t))}
+        if own.identity_weight:
+            terms["identity_t"] = (own.identity_weight, reconstruction_loss(self.G_st(x_t), x_t))
+        if stage == 1:
+            return terms, x_ts
+        p_t = self.F_t(x_t)
+        target_t = prediction_target(p_t, own.target)
+        if own.imsc_t:  # equation 6, second term
+            terms["imsc_t"] = (own.imsc_weight, segmentation_loss(self.F_t(cyc_t), target_t, own.dice_weight))
+        if own.cmsc_t:  # equation 7, second term; only F_t learns from it
+            with torch.no_grad():
+                target_s = prediction_target(self.F_s(x_ts), own.target)
+            terms["cmsc_t"] = (own.cmsc_weight, segmentation_loss(p_t, target_s, own.dice_weight))
+        if own.cmsc_t_symmetric:
+            loss = segmentation_loss(self.F_s(x_ts), target_t, own.dice_weight)
+            terms["cmsc_t_symmetric"] = (own.cmsc_weight, loss)
+        return terms, x_ts
+
+
+class Icmsc(Method):
+    """Stage 1 trains translation alone; stage 2 adds the segmenters and their consistency (paper section 2.3)."""
+
+    Settings: ClassVar[type] = IcmscSettings
+
+    def __init__(
+        self, settings: TrainingSettings, own: IcmscSettings, device: torch.device, distribution: Distribution
+    ) -> None:
+        self.settings, self.own, self.distribution = settings, own, distribution
+        cycles = Cycles(settings, own, distribution).to(device)
+        d_s = PatchDiscriminator(settings.discriminator_width).to(device)
+        d_t = PatchDiscriminator(settings.discriminator_width).to(device)
+        self.networks = {
+            "G_st": cycles.G_st, "G_ts": cycles.G_ts, "F_s": cycles.F_s, "F_t": cycles.F_t, "D_s": d_s, "D_t": d_t,
+        }  # fmt: skip
+        self.cycles, self.d_s, self.d_t = (distribution.wrap(module) for module in (cycles, d_s, d_t))
+        betas, rate = settings.adam_betas_translation, settings.learning_rate_translation
+        self.optimizers = {
+            "G": torch.optim.Adam(parameters_of(cycles.G_st, cycles.G_ts), rate, betas),
+            "F": torch.optim.Adam(parameters_of(cycles.F_s, cycles.F_t), settings.learning_rate_segmentation),
+            "D": torch.optim.Adam(parameters_of(d_s, d_t), rate, betas),
+        }
+        self.pools = {"s": ImagePool(own.image_pool), "t": ImagePool(own.image_pool)}
+
+    def train_step(self, batch: Batch, moment: Moment, random: np.random.Generator) -> dict[str, float]:
+        self._set_learning_rates(moment)
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+
+        # Generators and segmenters; the discriminators only pass the gradient on.
+        with frozen(self.networks["D_s"], self.networks["D_t"]):
+            with self.distribution.accumulate(self.cycles):
+                loss, x_st, ct_terms = self.cycles("CT", batch, moment.stage, self.networks["D_t"])
+                loss.backward()
+            loss, x_ts, mr_terms = self.cycles("MR", batch, moment.stage, self.networks["D_s"])
+            loss.backward()
+        self.optimizers["G"].step()
+        if moment.stage == 2:
+            self.optimizers["F"].step()
+
+        # Discriminators, on images that gave the generators no gradient.
+        judged = {}
+        for name, judge, real, translated in (("t", self.d_t, batch.x_t, x_st), ("s", self.d_s, batch.x_s, x_ts)):
+            shown = self.pools[name].exchange(translated, random)
+            scores_real, scores_translated = judge(torch.cat([real, shown])).chunk(2)
+            loss = discriminator_loss(scores_real, scores_translated, self.own.gan_loss)
+            loss.backward()
+            judged[f"adv_D_{name}"] = loss.detach()
+        self.optimizers["D"].step()
+        return {name: float(value) for name, value in (ct_terms | mr_terms | judged).items()}
+
+    def _set_learning_rates(self, moment: Moment) -> None:
+        """G and D constant in stage 1 and linear to 0 in stage 2; F linear to 0 in stage 2."""
+        decay = 1.0 - moment.stage_fraction if moment.stage == 2 else 1.0
+        for name in ("G", "D"):
+            set_learning_rate(self.optimizers[name], self.settings.learning_rate_translation * decay)
+        set_learning_rate(self.optimizers["F"], self.settings.learning_rate_segmentation * decay)
+
+    def routes(self) -> dict[str, tuple[str, ...]]:
+        """F_t reads MR itself; before cmsc_s comes in it learns nothing, and F_s reads the translation (Table 2)."""
+        through_ct = {"F_s(G_ts)": ("G_ts", "F_s"), "F_s": ("F_s",)}
+        return {"F_t": ("F_t",)} | through_ct if self.own.cmsc_s else through_ct
+
+    def extra_state(self) -> dict[str, Any]:
+        return {name: pool.images for name, pool in self.pools.items()}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        for name, pool in self.pools.items():
+            pool.images = list(state[name])

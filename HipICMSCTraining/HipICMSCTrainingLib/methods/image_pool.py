@@ -1,0 +1,30 @@
+"""The history of translated images that a discriminator sees (method.md, Losses: 50 images)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class ImagePool:
+    """Keeps up to ``capacity`` translated images; half of those it returns are older ones, exchanged for the new."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.images: list[Tensor] = []
+
+    def exchange(self, images: Tensor, random: np.random.Generator) -> Tensor:
+        """(batch, 1, rows, columns) in, as many out, without gradient."""
+        returned = []
+        for image in images.detach():
+            if len(self.images) < self.capacity:
+                self.images.append(image.clone())
+                returned.append(image)
+            elif random.random() < 0.5:
+                place = int(random.integers(self.capacity))
+                returned.append(self.images[place])
+                self.images[place] = image.clone()
+            else:
+                returned.append(image)
+        return torch.stack(returned)

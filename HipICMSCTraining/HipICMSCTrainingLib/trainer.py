@@ -1,0 +1,298 @@
+"""The training loop: schedule, scores, checkpoints, pause and stop. It knows no method by name."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from HipICMSCLib.devices import choose_device
+from HipICMSCLib.errors import HipError
+from HipICMSCLib.settings import from_json, to_json
+
+from HipICMSCTrainingLib.batches import BatchSource, SliceStack
+from HipICMSCTrainingLib.dataset import Dataset
+from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.methods import METHODS
+from HipICMSCTrainingLib.methods.method import Method, Moment
+from HipICMSCTrainingLib.previews import write_preview
+from HipICMSCTrainingLib.run_folder import HEARTBEAT_SECONDS, RunFolder, Status
+from HipICMSCTrainingLib.scores import label_free_scores
+from HipICMSCTrainingLib.slice_cache import cached_volume
+from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.weight_average import WeightAverage, with_statistics_of
+
+#: Losses are averaged over this many steps before they are written.
+METRICS_EVERY = 20
+
+Report = Callable[[Status], None]
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """run.json as objects."""
+
+    method: str
+    settings: TrainingSettings
+    method_settings: Any
+    dataset: Dataset
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> RunDescription:
+        values = folder.description()
+        method = find_method(values["method"])
+        return cls(
+            method=values["method"],
+            settings=from_json(TrainingSettings, values["settings"]),
+            method_settings=from_json(method.Settings, values["method_settings"]),
+            dataset=from_json(Dataset, values["dataset"]),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "settings": to_json(self.settings),
+            "method_settings": to_json(self.method_settings),
+            "dataset": self.dataset.to_json(),
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "SimpleITK": sitk.Version.VersionString(),
+            },
+            "command": sys.argv[1:],
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+
+
+def find_method(name: str) -> type[Method]:
+    if name not in METHODS:
+        raise HipError("unknown_method", f"There is no method {name}; there are {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+class Trainer:
+    """Trains one run, from its start or from its last checkpoint, to its end or to a request to stop."""
+
+    def __init__(self, folder: RunFolder, report: Report = lambda status: None) -> None:
+        self.folder, self.report = folder, report
+        self.run = RunDescription.read(folder)
+        self.settings = self.run.settings
+        self.step, self.total_steps = 0, 0
+        self.seconds_per_step: float | None = None
+        self._said_at = self._saved_at = 0.0
+
+    def train(self) -> Status:
+        """Returns the last status: finished, or paused after a stop.
+
+        Raises:
+            HipError: ``run_in_use`` without touching the run; anything else after the run's status says ``failed``.
+        """
+        self.distribution = Distribution()
+        try:
+            if not self.distribution.is_main:
+                return self._train()
+            with self.folder.locked():
+                return self._train_and_say_so()
+        finally:
+            self.distribution.close()
+
+    def _train_and_say_so(self) -> Status:
+        try:
+            return self._train()
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            sentence = error.sentence if isinstance(error, HipError) else f"{type(error).__name__}: {error}"
+            if interrupted:
+                sentence = "Interrupted; resume continues from the last checkpoint."
+            self._say("paused" if interrupted else "failed", "stopped", sentence)
+            raise
+
+    def _train(self) -> Status:
+        self._prepare()
+        folder, distribution = self.folder, self.distribution
+        gathered: list[dict[str, float]] = []
+        while self.step < self.total_steps:
+            if distribution.agree(distribution.is_main and self._asked_to_stop()):
+                self._save()
+                return self._say("paused", "stopped", "Stopped on request; resume continues here.")
+            started = time.monotonic()
+            random = np.random.default_rng([self.settings.seed, self.step, distribution.rank, 1 << 21])
+            losses = self.method.train_step(self.batches.draw(self.step).to(self.device), self._moment(), random)
+            self.average.update(self._deployable(), self.step)
+            self.step += 1
+            self._keep_time(time.monotonic() - started)
+            self._refuse_non_finite(losses)
+            if not distribution.is_main:
+                continue
+            gathered.append(losses)
+            if self.step % METRICS_EVERY == 0 or self.step == self.total_steps:
+                means = {name: float(np.mean([g[name] for g in gathered if name in g])) for name in gathered[-1]}
+                folder.append_metrics({"step": self.step, "losses": means, "seconds": self.seconds_per_step})
+                gathered.clear()
+            if self.step % self.steps_per_epoch == 0 or self.step == self.total_steps:
+                self._score()
+                self._save()
+            elif time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
+                self._save()
+            if time.monotonic() - self._said_at > HEARTBEAT_SECONDS:
+                self._say("running", f"stage {self._moment().stage}", "")
+        return self._say("finished", "finished", "Trained to the end.")
+
+    # Before the first step.
+
+    def _prepare(self) -> None:
+        settings = self.settings
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.manual_seed(settings.seed)
+        self.device = choose_device(settings.device)
+        self._say("running", "preparing", "Reading and preprocessing the volumes.")
+        # The first process fills the cache, the others read it.
+        if not self.distribution.is_main:
+            self.distribution.barrier()
+        stacks = {(m, r): self._stack(m, r) for m in ("CT", "MR") for r in ("train", "val")}
+        if self.distribution.is_main:
+            self.distribution.barrier()
+        self.ct_val, self.mr_val = stacks["CT", "val"], stacks["MR", "val"]
+        self.mr_train = stacks["MR", "train"]
+        self.batches = BatchSource(
+            stacks["CT", "train"], self.mr_train, settings, self.distribution.rank, self.distribution.world_size
+        )
+        self.steps_per_epoch = self.batches.steps_per_epoch
+        self.total_steps = self.steps_per_epoch * (settings.stage1_epochs + settings.stage2_epochs)
+        self.method = METHODS[self.run.method](settings, self.run.method_settings, self.device, self.distribution)
+        self.average = WeightAverage(self._deployable(), settings.ema_decay)
+        self.best_score = -math.inf
+        self._resume()
+        self._saved_at = time.monotonic()
+
+    def _stack(self, modality: str, role: str) -> SliceStack:
+        volumes = []
+        for case in self.run.dataset.of(modality, role):
+            volumes.append(cached_volume(case, self.settings, self.folder.cache))
+            self._say("running", "preparing", f"Preprocessed {case.name}.")
+        return SliceStack(volumes)
+
+    def _resume(self) -> None:
+        state = self.folder.checkpoint()
+        if state is None:
+            return
+        for name, network in self.method.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.method.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, network in self.average.networks.items():
+            network.load_state_dict(state["average"][name])
+        self.method.load_extra_state(state["extra"])
+        self.step, self.best_score = state["step"], state["best_score"]
+        if self.distribution.is_main:
+            self.folder.forget_metrics_after(self.step)
+
+    # Between steps.
+
+    def _moment(self) -> Moment:
+        boundary = self.steps_per_epoch * self.settings.stage1_epochs
+        if self.step < boundary:
+            return Moment(self.step, 1, self.step / boundary)
+        return Moment(self.step, 2, (self.step - boundary) / max(self.total_steps - boundary, 1))
+
+    def _deployable(self) -> dict[str, torch.nn.Module]:
+        return {name: self.method.networks[name] for name in self.method.deployable}
+
+    def _keep_time(self, seconds: float) -> None:
+        if self.seconds_per_step is None:
+            self.seconds_per_step = seconds
+        self.seconds_per_step += 0.05 * (seconds - self.seconds_per_step)
+
+    def _refuse_non_finite(self, losses: dict[str, float]) -> None:
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            raise HipError(
+                "not_finite_loss",
+                f"The loss {bad[0]} is no longer a number at step {self.step}; the last checkpoint is kept. "
+                "Resume with a lower learning rate or in fp32.",
+            )
+
+    def _score(self) -> None:
+        """Score the weights as they are and their average; keep the better of all that were scored."""
+        x_t = self.mr_train.images(self.mr_train.evenly(self.settings.validation_slices))
+        candidates = {"last": self._deployable(), "average": self.average.networks}
+        for which, networks in candidates.items():
+            networks = {
+                name: with_statistics_of(network, x_t, self.device) if name == "F_t" else network.eval()
+                for name, network in networks.items()
+            }
+            scores = label_free_scores(networks, self.ct_val, self.mr_val, self.settings.validation_slices, self.device)
+            self.folder.append_metrics({"step": self.step, "scores": scores, "weights": which})
+            # In stage 1 the segmenters have learned nothing that a score could tell.
+            if self._moment().stage == 2 and scores["selection"] > self.best_score:
+                self.best_score = scores["selection"]
+                self.folder.save_selected(networks, {"step": self.step, "weights": which, "scores": scores})
+        write_preview(
+            networks, self.ct_val, self.mr_val, self.folder.previews / f"step_{self.step:07d}.png", self.device
+        )
+        for network in self._deployable().values():
+            network.train()
+
+    def _save(self) -> None:
+        if not self.distribution.is_main:
+            return
+        self.folder.save_checkpoint(
+            {
+                "step": self.step,
+                "best_score": self.best_score,
+                "networks": {name: network.state_dict() for name, network in self.method.networks.items()},
+                "optimizers": {name: optimizer.state_dict() for name, optimizer in self.method.optimizers.items()},
+                "average": {name: network.state_dict() for name, network in self.average.networks.items()},
+                "extra": self.method.extra_state(),
+            }
+        )
+        self._saved_at = time.monotonic()
+
+    # Between this process and whoever watches.
+
+    def _asked_to_stop(self) -> bool:
+        """Wait as long as a pause is asked for; True if a stop is."""
+        if self.folder.requested("PAUSE"):
+            self._save()
+            while self.folder.requested("PAUSE") and not self.folder.requested("STOP"):
+                if time.monotonic() - self._said_at > HEARTBEAT_SECONDS:
+                    self._say("paused", "waiting", "Paused on request; the process waits.")
+                time.sleep(0.2)
+        if self.folder.requested("STOP"):
+            self.folder.withdraw("STOP")
+            self.folder.withdraw("PAUSE")
+            return True
+        return False
+
+    def _say(self, state: str, phase: str, sentence: str) -> Status:
+        left = None
+        if self.seconds_per_step is not None and state == "running":
+            left = self.seconds_per_step * (self.total_steps - self.step)
+        status = Status(
+            state, phase, sentence, self.step, self.total_steps, self.seconds_per_step, left, os.getpid(), time.time()
+        )  # fmt: skip
+        if self.distribution.is_main:
+            self.folder.write_status(status)
+            self.report(status)
+        self._said_at = time.monotonic()
+        return status
+
+
+def start_run(folder: Path, description: RunDescription) -> RunFolder:
+    """Write a new run folder; :class:`Trainer` does the rest.
+
+    Raises:
+        HipError: as :meth:`RunFolder.create`.
+    """
+    run = RunFolder(folder)
+    run.create(description.to_json())
+    return run
