@@ -152,6 +152,8 @@ class Trainer:
     def _prepare(self) -> None:
         settings = self.settings
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Gradients fade to numbers so small that a CPU computes them many times slower; they are zero for our purpose.
+        torch.set_flush_denormal(True)
         torch.manual_seed(settings.seed)
         self.device = choose_device(settings.device)
         self._say("running", "preparing", "Reading and preprocessing the volumes.")
