@@ -1,8 +1,9 @@
 """Finds the femoral heads in a CT or MR volume of the pelvis, without any learned part.
 
-A femoral head is the one large ball in the pelvis, and it comes in mirror-image pairs. So: edges vote for the centres of
-spheres, pairs of candidates are judged by how well their surroundings mirror each other and by their distance, and the
-winners are refined on the sphere's surface.
+A femoral head is the one large ball in the pelvis, and it comes in mirror-image pairs. Coarse to fine: edges vote for the
+centres of balls; pairs of them are ranked by how well their surroundings mirror each other and by their distance; the heads
+of the best pairs are fitted on the original intensities; the best fitted pair wins, or the best ball where there is one hip.
+Edges count without their sign, so bright marrow (T1, CT) and dark marrow (fat suppression) are alike.
 """
 
 from __future__ import annotations
@@ -16,10 +17,16 @@ from scipy import ndimage
 
 from HipICMSCLib.errors import HipError
 
-SPACING = 2.5  # mm, of the working grid
-HEAD_RADII = np.arange(17.0, 31.0, 2.0)  # mm
+COARSE = 2.5  # mm, grid for the votes and the mirror images
+FINE = 1.5  # mm, grid of the fit: at 2 mm the joint space of a CT is gone and the fit drifts by up to 20 mm
+RADII = np.arange(16.0, 30.0, 2.0)  # mm, of femoral heads with their cartilage
 CT_WINDOW = (0.0, 400.0)  # HU: keeps fat, air and metal from outweighing the edge between bone and muscle
-CANDIDATES = 30
+CANDIDATES = 30  # a true head was at worst the 19th strongest ball of its volume
+FITTED_BALLS = 12
+SAME_BALL = 10.0  # mm
+
+LEAST_PAIR_SCORE = 1.25
+LEAST_ROUNDNESS = 0.42
 
 _NO_HIP = (
     "No hip joint was found in this image; check that it shows the hips or give the femoral head centres yourself."
@@ -43,6 +50,29 @@ class FemoralHeads:
         return np.mean([head for head in (self.right, self.left) if head is not None], axis=0)
 
 
+@dataclass(frozen=True)
+class _Ball:
+    centre: np.ndarray  # x, y, z in mm, LPS
+    roundness: float  # 0 to 1: part of the surface where there is an edge at a right angle to the radius
+    edges: np.ndarray  # the same by direction, in the order of _DIRECTIONS
+
+
+def _lattice(reach: float, step: float) -> np.ndarray:
+    """Points (count, 3) of a cube about zero."""
+    line = np.arange(-reach, reach + step / 2, step)
+    return np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+def _directions(count: int) -> np.ndarray:
+    """Unit vectors (count, 3) spread evenly over the sphere, along a spiral with golden-ratio turns."""
+    turn = np.arange(count) + 0.5
+    polar, azimuth = np.arccos(1 - 2 * turn / count), np.pi * (1 + 5**0.5) * turn
+    return np.stack([np.cos(azimuth) * np.sin(polar), np.sin(azimuth) * np.sin(polar), np.cos(polar)], axis=1)
+
+
+_DIRECTIONS = _directions(150)
+
+
 def find_femoral_heads(image: sitk.Image) -> FemoralHeads:
     """Find the centres of the femoral heads in a CT (HU) or MR volume of any orientation and contrast.
 
@@ -52,130 +82,221 @@ def find_femoral_heads(image: sitk.Image) -> FemoralHeads:
     Raises:
         HipError: ``no_hip`` when no head is found.
     """
-    grid = _isotropic_grid(image)
-    contrast = _local_contrast(sitk.GetArrayFromImage(grid))
-    strength, radius = _sphere_votes(contrast)
-    candidates = _peaks(strength, radius)
-    pairs = [
-        (_pair_score(contrast, *pair), pair)
-        for pair in itertools.combinations(candidates, 2)
-        if _could_be_a_pair(*pair)
-    ]
-    if not pairs:
+    balls, pairs = _balls_and_pairs(image)
+    if pairs:
+        score, right, left = max(pairs, key=lambda pair: pair[0])
+        if score >= LEAST_PAIR_SCORE:
+            return FemoralHeads(_point(right), _point(left))
+    ball = max(balls, key=lambda ball: ball.roundness, default=None)
+    if ball is None or ball.roundness < LEAST_ROUNDNESS:
         raise HipError("no_hip", _NO_HIP)
-    _, pair = max(pairs, key=lambda scored: scored[0])
-    right, left = sorted((_world(grid, head.index) for head in pair), key=lambda point: point[0])
-    return FemoralHeads(right, left)
+    return FemoralHeads(_point(ball), None) if _is_right(ball) else FemoralHeads(None, _point(ball))
 
 
-@dataclass(frozen=True)
-class _Ball:
-    index: np.ndarray  # z, y, x on the working grid
-    radius: float  # mm
-    strength: float  # votes
+def _balls_and_pairs(image: sitk.Image) -> tuple[list[_Ball], list[tuple[float, _Ball, _Ball]]]:
+    """The fitted balls, and those two by two (score, right, left) that lie as two femoral heads may."""
+    grid = _isotropic_grid(image)
+    window = _window(sitk.GetArrayViewFromImage(grid))
+    contrast = _local_contrast(sitk.GetArrayFromImage(grid), window)
+    mirror = _MirrorImages(grid, contrast)
+    candidates = [np.array(grid.TransformIndexToPhysicalPoint(index)) for index in _peaks(_ball_votes(contrast))]
+    balls = [_fit_ball(image, window, centre) for centre in _most_likely_heads(candidates, mirror)]
+    balls = _without_repeats(balls)
+    pairs = [
+        (
+            right.roundness
+            + left.roundness
+            + 0.7 * mirror.likeness(right.centre, left.centre)
+            - _oddness(right.centre, left.centre),
+            right,
+            left,
+        )
+        for right, left in _in_order(balls, [ball.centre for ball in balls])
+    ]
+    return balls, pairs
 
 
 def _isotropic_grid(image: sitk.Image) -> sitk.Image:
-    """The image on an axis-aligned LPS grid of SPACING that holds all of it; outside is the image's minimum."""
+    """The image on an axis-aligned LPS grid of COARSE mm that holds all of it; outside is the image's minimum."""
     image = sitk.Cast(image, sitk.sitkFloat32)
     for axis, spacing in enumerate(image.GetSpacing()):
-        if spacing < 0.7 * SPACING:  # without this smoothing the finer detail would alias
-            image = sitk.RecursiveGaussian(image, 0.5 * SPACING, direction=axis)
+        if spacing < 0.7 * COARSE:  # without this smoothing the finer detail would alias
+            image = sitk.RecursiveGaussian(image, 0.5 * COARSE, direction=axis)
     last = np.array(image.GetSize()) - 1.0
     corners = [
         image.TransformContinuousIndexToPhysicalPoint((last * corner).tolist())
         for corner in itertools.product((0, 1), repeat=3)
     ]
     low, high = np.min(corners, axis=0), np.max(corners, axis=0)
-    size = np.floor((high - low) / SPACING).astype(int) + 1
+    size = np.floor((high - low) / COARSE).astype(int) + 1
     outside = float(sitk.GetArrayViewFromImage(image).min())
+    return _resampled(image, low, size, COARSE, outside)
+
+
+def _resampled(image: sitk.Image, origin: np.ndarray, size: np.ndarray, spacing: float, outside: float) -> sitk.Image:
     return sitk.Resample(
         image,
-        size.tolist(),
+        np.asarray(size).tolist(),
         sitk.Transform(),
         sitk.sitkLinear,
-        low.tolist(),
-        [SPACING] * 3,
+        np.asarray(origin).tolist(),
+        [spacing] * 3,
         np.eye(3).ravel().tolist(),
         outside,
+        sitk.sitkFloat32,
     )
 
 
-def _local_contrast(values: np.ndarray) -> np.ndarray:
+def _window(values: np.ndarray) -> tuple[float, float]:
+    """The intensities that matter: of bone and muscle in a CT, all but the extremes in an MR image."""
+    if values.min() < -500:
+        return CT_WINDOW
+    low, high = np.percentile(values, [1, 99.5])
+    return float(low), float(high)
+
+
+def _local_contrast(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     """Intensities relative to their surroundings of 25 mm, in units of the spread there (no bias field, no unit)."""
-    low, high = CT_WINDOW if values.min() < -500 else np.percentile(values, [1, 99.5])
+    low, high = window
     values = (np.clip(values, low, high) - low) / max(high - low, 1e-6)
-    mean = ndimage.gaussian_filter(values, 25 / SPACING)
-    variance = ndimage.gaussian_filter(values**2, 25 / SPACING) - mean**2
+    mean = ndimage.gaussian_filter(values, 25 / COARSE, truncate=2.5)
+    variance = ndimage.gaussian_filter(values**2, 25 / COARSE, truncate=2.5) - mean**2
     return (values - mean) / (np.sqrt(np.maximum(variance, 0)) + 0.1)
 
 
-def _sphere_votes(contrast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every edge votes for the sphere centres along its normal, inwards and outwards: votes and best radius by voxel."""
+def _ball_votes(contrast: np.ndarray) -> np.ndarray:
+    """Every edge votes for the centres of balls along its normal, to both sides: votes of the best radius by voxel."""
     gradient = np.stack(np.gradient(ndimage.gaussian_filter(contrast, 0.7)))
     magnitude = np.linalg.norm(gradient, axis=0)
     weak, strong = np.percentile(magnitude, [70, 90])
-    edges = np.nonzero(magnitude > weak)
+    edges = np.nonzero(magnitude > max(weak, 1e-6))
     weight = np.minimum(magnitude[edges] / max(strong, 1e-6), 1)
     normal = gradient[(slice(None), *edges)] / magnitude[edges]
     shape = np.array(contrast.shape)[:, None]
     by_radius = []
-    for radius in HEAD_RADII:
+    for radius in RADII:
         votes = np.zeros(contrast.size)
-        for step in (radius / SPACING, -radius / SPACING):
+        for step in (radius / COARSE, -radius / COARSE):
             target = np.rint(edges + step * normal).astype(int)
             inside = ((target >= 0) & (target < shape)).all(axis=0)
             flat = np.ravel_multi_index(tuple(target[:, inside]), contrast.shape)
             votes += np.bincount(flat, weight[inside], contrast.size)
-        votes = ndimage.gaussian_filter(votes.reshape(contrast.shape), 1.0)
-        by_radius.append(votes / (4 * np.pi * (radius / SPACING) ** 2))
-    neighbours = (np.stack(by_radius[:-1]) + np.stack(by_radius[1:])) / 2
-    best = neighbours.argmax(axis=0)
-    return neighbours.max(axis=0), (HEAD_RADII[best] + HEAD_RADII[best + 1]) / 2
+        votes = ndimage.gaussian_filter(votes.reshape(contrast.shape).astype(np.float32), 1.0)
+        by_radius.append(votes / (4 * np.pi * (radius / COARSE) ** 2))  # votes that a whole sphere gives
+    neighbours = [(one + next_one) / 2 for one, next_one in itertools.pairwise(by_radius)]
+    return np.max(neighbours, axis=0)
 
 
-def _peaks(strength: np.ndarray, radius: np.ndarray) -> list[_Ball]:
-    """The strongest local maxima, best first."""
-    maxima = np.argwhere((strength == ndimage.maximum_filter(strength, 5)) & (strength > 0))
-    order = np.argsort(-strength[tuple(maxima.T)])[:CANDIDATES]
-    return [
-        _Ball(index.astype(float), float(radius[tuple(index)]), float(strength[tuple(index)]))
-        for index in maxima[order]
-    ]
+def _peaks(votes: np.ndarray) -> list[list[int]]:
+    """Indices x, y, z of the strongest local maxima, best first."""
+    maxima = np.argwhere((votes == ndimage.maximum_filter(votes, 5)) & (votes > 0))
+    order = np.argsort(-votes[tuple(maxima.T)])[:CANDIDATES]
+    return maxima[order, ::-1].tolist()
 
 
-def _could_be_a_pair(one: _Ball, other: _Ball) -> bool:
-    apart = (other.index - one.index) * SPACING
+def _most_likely_heads(candidates: list[np.ndarray], mirror: _MirrorImages) -> list[np.ndarray]:
+    """The strongest candidates and those of the most symmetrical pairs, FITTED_BALLS in all."""
+    pairs = list(_in_order(candidates, candidates))
+    pairs.sort(key=lambda pair: _oddness(*pair) - mirror.likeness(*pair))
+    ranked = [*itertools.chain.from_iterable(itertools.zip_longest(itertools.chain.from_iterable(pairs), candidates))]
+    likely: list[np.ndarray] = []
+    for point in ranked:
+        if point is not None and all(np.linalg.norm(point - other) > 5 for other in likely):
+            likely.append(point)
+    return likely[:FITTED_BALLS]
+
+
+def _in_order(things: list, centres: list[np.ndarray]):
+    """Every two things whose centres lie as two femoral heads may, the patient's right one first."""
+    for (one, at), (other, at_other) in itertools.combinations(zip(things, centres, strict=True), 2):
+        distance = np.linalg.norm(at_other - at)
+        # Up to 30 degrees of tilt: a patient who lies askew, a scan that is turned.
+        if 130 < distance < 230 and abs(at_other[0] - at[0]) > distance * np.cos(np.deg2rad(30)):
+            yield (one, other) if at[0] < at_other[0] else (other, one)
+
+
+def _oddness(right: np.ndarray, left: np.ndarray) -> float:
+    """How far a pair is from heads 175 mm apart and level."""
+    apart = left - right
     distance = np.linalg.norm(apart)
-    return 130 < distance < 230 and abs(apart[2]) > distance * np.cos(np.deg2rad(30))
+    tilt = np.rad2deg(np.arccos(min(abs(apart[0]) / distance, 1)))
+    return 0.05 * ((distance - 175) / 25) ** 2 + 0.05 * (tilt / 15) ** 2
 
 
-def _pair_score(contrast: np.ndarray, one: _Ball, other: _Ball) -> float:
-    apart = (other.index - one.index) * SPACING
-    distance = np.linalg.norm(apart)
-    tilt = np.rad2deg(np.arccos(abs(apart[2]) / distance))
-    return (
-        np.log(one.strength * other.strength)
-        + 3 * _mirror_likeness(contrast, one.index, other.index)
-        - 0.5 * ((distance - 175) / 25) ** 2
-        - 0.5 * (tilt / 15) ** 2
-    )
+class _MirrorImages:
+    """Compares the surroundings of two points, one of them mirrored at the plane midway between them."""
+
+    OFFSETS = _lattice(42.0, 7.0)
+
+    def __init__(self, grid: sitk.Image, contrast: np.ndarray) -> None:
+        self._origin = np.array(grid.GetOrigin())
+        self._contrast = contrast
+
+    def likeness(self, right: np.ndarray, left: np.ndarray) -> float:
+        """Correlation, -1 to 1; 0 where too little of either is in the image."""
+        normal = (left - right) / np.linalg.norm(left - right)
+        mirrored = self.OFFSETS - 2 * (self.OFFSETS @ normal)[:, None] * normal
+        here, there = self._values(right + self.OFFSETS), self._values(left + mirrored)
+        known = np.isfinite(here) & np.isfinite(there)
+        if known.sum() < 0.2 * known.size or min(np.std(here[known]), np.std(there[known])) < 1e-6:
+            return 0.0
+        return float(np.corrcoef(here[known], there[known])[0, 1])
+
+    def _values(self, points: np.ndarray) -> np.ndarray:
+        index = ((points - self._origin) / COARSE)[:, ::-1].T
+        return ndimage.map_coordinates(self._contrast, index, order=1, mode="constant", cval=np.nan)
 
 
-_OFFSETS = np.stack(np.meshgrid(*[np.arange(-45, 46, 5.0)] * 3, indexing="ij")).reshape(3, -1) / SPACING
+def _fit_ball(image: sitk.Image, window: tuple[float, float], centre: np.ndarray) -> _Ball:
+    """The roundest ball whose centre is within 12 mm of ``centre``."""
+    reach = int(48 / FINE)
+    box = _resampled(image, centre - reach * FINE, [2 * reach + 1] * 3, FINE, window[0])
+    values = ndimage.gaussian_filter(np.clip(sitk.GetArrayViewFromImage(box), *window), 0.6)
+    gradient = np.stack(np.gradient(values)[::-1])
+    magnitude = np.linalg.norm(gradient, axis=0)
+    gradient /= np.maximum(magnitude, 1e-6)
+    strength = np.minimum(magnitude / max(np.percentile(magnitude, 90), 1e-6), 1)
+    edges = np.concatenate([gradient, strength[None]]).reshape(4, -1)
+
+    offset = np.zeros(3)
+    for lattice in (_lattice(12.0, 3.0), _lattice(2.0, 1.0)):
+        offsets = offset + lattice[np.linalg.norm(lattice, axis=1) <= 12]
+        by_direction = _edges_on_spheres(edges, values.shape, reach + offsets / FINE)
+        roundness = by_direction.mean(axis=1)
+        best = roundness.argmax()
+        offset = offsets[best]
+    return _Ball(centre + offset, float(roundness[best]), by_direction[best])
 
 
-def _mirror_likeness(contrast: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
-    """Correlation of the surroundings of two points, one of them mirrored at the plane midway between them."""
-    normal = (other - one) / np.linalg.norm(other - one)
-    mirrored = _OFFSETS - 2 * normal[:, None] * (normal @ _OFFSETS)
-    here = ndimage.map_coordinates(contrast, one[:, None] + _OFFSETS, order=1, mode="constant", cval=np.nan)
-    there = ndimage.map_coordinates(contrast, other[:, None] + mirrored, order=1, mode="constant", cval=np.nan)
-    known = np.isfinite(here) & np.isfinite(there)
-    if known.sum() < 0.2 * known.size:
-        return 0.0
-    return float(np.corrcoef(here[known], there[known])[0, 1])
+def _edges_on_spheres(edges: np.ndarray, shape: tuple[int, ...], centres: np.ndarray) -> np.ndarray:
+    """Edge strength times alignment with the radius (count, directions) about ``centres``, of each one's best radius."""
+    best = np.full((len(centres), len(_DIRECTIONS)), -1.0)
+    for radius in RADII:
+        points = np.rint(centres[:, None] + radius / FINE * _DIRECTIONS).astype(int)
+        flat = (points[..., 2] * shape[1] + points[..., 1]) * shape[2] + points[..., 0]
+        x, y, z, strength = edges[:, flat]
+        cosine = x * _DIRECTIONS[:, 0] + y * _DIRECTIONS[:, 1] + z * _DIRECTIONS[:, 2]
+        aligned = cosine**4 * strength
+        rounder = aligned.mean(axis=1) > best.mean(axis=1)
+        best[rounder] = aligned[rounder]
+    return best
 
 
-def _world(grid: sitk.Image, index: np.ndarray) -> tuple[float, float, float]:
-    return grid.TransformContinuousIndexToPhysicalPoint(index[::-1].tolist())
+def _without_repeats(balls: list[_Ball]) -> list[_Ball]:
+    """Of balls that were fitted to the same place, the roundest."""
+    kept: list[_Ball] = []
+    for ball in sorted(balls, key=lambda ball: -ball.roundness):
+        if all(np.linalg.norm(ball.centre - other.centre) > SAME_BALL for other in kept):
+            kept.append(ball)
+    return kept
+
+
+def _is_right(ball: _Ball) -> bool:
+    """Whether a single head is the patient's right one: its neck, where the surface has no edge, points outwards."""
+    lateral_right = _DIRECTIONS @ np.array([-0.8, 0.0, -0.6]) > 0.6
+    lateral_left = _DIRECTIONS @ np.array([0.8, 0.0, -0.6]) > 0.6
+    return ball.edges[lateral_right].mean() < ball.edges[lateral_left].mean()
+
+
+def _point(ball: _Ball) -> tuple[float, float, float]:
+    return tuple(float(value) for value in ball.centre)

@@ -58,6 +58,17 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
+def check_writable(path: Path) -> None:
+    """Find out before a long computation whether ``path`` can be written at its end.
+
+    Raises:
+        HipError: as :func:`replacing`.
+    """
+    error = _probe(Path(path))
+    if error:
+        raise error
+
+
 def _probe(path: Path) -> HipError | None:
     """Try to write a few kilobytes beside ``path`` to learn why a library's write failed."""
     probe = path.with_name(f".{uuid.uuid4().hex[:8]}-probe")

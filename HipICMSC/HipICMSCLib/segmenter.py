@@ -60,8 +60,10 @@ class Segmenter(nn.Module):
         )
         self.residual = nn.Sequential(*(DilatedResidualBlock(4 * width, d, norm) for d in settings.dilations))
         self.decoder = nn.Sequential(
-            *_conv(4 * width, 4 * width, 1, norm), *_conv(4 * width, 2 * width, 1, norm), *_conv(2 * width, 2 * width, 1, norm)
-        )  # fmt: skip
+            *_conv(4 * width, 4 * width, 1, norm),
+            *_conv(4 * width, 2 * width, 1, norm),
+            *_conv(2 * width, 2 * width, 1, norm),
+        )
         self.upsample = nn.ConvTranspose2d(2 * width, len(CLASS_NAMES), kernel_size=8, stride=4, padding=2)
 
     def features(self, x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class Code:
 
 
 ANATOMICAL_STRUCTURE = Code("123037004", "Anatomical Structure")
-# SNOMED CT as used in DICOM has no concept of the whole hip bone; "Hip" is what DICOM and other extensions use for it.
+# DICOM's part of SNOMED CT lists no whole hip bone; "Hip" (a region) is what other extensions use for it, too.
 HIP = Code("29836001", "Hip")
 FEMUR_STRUCTURE = Code("71341001", "Femur")
 RIGHT = Code("24028007", "Right")

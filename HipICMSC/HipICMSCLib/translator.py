@@ -67,10 +67,8 @@ class Translator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)
         for block in self.residual:
-            if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
+            recompute = self.recompute and torch.is_grad_enabled()
+            x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
         return self.decoder(x)
 
 

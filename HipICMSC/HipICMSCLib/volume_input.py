@@ -106,8 +106,9 @@ def _read_dicom_series(folder: Path) -> sitk.Image:
         raise HipError("unreadable", f"The folder {folder} holds no DICOM series.")
     if len(series) > 1:
         raise HipError(
-            "several_series", f"The folder {folder} holds {len(series)} DICOM series; put the one to segment into a folder of its own."
-        )  # fmt: skip
+            "several_series",
+            f"The folder {folder} holds {len(series)} DICOM series; put the one to segment into a folder of its own.",
+        )
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
     try:
         return reader.Execute()

@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+from HipICMSCLib.cli import add_commands as add_engine_commands
 from HipICMSCLib.errors import HipError
+from HipICMSCLib.terminal import ProgressLine, duration
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="show the technical background of errors")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    add_engine_commands(commands)
     train = commands.add_parser("train", help="train on labelled CT and unlabelled MRI")
     train.add_argument("folder", type=Path, metavar="RUN", help="a new folder for everything the run writes")
     train.add_argument("--ct", type=Path, help="folder with X.nii.gz and X_label.nii.gz (1 hip bone, 2 proximal femur)")
@@ -46,6 +49,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--method", default="icmsc")
     train.set_defaults(run=_train)
+
+    export = commands.add_parser("export", help="write a model package from a run")
+    export.add_argument("folder", type=Path, metavar="RUN")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.hipmodel")
+    export.add_argument("--weights", default="selected", choices=("selected", "average", "last"))
+    export.add_argument("--route", help="how to segment: F_t (default), or F_s(G_ts) or F_s for comparison")
+    export.add_argument(
+        "--about", type=Path, metavar="FILE.json", help="licence, citations, data and limits for the card"
+    )
+    export.set_defaults(run=_export)
+
+    evaluate = commands.add_parser("evaluate", help="measure results against truth")
+    evaluate.add_argument("--prediction", type=Path, required=True, help="a segmentation, or a folder of them")
+    evaluate.add_argument("--truth", type=Path, required=True, help="a label map, or a folder of them")
+    evaluate.add_argument("--roi-mm", type=float, help="count the hip bone only this near to a femoral head's centre")
+    evaluate.add_argument("-o", "--output", type=Path, help="write all numbers as JSON")
+    evaluate.set_defaults(run=_evaluate)
+
+    phantom = commands.add_parser("phantom", help="make synthetic CT and MRI of hips, with truth")
+    phantom.add_argument("folder", type=Path, metavar="OUT")
+    phantom.add_argument("--subjects", type=int, default=4, help="of each modality")
+    phantom.add_argument("--seed", type=int, default=0)
+    phantom.set_defaults(run=_phantom)
 
     for name, function, text in (
         ("resume", _resume, "go on with a paused, stopped, lost or failed run"),
@@ -119,23 +145,17 @@ def _resume(chosen: argparse.Namespace) -> None:
 def _work_on(folder) -> None:
     from HipICMSCTrainingLib.trainer import Trainer
 
-    status = Trainer(folder, _show).train()
-    print(f"\n{status.state}: {status.sentence}")
+    line = ProgressLine()
 
+    def show(status) -> None:
+        share = status.step / status.total_steps if status.total_steps else 0.0
+        line.show(share, f"{status.phase} {status.step}/{status.total_steps} {status.sentence}", status.seconds_left)
 
-def _show(status) -> None:
-    """One line that is rewritten, with the time left."""
-    share = status.step / status.total_steps if status.total_steps else 0.0
-    left = "" if status.seconds_left is None else f"  {_duration(status.seconds_left)} left"
-    bar = "#" * round(30 * share)
-    line = f"[{bar:<30}] {status.phase} {status.step}/{status.total_steps}{left} {status.sentence}"
-    print(f"\r{line:<118.118}", end="", flush=True)
-
-
-def _duration(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, seconds = divmod(rest, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+    try:
+        status = Trainer(folder, show).train()
+    finally:
+        line.close()
+    print(f"{status.state}: {status.sentence}")
 
 
 def _pause(chosen: argparse.Namespace) -> None:
@@ -157,6 +177,36 @@ def _request(chosen: argparse.Namespace, what: str, sentence: str) -> None:
     print(sentence)
 
 
+def _export(chosen: argparse.Namespace) -> None:
+    from HipICMSCLib.model_package import read_package
+    from HipICMSCLib.settings import from_json
+
+    from HipICMSCTrainingLib.export import About, export_package
+    from HipICMSCTrainingLib.run_folder import RunFolder
+
+    about = About()
+    if chosen.about:
+        try:
+            about = from_json(About, json.loads(chosen.about.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise HipError("bad_about", f"{chosen.about} cannot be read as JSON.", str(error)) from error
+    export_package(RunFolder(chosen.folder), chosen.output, chosen.weights, chosen.route, about)
+    print(f"{chosen.output}: SHA-256 {read_package(chosen.output).sha256}")
+
+
+def _evaluate(chosen: argparse.Namespace) -> None:
+    from HipICMSCTrainingLib.evaluation import run_evaluate
+
+    print(run_evaluate(chosen.prediction, chosen.truth, chosen.roi_mm, chosen.output))
+
+
+def _phantom(chosen: argparse.Namespace) -> None:
+    from HipICMSCTrainingLib.phantom import write_dataset
+
+    write_dataset(chosen.folder, chosen.subjects, chosen.seed)
+    print(f"{chosen.folder}: {chosen.subjects} CTs with labels, {chosen.subjects} MRIs and their truth; all synthetic.")
+
+
 def _status(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.run_folder import RunFolder
 
@@ -166,8 +216,8 @@ def _status(chosen: argparse.Namespace) -> None:
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in line["scores"].items())
         print(f"step {line['step']}, {line['weights']} weights: {numbers}")
     age = time.time() - status.heartbeat
-    print(f"step {status.step} of {status.total_steps}, phase {status.phase}, last sign of life {_duration(age)} ago")
-    left = f", {_duration(status.seconds_left)} left" if status.seconds_left is not None else ""
+    print(f"step {status.step} of {status.total_steps}, phase {status.phase}, last sign of life {duration(age)} ago")
+    left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
     print(f"{status.state}{left}. {status.sentence}".strip())
 
 

@@ -21,7 +21,7 @@ SLICES = 3
 def write_preview(
     networks: dict[str, torch.nn.Module], ct: SliceStack, mr: SliceStack, path: Path, device: torch.device
 ) -> None:
-    """A row a slice: MR, CT-like and back, with F_t, F_s and F_t; then CT, MR-like and back, with the truth, F_t, F_s."""
+    """A row a slice: MR, CT-like and back with F_t, F_s, F_t; CT, MR-like and back with the truth, F_t, F_s."""
     rows = []
     for index in _about_the_heads(mr):
         x_t = mr.images([index]).to(device)

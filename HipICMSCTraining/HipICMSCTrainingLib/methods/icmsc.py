@@ -87,7 +87,7 @@ class Cycles(nn.Module):
             translated = translated.float()
             adversarial = adversarial_loss(judge(translated), True, self.own.gan_loss)
         total = self.own.adversarial_weight * adversarial
-        for name, (weight, value) in terms.items():
+        for weight, value in terms.values():
             total = total + weight * value
         if half == "MR":
             total = total + self.distribution.anchor(self.parameters())

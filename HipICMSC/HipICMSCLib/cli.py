@@ -1,0 +1,170 @@
+"""The commands that need no training library: `hipicmsc segment` and `hipicmsc model`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from HipICMSCLib.errors import HipError
+from HipICMSCLib.files import check_writable, write_text
+from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING, check_ending, write_segmentation
+from HipICMSCLib.terminal import ProgressLine
+from HipICMSCLib.volume_input import read_volume, volume_files, volume_stem
+
+
+def add_commands(commands: Any) -> None:
+    """Add this module's commands to the subparsers of `hipicmsc`."""
+    segment = commands.add_parser("segment", help="segment the hip bones and femora on MRI")
+    segment.add_argument("input", type=Path, nargs="+", help="volumes, a DICOM folder, or one folder of volumes")
+    segment.add_argument(
+        "-o", "--output", type=Path, required=True,
+        help="file.seg.nrrd, a label map (.nii.gz, .nrrd, .mha), or a folder for several inputs",
+    )  # fmt: skip
+    segment.add_argument("--model", help="a model that ships, by name, or a .hipmodel file")
+    segment.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    segment.add_argument("--report", type=Path, help="write what was found and how as JSON")
+    segment.add_argument("--right-head", type=_point, metavar="X,Y,Z", help="the right femoral head's centre, LPS mm")
+    segment.add_argument("--left-head", type=_point, metavar="X,Y,Z", help="the left femoral head's centre, LPS mm")
+    segment.add_argument("--shard", type=_shard, metavar="I/N", help="only every N-th input, from the I-th (1 to N)")
+    segment.set_defaults(run=_segment)
+
+    model = commands.add_parser("model", help="look at model packages")
+    model_commands = model.add_subparsers(required=True, metavar="COMMAND")
+    show = model_commands.add_parser("show", help="check a package and print its card")
+    show.add_argument("model", help="a model that ships, by name, or a .hipmodel file")
+    show.set_defaults(run=_show_model)
+    listing = model_commands.add_parser("list", help="the models that ship")
+    listing.set_defaults(run=_list_models)
+
+
+def _segment(chosen: argparse.Namespace) -> int:
+    inputs, to_folder = _inputs(chosen.input)
+    if chosen.shard:
+        number, count = chosen.shard
+        inputs = inputs[number - 1 :: count]
+    outputs = _outputs(inputs, chosen.output, to_folder)
+    if chosen.report:
+        check_writable(chosen.report)
+    heads = _heads(chosen, len(inputs))
+
+    # Imported late: torch takes a second that a mistyped command should not cost.
+    from HipICMSCLib.engine import RESEARCH_USE, HipSegmenter
+    from HipICMSCLib.model_package import find_model
+
+    started = time.perf_counter()
+    segmenter = HipSegmenter(find_model(chosen.model or _default_model()), chosen.device)
+    loading = time.perf_counter() - started
+    reports = []
+    failed: list[HipError] = []
+    for source, output in zip(inputs, outputs, strict=True):
+        try:
+            reports.append(_segment_one(segmenter, source, output, heads, loading))
+        except HipError as error:
+            if not to_folder:
+                raise
+            failed.append(error)
+            print(f"{source}: {error.sentence}", file=sys.stderr)
+            reports.append({"input": source.name, "error": {"kind": error.kind, "sentence": error.sentence}})
+    if chosen.report:
+        write_text(chosen.report, json.dumps(reports if to_folder else reports[0], indent=2) + "\n")
+    if to_folder:
+        print(f"{len(inputs) - len(failed)} of {len(inputs)} volumes segmented.")
+    print(RESEARCH_USE)
+    return 2 if failed else 0
+
+
+def _segment_one(segmenter: Any, source: Path, output: Path, heads: Any, loading: float) -> dict[str, Any]:
+    from HipICMSCLib.report import provenance, report
+
+    line = ProgressLine()
+    started = time.perf_counter()
+    image = read_volume(source)
+    reading = time.perf_counter() - started
+    try:
+        result = segmenter.segment(image, heads, progress=lambda stage, share: line.show(share, stage))
+    finally:
+        line.close()
+    started = time.perf_counter()
+    write_segmentation(result.labels, output, provenance(result, segmenter.package))
+    about = {"input": source.name, "output": output.name} | report(result, segmenter.package)
+    about["seconds"] = (
+        {"loading the model": round(loading, 2), "reading": round(reading, 2)}
+        | about["seconds"]
+        | {"writing": round(time.perf_counter() - started, 2)}
+    )
+    print(f"{output}: " + ", ".join(f"{name} {ml:g} ml" for name, ml in about["volumes_ml"].items() if ml))
+    for sentence in (*(warning["sentence"] for warning in about["warnings"]), *about["fallbacks"]):
+        print(f"  Note: {sentence}")
+    return about
+
+
+def _inputs(given: list[Path]) -> tuple[list[Path], bool]:
+    """The volumes to segment, and whether there may be several of them, so that the output is a folder."""
+    if len(given) == 1 and given[0].is_dir() and volume_files(given[0]):
+        return volume_files(given[0]), True
+    return given, len(given) > 1
+
+
+def _outputs(inputs: list[Path], output: Path, to_folder: bool) -> list[Path]:
+    if not to_folder:
+        check_ending(output)
+        check_writable(output)
+        return [output]
+    if output.is_file():
+        raise HipError("no_folder", f"{output} is a file, but several results need a folder.")
+    if not output.is_dir():
+        check_writable(output)
+        output.mkdir()
+    check_writable(output / "result")
+    names = [f"{volume_stem(source)}{SEGMENTATION_ENDING}" for source in inputs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise HipError("same_name", f"Two inputs would both be written as {twice[0]}; segment them separately.")
+    return [output / name for name in names]
+
+
+def _heads(chosen: argparse.Namespace, inputs: int) -> Any:
+    if chosen.right_head is None and chosen.left_head is None:
+        return None
+    if inputs != 1:
+        raise HipError("bad_points", "Femoral head centres can be given for one volume at a time only.")
+    from HipICMSCLib.femoral_heads import FemoralHeads
+
+    return FemoralHeads(chosen.right_head, chosen.left_head)
+
+
+def _default_model() -> str:
+    from HipICMSCLib.model_package import DEFAULT_MODEL
+
+    return DEFAULT_MODEL
+
+
+def _show_model(chosen: argparse.Namespace) -> None:
+    from HipICMSCLib.model_package import find_model, read_package
+
+    package = read_package(find_model(chosen.model))
+    print(package.card)
+    print(f"File: {package.path.name}\nSHA-256: {package.sha256}\nFormat: {package.manifest.format}")
+
+
+def _list_models(chosen: argparse.Namespace) -> None:
+    from HipICMSCLib.model_package import DEFAULT_MODEL, shipped_models
+
+    for path in shipped_models():
+        print(f"{path.stem}{' (used unless --model names another)' if path.stem == DEFAULT_MODEL else ''}")
+
+
+def _point(text: str) -> tuple[float, float, float]:
+    x, y, z = (float(number) for number in text.split(","))
+    return x, y, z
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, count = (int(part) for part in text.split("/"))
+    if not 1 <= number <= count:
+        raise ValueError
+    return number, count

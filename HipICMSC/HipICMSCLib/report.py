@@ -1,0 +1,54 @@
+"""What is written down beside a result: which model, on what, how, and what to be careful about."""
+
+from __future__ import annotations
+
+import platform
+import time
+from typing import Any
+
+import SimpleITK as sitk
+import torch
+
+from HipICMSCLib.engine import RESEARCH_USE, Result
+from HipICMSCLib.model_package import ModelPackage
+from HipICMSCLib.segments import SEGMENTS
+
+VERSION = "0.1.0"
+
+
+def report(result: Result, package: ModelPackage) -> dict[str, Any]:
+    """A JSON object without any patient data."""
+    return {
+        "use": RESEARCH_USE,
+        "model": {"name": package.manifest.name, "sha256": package.sha256, "licence": package.manifest.licence},
+        "versions": {
+            "HipICMSC": VERSION,
+            "torch": torch.__version__,
+            "SimpleITK": sitk.Version.VersionString(),
+            "python": platform.python_version(),
+        },
+        "device": result.device,
+        "precision": result.precision,
+        "fallbacks": list(result.fallbacks),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "femoral_heads_lps_mm": {"right": result.heads.right, "left": result.heads.left},
+        "volumes_ml": {segment.name: round(result.volumes_ml[segment.value], 1) for segment in SEGMENTS},
+        "warnings": [{"kind": notice.kind, "sentence": notice.sentence} for notice in result.notices],
+        "seconds": {stage: round(seconds, 2) for stage, seconds in result.seconds.items()},
+    }
+
+
+def provenance(result: Result, package: ModelPackage) -> dict[str, str]:
+    """The same in short, as tags of each segment."""
+    full = report(result, package)
+    return {
+        "Use": full["use"],
+        "ModelName": full["model"]["name"],
+        "ModelSha256": full["model"]["sha256"],
+        "Version": full["versions"]["HipICMSC"],
+        "TorchVersion": full["versions"]["torch"],
+        "Device": f"{full['device']}, {full['precision']}",
+        "Fallbacks": " ".join(full["fallbacks"]),
+        "Date": full["date"],
+        "Warnings": " ".join(notice.sentence for notice in result.notices),
+    }

@@ -1,0 +1,46 @@
+"""Progress for a person who waits at a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+WIDTH = 118
+#: Where the output is a file, a line is added at most this often.
+QUIET_SECONDS = 30.0
+
+
+def duration(seconds: float) -> str:
+    """1 h 02 min, 3 min 20 s."""
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+
+class ProgressLine:
+    """One line on stderr that is rewritten, or now and then a new one where stderr is not a terminal."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self._last = -QUIET_SECONDS
+        self._open = False
+
+    def show(self, share: float, text: str, seconds_left: float | None = None) -> None:
+        """``share`` of the whole is done, 0 to 1; without ``seconds_left`` it is estimated from the time so far."""
+        now = time.monotonic()
+        if seconds_left is None and share > 0.05:
+            seconds_left = (now - self.started) * (1 - share) / share
+        left = "" if seconds_left is None else f", {duration(seconds_left)} left"
+        line = f"[{'#' * round(30 * share):<30}] {share:4.0%} {text}{left}"
+        if sys.stderr.isatty():
+            print(f"\r{line:<{WIDTH}.{WIDTH}}", end="", file=sys.stderr, flush=True)
+            self._open = True
+        elif now - self._last >= QUIET_SECONDS:
+            print(line, file=sys.stderr, flush=True)
+            self._last = now
+
+    def close(self) -> None:
+        """Leave the line as it is and start a new one."""
+        if self._open:
+            print(file=sys.stderr)
+            self._open = False

@@ -1,0 +1,147 @@
+"""From a run to the model package that HipICMSC lists."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from HipICMSCLib.errors import HipError
+from HipICMSCLib.model_package import ModelManifest, write_package
+from HipICMSCLib.segmenter import Segmenter
+from HipICMSCLib.settings import to_json
+from torch import Tensor
+
+from HipICMSCTrainingLib.batches import SliceStack
+from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.methods import METHODS
+from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.slice_cache import cached_volume
+from HipICMSCTrainingLib.trainer import RunDescription
+from HipICMSCTrainingLib.weight_average import with_statistics_of
+
+Weights = Literal["selected", "average", "last"]
+
+INTENDED_USE = (
+    "Research use only. Not a medical device; no diagnosis or treatment may rest on its results. "
+    "It outlines hip bones and proximal femora on MRI for a person who checks and corrects them."
+)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a card says that the run cannot know. ``data`` and ``limits`` are paragraphs."""
+
+    licence: str = "not stated"
+    citations: tuple[str, ...] = ()
+    data: str = "The data of the run; its owner describes it."
+    limits: str = "Nobody has measured this model on labelled MRI."
+
+
+def export_package(
+    folder: RunFolder, output: Path, weights: Weights = "selected", route: str | None = None, about: About = About()
+) -> ModelManifest:
+    """Write a model package from a run.
+
+    Args:
+        weights: the checkpoint with the best label-free score, the moving average, or the last.
+        route: one of the method's ways from MR to a segmentation, e.g. ``F_t`` or ``F_s(G_ts)``; None is the best.
+
+    Raises:
+        HipError: ``no_checkpoint``, ``unknown_route``, or as for reading a run and writing a package.
+    """
+    run = RunDescription.read(folder)
+    method = METHODS[run.method](run.settings, run.method_settings, torch.device("cpu"), Distribution())
+    routes = method.routes()
+    route = route or next(iter(routes))
+    if route not in routes:
+        raise HipError("unknown_route", f"{run.method} has no route {route}; it has {', '.join(routes)}.")
+    networks, origin = _weights(folder, run, weights)
+    translates = any(name.startswith("G_") for name in routes[route])
+    manifest = ModelManifest(
+        name=output.stem,
+        route=routes[route],
+        crop=run.settings.crop,
+        intensity=run.settings.intensity,
+        segmenter=run.settings.segmenter,
+        translator=run.settings.translator if translates else None,
+        licence=about.licence,
+        intended_use=INTENDED_USE,
+        citations=about.citations,
+        training={
+            "method": run.method,
+            "settings": to_json(run.settings),
+            "method_settings": to_json(run.method_settings),
+            "weights": weights,
+            "step": origin["step"],
+            "label_free_scores": origin["scores"],
+            "ct_volumes": len(run.dataset.of("CT", "train")),
+            "mr_volumes": len(run.dataset.of("MR", "train")),
+            "versions": folder.description()["versions"],
+        },
+    )
+    write_package(output, manifest, networks, card(manifest, about))
+    return manifest
+
+
+def card(manifest: ModelManifest, about: About) -> str:
+    """The model card as Markdown."""
+    training = manifest.training
+    scores = "\n".join(f"- {name}: {value:.3f}" for name, value in training["label_free_scores"].items())
+    citations = "\n".join(f"- {citation}" for citation in about.citations) or "- none stated"
+    spacing = " × ".join(f"{mm:g}" for mm in manifest.crop.spacing_mm)
+    size = " × ".join(map(str, manifest.crop.size))
+    return f"""# {manifest.name}
+
+{manifest.intended_use}
+
+## What it does
+Reads coronal slices of a hip MRI by {" then ".join(manifest.route)} on a crop of {size} voxels of {spacing} mm
+(left-right, front-back, head-foot) about the femoral heads; coronal slices thicker than that are read as acquired.
+Classes: {", ".join(manifest.labels)}.
+
+## How it was trained
+Method {training["method"]}, {training["weights"]} weights of step {training["step"]}, seed
+{training["settings"]["seed"]}, on {training["ct_volumes"]} labelled CTs and {training["mr_volumes"]} MRIs without labels.
+PyTorch {training["versions"]["torch"]}. All settings stand in model.json.
+
+Label-free scores on held-out slices (they find collapse, they do not measure accuracy on MRI):
+
+{scores or "- none were computed for these weights"}
+
+## Data
+{about.data}
+
+## Limits
+{about.limits}
+
+## Licence
+{about.licence}
+
+## Cite
+{citations}
+"""
+
+
+def _weights(folder: RunFolder, run: RunDescription, which: Weights) -> tuple[dict[str, dict[str, Tensor]], dict]:
+    """State dictionaries of the deployable networks, and the step and scores they come with."""
+    if which == "selected":
+        networks = folder.selected()
+        if networks is None:
+            raise HipError("no_checkpoint", f"{folder.path} has no scored weights yet; wait for an epoch of stage 2.")
+        return networks, json.loads((folder.checkpoints / "selected.json").read_text(encoding="utf-8"))
+    state = folder.checkpoint()
+    if state is None:
+        raise HipError("no_checkpoint", f"{folder.path} has no checkpoint yet.")
+    networks = state["average" if which == "average" else "networks"]
+    scores = [
+        line["scores"] for line in folder.metrics() if line["step"] == state["step"] and line.get("weights") == which
+    ]
+    F_t = Segmenter(run.settings.segmenter)
+    F_t.load_state_dict(networks["F_t"])
+    mr = SliceStack([cached_volume(case, run.settings, folder.cache) for case in run.dataset.of("MR", "train")])
+    x_t = mr.images(mr.evenly(run.settings.validation_slices))
+    networks["F_t"] = with_statistics_of(F_t, x_t, torch.device("cpu")).state_dict()
+    return networks, {"step": state["step"], "scores": scores[-1] if scores else {}}
