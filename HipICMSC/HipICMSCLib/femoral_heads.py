@@ -22,7 +22,8 @@ FINE = 1.5  # mm, grid of the fit: at 2 mm the joint space of a CT is gone and t
 RADII = np.arange(16.0, 30.0, 2.0)  # mm, of femoral heads with their cartilage
 CT_WINDOW = (0.0, 400.0)  # HU: keeps fat, air and metal from outweighing the edge between bone and muscle
 CANDIDATES = 30  # a true head was at worst the 19th strongest ball of its volume
-FITTED_BALLS = 12
+PAIRS = 10  # a true pair was at worst the 7th most symmetrical pair of its volume
+FITTED_BALLS = 16
 SAME_BALL = 10.0  # mm
 
 LEAST_PAIR_SCORE = 1.25
@@ -118,10 +119,7 @@ def _balls_and_pairs(image: sitk.Image) -> tuple[list[_Ball], list[tuple[float, 
 
 def _isotropic_grid(image: sitk.Image) -> sitk.Image:
     """The image on an axis-aligned LPS grid of COARSE mm that holds all of it; outside is the image's minimum."""
-    image = sitk.Cast(image, sitk.sitkFloat32)
-    for axis, spacing in enumerate(image.GetSpacing()):
-        if spacing < 0.7 * COARSE:  # without this smoothing the finer detail would alias
-            image = sitk.RecursiveGaussian(image, 0.5 * COARSE, direction=axis)
+    image = _averaged(image, COARSE)
     last = np.array(image.GetSize()) - 1.0
     corners = [
         image.TransformContinuousIndexToPhysicalPoint((last * corner).tolist())
@@ -131,6 +129,12 @@ def _isotropic_grid(image: sitk.Image) -> sitk.Image:
     size = np.floor((high - low) / COARSE).astype(int) + 1
     outside = float(sitk.GetArrayViewFromImage(image).min())
     return _resampled(image, low, size, COARSE, outside)
+
+
+def _averaged(image: sitk.Image, spacing: float) -> sitk.Image:
+    """The image with whole voxels averaged up to ``spacing`` mm, so that its detail does not alias on such a grid."""
+    factors = [int(max(spacing // step, 1)) for step in image.GetSpacing()]
+    return sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), factors)
 
 
 def _resampled(image: sitk.Image, origin: np.ndarray, size: np.ndarray, spacing: float, outside: float) -> sitk.Image:
@@ -168,7 +172,7 @@ def _ball_votes(contrast: np.ndarray) -> np.ndarray:
     """Every edge votes for the centres of balls along its normal, to both sides: votes of the best radius by voxel."""
     gradient = np.stack(np.gradient(ndimage.gaussian_filter(contrast, 0.7)))
     magnitude = np.linalg.norm(gradient, axis=0)
-    weak, strong = np.percentile(magnitude, [70, 90])
+    weak, strong = np.percentile(magnitude, [80, 90])
     edges = np.nonzero(magnitude > max(weak, 1e-6))
     weight = np.minimum(magnitude[edges] / max(strong, 1e-6), 1)
     normal = gradient[(slice(None), *edges)] / magnitude[edges]
@@ -195,13 +199,13 @@ def _peaks(votes: np.ndarray) -> list[list[int]]:
 
 
 def _most_likely_heads(candidates: list[np.ndarray], mirror: _MirrorImages) -> list[np.ndarray]:
-    """The strongest candidates and those of the most symmetrical pairs, FITTED_BALLS in all."""
+    """The candidates of the most symmetrical pairs, then the strongest others, FITTED_BALLS in all."""
     pairs = list(_in_order(candidates, candidates))
     pairs.sort(key=lambda pair: _oddness(*pair) - mirror.likeness(*pair))
-    ranked = [*itertools.chain.from_iterable(itertools.zip_longest(itertools.chain.from_iterable(pairs), candidates))]
+    ranked = [*itertools.chain.from_iterable(pairs[:PAIRS]), *candidates]
     likely: list[np.ndarray] = []
     for point in ranked:
-        if point is not None and all(np.linalg.norm(point - other) > 5 for other in likely):
+        if all(np.linalg.norm(point - other) > 5 for other in likely):
             likely.append(point)
     return likely[:FITTED_BALLS]
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from HipICMSCLib.errors import HipError
+from HipICMSCLib.nifti import is_nifti, is_whole
 
 
 @contextlib.contextmanager
@@ -19,7 +20,7 @@ def replacing(path: Path) -> Iterator[Path]:
     On any failure the half-written file is removed and ``path`` stays as it was.
 
     Raises:
-        HipError: ``disk_full``, ``read_only`` or ``no_folder``, naming the folder.
+        HipError: ``disk_full``, ``read_only`` or ``no_folder``, naming the folder; ``not_written`` for other reasons.
     """
     path = Path(path)
     # The ending comes last: writers such as SimpleITK choose the format by it.
@@ -28,14 +29,19 @@ def replacing(path: Path) -> Iterator[Path]:
         yield beside
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())
+        # The NIfTI writer alone ends without a word where the disk was full.
+        if is_nifti(beside) and not is_whole(beside):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.replace(beside, path)
     except OSError as error:
         raise storage_error(error, path) from error
     except RuntimeError as error:
         # SimpleITK hides the errno of a failed write behind its own exception, so ask the file system again.
-        raise _probe(path) or error from error
+        raise _probe(path) or HipError("not_written", f"{path} could not be written.", str(error)) from error
     finally:
-        beside.unlink(missing_ok=True)
+        # Where nothing can be written, nothing can be removed either; the error above is the one to tell.
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def storage_error(error: OSError, path: Path) -> HipError:

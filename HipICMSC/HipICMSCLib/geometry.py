@@ -108,9 +108,10 @@ def crop_grid(image: sitk.Image, centre_lps: Sequence[float], settings: CropSett
     else:
         oriented = _bounding_grid(image, settings.spacing_mm)
     direction = np.array(oriented.direction).reshape(3, 3)
-    # Positions along the grid's own axes, in mm.
-    first = direction.T @ np.array(oriented.origin)
-    centre = direction.T @ np.array(centre_lps, dtype=float)
+    # Positions along the grid's own axes, in mm. The inverse, as axes read from a file are not quite at right angles.
+    along_axes = np.linalg.inv(direction)
+    first = along_axes @ np.array(oriented.origin)
+    centre = along_axes @ np.array(centre_lps, dtype=float)
 
     spacing = np.array(settings.spacing_mm, dtype=float)
     size = np.array(settings.size)

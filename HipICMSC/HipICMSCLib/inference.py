@@ -122,7 +122,8 @@ class SliceInference:
         """Halve the batch; at a single slice move to the CPU; there is nothing below that."""
         if self.batch > 1:
             self.batch //= 2
-            self.fallbacks.append(f"Memory ran out, so {self.batch} slices are computed at once.")
+            at_once = f"{self.batch} slices are" if self.batch > 1 else "one slice is"
+            self.fallbacks.append(f"Memory ran out, so {at_once} computed at once.")
         elif self.device.type != "cpu":
             self.fallbacks.append(f"The memory of the {self.device.type} device is too small, so the CPU computes.")
             self.device = torch.device("cpu")
@@ -138,7 +139,7 @@ class SliceInference:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     text = str(error).lower()
     return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,20 +21,16 @@ from HipICMSCLib.errors import HipError
 from HipICMSCLib.files import replacing
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.intensity import IntensitySettings
+from HipICMSCLib.model_files import ENDING
 from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter, SegmenterSettings
 from HipICMSCLib.settings import from_json, to_json
 from HipICMSCLib.translator import Translator, TranslatorSettings
 
 FORMAT = 1
-ENDING = ".hipmodel"
-DEFAULT_MODEL = "hip-t1-mri"
 
 _MEMBERS = ("model.json", "weights.safetensors", "card.md", "checksums.json")
 #: Far above any network of ours: a full-size F and G together take 70 MB.
 _LARGEST_BYTES = 512 * 2**20
-
-#: Where packages that ship are found: in the module's Resources, or in the library when it was installed as a wheel.
-_SHIPPED = (Path(__file__).parents[1] / "Resources" / "Models", Path(__file__).parent / "Models")
 
 
 @dataclass(frozen=True)
@@ -144,26 +139,6 @@ def read_package(path: Path) -> ModelPackage:
         raise _damaged(path, "a weight is not a finite number")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return ModelPackage(path, sha256, manifest, contents["card.md"].decode("utf-8", "replace"), weights)
-
-
-def shipped_models() -> list[Path]:
-    """The packages that come with the extension, by name."""
-    return sorted(path for folder in _SHIPPED if folder.is_dir() for path in folder.glob(f"*{ENDING}"))
-
-
-def find_model(name_or_path: str) -> Path:
-    """A package by its file, or one that ships by its name without the ending.
-
-    Raises:
-        HipError: ``unknown_model``, naming those that ship.
-    """
-    if os.sep in name_or_path or name_or_path.endswith(ENDING):
-        return Path(name_or_path)
-    shipped = {path.stem: path for path in shipped_models()}
-    if name_or_path not in shipped:
-        names = ", ".join(shipped) or "none"
-        raise HipError("unknown_model", f"There is no model {name_or_path}; those that ship are: {names}.")
-    return shipped[name_or_path]
 
 
 def _members(path: Path) -> dict[str, bytes]:

@@ -22,7 +22,7 @@ class ProgressLine:
 
     def __init__(self) -> None:
         self.started = time.monotonic()
-        self._last = -QUIET_SECONDS
+        self._last = self.started
         self._open = False
 
     def show(self, share: float, text: str, seconds_left: float | None = None) -> None:

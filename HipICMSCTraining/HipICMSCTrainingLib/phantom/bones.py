@@ -215,7 +215,7 @@ def _turned(a: np.ndarray, b: np.ndarray, degrees: float) -> tuple[np.ndarray, n
 
 
 def sacrum(points: Points, shape: HipShape, hip_bones: np.ndarray) -> np.ndarray:
-    """Distance (mm) to sacrum, coccyx and last vertebra; ``points`` are from the midline, ``hip_bones`` is kept clear."""
+    """Distance (mm) to sacrum, coccyx and last vertebra, clear of ``hip_bones``; ``points`` are from the midline."""
     wide = shape.head_distance_mm / 2 / HALF_DISTANCE_MM
 
     def solid(p: Points) -> np.ndarray:

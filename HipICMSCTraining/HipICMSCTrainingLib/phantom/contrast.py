@@ -74,7 +74,7 @@ def painted(tissues: Tissues, contrast: Contrast, fine: np.ndarray, broad: np.nd
 
 
 def with_ct_noise(image: np.ndarray, rng: np.random.Generator, blur: np.ndarray, sigma_hu: float) -> np.ndarray:
-    """CT as reconstructed: a point spread of ``blur`` voxels (one an axis), which correlates the noise too; int16 HU."""
+    """CT as reconstructed, int16 HU: a point spread of ``blur`` voxels (by array axis) correlates the noise too."""
     # Filtering takes most of the noise away; what is left shall have sigma_hu.
     gain = float(np.prod([np.sqrt(2 * np.sqrt(np.pi) * max(b, 0.29)) for b in blur]))
     noisy = image + rng.standard_normal(image.shape, np.float32) * np.float32(sigma_hu * gain)

@@ -5,6 +5,7 @@ Points are a triple of float32 arrays of one shape; their axes are the caller's.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
@@ -32,7 +33,7 @@ def capsule(points: Points, start: Vector, end: Vector, radius_start: float, rad
 def chain(points: Points, joints: Sequence[Vector], blend_mm: float = 6.0) -> np.ndarray:
     """Distance to capsules one after the other; each joint is (three coordinates, radius)."""
     result = None
-    for a, b in zip(joints[:-1], joints[1:], strict=True):
+    for a, b in itertools.pairwise(joints):
         link = capsule(points, a[:3], b[:3], a[3], b[3])
         result = link if result is None else smooth_union(result, link, blend_mm)
     return result
@@ -108,8 +109,8 @@ class Deformation:
 class Body:
     """Where the subject lies: turns patient coordinates (LPS, mm) into the coordinates the anatomy is drawn in.
 
-    The latter have their origin at the midpoint of the head centres, x to the left, y to the back, z to the head, before
-    tilt, turn and deformation.
+    The latter have their origin at the midpoint of the head centres, x to the left, y to the back, z to the head,
+    before tilt, turn and deformation.
     """
 
     def __init__(self, position: Vector, rotation: np.ndarray, deformation: Deformation) -> None:

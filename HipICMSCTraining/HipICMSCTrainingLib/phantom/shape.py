@@ -47,8 +47,8 @@ class Population:
     """Distributions from which shapes are drawn; (mean, standard deviation) unless said otherwise.
 
     ``female_share``, ``dysplasia_share`` and ``cam_share`` are probabilities. A population also has its usual field of
-    view: ``view_mm`` is its extent (left-right, front-back, head-foot) and ``view_offset_mm`` where its middle lies from
-    the midpoint of the femoral head centres, to the left, back and head.
+    view: ``view_mm`` is its extent (left-right, front-back, head-foot) and ``view_offset_mm`` where its middle lies
+    from the midpoint of the femoral head centres, to the left, back and head.
     """
 
     female_share: float

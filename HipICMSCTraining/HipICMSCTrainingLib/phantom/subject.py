@@ -123,9 +123,7 @@ def _acquire(
         tissues = anatomy.tissues(points, voxel_mm)
         whole = slice(piece.start // samples, piece.stop // samples)
         image[whole] = averaged(contrast.painted(tissues, look, fine.on(piece), broad.on(piece)))
-        label[whole] = np.where(
-            averaged(tissues.hip_bone) >= 0.5, 1, np.where(averaged(tissues.femur) >= 0.5, 2, 0)
-        )
+        label[whole] = np.where(averaged(tissues.hip_bone) >= 0.5, 1, np.where(averaged(tissues.femur) >= 0.5, 2, 0))
     return image, label
 
 
@@ -138,7 +136,9 @@ def _grid(
     size = np.maximum(1, np.rint(extent / spacing)).astype(int)
     corner = middle - direction @ ((size - 1) / 2 * spacing)
     grid = sitk.Image(1, 1, 1, sitk.sitkUInt8)
-    grid = sitk.Resample(grid, [int(n) for n in size], sitk.Transform(), sitk.sitkNearestNeighbor, corner, spacing, direction.ravel())
+    grid = sitk.Resample(
+        grid, [int(n) for n in size], sitk.Transform(), sitk.sitkNearestNeighbor, corner, spacing, direction.ravel()
+    )
     return grid
 
 

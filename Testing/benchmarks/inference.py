@@ -1,0 +1,101 @@
+"""The engine with the full-size F against nnU-Net v2's 3-D predictor, and on a thick-slice MRI.
+
+Weights are random on both sides: they do not change the time. `inference.py` runs all and prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from measuring import in_child, measured
+
+#: The paper's crop (left-right, front-back, head-foot) and a usual coronal MRI.
+FULL_SIZE, FULL_SPACING = (300, 160, 240), (1.25, 1.25, 1.0)
+THICK_SIZE, THICK_SPACING = (384, 40, 384), (0.911, 5.2, 0.911)
+#: nnU-Net's default 3d_fullres network for a patch of 128³.
+PATCH = (128, 128, 128)
+FEATURES = (32, 64, 128, 256, 320, 320)
+
+
+def volume(size: tuple[int, ...], spacing: tuple[float, ...]) -> sitk.Image:
+    """Noise with the extent of a pelvis, centred on the world's origin; the heads are given, not looked for."""
+    voxels = np.random.default_rng(0).gamma(2.0, 100.0, size[::-1]).astype(np.int16)
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing(spacing)
+    image.SetOrigin([-(n - 1) / 2 * s for n, s in zip(size, spacing, strict=True)])
+    return image
+
+
+def engine(size: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, float]:
+    """Everything from image to four bones, model already loaded."""
+    from HipICMSCLib.engine import HipSegmenter
+    from HipICMSCLib.femoral_heads import FemoralHeads
+    from HipICMSCLib.geometry import CropSettings
+    from HipICMSCLib.intensity import IntensitySettings
+    from HipICMSCLib.model_package import ModelManifest, write_package
+    from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
+
+    torch.manual_seed(0)
+    settings = SegmenterSettings()
+    F_t = Segmenter(settings)
+    manifest = ModelManifest(
+        "benchmark", ("F_t",), CropSettings(), IntensitySettings(), settings, None, "none", "benchmark"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "benchmark.hipmodel"
+        write_package(package, manifest, {"F_t": F_t.state_dict()}, "")
+        segmenter = HipSegmenter(package, "cpu")
+    heads = FemoralHeads((-88.0, 0.0, 0.0), (88.0, 0.0, 0.0))
+    image = volume(size, spacing)
+    results = []
+    numbers = measured(lambda: results.append(segmenter.segment(image, heads)))
+    return numbers | {"precision": results[-1].precision, "stages": results[-1].seconds}
+
+
+def nnunet() -> dict[str, float]:
+    """nnU-Net's sliding window with Gaussian weighting, step 0.5, no mirroring, on the same number of voxels."""
+    from dynamic_network_architectures.architectures.unet import PlainConvUNet
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    class Configuration:
+        patch_size = PATCH
+
+    class Labels:
+        num_segmentation_heads = 3
+
+    stages = len(FEATURES)
+    network = PlainConvUNet(
+        1, stages, FEATURES, torch.nn.Conv3d, 3, [1] + [2] * (stages - 1), 2, 3, 2, conv_bias=True,
+        norm_op=torch.nn.InstanceNorm3d, norm_op_kwargs={"eps": 1e-5, "affine": True},
+        nonlin=torch.nn.LeakyReLU, nonlin_kwargs={"inplace": True},
+    ).eval()  # fmt: skip
+    predictor = nnUNetPredictor(0.5, True, False, False, torch.device("cpu"), allow_tqdm=False)
+    predictor.network, predictor.configuration_manager, predictor.label_manager = network, Configuration(), Labels()
+    predictor.allowed_mirroring_axes = None
+    image = torch.from_numpy(sitk.GetArrayFromImage(volume(FULL_SIZE, FULL_SPACING)).astype(np.float32))[None]
+    image = (image - image.mean()) / image.std()
+    return measured(lambda: predictor.predict_sliding_window_return_logits(image))
+
+
+MEASUREMENTS = {
+    "engine, 300 × 160 × 240": lambda: engine(FULL_SIZE, FULL_SPACING),
+    "engine, 384 × 384 × 40 thick slices": lambda: engine(THICK_SIZE, THICK_SPACING),
+    "nnU-Net v2 3-D predictor, 300 × 160 × 240": nnunet,
+}
+
+
+def main() -> dict[str, object]:
+    results: dict[str, object] = {name: in_child(__file__, name) for name in MEASUREMENTS}
+    ours, _, theirs = results.values()
+    results["nnU-Net seconds / engine seconds"] = theirs["seconds"] / ours["seconds"]
+    return results
+
+
+if __name__ == "__main__":
+    print(json.dumps(MEASUREMENTS[sys.argv[1]]() if len(sys.argv) > 1 else main(), indent=None))
