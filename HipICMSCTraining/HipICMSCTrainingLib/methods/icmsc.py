@@ -15,6 +15,7 @@ from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
 from HipICMSCLib.translator import Translator
 from torch import Tensor, nn
 
+from HipICMSCTrainingLib.contrast_prior import ContrastPrior, guessed_mr
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.losses import (
     GanLoss,
@@ -41,6 +42,8 @@ class IcmscSettings:
         imsc_s, imsc_t: the two terms of equation 6, CT and MR.
         cmsc_s, cmsc_t: the two terms of equation 7, CT and MR.
         cmsc_t_symmetric: adds L_seg(x_ts, F_t(x_t), F_s), through which cmsc_t reaches the generators too (ours, off).
+        contrast_prior: a pointwise guess of the MR contrast that holds the generators in stage 1, fading to nothing
+            at its end: adds ‖G_st(x_s) − g(x_s)‖₁ + ‖G_ts(g(x_s)) − x_s‖₁ (ours, off).
         target: whether predictions that serve as targets are one-hot or probabilities.
     """
 
@@ -55,6 +58,8 @@ class IcmscSettings:
     cmsc_s: bool = True
     cmsc_t: bool = True
     cmsc_t_symmetric: bool = False
+    contrast_prior: ContrastPrior = "none"
+    contrast_prior_weight: float = 10.0
     target: TargetKind = "hard"
     gan_loss: GanLoss = "lsgan"
     image_pool: int = 50
@@ -70,6 +75,7 @@ class Cycles(nn.Module):
     def __init__(self, settings: TrainingSettings, own: IcmscSettings, distribution: Distribution) -> None:
         super().__init__()
         self.own = own
+        self.ct_window_hu = settings.intensity.ct_window_hu
         self.bf16 = settings.precision == "bf16"
         self.distribution = distribution
         self.G_st = Translator(settings.translator, settings.recompute)
@@ -78,11 +84,11 @@ class Cycles(nn.Module):
         self.F_t = Segmenter(settings.segmenter)
 
     def forward(
-        self, half: str, batch: Batch, stage: int, judge: nn.Module
+        self, half: str, batch: Batch, moment: Moment, judge: nn.Module
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """(total loss, translated image, the terms by name) of ``half`` "CT" or "MR"; ``judge`` is D_t or D_s."""
         with torch.autocast(batch.x_s.device.type, torch.bfloat16, enabled=self.bf16):
-            terms, translated = self._ct(batch, stage) if half == "CT" else self._mr(batch, stage)
+            terms, translated = self._ct(batch, moment) if half == "CT" else self._mr(batch, moment.stage)
         with torch.autocast(batch.x_s.device.type, enabled=False):
             translated = translated.float()
             adversarial = adversarial_loss(judge(translated), True, self.own.gan_loss)
@@ -95,7 +101,7 @@ class Cycles(nn.Module):
         logged = {f"adv_G_{domain}": adversarial} | {name: value for name, (_, value) in terms.items()}
         return total, translated, {name: value.detach() for name, value in logged.items()}
 
-    def _ct(self, batch: Batch, stage: int) -> tuple[dict[str, tuple[float, Tensor]], Tensor]:
+    def _ct(self, batch: Batch, moment: Moment) -> tuple[dict[str, tuple[float, Tensor]], Tensor]:
         own = self.own
         x_s, y_s = batch.x_s, one_hot(batch.y_s, len(CLASS_NAMES))
         x_st = self.G_st(x_s)
@@ -103,7 +109,11 @@ class Cycles(nn.Module):
         terms = {"rec_s": (own.reconstruction_weight, reconstruction_loss(cyc_s, x_s))}
         if own.identity_weight:
             terms["identity_s"] = (own.identity_weight, reconstruction_loss(self.G_ts(x_s), x_s))
-        if stage == 1:
+        if moment.stage == 1:
+            if own.contrast_prior != "none":
+                guess = guessed_mr(x_s, self.ct_window_hu, own.contrast_prior)
+                distance = reconstruction_loss(x_st, guess) + reconstruction_loss(self.G_ts(guess), x_s)
+                terms["prior"] = (own.contrast_prior_weight * (1 - moment.stage_fraction), distance)
             return terms, x_st
         p_s = self.F_s(x_s)
         terms["supervised"] = (1.0, segmentation_loss(p_s, y_s, own.dice_weight))  # equation 3
@@ -170,9 +180,9 @@ class Icmsc(Method):
         # Generators and segmenters; the discriminators only pass the gradient on.
         with frozen(self.networks["D_s"], self.networks["D_t"]):
             with self.distribution.accumulate(self.cycles):
-                loss, x_st, ct_terms = self.cycles("CT", batch, moment.stage, self.networks["D_t"])
+                loss, x_st, ct_terms = self.cycles("CT", batch, moment, self.networks["D_t"])
                 loss.backward()
-            loss, x_ts, mr_terms = self.cycles("MR", batch, moment.stage, self.networks["D_s"])
+            loss, x_ts, mr_terms = self.cycles("MR", batch, moment, self.networks["D_s"])
             loss.backward()
         self.optimizers["G"].step()
         if moment.stage == 2:
