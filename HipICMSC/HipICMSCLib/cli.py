@@ -11,6 +11,7 @@ from typing import Any
 
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.files import check_writable, write_text
+from HipICMSCLib.model_files import DEFAULT_MODEL, find_model, shipped_models
 from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING, check_ending, write_segmentation
 from HipICMSCLib.terminal import ProgressLine
 from HipICMSCLib.volume_input import read_volume, volume_files, volume_stem
@@ -27,8 +28,11 @@ def add_commands(commands: Any) -> None:
     segment.add_argument("--model", help="a model that ships, by name, or a .hipmodel file")
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     segment.add_argument("--report", type=Path, help="write what was found and how as JSON")
-    segment.add_argument("--right-head", type=_point, metavar="X,Y,Z", help="the right femoral head's centre, LPS mm")
-    segment.add_argument("--left-head", type=_point, metavar="X,Y,Z", help="the left femoral head's centre, LPS mm")
+    # Three arguments each: one like -80,5,10 would be taken for an option because of its sign.
+    for side in ("right", "left"):
+        segment.add_argument(
+            f"--{side}-head", type=float, nargs=3, metavar=("X", "Y", "Z"), help=f"{side} femoral head centre, LPS mm"
+        )
     segment.add_argument("--shard", type=_shard, metavar="I/N", help="only every N-th input, from the I-th (1 to N)")
     segment.set_defaults(run=_segment)
 
@@ -43,20 +47,20 @@ def add_commands(commands: Any) -> None:
 
 def _segment(chosen: argparse.Namespace) -> int:
     inputs, to_folder = _inputs(chosen.input)
+    to_folder = to_folder or chosen.output.is_dir() or chosen.shard is not None
+    outputs = _outputs(inputs, chosen.output, to_folder)
     if chosen.shard:
         number, count = chosen.shard
-        inputs = inputs[number - 1 :: count]
-    outputs = _outputs(inputs, chosen.output, to_folder)
+        inputs, outputs = inputs[number - 1 :: count], outputs[number - 1 :: count]
     if chosen.report:
         check_writable(chosen.report)
     heads = _heads(chosen, len(inputs))
 
     # Imported late: torch takes a second that a mistyped command should not cost.
     from HipICMSCLib.engine import RESEARCH_USE, HipSegmenter
-    from HipICMSCLib.model_package import find_model
 
     started = time.perf_counter()
-    segmenter = HipSegmenter(find_model(chosen.model or _default_model()), chosen.device)
+    segmenter = HipSegmenter(find_model(chosen.model or DEFAULT_MODEL), chosen.device)
     loading = time.perf_counter() - started
     reports = []
     failed: list[HipError] = []
@@ -104,8 +108,11 @@ def _segment_one(segmenter: Any, source: Path, output: Path, heads: Any, loading
 
 def _inputs(given: list[Path]) -> tuple[list[Path], bool]:
     """The volumes to segment, and whether there may be several of them, so that the output is a folder."""
-    if len(given) == 1 and given[0].is_dir() and volume_files(given[0]):
-        return volume_files(given[0]), True
+    if len(given) == 1 and given[0].is_dir():
+        # Results of an earlier call may lie in the same folder.
+        volumes = [path for path in volume_files(given[0]) if not path.name.lower().endswith(SEGMENTATION_ENDING)]
+        if volumes:
+            return volumes, True
     return given, len(given) > 1
 
 
@@ -118,9 +125,10 @@ def _outputs(inputs: list[Path], output: Path, to_folder: bool) -> list[Path]:
         raise HipError("no_folder", f"{output} is a file, but several results need a folder.")
     if not output.is_dir():
         check_writable(output)
-        output.mkdir()
+        output.mkdir(exist_ok=True)  # another shard may have been quicker
     check_writable(output / "result")
-    names = [f"{volume_stem(source)}{SEGMENTATION_ENDING}" for source in inputs]
+    stems = [source.name if source.is_dir() else volume_stem(source) for source in inputs]
+    names = [f"{stem}{SEGMENTATION_ENDING}" for stem in stems]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise HipError("same_name", f"Two inputs would both be written as {twice[0]}; segment them separately.")
@@ -134,33 +142,21 @@ def _heads(chosen: argparse.Namespace, inputs: int) -> Any:
         raise HipError("bad_points", "Femoral head centres can be given for one volume at a time only.")
     from HipICMSCLib.femoral_heads import FemoralHeads
 
-    return FemoralHeads(chosen.right_head, chosen.left_head)
-
-
-def _default_model() -> str:
-    from HipICMSCLib.model_package import DEFAULT_MODEL
-
-    return DEFAULT_MODEL
+    return FemoralHeads(*(head and tuple(head) for head in (chosen.right_head, chosen.left_head)))
 
 
 def _show_model(chosen: argparse.Namespace) -> None:
-    from HipICMSCLib.model_package import find_model, read_package
+    from HipICMSCLib.model_package import read_package
 
     package = read_package(find_model(chosen.model))
+    package.network()  # fails where the weights are not those of the networks described
     print(package.card)
     print(f"File: {package.path.name}\nSHA-256: {package.sha256}\nFormat: {package.manifest.format}")
 
 
 def _list_models(chosen: argparse.Namespace) -> None:
-    from HipICMSCLib.model_package import DEFAULT_MODEL, shipped_models
-
     for path in shipped_models():
         print(f"{path.stem}{' (used unless --model names another)' if path.stem == DEFAULT_MODEL else ''}")
-
-
-def _point(text: str) -> tuple[float, float, float]:
-    x, y, z = (float(number) for number in text.split(","))
-    return x, y, z
 
 
 def _shard(text: str) -> tuple[int, int]:

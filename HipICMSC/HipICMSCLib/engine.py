@@ -90,7 +90,7 @@ class HipSegmenter:
 
         Raises:
             HipError: for an image that cannot be segmented (see volume_input), ``ct_given``, ``no_hip``,
-                ``cancelled``, ``out_of_memory``.
+                ``bad_points``, ``cancelled``, ``out_of_memory``.
         """
         watch = _Stopwatch(progress, cancelled)
         manifest = self.package.manifest
@@ -98,7 +98,10 @@ class HipSegmenter:
             check_volume(image, "The image")
             if looks_like_ct(image):
                 raise HipError("ct_given", "This looks like a CT, but the model segments MRI; choose an MRI.")
-            heads = heads or find_femoral_heads(image)
+            if heads is None:
+                heads = find_femoral_heads(image)
+            else:
+                _check_points(heads, image)
         with watch.stage("preparing"):
             prepared = prepare(image, heads, "MR", manifest.crop, manifest.intensity)
         with watch.stage("segmenting"):
@@ -118,6 +121,23 @@ class HipSegmenter:
             seconds=watch.seconds,
             device=_device_name(self.inference.device),
             precision=self.inference.precision.name,
+        )
+
+
+def _check_points(heads: FemoralHeads, image: sitk.Image) -> None:
+    """Refuse given femoral head centres that cannot be meant, such as points in another coordinate system."""
+    points = {side: point for side, point in (("right", heads.right), ("left", heads.left)) if point is not None}
+    if not points:
+        raise HipError("bad_points", "At least one femoral head centre is needed.")
+    for side, point in points.items():
+        index = np.array(image.TransformPhysicalPointToContinuousIndex(point))
+        if (index < -0.5).any() or (index > np.array(image.GetSize()) - 0.5).any():
+            raise HipError(
+                "bad_points", f"The {side} femoral head's centre lies outside the image; check the point (LPS, mm)."
+            )
+    if len(points) == 2 and points["right"][0] >= points["left"][0]:
+        raise HipError(
+            "bad_points", "The right femoral head's centre lies to the left of the left one's; exchange the points."
         )
 
 

@@ -122,12 +122,17 @@ def read_package(path: Path) -> ModelPackage:
     """Read a package and check all of it.
 
     Raises:
-        HipError: ``missing_file``, ``not_a_package`` (a pickle, a checkpoint, anything else), ``newer_format``,
-            or ``damaged_model`` (altered, cut off, not finite).
+        HipError: ``missing_file``, ``unreadable``, ``not_a_package`` (a pickle, a checkpoint, anything else),
+            ``newer_format``, or ``damaged_model`` (altered, cut off, not finite).
     """
     path = Path(path)
     if not path.is_file():
         raise HipError("missing_file", f"There is no model file {path}.")
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise HipError("unreadable", f"The model file {path} cannot be read.", str(error)) from error
     contents = _members(path)
     _check_sums(path, contents)
     manifest = _manifest(path, contents["model.json"])
@@ -190,7 +195,7 @@ def _manifest(path: Path, data: bytes) -> ModelManifest:
     try:
         values: dict[str, Any] = json.loads(data)
         written = int(values["format"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
     if written > FORMAT:
         raise HipError(
@@ -202,6 +207,11 @@ def _manifest(path: Path, data: bytes) -> ModelManifest:
         raise _damaged(path, str(error)) from error
     if tuple(manifest.labels) != CLASS_NAMES or not manifest.route or not set(manifest.route) <= {"F_t", "F_s", "G_ts"}:
         raise _damaged(path, f"unknown labels {manifest.labels} or route {manifest.route}")
+    width, depth, height = manifest.crop.size
+    # F halves rows and columns twice, so that only multiples of 4 come back with their own size.
+    has_size = min(width, depth, height) > 0 and width % 4 == height % 4 == 0
+    if not has_size or not all(0 < mm < float("inf") for mm in manifest.crop.spacing_mm):
+        raise _damaged(path, f"impossible crop {manifest.crop}")
     return manifest
 
 

@@ -1,7 +1,7 @@
 """What NIfTI libraries do not tell: whether a file is whole, and what its header really says.
 
-They fill a file that was cut off with zeros, put 1 mm in the place of a spacing of 0, and keep silent when a disk is
-full. In a volume that a result rests on none of it may pass.
+They fill a file that was cut off with zeros, put 1 mm in the place of a spacing of 0 and 0 in the place of NaN, and
+keep silent when a disk is full. In a volume that a result rests on none of it may pass.
 """
 
 from __future__ import annotations
@@ -14,16 +14,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 ENDINGS = (".nii.gz", ".nii")
 _HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """``spacing``: as written, mm for the first three axes; ``file_bytes``: what the unpacked file must have."""
+    """What the header says of the unpacked file.
+
+    Attributes:
+        spacing: as written, mm for the first three axes.
+        start: the first voxel's byte.
+        file_bytes: how many bytes the whole has.
+        float_type: how numpy calls the voxels' type if it is one that can hold NaN.
+    """
 
     spacing: tuple[float, ...]
+    start: int
     file_bytes: int
+    float_type: str | None
 
 
 def is_nifti(path: Path) -> bool:
@@ -40,7 +51,7 @@ def read_header(path: Path) -> NiftiHeader | None:
     try:
         with _unpacked(path) as file:
             return _parse(file.read(_HEADER_BYTES))
-    except (EOFError, gzip.BadGzipFile, zlib.error, struct.error):
+    except (EOFError, gzip.BadGzipFile, zlib.error, struct.error, ValueError, OverflowError):
         return None
 
 
@@ -63,6 +74,25 @@ def is_whole(path: Path) -> bool:
     return found >= header.file_bytes
 
 
+def is_finite(path: Path) -> bool:
+    """Whether no voxel of a whole single-file NIfTI is NaN or infinite.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    header = read_header(path)
+    if header is None or header.float_type is None:
+        return True
+    with _unpacked(path) as file:
+        file.seek(header.start)
+        left = header.file_bytes - header.start
+        while block := file.read(min(left, 1 << 20)):
+            if not np.isfinite(np.frombuffer(block, header.float_type)).all():
+                return False
+            left -= len(block)
+    return True
+
+
 def _unpacked(path: Path) -> BinaryIO:
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
@@ -75,16 +105,17 @@ def _parse(data: bytes) -> NiftiHeader | None:
         size = struct.unpack_from(order + "i", data)[0]
         if size == 348:
             dimensions = struct.unpack_from(order + "8h", data, 40)
-            bits = struct.unpack_from(order + "h", data, 72)[0]
+            kind, bits = struct.unpack_from(order + "2h", data, 70)
             spacing = struct.unpack_from(order + "3f", data, 80)
             start = int(struct.unpack_from(order + "f", data, 108)[0])
         elif size == 540:
             dimensions = struct.unpack_from(order + "8q", data, 16)
-            bits = struct.unpack_from(order + "h", data, 14)[0]
+            kind, bits = struct.unpack_from(order + "2h", data, 12)
             spacing = struct.unpack_from(order + "3d", data, 112)
             start = struct.unpack_from(order + "q", data, 168)[0]
         else:
             continue
         voxels = math.prod(max(n, 1) for n in dimensions[1 : dimensions[0] + 1])
-        return NiftiHeader(spacing, start + voxels * bits // 8)
+        float_type = {16: order + "f4", 64: order + "f8"}.get(kind)
+        return NiftiHeader(spacing, start, start + voxels * bits // 8, float_type)
     return None

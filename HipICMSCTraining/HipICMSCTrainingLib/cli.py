@@ -127,19 +127,27 @@ def _assigned(settings, own, assignment: str):
 
 
 def _resume(chosen: argparse.Namespace) -> None:
+    from HipICMSCTrainingLib.distribution import Distribution
     from HipICMSCTrainingLib.run_folder import RunFolder
 
     folder = RunFolder(chosen.folder)
     folder.description()
-    if folder.in_use():
-        if not folder.requested("PAUSE"):
-            raise HipError("run_in_use", f"{chosen.folder} is being trained already.")
-        folder.withdraw("PAUSE")
+    distribution = Distribution()
+    if distribution.agree(distribution.is_main and _wakes(folder)):
         print("The waiting process goes on.")
         return
-    folder.withdraw("PAUSE")
-    folder.withdraw("STOP")
     _work_on(folder)
+
+
+def _wakes(folder) -> bool:
+    """Take back what was asked of the run; true if a process was waiting for that."""
+    in_use = folder.in_use()
+    if in_use and not folder.requested("PAUSE"):
+        raise HipError("run_in_use", f"{folder.path} is being trained already.")
+    folder.withdraw("PAUSE")
+    if not in_use:
+        folder.withdraw("STOP")
+    return in_use
 
 
 def _work_on(folder) -> None:

@@ -1,7 +1,7 @@
 """A first guess of what a CT would look like on MRI, from Hounsfield units alone (ours; not in the paper).
 
-Left to itself, a CycleGAN may start with the contrast upside down: bright bone becomes dark, dark fat becomes bright, and
-muscle and marrow change places (method.md, What goes wrong). A pointwise guess in the first epochs, fading out, puts the
+Left to itself, a CycleGAN may start with the contrast upside down: bright bone becomes dark, dark fat becomes bright,
+and muscle and marrow change places (method.md, What goes wrong). A pointwise guess in stage 1, fading out, puts the
 generators on the right side of that decision; what tissue really looks like they learn from the images.
 """
 

@@ -81,7 +81,7 @@ def dataset_from_file(path: Path) -> Dataset:
     path = Path(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        entries = values["cases"]
+        entries = list(values["cases"])
     except FileNotFoundError as error:
         raise HipError("missing_file", f"There is no file {path}.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -89,7 +89,7 @@ def dataset_from_file(path: Path) -> Dataset:
     cases = []
     for entry in entries:
         for key in ("image", "label"):
-            if isinstance(entry, dict) and entry.get(key):
+            if isinstance(entry, dict) and entry.get(key) and isinstance(entry[key], str):
                 entry[key] = str((path.parent / entry[key]).resolve())
         try:
             case = from_json(Case, entry)
@@ -117,6 +117,13 @@ def _hold_out(cases: Iterable[Case], seed: int, share: float) -> list[Case]:
 
 
 def _checked(cases: list[Case], source: str) -> Dataset:
+    names = [case.name for case in cases]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise HipError("bad_dataset", f"Two cases are called {twice[0]}; each needs a name of its own.")
+    for name in names:
+        if Path(name).name != name:
+            raise HipError("bad_dataset", f"A case is called {name!r}, which cannot be the name of a file.")
     roles: dict[str, str] = {}
     for case in cases:
         if roles.setdefault(case.patient, case.role) != case.role:
@@ -125,10 +132,6 @@ def _checked(cases: list[Case], source: str) -> Dataset:
             )
         if case.modality == "CT" and not case.label:
             raise HipError("ct_without_label", f"The CT {case.name} has no label map.")
-    names = [case.name for case in cases]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise HipError("bad_dataset", f"Two cases are called {twice[0]}; each needs a name of its own.")
     dataset = Dataset(tuple(cases))
     for modality, what in (("CT", "labelled CTs"), ("MR", "MRIs")):
         for role, purpose in (("train", "train on"), ("val", "hold out for the scores")):

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -20,7 +21,11 @@ class Distribution:
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         if self.world_size > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            if torch.cuda.is_available():
+                torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            # The others wait as long as a pause lasts or the first preprocesses; torchrun ends them if it dies. Without
+            # a backend named, tensors on the CPU pass through gloo and those on a GPU through nccl.
+            dist.init_process_group(timeout=timedelta(days=30))
 
     @property
     def is_main(self) -> bool:
@@ -38,15 +43,15 @@ class Distribution:
         """Zero, but depending on every parameter: the backward pass that exchanges gradients must reach them all."""
         return sum(parameter.sum() for parameter in parameters) * 0.0 if self.world_size > 1 else 0.0
 
-    def barrier(self) -> None:
-        if self.world_size > 1:
-            dist.barrier()
+    def wait_for_first(self) -> None:
+        """Return once the first process has come here too; the first itself goes on at once."""
+        self.agree(True)
 
     def agree(self, flag: bool) -> bool:
         """True in every process if it is true in the first."""
         if self.world_size == 1:
             return flag
-        value = torch.tensor([int(flag)], device="cuda" if torch.cuda.is_available() else "cpu")
+        value = torch.tensor([int(flag)])
         dist.broadcast(value, 0)
         return bool(value.item())
 

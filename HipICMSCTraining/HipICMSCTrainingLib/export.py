@@ -104,8 +104,8 @@ Classes: {", ".join(manifest.labels)}.
 
 ## How it was trained
 Method {training["method"]}, {training["weights"]} weights of step {training["step"]}, seed
-{training["settings"]["seed"]}, on {training["ct_volumes"]} labelled CTs and {training["mr_volumes"]} MRIs without labels.
-PyTorch {training["versions"]["torch"]}. All settings stand in model.json.
+{training["settings"]["seed"]}, on {training["ct_volumes"]} labelled CTs and {training["mr_volumes"]} MRIs without
+labels. PyTorch {training["versions"]["torch"]}. All settings stand in model.json.
 
 Label-free scores on held-out slices (they find collapse, they do not measure accuracy on MRI):
 

@@ -10,6 +10,8 @@ RUN/cache/                   preprocessed slices
 RUN/train.log                what the process printed
 RUN/PAUSE, RUN/STOP          requests
 RUN/lock                     held by the live process
+
+torch is imported only where weights are read or written, because Slicer's own process, which watches, must not load it.
 """
 
 from __future__ import annotations
@@ -21,12 +23,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-import torch
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.files import replacing, storage_error, write_text
-from safetensors.torch import load_file, save_file
+
+if TYPE_CHECKING:
+    import torch
 
 State = Literal["running", "paused", "stalled", "lost", "finished", "failed"]
 
@@ -104,18 +107,36 @@ class RunFolder:
         """Hold the run for this process; the system lets go when the process dies, however it dies.
 
         Raises:
-            HipError: ``run_in_use``.
+            HipError: ``run_in_use``; ``read_only`` … as for any file.
         """
-        with open(self.path / "lock", "a+b") as file:
-            if not _lock(file):
-                raise HipError("run_in_use", f"Another process is training in {self.path}; stop it first.")
+        with self._lock_file() as file:
+            # Whoever only asks whether the run is in use holds the lock for an instant.
+            attempts = 5
+            while not _lock(file):
+                attempts -= 1
+                if not attempts:
+                    raise HipError("run_in_use", f"Another process is training in {self.path}; stop it first.")
+                time.sleep(0.1)
+            self._remove_half_written()
             yield
 
     def in_use(self) -> bool:
         if not (self.path / "lock").exists():
             return False
-        with open(self.path / "lock", "a+b") as file:
+        with self._lock_file() as file:
             return not _lock(file)
+
+    def _lock_file(self) -> BinaryIO:
+        try:
+            return open(self.path / "lock", "a+b")
+        except OSError as error:
+            raise storage_error(error, self.path / "lock") from error
+
+    def _remove_half_written(self) -> None:
+        """What a killed process was writing when it died; a checkpoint is too large to leave a heap of them."""
+        for folder in (self.path, self.cache, self.checkpoints, self.previews):
+            for file in folder.glob(".????????-*"):
+                file.unlink(missing_ok=True)
 
     # How it goes.
 
@@ -145,8 +166,12 @@ class RunFolder:
         return status
 
     def append_metrics(self, values: dict[str, Any]) -> None:
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+        path = self.path / "metrics.jsonl"
+        try:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            raise storage_error(error, path) from error
 
     def metrics(self) -> list[dict[str, Any]]:
         """Every complete line; a last line cut by a kill is left out."""
@@ -164,7 +189,10 @@ class RunFolder:
     # What is asked of it.
 
     def request(self, what: Literal["PAUSE", "STOP"]) -> None:
-        (self.path / what).touch()
+        try:
+            (self.path / what).touch()
+        except OSError as error:
+            raise storage_error(error, self.path / what) from error
 
     def withdraw(self, what: Literal["PAUSE", "STOP"]) -> None:
         (self.path / what).unlink(missing_ok=True)
@@ -175,6 +203,8 @@ class RunFolder:
     # What it has learned.
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
+        import torch
+
         with replacing(self.checkpoints / "last.pt") as beside:
             torch.save(state, beside)
 
@@ -184,6 +214,8 @@ class RunFolder:
         Raises:
             HipError: ``damaged_checkpoint``.
         """
+        import torch
+
         path = self.checkpoints / "last.pt"
         if not path.exists():
             return None
@@ -194,17 +226,21 @@ class RunFolder:
 
     def save_selected(self, networks: dict[str, torch.nn.Module], about: dict[str, Any]) -> None:
         """Keep the weights with the best label-free score, and what they scored."""
+        from safetensors.torch import save
+
         weights = {
             f"{name}/{key}": value.contiguous()
             for name, network in networks.items()
             for key, value in network.state_dict().items()
         }
         with replacing(self.checkpoints / "selected.safetensors") as beside:
-            save_file(weights, beside, metadata={"about": json.dumps(about)})
+            beside.write_bytes(save(weights, metadata={"about": json.dumps(about)}))
         write_text(self.checkpoints / "selected.json", json.dumps(about, indent=2) + "\n")
 
     def selected(self) -> dict[str, dict[str, torch.Tensor]] | None:
         """State dictionaries by network name, or None before the first scores."""
+        from safetensors.torch import load_file
+
         path = self.checkpoints / "selected.safetensors"
         if not path.exists():
             return None

@@ -16,7 +16,7 @@ from HipICMSCLib.geometry import coronal_slices, same_geometry
 from HipICMSCLib.preprocessing import prepare
 from HipICMSCLib.segmenter import CLASS_NAMES
 from HipICMSCLib.volume_input import looks_like_ct, read_volume
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from HipICMSCTrainingLib.dataset import Case
 from HipICMSCTrainingLib.training_settings import TrainingSettings
@@ -36,7 +36,7 @@ def cached_volume(case: Case, settings: TrainingSettings, folder: Path) -> Cache
         volume = _prepare_case(case, settings)
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(file) as beside:
-            save_file(volume, beside)
+            beside.write_bytes(save(volume))
     return load_file(file)
 
 
@@ -90,6 +90,9 @@ def _prepare_case(case: Case, settings: TrainingSettings) -> CachedVolume:
 
 def _fingerprint(case: Case, settings: TrainingSettings) -> str:
     files = [Path(path) for path in (case.image, case.label) if path]
+    for file in files:
+        if not file.exists():
+            raise HipError("missing_file", f"Case {case.name}: there is no file {file} any more.")
     described = [
         [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
         case.modality,

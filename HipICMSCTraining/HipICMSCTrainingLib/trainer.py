@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
@@ -113,7 +114,9 @@ class Trainer:
             sentence = error.sentence if isinstance(error, HipError) else f"{type(error).__name__}: {error}"
             if interrupted:
                 sentence = "Interrupted; resume continues from the last checkpoint."
-            self._say("paused" if interrupted else "failed", "stopped", sentence)
+            # What went wrong matters more than that a full disk takes no status.
+            with contextlib.suppress(HipError):
+                self._say("paused" if interrupted else "failed", "stopped", sentence)
             raise
 
     def _train(self) -> Status:
@@ -159,10 +162,10 @@ class Trainer:
         self._say("running", "preparing", "Reading and preprocessing the volumes.")
         # The first process fills the cache, the others read it.
         if not self.distribution.is_main:
-            self.distribution.barrier()
+            self.distribution.wait_for_first()
         stacks = {(m, r): self._stack(m, r) for m in ("CT", "MR") for r in ("train", "val")}
         if self.distribution.is_main:
-            self.distribution.barrier()
+            self.distribution.wait_for_first()
         self.ct_val, self.mr_val = stacks["CT", "val"], stacks["MR", "val"]
         self.mr_train = stacks["MR", "train"]
         self.batches = BatchSource(
@@ -185,6 +188,8 @@ class Trainer:
 
     def _resume(self) -> None:
         state = self.folder.checkpoint()
+        if self.distribution.is_main:
+            self.folder.forget_metrics_after(state["step"] if state else 0)
         if state is None:
             return
         for name, network in self.method.networks.items():
@@ -195,16 +200,18 @@ class Trainer:
             network.load_state_dict(state["average"][name])
         self.method.load_extra_state(state["extra"])
         self.step, self.best_score = state["step"], state["best_score"]
-        if self.distribution.is_main:
-            self.folder.forget_metrics_after(self.step)
 
     # Between steps.
 
     def _moment(self) -> Moment:
-        boundary = self.steps_per_epoch * self.settings.stage1_epochs
+        boundary = self._stage1_steps
         if self.step < boundary:
             return Moment(self.step, 1, self.step / boundary)
         return Moment(self.step, 2, (self.step - boundary) / max(self.total_steps - boundary, 1))
+
+    @property
+    def _stage1_steps(self) -> int:
+        return self.steps_per_epoch * self.settings.stage1_epochs
 
     def _deployable(self) -> dict[str, torch.nn.Module]:
         return {name: self.method.networks[name] for name in self.method.deployable}
@@ -234,8 +241,8 @@ class Trainer:
             }
             scores = label_free_scores(networks, self.ct_val, self.mr_val, self.settings.validation_slices, self.device)
             self.folder.append_metrics({"step": self.step, "scores": scores, "weights": which})
-            # In stage 1 the segmenters have learned nothing that a score could tell.
-            if self._moment().stage == 2 and scores["selection"] > self.best_score:
+            # By the end of stage 1 the segmenters have learned nothing that a score could tell.
+            if self.step > self._stage1_steps and scores["selection"] > self.best_score:
                 self.best_score = scores["selection"]
                 self.folder.save_selected(networks, {"step": self.step, "weights": which, "scores": scores})
         write_preview(
@@ -265,10 +272,13 @@ class Trainer:
         """Wait as long as a pause is asked for; True if a stop is."""
         if self.folder.requested("PAUSE"):
             self._save()
+            waiting = ("paused", "waiting", "Paused on request; the process waits.")
+            self._say(*waiting)
             while self.folder.requested("PAUSE") and not self.folder.requested("STOP"):
                 if time.monotonic() - self._said_at > HEARTBEAT_SECONDS:
-                    self._say("paused", "waiting", "Paused on request; the process waits.")
+                    self._say(*waiting)
                 time.sleep(0.2)
+            self._say("running", f"stage {self._moment().stage}", "")
         if self.folder.requested("STOP"):
             self.folder.withdraw("STOP")
             self.folder.withdraw("PAUSE")
@@ -290,11 +300,14 @@ class Trainer:
 
 
 def start_run(folder: Path, description: RunDescription) -> RunFolder:
-    """Write a new run folder; :class:`Trainer` does the rest.
+    """Write a new run folder, in the first of several processes; :class:`Trainer` does the rest.
 
     Raises:
         HipError: as :meth:`RunFolder.create`.
     """
     run = RunFolder(folder)
-    run.create(description.to_json())
+    distribution = Distribution()
+    if distribution.is_main:
+        run.create(description.to_json())
+    distribution.wait_for_first()
     return run

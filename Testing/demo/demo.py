@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from HipICMSCLib.engine import RESEARCH_USE, HipSegmenter
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.files import replacing, write_text
-from HipICMSCLib.model_package import DEFAULT_MODEL, find_model
+from HipICMSCLib.model_files import DEFAULT_MODEL, find_model
 from HipICMSCLib.overlay import write_overlays
 from HipICMSCLib.report import provenance, report
 from HipICMSCLib.segmentation_file import write_segmentation

@@ -35,14 +35,14 @@ CT = Contrast(
     density_gain=300,
 )  # fmt: skip
 
-# Turbo spin echo, in units of which fat has about 600. T1: fluid is dark.
+# Turbo spin echo, in arbitrary units. T1: fluid is dark; the head, where the marrow is fatty, outshines the ilium.
 T1 = Contrast(
     level={
-        "air": 0, "skin": 330, "fat": 600, "muscle": 205, "organ": 260, "fluid": 130, "gas": 5, "vessel": 110,
-        "cartilage": 240, "cortex": 35, "marrow": 470,
+        "air": 0, "skin": 330, "fat": 560, "muscle": 225, "organ": 260, "fluid": 130, "gas": 5, "vessel": 110,
+        "cartilage": 190, "cortex": 30, "marrow": 430,
     },
     grain={"fat": 22, "muscle": 20, "organ": 60, "marrow": 35},
-    density_gain=-80,
+    density_gain=50,
 )  # fmt: skip
 
 # Proton density with fat suppression: marrow is darker than muscle, fluid and cartilage are bright.

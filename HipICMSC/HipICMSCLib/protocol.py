@@ -1,0 +1,109 @@
+"""What Slicer and its worker process say to each other: one JSON object a line, its ``say`` naming the message.
+
+Requests go to the worker's stdin, events come from its stdout. A worker does one request at a time; the last event of
+a request is either `Finished` or `Failed`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from HipICMSCLib.errors import HipError
+from HipICMSCLib.settings import from_json, to_json
+
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class SegmentRequest:
+    """Segment one volume.
+
+    Attributes:
+        image: file of the volume, in patient coordinates.
+        output: file to write, see segmentation_file.
+        cancel_flag: the request is cancelled as soon as this file exists.
+        model: a model that ships, by name, or a package's file; None is the default one.
+        right_head, left_head: femoral head centres where they are known, LPS mm.
+    """
+
+    image: str
+    output: str
+    cancel_flag: str
+    model: str | None = None
+    device: str = "auto"
+    right_head: Point | None = None
+    left_head: Point | None = None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker has loaded its libraries."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """``share`` of the whole request is done, 0 to 1."""
+
+    stage: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something about the result that the user should know."""
+
+    kind: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The output is written; ``report`` as in report.py."""
+
+    output: str
+    report: dict
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The request came to nothing; as a `HipError`."""
+
+    kind: str
+    sentence: str
+    detail: str = ""
+
+
+Event = Ready | Progress | Warned | Finished | Failed
+
+_MESSAGES = {
+    "segment": SegmentRequest,
+    "ready": Ready,
+    "progress": Progress,
+    "warning": Warned,
+    "result": Finished,
+    "error": Failed,
+}
+
+
+def encode(message: SegmentRequest | Event) -> str:
+    """A message as one line, with its end."""
+    name = next(name for name, kind in _MESSAGES.items() if type(message) is kind)
+    return json.dumps({"say": name} | to_json(message)) + "\n"
+
+
+def decode(line: str) -> SegmentRequest | Event:
+    """The message of one line.
+
+    Raises:
+        HipError: ``bad_message``.
+    """
+    try:
+        values = json.loads(line)
+        return from_json(_MESSAGES[values.pop("say")], values)
+    except (HipError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise HipError(
+            "bad_message", "Slicer and the segmentation process do not understand each other.", f"{error}: {line!r}"
+        ) from error

@@ -1,0 +1,213 @@
+"""HipICMSCLogic without any widget: a real volume node, the real worker process, a real segmentation node."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import ball_hips
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer_stand_ins
+from HipICMSCLib.errors import HipError
+
+c, s = np.cos(0.5), np.sin(0.5)
+GEOMETRIES = {
+    "coronal and flipped": np.array([[-1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
+    "oblique": np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]]),
+}
+
+
+@pytest.fixture(scope="module")
+def module(slicer_app):
+    slicer_stand_ins.install(slicer_app)
+    return slicer_stand_ins.load_module("HipICMSC")
+
+
+@pytest.fixture(scope="module")
+def logic(module):
+    """One for all tests, so that the worker starts once."""
+    logic = module.HipICMSCLogic()
+    yield logic
+    logic.close()
+
+
+@pytest.fixture
+def scene(slicer_app):
+    """What is added to the scene leaves it afterwards."""
+    scene = slicer_app.scene
+    before = {scene.GetNthNode(i).GetID() for i in range(scene.GetNumberOfNodes())}
+    yield scene
+    for node in [scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())]:
+        if node.GetID() not in before:
+            scene.RemoveNode(node)
+
+
+def add_volume(scene, image: sitk.Image, moved_by: np.ndarray | None = None):
+    """The image as a volume node; ``moved_by`` is a transform above it (RAS) that is undone in its own geometry, so
+    that it is displayed where the image lies."""
+    import slicer
+
+    to_ras = np.eye(4)
+    to_ras[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    to_ras[:3, 3] = image.GetOrigin()
+    to_ras = np.diag([-1, -1, 1, 1]) @ to_ras
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "hips")
+    slicer.util.updateVolumeFromArray(node, sitk.GetArrayFromImage(image))
+    if moved_by is not None:
+        transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(moved_by))
+        node.SetAndObserveTransformNodeID(transform.GetID())
+        to_ras = np.linalg.inv(moved_by) @ to_ras
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(to_ras))
+    return node
+
+
+def displayed_centre(node, segment_id: str) -> np.ndarray:
+    """The middle of a segment's surface where Slicer shows it, LPS mm."""
+    from vtkmodules.vtkCommonTransforms import vtkGeneralTransform
+
+    surface = node.GetSegmentation().GetSegment(segment_id).GetRepresentation("Closed surface")
+    to_world = vtkGeneralTransform()
+    if node.GetParentTransformNode():
+        node.GetParentTransformNode().GetTransformToWorld(to_world)
+    points = [to_world.TransformPoint(surface.GetPoint(i)) for i in range(surface.GetNumberOfPoints())]
+    return (np.min(points, axis=0) + np.max(points, axis=0)) / 2 * (-1, -1, 1)
+
+
+def moving() -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3] = GEOMETRIES["oblique"].T @ np.diag([-1.0, -1.0, 1.0])
+    matrix[:3, 3] = (40.0, -200.0, 33.0)
+    return matrix
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("transformed", [False, True], ids=["untransformed", "transformed"])
+def test_each_bone_is_found_where_it_is_displayed(logic, scene, ball_model, geometry, transformed):
+    volume = add_volume(scene, ball_hips.ball_image(GEOMETRIES[geometry]), moving() if transformed else None)
+    result = logic.segment(volume, model=ball_model)
+    assert displayed_centre(result, "RightFemur") == pytest.approx(np.array(ball_hips.RIGHT_CENTRE), abs=4)
+    assert displayed_centre(result, "LeftFemur") == pytest.approx(np.array(ball_hips.LEFT_CENTRE), abs=4)
+    assert result.GetTransformNodeID() == volume.GetTransformNodeID()
+
+
+def test_a_given_segmentation_is_filled_and_then_protected(logic, scene, ball_model):
+    volume = add_volume(scene, ball_hips.ball_image())
+    target = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    assert logic.segment(volume, target, ball_model) is target
+    assert target.GetSegmentation().GetNumberOfSegments() == 4
+    with pytest.raises(HipError, match="never overwritten"):
+        logic.segment(volume, target, ball_model)
+
+
+def test_progress_is_told_and_no_file_stays(logic, scene, ball_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    told = []
+    logic.progressed.connect(lambda stage, share: told.append(share))
+    logic.segment(add_volume(scene, ball_hips.ball_image()), model=ball_model)
+    assert told == sorted(told) and told[-1] == pytest.approx(1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_is_one_sentence_and_leaves_the_scene(logic, scene, tmp_path):
+    volume = add_volume(scene, ball_hips.ball_image())
+    bad = tmp_path / "bad.hipmodel"
+    bad.write_bytes(b"\x80\x04 a pickle")
+    count = scene.GetNumberOfNodes()
+    with pytest.raises(HipError) as error:
+        logic.segment(volume, model=bad)
+    assert error.value.kind == "not_a_package"
+    with pytest.raises(HipError, match="empty"):
+        logic.segment(None)
+    assert scene.GetNumberOfNodes() == count and not logic.busy
+
+
+class Clock:
+    """In Qt's place: the test turns it by hand."""
+
+    def __init__(self, milliseconds, function) -> None:
+        self.tick = function
+
+    def start(self) -> None:
+        Clock.running = self
+
+    def stop(self) -> None:
+        Clock.running = None
+
+
+def run_clock(logic) -> None:
+    limit = time.monotonic() + 60
+    while logic.busy:
+        assert time.monotonic() < limit
+        Clock.running.tick()
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def outcomes(module, monkeypatch):
+    """A logic of its own on a clock, and what its signals said."""
+    monkeypatch.setattr(module, "RepeatingTimer", Clock)
+    logic, said = module.HipICMSCLogic(), []
+    logic.finished.connect(said.append)
+    logic.failed.connect(said.append)
+    yield logic, said
+    logic.close()
+
+
+def test_without_waiting_the_outcome_comes_by_signal(outcomes, scene, ball_model):
+    logic, said = outcomes
+    assert logic.segment(add_volume(scene, ball_hips.ball_image()), None, ball_model, waitForCompletion=False) is None
+    assert logic.busy and said == []
+    with pytest.raises(HipError, match="still running"):
+        logic.segment(None)
+    run_clock(logic)
+    assert [node.GetClassName() for node in said] == ["vtkMRMLSegmentationNode"]
+    assert Clock.running is None
+
+
+def test_cancelling_ends_within_two_seconds_without_a_result(outcomes, scene, ball_model):
+    logic, said = outcomes
+    logic.segment(add_volume(scene, ball_hips.ball_image()), None, ball_model, waitForCompletion=False)
+    count = scene.GetNumberOfNodes()
+    logic.cancel()
+    started = time.monotonic()
+    run_clock(logic)
+    assert time.monotonic() - started < 2
+    assert [error.kind for error in said] == ["cancelled"]
+    assert scene.GetNumberOfNodes() == count
+
+
+def test_a_volume_deleted_meanwhile_is_said(outcomes, scene, ball_model):
+    logic, said = outcomes
+    volume = add_volume(scene, ball_hips.ball_image())
+    logic.segment(volume, None, ball_model, waitForCompletion=False)
+    scene.RemoveNode(volume)
+    run_clock(logic)
+    assert [error.kind for error in said] == ["input_gone"]
+
+
+def test_slicers_process_needs_none_of_the_libraries_that_slicer_lacks():
+    """Both module files load, and a run folder is read, where torch, scikit-image and safetensors cannot be imported."""
+    program = """
+import json, sys
+for name in ("torch", "skimage", "safetensors"):
+    sys.modules[name] = None
+from trame_slicer.core import SlicerApp
+import slicer_stand_ins
+slicer_stand_ins.install(SlicerApp())
+first, second = (slicer_stand_ins.load_module(name) for name in ("HipICMSC", "HipICMSCTraining"))
+first.HipICMSCLogic().getParameterNode()
+view = second.HipICMSCTrainingLogic().view("absent", "absent", "absent")
+print(json.dumps([first.HipICMSCParameterNode.__name__, view.sentence]))
+"""
+    testing = str(slicer_stand_ins.REPOSITORY / "Testing")
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=testing, env=None, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.strip().splitlines()[-1]
+    assert json.loads(last) == ["HipICMSCParameterNode", "Choose the folder of the labelled CTs."]

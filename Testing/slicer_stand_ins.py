@@ -1,0 +1,213 @@
+"""Stands in for the parts of Slicer's Python that slicer-core lacks, so that our module files load as they are.
+
+No Qt is needed here; Testing/gui adds it. MRML is never stood in for: it comes from slicer-core.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import typing
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def install(app) -> None:
+    """Make ``slicer`` complete enough for our modules, on the scene of a trame_slicer app."""
+    import slicer
+
+    slicer.mrmlScene = app.scene
+    slicer.app = SimpleNamespace(processEvents=lambda: None)
+    _provide("slicer.i18n", tr=lambda text: text, translate=lambda context, text: text)
+    _provide("slicer.ScriptedLoadableModule", **{kind.__name__: kind for kind in _BASES})
+    _provide("slicer.parameterNodeWrapper", parameterNodeWrapper=parameterNodeWrapper, Choice=Choice)
+
+
+def module_file(name: str) -> Path:
+    return REPOSITORY / name / f"{name}.py"
+
+
+def load_module(name: str) -> ModuleType:
+    """Read a module's file as Slicer does."""
+    spec = importlib.util.spec_from_file_location(name, module_file(name))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _provide(name: str, **contents) -> None:
+    module = sys.modules[name] = ModuleType(name)
+    vars(module).update(contents)
+    package, _, last = name.rpartition(".")
+    setattr(sys.modules[package], last, module)
+
+
+class ScriptedLoadableModule:
+    def __init__(self, parent) -> None:
+        self.parent = parent
+
+
+class ScriptedLoadableModuleWidget:
+    """``parent`` is a widget with a layout, made by whoever opens the panel."""
+
+    def __init__(self, parent) -> None:
+        self.parent = parent
+        self.layout = parent.layout()
+        self.moduleName = type(self).__name__.removesuffix("Widget")
+
+    def setup(self) -> None:
+        pass
+
+    def resourcePath(self, name: str) -> str:
+        return str(module_file(self.moduleName).parent / "Resources" / name)
+
+
+class ScriptedLoadableModuleLogic:
+    def __init__(self) -> None:
+        self.moduleName = type(self).__name__.removesuffix("Logic")
+
+    def getParameterNode(self):
+        import slicer
+
+        node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
+        if node is None:
+            node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(self.moduleName)
+            node = slicer.mrmlScene.AddNode(node)
+        return node
+
+
+class ScriptedLoadableModuleTest:
+    pass
+
+
+_BASES = (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleWidget,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+)
+
+
+class Choice:
+    def __init__(self, choices: list) -> None:
+        self.choices = choices
+
+
+def parameterNodeWrapper(cls: type) -> type:
+    """Typed properties of a real vtkMRMLScriptedModuleNode: nodes as references, strings and paths as parameters."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    members = {name: _parameter(name, hint, getattr(cls, name, None)) for name, hint in hints.items()}
+    return type(cls.__name__, (_ParameterNode,), {**members, "allParameters": hints, "__doc__": cls.__doc__})
+
+
+def _parameter(name: str, hint, default) -> property:
+    import slicer
+
+    kind = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+    if issubclass(kind, slicer.vtkMRMLNode):
+
+        def read(self):
+            return self.parameterNode.GetNodeReference(name)
+
+        def write(self, value) -> None:
+            assert value is None or isinstance(value, kind)
+            self.parameterNode.SetNodeReferenceID(name, value and value.GetID())
+
+    else:
+        default = kind() if default is None else default
+
+        def read(self):
+            return kind(self.parameterNode.GetParameter(name) or default)
+
+        def write(self, value) -> None:
+            assert isinstance(value, kind), f"{name}: {value!r}"
+            self.parameterNode.SetParameter(name, str(value))
+
+    return property(read, write)
+
+
+class _ParameterNode:
+    """Binds widgets as Slicer does: by their dynamic property, and only exact widget classes that fit the type."""
+
+    def __init__(self, node) -> None:
+        self.parameterNode = node
+        self._bound: dict[str, object] = {}
+        self._showing = False
+        node.AddObserver("ModifiedEvent", lambda caller, event: self._show())
+
+    def AddObserver(self, *arguments):
+        return self.parameterNode.AddObserver(*arguments)
+
+    def RemoveObserver(self, tag):
+        self.parameterNode.RemoveObserver(tag)
+
+    def connectGui(self, ui) -> int:
+        for widget in vars(ui).values():
+            name = widget.property("SlicerParameterName")
+            if name:
+                self._bound[name] = _connector(widget, self.allParameters[name])
+        self._show()
+        for name, connector in self._bound.items():
+            connector.listen(lambda name=name, connector=connector: self._take(name, connector))
+        return 0
+
+    def disconnectGui(self, tag: int) -> None:
+        for connector in self._bound.values():
+            connector.changed = None
+        self._bound = {}
+
+    def _take(self, name: str, connector) -> None:
+        if not self._showing:
+            setattr(self, name, connector.read())
+
+    def _show(self) -> None:
+        if self._showing:
+            return
+        self._showing = True
+        try:
+            for name, connector in self._bound.items():
+                connector.write(getattr(self, name))
+        finally:
+            self._showing = False
+
+
+def _connector(widget, hint):
+    """Slicer refuses a widget whose exact class it does not know for the type."""
+    import ctk
+    import qt
+    import slicer
+
+    kind, choices = hint, None
+    if typing.get_origin(hint) is typing.Annotated:
+        kind, choice = typing.get_args(hint)
+        choices = choice.choices
+    if type(widget) is slicer.qMRMLNodeComboBox and issubclass(kind, slicer.vtkMRMLNode):
+        return _Connector(widget, "currentNodeChanged", widget.currentNode, widget.setCurrentNode)
+    if type(widget) is ctk.ctkPathLineEdit and kind is Path:
+        return _PropertyConnector(widget, "currentPathChanged", "currentPath", Path)
+    if type(widget) is qt.QComboBox and kind is str and choices:
+        widget.clear()
+        widget.addItems(choices)
+        return _PropertyConnector(widget, "currentIndexChanged", "currentText", str)
+    raise RuntimeError(f"Slicer cannot bind {kind} to {type(widget)}")
+
+
+class _Connector:
+    def __init__(self, widget, signal: str, read, write) -> None:
+        self.read, self.write, self.changed = read, write, None
+        widget.connect(signal, lambda *values: self.changed and self.changed())
+
+    def listen(self, changed) -> None:
+        self.changed = changed
+
+
+class _PropertyConnector(_Connector):
+    def __init__(self, widget, signal: str, name: str, kind: type) -> None:
+        super().__init__(
+            widget, signal, lambda: kind(getattr(widget, name)), lambda value: setattr(widget, name, str(value))
+        )
