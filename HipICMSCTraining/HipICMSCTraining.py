@@ -237,9 +237,8 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
 
     def _viewOfNewRun(self, run, ctFolder, mriFolder):
         reason = _("The training is starting.") if self._isStarting() else self._reasonAgainst(ctFolder, mriFolder)
-        sentence = reason or self._lastWords(run)
         return RunView(
-            sentence,
+            reason or self._lastWords(run),
             startText=_("Start"),
             reasonNotToStart=reason,
             reasonNotToStop=_("No training is running in this folder."),

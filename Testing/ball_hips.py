@@ -54,10 +54,13 @@ def _write_package(path: Path) -> None:
         for name, value in network.named_parameters():
             if "norm" not in name and value.ndim == 4:
                 value.zero_()
-        # Channel 0 is passed on as it is, the intensity above 0; batch norm at its start changes nothing.
+        # Channel 0 is passed on as it is, the intensity above 0; batch norm at its start changes nothing. Where the
+        # resolution is halved, the mean of each 2 × 2 pixels is passed on, so that nothing is displaced.
         for convolution in (*network.encoder, *network.decoder):
-            if isinstance(convolution, torch.nn.Conv2d):
+            if isinstance(convolution, torch.nn.Conv2d) and convolution.stride == (1, 1):
                 convolution.weight[0, 0, 1, 1] = 1.0
+            elif isinstance(convolution, torch.nn.Conv2d):
+                convolution.weight[0, 0, 1:, 1:] = 0.25
         ramp = torch.tensor([1.0, 3.0, 5.0, 7.0, 7.0, 5.0, 3.0, 1.0]) / 8
         network.upsample.weight[0, 2] = 20.0 * ramp[:, None] * ramp
         network.upsample.bias.copy_(torch.tensor([0.0, -50.0, -6.0]))

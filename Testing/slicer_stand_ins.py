@@ -138,7 +138,6 @@ class _ParameterNode:
         self.parameterNode = node
         self._bound: dict[str, object] = {}
         self._showing = False
-        node.AddObserver("ModifiedEvent", lambda caller, event: self._show())
 
     def AddObserver(self, *arguments):
         return self.parameterNode.AddObserver(*arguments)
@@ -154,12 +153,13 @@ class _ParameterNode:
         self._show()
         for name, connector in self._bound.items():
             connector.listen(lambda name=name, connector=connector: self._take(name, connector))
-        return 0
+        return self.AddObserver("ModifiedEvent", lambda caller, event: self._show())
 
     def disconnectGui(self, tag: int) -> None:
         for connector in self._bound.values():
             connector.changed = None
         self._bound = {}
+        self.RemoveObserver(tag)
 
     def _take(self, name: str, connector) -> None:
         if not self._showing:

@@ -36,8 +36,9 @@ LEAST_PAIR_SCORE = 1.61
 # True heads have a roundness of 0.76 or more (0.53 and 0.63 in the volume with the prosthesis). Above the hips nothing
 # is rounder than 0.75 in 33 of 35 volumes; in the other two a round organ on MR reaches 0.86 and 1.10.
 LEAST_ROUNDNESS = 0.755
-# Of a single head: it lies nearer to one side of the image than the bladder and its neighbours, which are as round.
-MOST_LATERAL_DEPTH = 165.0  # mm
+# Only an image that is too narrow for both hips may show a single head: in a wider one, what is round and has no
+# partner is rather the bladder.
+WIDEST_SINGLE_HIP = 280.0  # mm
 
 _NO_HIP = (
     "No hip joint was found in this image: check that it shows the hips, or give the femoral head centres yourself."
@@ -112,13 +113,15 @@ def find_femoral_heads(image: sitk.Image) -> FemoralHeads:
     Raises:
         HipError: ``no_hip`` when no head is found.
     """
+    image = sitk.DICOMOrient(image, "LPS")  # so that the storage order of the voxels cannot matter
     balls, pairs = _balls_and_pairs(image)
     pair = max(pairs, key=lambda pair: pair.score, default=None)
     if pair is not None and pair.score >= LEAST_PAIR_SCORE:
         return FemoralHeads(_point(pair.right), _point(pair.left))
     low, high = _extent(image)
-    lateral = [ball for ball in balls if min(ball.centre[0] - low[0], high[0] - ball.centre[0]) < MOST_LATERAL_DEPTH]
-    ball = max(lateral, key=lambda ball: ball.roundness, default=None)
+    if high[0] - low[0] > WIDEST_SINGLE_HIP:
+        raise HipError("no_hip", _NO_HIP)
+    ball = max(balls, key=lambda ball: ball.roundness, default=None)
     if ball is None or ball.roundness < LEAST_ROUNDNESS:
         raise HipError("no_hip", _NO_HIP)
     return FemoralHeads(_point(ball), None) if _is_right(ball) else FemoralHeads(None, _point(ball))
@@ -126,6 +129,7 @@ def find_femoral_heads(image: sitk.Image) -> FemoralHeads:
 
 def _balls_and_pairs(image: sitk.Image) -> tuple[list[_Ball], list[_Pair]]:
     """The fitted balls, and all pairs of them that lie as two femoral heads may."""
+    image = _averaged(sitk.Cast(image, sitk.sitkFloat32), FINE)
     grid = _isotropic_grid(image)
     window = _window(sitk.GetArrayViewFromImage(grid))
     contrast = _local_contrast(sitk.GetArrayFromImage(grid), window)
@@ -141,12 +145,9 @@ def _balls_and_pairs(image: sitk.Image) -> tuple[list[_Ball], list[_Pair]]:
 
 
 def _isotropic_grid(image: sitk.Image) -> sitk.Image:
-    """The image on an axis-aligned LPS grid of COARSE mm that holds all of it; outside is the image's minimum."""
-    image = _averaged(image, COARSE)
+    """The image on an axis-aligned LPS grid of COARSE mm that holds all of it."""
     low, high = _extent(image)
-    size = np.floor((high - low) / COARSE).astype(int) + 1
-    outside = float(sitk.GetArrayViewFromImage(image).min())
-    return _resampled(image, low, size, COARSE, outside)
+    return _resampled(_averaged(image, COARSE), low, np.floor((high - low) / COARSE).astype(int) + 1, COARSE)
 
 
 def _extent(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
@@ -161,11 +162,11 @@ def _extent(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
 
 def _averaged(image: sitk.Image, spacing: float) -> sitk.Image:
     """The image with whole voxels averaged up to ``spacing`` mm, so that its detail does not alias on such a grid."""
-    factors = [int(max(spacing // step, 1)) for step in image.GetSpacing()]
-    return sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), factors)
+    return sitk.BinShrink(image, [int(max(spacing // step, 1)) for step in image.GetSpacing()])
 
 
-def _resampled(image: sitk.Image, origin: np.ndarray, size: np.ndarray, spacing: float, outside: float) -> sitk.Image:
+def _resampled(image: sitk.Image, origin: np.ndarray, size: np.ndarray, spacing: float) -> sitk.Image:
+    """The image on an axis-aligned LPS grid; beyond its end its last voxels go on, so that the end is no edge."""
     return sitk.Resample(
         image,
         np.asarray(size).tolist(),
@@ -174,8 +175,7 @@ def _resampled(image: sitk.Image, origin: np.ndarray, size: np.ndarray, spacing:
         np.asarray(origin).tolist(),
         [spacing] * 3,
         np.eye(3).ravel().tolist(),
-        outside,
-        sitk.sitkFloat32,
+        useNearestNeighborExtrapolator=True,
     )
 
 
@@ -285,7 +285,7 @@ class _MirrorImages:
 def _fit_ball(image: sitk.Image, window: tuple[float, float], centre: np.ndarray) -> _Ball:
     """The roundest ball whose centre is within 12 mm of ``centre``."""
     reach = int(48 / FINE)
-    box = _resampled(image, centre - reach * FINE, [2 * reach + 1] * 3, FINE, window[0])
+    box = _resampled(image, centre - reach * FINE, np.full(3, 2 * reach + 1), FINE)
     values = ndimage.gaussian_filter(np.clip(sitk.GetArrayViewFromImage(box), *window), 0.6)
     gradient = np.stack(np.gradient(values)[::-1])
     magnitude = np.linalg.norm(gradient, axis=0)

@@ -2,15 +2,19 @@
 
 Left to itself, a CycleGAN may start with the contrast upside down: bright bone becomes dark, dark fat becomes bright,
 and muscle and marrow change places (method.md, What goes wrong). A pointwise guess in stage 1, fading out, puts the
-generators on the right side of that decision; what tissue really looks like they learn from the images.
+generators on the right side of that decision; what tissue really looks like they learn from the images. The same guess,
+varied at random, gives F_t something to read from the first step on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as nnf
+from HipICMSCLib.intensity import PADDING
 from torch import Tensor
 
 ContrastPrior = Literal["none", "t1"]
@@ -31,8 +35,36 @@ def guessed_mr(x_s: Tensor, ct_window_hu: tuple[float, float], prior: ContrastPr
     Args:
         x_s: (batch, 1, rows, columns), rescaled from ``ct_window_hu``.
     """
-    hu, brightness = np.array(_KNOTS[prior]).T
+    return _mapped(x_s, ct_window_hu, _KNOTS[prior])
+
+
+def _mapped(x_s: Tensor, ct_window_hu: tuple[float, float], knots: Sequence[tuple[float, float]]) -> Tensor:
+    hu, brightness = np.array(knots).T
     lowest, highest = ct_window_hu
-    knots = (hu - lowest) / (highest - lowest) * 2 - 1
-    mapped = np.interp(x_s.detach().cpu().numpy(), knots, brightness)
+    places = (hu - lowest) / (highest - lowest) * 2 - 1
+    mapped = np.interp(x_s.detach().cpu().numpy(), places, brightness)
     return torch.from_numpy(mapped.astype(np.float32)).to(x_s.device)
+
+
+def random_guess(
+    x_s: Tensor, ct_window_hu: tuple[float, float], prior: ContrastPrior, random: np.random.Generator
+) -> Tensor:
+    """:func:`guessed_mr` with the brightness of fat, muscle and marrow, sharpness, bias field and noise drawn anew.
+
+    A segmenter that reads all of these has no single contrast to rely on.
+    """
+    fat, muscle, marrow = random.uniform(-0.3, 0.2), random.uniform(-0.2, 0.2), random.uniform(-0.3, 0.3)
+    shifts = [
+        0.0 if hu in (-200, 600, 1000) else fat if hu < 0 else muscle if hu < 100 else marrow for hu, _ in _KNOTS[prior]
+    ]
+    guess = _mapped(
+        x_s, ct_window_hu, [(hu, value + shift) for (hu, value), shift in zip(_KNOTS[prior], shifts, strict=True)]
+    )
+    if random.random() < 0.7:
+        blurred = nnf.avg_pool2d(nnf.pad(guess, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        guess = (guess + blurred) / 2
+    coarse = torch.from_numpy(random.normal(0, 0.25, (len(x_s), 1, 4, 4)).astype(np.float32)).to(x_s.device)
+    bias = nnf.interpolate(coarse, guess.shape[-2:], mode="bicubic").exp()
+    noise = random.normal(0, random.uniform(0, 0.12), guess.shape).astype(np.float32)
+    guess = (guess + 1) * bias - 1 + torch.from_numpy(noise).to(x_s.device)
+    return guess.clamp(-1, 1).where(x_s > PADDING + 1e-3, PADDING)

@@ -10,7 +10,6 @@ import SimpleITK as sitk
 from HipICMSCLib.engine import STAGES, HipSegmenter
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.femoral_heads import FemoralHeads
-from HipICMSCLib.geometry import same_geometry
 from HipICMSCLib.inference import FP32
 from HipICMSCLib.segments import FEMUR, HIP_BONE
 from packages import (

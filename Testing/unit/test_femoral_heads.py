@@ -118,9 +118,9 @@ def test_a_patient_who_lies_askew(axis):
 
 def test_one_hip_is_named_by_its_anatomy_not_by_its_coordinates():
     right_half = scene(low=(-190, -90, -110), high=(-20, 90, 90), origin_shift=250)
-    assert_found(find_femoral_heads(right_half), RIGHT + [250, 0, 0], None, within=4)
+    assert_found(find_femoral_heads(right_half), np.add(RIGHT, (250, 0, 0)), None, within=4)
     left_half = scene(low=(20, -90, -110), high=(190, 90, 90), origin_shift=-250)
-    assert_found(find_femoral_heads(left_half), None, LEFT - [250, 0, 0], within=4)
+    assert_found(find_femoral_heads(left_half), None, np.add(LEFT, (-250, 0, 0)), within=4)
 
 
 def test_a_pelvis_without_heads_has_no_hip_though_its_bladder_is_round():

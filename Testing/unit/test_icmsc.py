@@ -26,11 +26,12 @@ SETTINGS = TrainingSettings(
     discriminator_width=8,
 )
 STAGE_1, STAGE_2 = Moment(0, 1, 0.0), Moment(100, 2, 0.0)
+PRINTED = IcmscSettings()
 NO_CONSISTENCY = IcmscSettings(imsc_s=False, imsc_t=False, cmsc_s=False, cmsc_t=False)
 SWITCHES = {"imsc_s": "CT", "cmsc_s": "CT", "imsc_t": "MR", "cmsc_t": "MR"}
 
 
-def method(own: IcmscSettings = IcmscSettings(), **changes) -> Icmsc:
+def method(own: IcmscSettings = PRINTED, **changes) -> Icmsc:
     """Always the same start."""
     torch.manual_seed(5)
     return Icmsc(replace(SETTINGS, **changes), own, torch.device("cpu"), Distribution())
@@ -288,7 +289,7 @@ def test_the_image_pool_shows_old_images_half_of_the_time_and_keeps_its_size():
     old = [value < n for n, value in enumerate(values)]
     assert 70 < sum(old) < 125
     assert len(values) == len(images) and len(pool.images) == 4
-    assert len(set(values)) == len(values)  # an image leaves the pool when it is shown
+    assert len(set(values[4:])) == len(values[4:])  # an image leaves the pool when it is shown
     assert not any(image.requires_grad for image in [*shown, *pool.images])
 
 

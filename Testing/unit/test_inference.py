@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -105,9 +107,9 @@ def test_a_named_precision_is_kept():
 class Hungry(nn.Module):
     """Stands for a network on hardware with room for ``most`` slices at once; ``seen`` are the batches it was given."""
 
-    seen: list[int] = []
+    seen: ClassVar[list[int]] = []
 
-    def __init__(self, most: int, error: type[Exception] = torch.OutOfMemoryError) -> None:
+    def __init__(self, most: int, error: type[Exception] = torch.cuda.OutOfMemoryError) -> None:
         super().__init__()
         self.network, self.most, self.error = threshold_network(), most, error
 
@@ -123,7 +125,7 @@ def no_batches_seen():
     Hungry.seen.clear()
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+@pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError, MemoryError, RuntimeError])
 def test_memory_that_runs_out_halves_the_batch_and_loses_no_slice(error):
     inference = SliceInference(Hungry(3, error), CPU, FP32)
     inference.batch = 16
@@ -157,7 +159,7 @@ class FullAccelerator(SliceInference):
     def _probabilities(self, images, precision):
         if self.device.type == "cuda":
             self.tried.append(len(images))
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
         return super()._probabilities(images, precision)
 
 

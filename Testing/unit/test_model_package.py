@@ -106,9 +106,10 @@ def test_an_altered_byte_is_noticed_in_every_member(tmp_path, package, member):
     data = bytearray(package.read_bytes())
     name_length, extra_length = struct.unpack_from("<2H", data, entry.header_offset + 26)
     start = entry.header_offset + 30 + name_length + extra_length
-    for place in (start, start + entry.compress_size // 2, start + entry.compress_size - 1):
+    # Not the outermost bytes: some of their bits only say where the packed data ends.
+    for place in (start + 3, start + entry.compress_size // 2, start + entry.compress_size - 4):
         altered = bytearray(data)
-        altered[place] ^= 0x01
+        altered[place] ^= 0x10
         path.write_bytes(altered)
         assert refusal(path) == "damaged_model", place
 

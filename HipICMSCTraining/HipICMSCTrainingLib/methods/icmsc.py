@@ -15,7 +15,7 @@ from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
 from HipICMSCLib.translator import Translator
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.contrast_prior import ContrastPrior, guessed_mr
+from HipICMSCTrainingLib.contrast_prior import ContrastPrior, guessed_mr, random_guess
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.losses import (
     GanLoss,
@@ -44,6 +44,9 @@ class IcmscSettings:
         cmsc_t_symmetric: adds L_seg(x_ts, F_t(x_t), F_s), through which cmsc_t reaches the generators too (ours, off).
         contrast_prior: a pointwise guess of the MR contrast that holds the generators in stage 1, fading to nothing
             at its end: adds ‖G_st(x_s) − g(x_s)‖₁ + ‖G_ts(g(x_s)) − x_s‖₁ (ours, off).
+        contrast_prior_segmenter_weight: of L_seg(g'(x_s), y_s, F_t) in both stages, g' being the guess varied at
+            random: it keeps F_t from following translations that call something else bone (ours, off).
+        cmsc_t_start: the share of stage 2 after which cmsc_t begins, for F_s(G_ts(x_t)) is a poor teacher at first.
         target: whether predictions that serve as targets are one-hot or probabilities.
     """
 
@@ -60,6 +63,8 @@ class IcmscSettings:
     cmsc_t_symmetric: bool = False
     contrast_prior: ContrastPrior = "none"
     contrast_prior_weight: float = 10.0
+    contrast_prior_segmenter_weight: float = 0.0
+    cmsc_t_start: float = 0.0
     target: TargetKind = "hard"
     gan_loss: GanLoss = "lsgan"
     image_pool: int = 50
@@ -84,11 +89,14 @@ class Cycles(nn.Module):
         self.F_t = Segmenter(settings.segmenter)
 
     def forward(
-        self, half: str, batch: Batch, moment: Moment, judge: nn.Module
+        self, half: str, batch: Batch, moment: Moment, judge: nn.Module, guess: Tensor | None = None
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """(total loss, translated image, the terms by name) of ``half`` "CT" or "MR"; ``judge`` is D_t or D_s."""
+        """(total loss, translated image, the terms by name) of ``half`` "CT" or "MR".
+
+        ``judge`` is D_t or D_s, ``guess`` an MR-like version of x_s that F_t reads besides.
+        """
         with torch.autocast(batch.x_s.device.type, torch.bfloat16, enabled=self.bf16):
-            terms, translated = self._ct(batch, moment) if half == "CT" else self._mr(batch, moment.stage)
+            terms, translated = self._ct(batch, moment, guess) if half == "CT" else self._mr(batch, moment)
         with torch.autocast(batch.x_s.device.type, enabled=False):
             translated = translated.float()
             adversarial = adversarial_loss(judge(translated), True, self.own.gan_loss)
@@ -101,7 +109,7 @@ class Cycles(nn.Module):
         logged = {f"adv_G_{domain}": adversarial} | {name: value for name, (_, value) in terms.items()}
         return total, translated, {name: value.detach() for name, value in logged.items()}
 
-    def _ct(self, batch: Batch, moment: Moment) -> tuple[dict[str, tuple[float, Tensor]], Tensor]:
+    def _ct(self, batch: Batch, moment: Moment, guess: Tensor | None) -> tuple[dict[str, tuple[float, Tensor]], Tensor]:
         own = self.own
         x_s, y_s = batch.x_s, one_hot(batch.y_s, len(CLASS_NAMES))
         x_st = self.G_st(x_s)
@@ -109,10 +117,13 @@ class Cycles(nn.Module):
         terms = {"rec_s": (own.reconstruction_weight, reconstruction_loss(cyc_s, x_s))}
         if own.identity_weight:
             terms["identity_s"] = (own.identity_weight, reconstruction_loss(self.G_ts(x_s), x_s))
+        if guess is not None:
+            loss = segmentation_loss(self.F_t(guess), y_s, own.dice_weight)
+            terms["prior_F"] = (own.contrast_prior_segmenter_weight, loss)
         if moment.stage == 1:
             if own.contrast_prior != "none":
-                guess = guessed_mr(x_s, self.ct_window_hu, own.contrast_prior)
-                distance = reconstruction_loss(x_st, guess) + reconstruction_loss(self.G_ts(guess), x_s)
+                plain = guessed_mr(x_s, self.ct_window_hu, own.contrast_prior)
+                distance = reconstruction_loss(x_st, plain) + reconstruction_loss(self.G_ts(plain), x_s)
                 terms["prior"] = (own.contrast_prior_weight * (1 - moment.stage_fraction), distance)
             return terms, x_st
         p_s = self.F_s(x_s)
@@ -124,7 +135,7 @@ class Cycles(nn.Module):
             terms["cmsc_s"] = (own.cmsc_weight, segmentation_loss(self.F_t(x_st), y_s, own.dice_weight))
         return terms, x_st
 
-    def _mr(self, batch: Batch, stage: int) -> tuple[dict[str, tuple[float, Tensor]], Tensor]:
+    def _mr(self, batch: Batch, moment: Moment) -> tuple[dict[str, tuple[float, Tensor]], Tensor]:
         own = self.own
         x_t = batch.x_t
         x_ts = self.G_ts(x_t)
@@ -132,13 +143,13 @@ class Cycles(nn.Module):
         terms = {"rec_t": (own.reconstruction_weight, reconstruction_loss(cyc_t, x_t))}
         if own.identity_weight:
             terms["identity_t"] = (own.identity_weight, reconstruction_loss(self.G_st(x_t), x_t))
-        if stage == 1:
+        if moment.stage == 1:
             return terms, x_ts
         p_t = self.F_t(x_t)
         target_t = prediction_target(p_t, own.target)
         if own.imsc_t:  # equation 6, second term
             terms["imsc_t"] = (own.imsc_weight, segmentation_loss(self.F_t(cyc_t), target_t, own.dice_weight))
-        if own.cmsc_t:  # equation 7, second term; only F_t learns from it
+        if own.cmsc_t and moment.stage_fraction >= own.cmsc_t_start:  # equation 7, second term; only F_t learns from it
             with torch.no_grad():
                 target_s = prediction_target(self.F_s(x_ts), own.target)
             terms["cmsc_t"] = (own.cmsc_weight, segmentation_loss(p_t, target_s, own.dice_weight))
@@ -177,15 +188,19 @@ class Icmsc(Method):
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
 
+        guess = None
+        if self.own.contrast_prior != "none" and self.own.contrast_prior_segmenter_weight:
+            guess = random_guess(batch.x_s, self.settings.intensity.ct_window_hu, self.own.contrast_prior, random)
+
         # Generators and segmenters; the discriminators only pass the gradient on.
         with frozen(self.networks["D_s"], self.networks["D_t"]):
             with self.distribution.accumulate(self.cycles):
-                loss, x_st, ct_terms = self.cycles("CT", batch, moment, self.networks["D_t"])
+                loss, x_st, ct_terms = self.cycles("CT", batch, moment, self.networks["D_t"], guess)
                 loss.backward()
             loss, x_ts, mr_terms = self.cycles("MR", batch, moment, self.networks["D_s"])
             loss.backward()
         self.optimizers["G"].step()
-        if moment.stage == 2:
+        if moment.stage == 2 or guess is not None:
             self.optimizers["F"].step()
 
         # Discriminators, on images that gave the generators no gradient.

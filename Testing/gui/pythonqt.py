@@ -1,0 +1,143 @@
+"""Makes PySide6 look like the PythonQt of Slicer, as far as our panels use it, under the names ``qt`` and ``ctk``.
+
+PythonQt gives properties as attributes (``button.text = "OK"``), widgets a ``name``, and connects by the name of a
+signal. Each Qt class gets a subclass that does so; .ui files are loaded with these subclasses and with stand-ins for
+Slicer's own widgets. Ordinary PySide code no longer works with such objects, so the bench has a process of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+from PySide6 import QtCore, QtUiTools, QtWidgets
+from PySide6.QtCore import Signal
+
+
+def _with_properties(cls: type) -> type:
+    """A subclass with each Qt property, inherited ones too, as a Python property."""
+    meta = cls.staticMetaObject
+    names = {meta.property(i).name(): meta.property(i).name() for i in range(meta.propertyCount())}
+    names["name"] = "objectName"
+    members = {name: _attribute(qt_name) for name, qt_name in names.items()}
+    # PySide gives every further subclass its own connect, too.
+    members |= {"connect": _connect, "__init_subclass__": classmethod(lambda sub: setattr(sub, "connect", _connect))}
+    return type(cls)(cls.__name__, (cls,), members)
+
+
+def _attribute(name: str) -> property:
+    def write(self, value) -> None:
+        assert QtCore.QObject.setProperty(self, name, value), f"{name} cannot be {value!r}"
+
+    return property(lambda self: QtCore.QObject.property(self, name), write)
+
+
+def _connect(self, signature: str, function) -> bool:
+    getattr(self, signature.partition("(")[0]).connect(function)
+    return True
+
+
+QT = {
+    name: _with_properties(kind)
+    for name in dir(QtWidgets)
+    if isinstance(kind := getattr(QtWidgets, name), type) and issubclass(kind, QtWidgets.QWidget)
+}
+QTimer = _with_properties(QtCore.QTimer)
+
+
+class ctkCollapsibleButton(QT["QGroupBox"]):
+    """A group box, always open."""
+
+    text = property(lambda self: self.title, lambda self, value: setattr(self, "title", value))
+
+
+class ctkPathLineEdit(QT["QLineEdit"]):
+    currentPathChanged = Signal(str)
+
+    def __init__(self, parent=None) -> None:
+        super().__init__(parent)
+        self.textChanged.connect(self.currentPathChanged)
+
+    currentPath = property(lambda self: self.text, lambda self, value: setattr(self, "text", value))
+
+
+class qMRMLWidget(QT["QWidget"]):
+    def setMRMLScene(self, scene) -> None:
+        """Hands the scene on, as the connections in the .ui file do in Slicer."""
+        for child in self.findChildren(QtWidgets.QWidget):
+            if hasattr(child, "setMRMLScene"):
+                child.setMRMLScene(scene)
+
+
+class qMRMLNodeComboBox(QT["QComboBox"]):
+    """Lists the scene's nodes of its types."""
+
+    currentNodeChanged = Signal()
+
+    def __init__(self, parent=None) -> None:
+        super().__init__(parent)
+        self._scene = None
+        self.currentIndexChanged.connect(lambda index: self.currentNodeChanged.emit())
+
+    def setMRMLScene(self, scene) -> None:
+        self._scene = scene
+        for event in ("NodeAddedEvent", "NodeRemovedEvent"):
+            scene.AddObserver(getattr(scene, event), lambda caller, event: self._fill())
+        self._fill()
+
+    def currentNode(self):
+        index = QtWidgets.QComboBox.currentIndex(self)
+        node_id = QtWidgets.QComboBox.itemData(self, index) if index >= 0 else None
+        return self._scene.GetNodeByID(node_id) if node_id else None
+
+    def setCurrentNode(self, node) -> None:
+        index = QtWidgets.QComboBox.findData(self, node.GetID()) if node else 0
+        QtWidgets.QComboBox.setCurrentIndex(self, index if node or self._offers_none() else -1)
+
+    def _offers_none(self) -> bool:
+        return bool(self.property("noneEnabled"))
+
+    def _fill(self) -> None:
+        before = self.currentNode()
+        self.blockSignals(True)
+        QtWidgets.QComboBox.clear(self)
+        if self._offers_none():
+            QtWidgets.QComboBox.addItem(self, self.property("noneDisplay") or "None", "")
+        for kind in self.property("nodeTypes"):
+            nodes = self._scene.GetNodesByClass(kind)
+            nodes.UnRegister(None)
+            for node in (nodes.GetItemAsObject(i) for i in range(nodes.GetNumberOfItems())):
+                QtWidgets.QComboBox.addItem(self, node.GetName(), node.GetID())
+        self.setCurrentNode(before if before and before.GetScene() else None)
+        self.blockSignals(False)
+        if self.currentNode() is not before:
+            self.currentNodeChanged.emit()
+
+
+class _Loader(QtUiTools.QUiLoader):
+    """Creates the classes above in place of Qt's own."""
+
+    CLASSES = QT | {
+        kind.__name__: kind for kind in (ctkCollapsibleButton, ctkPathLineEdit, qMRMLWidget, qMRMLNodeComboBox)
+    }
+
+    def createWidget(self, name, parent=None, object_name=""):
+        widget = self.CLASSES[name](parent)
+        widget.setObjectName(object_name)
+        return widget
+
+
+def load_ui(path: str):
+    return _Loader().load(path)
+
+
+def install() -> None:
+    """Provide ``qt``, ``ctk`` and Slicer's widgets and GUI functions."""
+    import slicer
+
+    qt, ctk = ModuleType("qt"), ModuleType("ctk")
+    vars(qt).update(QT, QTimer=QTimer)
+    vars(ctk).update(ctkCollapsibleButton=ctkCollapsibleButton, ctkPathLineEdit=ctkPathLineEdit)
+    sys.modules |= {"qt": qt, "ctk": ctk}
+    slicer.qMRMLWidget, slicer.qMRMLNodeComboBox = qMRMLWidget, qMRMLNodeComboBox
+    slicer.util.loadUI = load_ui

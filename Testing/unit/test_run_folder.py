@@ -1,0 +1,260 @@
+"""A run's files: what its state is whatever happened to its process, and that nothing half-written misleads."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+from HipICMSCLib.errors import HipError
+from HipICMSCTrainingLib.run_folder import STALLED_AFTER_SECONDS, RunFolder, Status
+from torch import nn
+
+
+@pytest.fixture
+def run(tmp_path) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    folder.create({"method": "icmsc"})
+    return folder
+
+
+def status(state: str, phase: str = "stage 1", age: float = 0.0) -> Status:
+    return Status(state, phase, "As it was.", 3, 12, 0.5, 4.5, os.getpid(), time.time() - age)
+
+
+def train_and_wait(path: Path, ready) -> None:
+    folder = RunFolder(path)
+    with folder.locked():
+        folder.write_status(status("running"))
+        ready.set()
+        time.sleep(60)
+
+
+@pytest.fixture
+def live_process(run):
+    """A process that holds the run and says that it is running."""
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    process = context.Process(target=train_and_wait, args=(run.path, ready))
+    process.start()
+    assert ready.wait(20)
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_a_live_run_is_running_and_a_killed_one_is_lost(run, live_process):
+    assert run.in_use()
+    assert run.status().state == "running"
+    assert run.status().seconds_left == 4.5
+    os.kill(live_process.pid, signal.SIGKILL)
+    live_process.join()
+    assert not run.in_use()
+    lost = run.status()
+    assert lost.state == "lost"
+    assert "resume" in lost.sentence
+    assert (lost.step, lost.seconds_left) == (3, None)
+
+
+def test_a_second_process_is_refused_while_the_first_lives(run, live_process):
+    with pytest.raises(HipError) as caught, run.locked():
+        pass
+    assert caught.value.kind == "run_in_use"
+    os.kill(live_process.pid, signal.SIGKILL)
+    live_process.join()
+    with run.locked():
+        assert run.in_use()
+    assert not run.in_use()
+
+
+def test_somebody_who_only_looks_does_not_keep_a_process_from_starting(run):
+    import threading
+
+    with run.locked():
+        pass
+    looking = open(run.path / "lock", "a+b")
+    import fcntl
+
+    fcntl.flock(looking, fcntl.LOCK_EX)
+    threading.Timer(0.15, looking.close).start()
+    with run.locked():
+        assert run.in_use()
+
+
+def test_an_old_heartbeat_of_a_live_process_means_stalled(run):
+    run.write_status(status("running", age=STALLED_AFTER_SECONDS + 60))
+    with run.locked():
+        assert run.status().state == "stalled"
+        run.write_status(status("running", age=STALLED_AFTER_SECONDS - 60))
+        assert run.status().state == "running"
+
+
+@pytest.mark.parametrize(("state", "phase"), [("finished", "finished"), ("failed", "stopped"), ("paused", "stopped")])
+def test_a_run_that_ended_stays_what_it_said_however_long_ago(run, state, phase):
+    said = status(state, phase, age=10 * STALLED_AFTER_SECONDS)
+    run.write_status(said)
+    assert run.status() == said
+
+
+def test_a_waiting_process_is_paused_while_it_lives_and_lost_when_it_is_gone(run):
+    run.write_status(status("paused", "waiting", age=10 * STALLED_AFTER_SECONDS))
+    with run.locked():
+        assert run.status().state == "paused"
+    assert run.status().state == "lost"
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"state": "running"}'])
+def test_a_status_that_cannot_be_read_is_no_crash(run, content):
+    if content is not None:
+        (run.path / "status.json").write_text(content)
+    assert run.status().state == "lost"
+
+
+def test_folders_without_a_run(tmp_path, run):
+    for call in (RunFolder(tmp_path / "nothing").status, RunFolder(tmp_path).description):
+        with pytest.raises(HipError) as caught:
+            call()
+        assert caught.value.kind == "no_run"
+    with pytest.raises(HipError) as caught:
+        run.create({"method": "icmsc"})
+    assert caught.value.kind == "run_exists"
+    (run.path / "run.json").write_text("{ half")
+    with pytest.raises(HipError) as caught:
+        run.status()
+    assert caught.value.kind == "damaged_run"
+
+
+def test_a_run_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(HipError):
+        RunFolder(tmp_path / "file" / "run").create({})
+
+
+# Metrics.
+
+
+def test_a_last_line_that_was_cut_off_is_left_out_and_later_forgotten(run):
+    for step in (1, 2, 3):
+        run.append_metrics({"step": step, "losses": {"rec_s": 0.5}})
+    with open(run.path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 4, "lo')
+    assert [line["step"] for line in run.metrics()] == [1, 2, 3]
+    run.forget_metrics_after(2)
+    run.append_metrics({"step": 3})
+    assert [line["step"] for line in run.metrics()] == [1, 2, 3]
+    assert "lo" not in (run.path / "metrics.jsonl").read_text().splitlines()[-1]
+
+
+def test_a_run_without_metrics(run):
+    assert run.metrics() == []
+
+
+# Requests.
+
+
+def test_requests_are_made_and_taken_back(run):
+    assert not run.requested("STOP")
+    run.request("STOP")
+    assert run.requested("STOP")
+    assert not run.requested("PAUSE")
+    run.withdraw("STOP")
+    run.withdraw("STOP")
+    assert not run.requested("STOP")
+
+
+# Checkpoints.
+
+STATE = {
+    "step": 7,
+    "best_score": float("-inf"),
+    "networks": {"F": {"w": torch.arange(6.0).view(2, 3)}},
+    "extra": {"s": []},
+}
+
+
+def test_a_checkpoint_comes_back_as_it_was(run):
+    assert run.checkpoint() is None
+    run.save_checkpoint(STATE)
+    read = run.checkpoint()
+    assert torch.equal(read["networks"]["F"]["w"], STATE["networks"]["F"]["w"])
+    assert {name: read[name] for name in ("step", "best_score", "extra")} == {
+        name: STATE[name] for name in ("step", "best_score", "extra")
+    }
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(run):
+    class Unsaveable:
+        def __reduce__(self):
+            raise OSError(28, "No space left on device")
+
+    run.save_checkpoint(STATE)
+    with pytest.raises(HipError) as caught:
+        run.save_checkpoint(STATE | {"step": Unsaveable()})
+    assert caught.value.kind == "disk_full"
+    assert run.checkpoint()["step"] == 7
+    assert [path.name for path in run.checkpoints.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_checkpoint_that_was_cut_off_is_called_damaged(run, share):
+    run.save_checkpoint(STATE)
+    path = run.checkpoints / "last.pt"
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(HipError, match="damaged") as caught:
+        run.checkpoint()
+    assert caught.value.kind == "damaged_checkpoint"
+
+
+class Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda what, path: path.write_bytes(pickle.dumps(what))])
+def test_code_in_place_of_a_checkpoint_is_not_run(run, tmp_path, save):
+    target = tmp_path / "owned"
+    save({"step": 1, "networks": Bomb(target)}, run.checkpoints / "last.pt")
+    with pytest.raises(HipError) as caught:
+        run.checkpoint()
+    assert caught.value.kind == "damaged_checkpoint"
+    assert not target.exists()
+
+
+def test_selected_weights_come_back_by_network(run):
+    assert run.selected() is None
+    torch.manual_seed(0)
+    networks = {"F_t": nn.Conv2d(1, 2, 3), "G_ts": nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))}
+    run.save_selected(networks, {"step": 5, "weights": "average", "scores": {"selection": 0.25}})
+    read = run.selected()
+    assert read.keys() == networks.keys()
+    for name, network in networks.items():
+        assert all(torch.equal(value, read[name][key]) for key, value in network.state_dict().items())
+    assert json.loads((run.checkpoints / "selected.json").read_text())["scores"] == {"selection": 0.25}
+
+
+def test_what_a_killed_process_was_writing_is_removed_by_the_next(run):
+    run.save_checkpoint(STATE)
+    half = run.checkpoints / ".0123abcd-last.pt"
+    half.write_bytes(b"half")
+    assert not run.in_use()
+    assert half.exists()  # who only looks changes nothing
+    with run.locked():
+        assert not half.exists()
+        assert run.checkpoint()["step"] == 7
+
+
+def test_status_json_holds_what_was_said(run):
+    said = status("finished", "finished")
+    run.write_status(said)
+    assert json.loads((run.path / "status.json").read_text()) == asdict(said)

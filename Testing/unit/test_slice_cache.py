@@ -1,0 +1,139 @@
+"""Preprocessed slices: what is cached is what preprocessing gives, and what is wrong with a case is said by name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from HipICMSCLib.errors import HipError
+from HipICMSCLib.femoral_heads import find_femoral_heads
+from HipICMSCLib.geometry import CropSettings
+from HipICMSCLib.preprocessing import prepare
+from HipICMSCLib.volume_input import read_volume
+from HipICMSCTrainingLib.dataset import Case
+from HipICMSCTrainingLib.slice_cache import cached_volume, read_labels
+from tiny_training import TinyData, tiny_settings
+
+SETTINGS = tiny_settings()
+
+
+def first_case(data: TinyData, modality: str) -> Case:
+    return next(case for case in data.dataset.cases if case.modality == modality)
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_cached_slices_are_those_that_preprocessing_gives(tiny_data, modality):
+    case = first_case(tiny_data, modality)
+    cached = cached_volume(case, SETTINGS, tiny_data.cache)
+    image = read_volume(Path(case.image))
+    fresh = prepare(image, find_femoral_heads(image), modality, SETTINGS.crop, SETTINGS.intensity)
+    assert np.array_equal(cached["slices"], fresh.slices.astype(np.float16))
+    assert np.array_equal(cached["covered"], fresh.covered)
+    np.testing.assert_allclose(cached["position_mm"], fresh.position_mm, atol=1e-3)
+    assert ("labels" in cached) == (modality == "CT")
+
+
+def test_cached_labels_lie_where_the_labels_of_the_volume_lie(tiny_data):
+    """Centroids in the world, from the cached array's own axes: front to back, head to foot, right to left."""
+    case = first_case(tiny_data, "CT")
+    cached = cached_volume(case, SETTINGS, tiny_data.cache)
+    image, labels = read_volume(Path(case.image)), read_volume(Path(case.label))
+    grid = prepare(image, find_femoral_heads(image), "CT", SETTINGS.crop, SETTINGS.intensity).grid
+    assert grid.direction == (1, 0, 0, 0, 1, 0, 0, 0, 1)
+    low_corner, spacing = np.array(grid.origin), np.array(grid.spacing)
+    for value in (1, 2):
+        places = np.argwhere(cached["labels"] == value)
+        assert len(places) > 20
+        slices, rows, columns = places.T
+        head_to_foot = grid.size[2] - 1 - rows
+        world = low_corner + np.stack([columns, slices, head_to_foot], axis=1) * spacing
+        voxels = np.argwhere(sitk.GetArrayViewFromImage(labels) == value)[:, ::-1]
+        truth = np.array(labels.GetOrigin()) + voxels * np.array(labels.GetSpacing())
+        inside = ((truth >= world.min(0) - spacing / 2) & (truth <= world.max(0) + spacing / 2)).all(axis=1)
+        np.testing.assert_allclose(world.mean(axis=0), truth[inside].mean(axis=0), atol=4)  # half a voxel
+
+
+def test_the_second_reading_takes_the_file_and_changes_of_settings_or_files_do_not(tiny_data, tmp_path):
+    case = first_case(tiny_data, "MR")
+    copied = tmp_path / "copied.nii.gz"
+    shutil.copy(case.image, copied)
+    case = replace(case, image=str(copied))
+    cache = tmp_path / "cache"
+
+    def files() -> set[Path]:
+        cached_volume(case, SETTINGS, cache)
+        return set(cache.iterdir())
+
+    first = files()
+    written = next(iter(first)).stat().st_mtime_ns
+    assert files() == first
+    assert next(iter(first)).stat().st_mtime_ns == written
+
+    cached_volume(case, replace(SETTINGS, crop=CropSettings((8.0, 8.0, 8.0), (32, 16, 20))), cache)
+    assert len(list(cache.iterdir())) == 2
+    cached_volume(case, replace(SETTINGS, learning_rate_segmentation=0.5, seed=9), cache)
+    assert len(list(cache.iterdir())) == 2  # neither has to do with preprocessing
+    status = copied.stat()
+    os.utime(copied, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
+    assert len(files()) == 3
+
+
+def test_files_that_went_away_are_named(tiny_data, tmp_path):
+    case = replace(first_case(tiny_data, "CT"), image=str(tmp_path / "gone.nii.gz"))
+    with pytest.raises(HipError, match=r"ct00.*gone\.nii\.gz") as caught:
+        cached_volume(case, SETTINGS, tmp_path)
+    assert caught.value.kind == "missing_file"
+
+
+def test_a_ct_listed_as_mri_is_refused_by_name(tiny_data, tmp_path):
+    ct = first_case(tiny_data, "CT")
+    case = Case("scan7", "MR", "train", "p", ct.image)
+    with pytest.raises(HipError, match="scan7") as caught:
+        cached_volume(case, SETTINGS, tmp_path / "cache")
+    assert caught.value.kind == "ct_given"
+    assert not (tmp_path / "cache").exists()
+
+
+def label_case(data: TinyData, folder: Path, change) -> tuple[Case, sitk.Image]:
+    """The first CT with another label map."""
+    case = first_case(data, "CT")
+    labels = change(sitk.ReadImage(case.label))
+    sitk.WriteImage(labels, str(folder / "label.nii.gz"))
+    return replace(case, label=str(folder / "label.nii.gz")), read_volume(Path(case.image))
+
+
+def moved(labels: sitk.Image) -> sitk.Image:
+    labels.SetOrigin([p + 1.0 for p in labels.GetOrigin()])
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "word"),
+    [
+        (moved, "geometry_mismatch", "ct00"),
+        (lambda labels: labels[:, :, :-1], "geometry_mismatch", "ct00"),
+        (lambda labels: labels + sitk.Cast(labels == 2, sitk.sitkUInt8) * 3, "unknown_labels", "5"),
+        (lambda labels: sitk.Cast(labels, sitk.sitkFloat32) * 0.5, "unknown_labels", "0.5"),
+        (lambda labels: labels * sitk.Cast(labels == 1, sitk.sitkUInt8), "empty_labels", "femur"),
+        (lambda labels: labels * 0, "constant", "empty"),
+    ],
+)
+def test_label_maps_that_cannot_be_learned_from(tiny_data, tmp_path, change, kind, word):
+    case, image = label_case(tiny_data, tmp_path, change)
+    with pytest.raises(HipError, match=word) as caught:
+        read_labels(case, image)
+    assert caught.value.kind == kind
+
+
+def test_labels_of_another_number_type_are_taken(tiny_data, tmp_path):
+    case, image = label_case(tiny_data, tmp_path, lambda labels: sitk.Cast(labels, sitk.sitkFloat32))
+    read = read_labels(case, image)
+    assert read.GetPixelID() == sitk.sitkUInt8
+    assert np.array_equal(
+        sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(sitk.ReadImage(first_case(tiny_data, "CT").label))
+    )

@@ -1,0 +1,244 @@
+"""Trainings as processes of their own: killed, paused, stopped, out of disk, and commands that a user got wrong."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from HipICMSCTrainingLib.cli import main
+from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.trainer import Trainer
+from tiny_training import TinyData, child, command, differences, set_arguments
+
+PATIENCE = 120.0
+#: A checkpoint after each step, so that a kill often strikes while one is written.
+ALWAYS_SAVE = {"checkpoint_minutes": 0.0}
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
+    """Until it holds or the process has ended."""
+    end = time.monotonic() + PATIENCE
+    while not condition() and process.poll() is None:
+        assert time.monotonic() < end, "the child process is too slow"
+        time.sleep(0.02)
+
+
+def ended(process: subprocess.Popen) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def children() -> Iterator[Callable[..., subprocess.Popen]]:
+    """Starts processes and leaves none behind."""
+    started: list[subprocess.Popen] = []
+
+    def start(*arguments: object, **options) -> subprocess.Popen:
+        started.append(child(command(*arguments), **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def train_arguments(data: TinyData, run: Path, **changes) -> list[object]:
+    data.lend_cache(run)
+    return ["train", run, *data.arguments, *set_arguments(**changes)]
+
+
+def kill_again_and_again(data: TinyData, folder: Path, children, kills: int, steps_per_epoch: int, seed: int) -> None:
+    changes = ALWAYS_SAVE | {"steps_per_epoch": steps_per_epoch}
+    unbroken = data.start(folder / "unbroken", **changes)
+    Trainer(unbroken).train()
+
+    run = RunFolder(folder / "run")
+    last, chance = run.checkpoints / "last.pt", random.Random(seed)
+    arguments, killed = train_arguments(data, run.path, **changes), 0
+    for _ in range(kills):
+        process = children(*arguments)
+        before = last.stat().st_mtime_ns if last.exists() else None
+        wait_until(lambda before=before: last.exists() and last.stat().st_mtime_ns != before, process)
+        time.sleep(chance.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        killed += ended(process)[0] == -signal.SIGKILL
+        if run.status().state == "finished":
+            break
+        assert run.status().state == "lost"
+        assert 0 < run.checkpoint()["step"] < 3 * steps_per_epoch
+        arguments = ["resume", run.path]
+    assert killed >= min(3, kills)
+    code, out, err = ended(children("resume", run.path))
+    assert (code, out) == (0, "finished: Trained to the end.\n"), err
+    assert differences(unbroken.checkpoint(), run.checkpoint()) == []
+    assert differences(unbroken.selected(), run.selected()) == []
+    assert [path.name for path in run.checkpoints.glob(".*")] == []
+    scored = [(line["step"], line["weights"]) for line in run.metrics() if "scores" in line]
+    assert scored == [(line["step"], line["weights"]) for line in unbroken.metrics() if "scores" in line]
+
+
+def test_a_training_killed_three_times_ends_in_the_weights_of_an_unbroken_one(
+    tiny_data, tmp_path, children, one_thread
+):
+    kill_again_and_again(tiny_data, tmp_path, children, kills=3, steps_per_epoch=12, seed=time.time_ns())
+
+
+@pytest.mark.slow
+def test_a_training_killed_twenty_times_ends_in_the_weights_of_an_unbroken_one(
+    tiny_data, tmp_path, children, one_thread
+):
+    kill_again_and_again(tiny_data, tmp_path, children, kills=20, steps_per_epoch=60, seed=time.time_ns())
+
+
+def test_a_live_run_is_paused_woken_and_stopped_and_lets_nobody_else_in(tiny_data, tmp_path, children, capsys):
+    run = RunFolder(tmp_path / "run")
+    process = children(*train_arguments(tiny_data, run.path, steps_per_epoch=100_000))
+    arguments = str(run.path)
+
+    def say(*words: str) -> tuple[int, str, str]:
+        code = main([*words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    wait_until(lambda: run.in_use() and run.status().phase == "stage 1", process)
+    code, out, _ = say("status", arguments)
+    assert code == 0
+    assert out.splitlines()[-1].startswith("running, ")
+
+    train_again = ["train", arguments, *tiny_data.arguments]
+    for words in (train_again, ["resume", arguments]):
+        code, out, err = say(*words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith("hipicmsc: ")
+
+    assert say("pause", arguments)[0] == 0
+    wait_until(lambda: run.status().state == "paused", process)
+    assert say("status", arguments)[1].splitlines()[-1].startswith("paused")
+    paused_at = run.checkpoint()["step"]
+    time.sleep(0.5)
+    assert run.status().step == paused_at
+
+    code, out, _ = say("resume", arguments)
+    assert (code, out) == (0, "The waiting process goes on.\n")
+    wait_until(lambda: run.status().state == "running", process)
+    assert run.status().pid == process.pid
+    wait_until(lambda: run.status().step > paused_at, process)
+
+    assert say("stop", arguments)[0] == 0
+    code, out, err = ended(process)
+    assert code == 0, err
+    assert out.startswith("paused: ")
+    status = run.status()
+    assert (status.state, status.phase) == ("paused", "stopped")
+    assert run.checkpoint()["step"] == status.step > paused_at
+
+    code, _, err = say("stop", arguments)
+    assert (code, err) == (2, f"hipicmsc: No process is training in {run.path}.\n")
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path | None]:
+    """A file system of 16 MB, or None where this user may not mount one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = shutil.which("mount")
+    mounted = mount and subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)], capture_output=True
+    )
+    if not mounted or mounted.returncode:
+        yield None
+        return
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def small_files_only() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+
+def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_stays_good(
+    tiny_data, tmp_path, children, small_disk, one_thread
+):
+    run = tiny_data.start((small_disk or tmp_path) / "run", steps_per_epoch=2, stage1_epochs=0, stage2_epochs=1)
+    run.request("STOP")
+    Trainer(run).train()
+    before = (run.checkpoints / "last.pt").read_bytes()
+    if small_disk:
+        free = shutil.disk_usage(small_disk).free
+        (small_disk / "filler").write_bytes(bytes(free - 300_000))
+        process = children("resume", run.path)
+    else:
+        process = children("resume", run.path, preexec_fn=small_files_only)
+    code, _, err = ended(process)
+    assert code == 2
+    assert [line for line in err.splitlines() if not line.startswith("[")] == [
+        f"hipicmsc: The disk of the folder {run.checkpoints} is full; nothing was written."
+    ]
+    assert (run.checkpoints / "last.pt").read_bytes() == before
+    assert run.checkpoint()["step"] == 0
+    assert run.status().state == "failed"
+    assert "full" in run.status().sentence
+    if small_disk:
+        (small_disk / "filler").unlink()
+    assert Trainer(run).train().state == "finished"
+
+
+def test_a_users_mistake_is_exit_code_2_and_a_single_sentence(tmp_path, children):
+    process = children("train", tmp_path / "run", "--ct", tmp_path / "ct", "--mri", tmp_path / "mri")
+    assert ended(process) == (2, "", f"hipicmsc: There is no folder {tmp_path / 'ct'}.\n")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--ct and --mri"),
+        (["--dataset", "nowhere.json"], "nowhere.json"),
+        (["--preset", "huge"], "paper, cpu-small, smoke"),
+        (["--method", "magic"], "icmsc"),
+        (["--set", "colour=1"], "colour"),
+        (["--set", "batch_size"], "NAME=VALUE"),
+        (["--set", "batch_size=two"], "batch_size"),
+        (["--set", "imsc_weight=heavy"], "imsc_weight"),
+        (["--set", "segmenter.depth=3"], "depth"),
+    ],
+)
+def test_training_commands_that_cannot_be_meant(tmp_path, capsys, arguments, words):
+    assert main(["train", str(tmp_path / "run"), *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert words in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["status", "resume", "pause", "stop"])
+def test_commands_on_a_folder_without_a_run(tmp_path, capsys, name):
+    assert main([name, str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"hipicmsc: {tmp_path} holds no run.\n"
+
+
+def test_a_device_that_is_not_there_fails_the_run_in_a_sentence(tiny_data, tmp_path, capsys):
+    path = tmp_path / "run"
+    assert main([*map(str, train_arguments(tiny_data, path, device="warp"))]) == 2
+    assert "warp" in capsys.readouterr().err.splitlines()[-1]
+    assert main(["status", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("failed. There is no device warp")
+
+
+def test_a_training_of_a_user_ends_finished_and_its_status_says_so(finished_run, capsys):
+    assert main(["status", str(finished_run.path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "finished. Trained to the end."
+    assert lines[-2].startswith("step 12 of 12, phase finished")
+    assert [line.split(",")[0] for line in lines[:2]] == ["step 12", "step 12"]
+    assert os.path.exists(finished_run.checkpoints / "selected.safetensors")
