@@ -50,6 +50,9 @@ class Panel:
 
     def close(self) -> None:
         self.widget.cleanup()
+        for selector in vars(self.ui).values():
+            if hasattr(selector, "setMRMLScene"):
+                selector.setMRMLScene(None)
 
 
 @pytest.fixture(scope="session")

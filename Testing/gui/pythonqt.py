@@ -76,14 +76,17 @@ class qMRMLNodeComboBox(QT["QComboBox"]):
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
-        self._scene = None
+        self._scene, self._observers = None, []
         self.currentIndexChanged.connect(lambda index: self.currentNodeChanged.emit())
 
     def setMRMLScene(self, scene) -> None:
-        self._scene = scene
-        for event in ("NodeAddedEvent", "NodeRemovedEvent"):
-            scene.AddObserver(getattr(scene, event), lambda caller, event: self._fill())
-        self._fill()
+        for tag in self._observers:
+            self._scene.RemoveObserver(tag)
+        self._scene, self._observers = scene, []
+        if scene is not None:
+            for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
+                self._observers.append(scene.AddObserver(event, lambda caller, event: self._fill()))
+            self._fill()
 
     def currentNode(self):
         index = QtWidgets.QComboBox.currentIndex(self)

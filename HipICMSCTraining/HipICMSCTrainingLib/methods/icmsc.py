@@ -42,8 +42,8 @@ class IcmscSettings:
         imsc_s, imsc_t: the two terms of equation 6, CT and MR.
         cmsc_s, cmsc_t: the two terms of equation 7, CT and MR.
         cmsc_t_symmetric: adds L_seg(x_ts, F_t(x_t), F_s), through which cmsc_t reaches the generators too (ours, off).
-        contrast_prior: a pointwise guess of the MR contrast that holds the generators in stage 1, fading to nothing
-            at its end: adds ‖G_st(x_s) − g(x_s)‖₁ + ‖G_ts(g(x_s)) − x_s‖₁ (ours, off).
+        contrast_prior: a pointwise guess g of the MR contrast that holds the generators: adds ‖G_st(x_s) − g(x_s)‖₁ +
+            ‖G_ts(g(x_s)) − x_s‖₁ (ours, off). Its weight fades over stage 1 to ``contrast_prior_rest`` of itself.
         contrast_prior_segmenter_weight: of L_seg(g'(x_s), y_s, F_t) in both stages, g' being the guess varied at
             random: it keeps F_t from following translations that call something else bone (ours, off).
         cmsc_t_start: the share of stage 2 after which cmsc_t begins, for F_s(G_ts(x_t)) is a poor teacher at first.
@@ -63,6 +63,7 @@ class IcmscSettings:
     cmsc_t_symmetric: bool = False
     contrast_prior: ContrastPrior = "none"
     contrast_prior_weight: float = 10.0
+    contrast_prior_rest: float = 0.0
     contrast_prior_segmenter_weight: float = 0.0
     cmsc_t_start: float = 0.0
     target: TargetKind = "hard"
@@ -120,11 +121,13 @@ class Cycles(nn.Module):
         if guess is not None:
             loss = segmentation_loss(self.F_t(guess), y_s, own.dice_weight)
             terms["prior_F"] = (own.contrast_prior_segmenter_weight, loss)
+        held = max(own.contrast_prior_rest, 1 - moment.stage_fraction if moment.stage == 1 else 0.0)
+        if own.contrast_prior != "none" and held > 0:
+            plain = guessed_mr(x_s, self.ct_window_hu, own.contrast_prior)
+            back = self.G_ts(plain if guess is None else guess)
+            distance = reconstruction_loss(x_st, plain) + reconstruction_loss(back, x_s)
+            terms["prior"] = (own.contrast_prior_weight * held, distance)
         if moment.stage == 1:
-            if own.contrast_prior != "none":
-                plain = guessed_mr(x_s, self.ct_window_hu, own.contrast_prior)
-                distance = reconstruction_loss(x_st, plain) + reconstruction_loss(self.G_ts(plain), x_s)
-                terms["prior"] = (own.contrast_prior_weight * (1 - moment.stage_fraction), distance)
             return terms, x_st
         p_s = self.F_s(x_s)
         terms["supervised"] = (1.0, segmentation_loss(p_s, y_s, own.dice_weight))  # equation 3
