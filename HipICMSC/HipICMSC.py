@@ -11,7 +11,7 @@ from HipICMSCLib.gui.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.segmentation_job import SegmentationJob
 from HipICMSCLib.gui.signal import Signal
 from HipICMSCLib.gui.worker_client import WorkerClient
-from HipICMSCLib.model_files import DEFAULT_MODEL, shipped_models
+from HipICMSCLib.model_files import DEFAULT_MODEL, find_model, shipped_models
 from HipICMSCLib.protocol import Event, Failed, Finished, Progress, Warned
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
@@ -258,7 +258,7 @@ class HipICMSCLogic(ScriptedLoadableModuleLogic):
         """
         if self.busy:
             raise HipError("busy", _("Another segmentation is still running; wait for it or cancel it."))
-        job = SegmentationJob(volumeNode, segmentationNode, None if model is None else str(model))
+        job = SegmentationJob(volumeNode, segmentationNode, find_model(str(model or DEFAULT_MODEL)))
         try:
             self._worker.send(job.request)
         except HipError:

@@ -22,15 +22,15 @@ class SegmentRequest:
     Attributes:
         image: file of the volume, in patient coordinates.
         output: file to write, see segmentation_file.
+        model: file of the package.
         cancel_flag: the request is cancelled as soon as this file exists.
-        model: a model that ships, by name, or a package's file; None is the default one.
         right_head, left_head: femoral head centres where they are known, LPS mm.
     """
 
     image: str
     output: str
+    model: str
     cancel_flag: str
-    model: str | None = None
     device: str = "auto"
     right_head: Point | None = None
     left_head: Point | None = None

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TextIO
 
 from HipICMSCLib.errors import HipError
-from HipICMSCLib.model_files import DEFAULT_MODEL, find_model
 from HipICMSCLib.protocol import Event, Failed, Finished, Progress, Ready, SegmentRequest, Warned, decode, encode
 from HipICMSCLib.segmentation_file import write_segmentation
 from HipICMSCLib.volume_input import read_volume
@@ -90,7 +89,7 @@ class _Worker:
         from HipICMSCLib.report import provenance, report
 
         known = request.right_head or request.left_head
-        segmenter = self._segmenter(find_model(request.model or DEFAULT_MODEL), request.device)
+        segmenter = self._segmenter(Path(request.model), request.device)
         result = segmenter.segment(
             read_volume(Path(request.image)),
             FemoralHeads(request.right_head, request.left_head) if known else None,

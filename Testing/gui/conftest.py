@@ -33,7 +33,7 @@ class Panel:
         self.widget.enter()
         self.ui, self.logic = self.widget.ui, self.widget.logic
 
-    def wait(self, until: Callable[[], bool], seconds: float = 120) -> None:
+    def wait(self, until: Callable[[], bool], seconds: float = 300) -> None:
         """Let Qt work until something is so."""
         limit = time.monotonic() + seconds
         while not until():

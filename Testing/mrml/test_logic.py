@@ -116,7 +116,7 @@ def test_progress_is_told_and_no_file_stays(logic, scene, ball_model, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_is_one_sentence_and_leaves_the_scene(logic, scene, tmp_path):
+def test_a_failure_is_one_sentence_and_leaves_the_scene(logic, scene, ball_model, tmp_path):
     volume = add_volume(scene, ball_hips.ball_image())
     bad = tmp_path / "bad.hipmodel"
     bad.write_bytes(b"\x80\x04 a pickle")
@@ -125,7 +125,9 @@ def test_a_failure_is_one_sentence_and_leaves_the_scene(logic, scene, tmp_path):
         logic.segment(volume, model=bad)
     assert error.value.kind == "not_a_package"
     with pytest.raises(HipError, match="empty"):
-        logic.segment(None)
+        logic.segment(None, model=ball_model)
+    with pytest.raises(HipError, match="There is no model unheard-of"):
+        logic.segment(volume, model="unheard-of")
     assert scene.GetNumberOfNodes() == count and not logic.busy
 
 
@@ -143,7 +145,7 @@ class Clock:
 
 
 def run_clock(logic) -> None:
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 300
     while logic.busy:
         assert time.monotonic() < limit
         Clock.running.tick()

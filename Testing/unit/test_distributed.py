@@ -69,7 +69,7 @@ def torchrun(*arguments: object) -> subprocess.Popen:
 
 def finish(process: subprocess.Popen) -> str:
     try:
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=600)
     finally:
         process.kill()
     assert process.returncode == 0, err[-3000:]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -75,14 +77,8 @@ def test_a_second_process_is_refused_while_the_first_lives(run, live_process):
 
 
 def test_somebody_who_only_looks_does_not_keep_a_process_from_starting(run):
-    import threading
-
-    with run.locked():
-        pass
-    looking = open(run.path / "lock", "a+b")
-    import fcntl
-
-    fcntl.flock(looking, fcntl.LOCK_EX)
+    looking = contextlib.ExitStack()
+    looking.enter_context(run.locked())
     threading.Timer(0.15, looking.close).start()
     with run.locked():
         assert run.in_use()

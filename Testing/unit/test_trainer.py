@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from HipICMSCLib.errors import HipError
 from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.trainer import Trainer
-from tiny_training import at_step, differences
+from tiny_training import at_step, differences, tiny_dataset
 
 STAGE_1_STEPS, STEPS = 4, 12
 
@@ -217,13 +218,8 @@ def test_a_run_in_use_is_refused_and_left_alone(run):
 def test_data_that_went_away_are_named(tiny_data, tmp_path):
     moved = tmp_path / "data"
     shutil.copytree(tiny_data.folder, moved)
-    from dataclasses import replace
-
-    from tiny_training import tiny_dataset
-
     run = replace(tiny_data, folder=moved, dataset=tiny_dataset(moved)).start(tmp_path / "run")
     shutil.rmtree(moved / "mri")
-    (run.cache / "unused").touch()
     with pytest.raises(HipError) as caught:
         Trainer(run).train()
     assert caught.value.kind == "missing_file"

@@ -18,7 +18,7 @@ from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.trainer import Trainer
 from tiny_training import TinyData, child, command, differences, set_arguments
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 #: A checkpoint after each step, so that a kill often strikes while one is written.
 ALWAYS_SAVE = {"checkpoint_minutes": 0.0}
 

@@ -24,7 +24,7 @@ class Conversation:
         self.events: list = []
         self.client = WorkerClient(self.events.append, arguments) if arguments else WorkerClient(self.events.append)
 
-    def wait(self, until: Callable[[], bool] | None = None, seconds: float = 60) -> None:
+    def wait(self, until: Callable[[], bool] | None = None, seconds: float = 300) -> None:
         limit = time.monotonic() + seconds
         while not (until() if until else not self.client.busy):
             assert time.monotonic() < limit, self.events
@@ -160,7 +160,7 @@ def test_a_missing_library_is_named(request_for):
 
 
 def test_messages_survive_the_line_they_are_sent_as():
-    sent = SegmentRequest("a b.nrrd", "ü.seg.nrrd", "flag", right_head=(1.0, -2.5, 3.0))
+    sent = SegmentRequest("a b.nrrd", "ü.seg.nrrd", "m.hipmodel", "flag", right_head=(1.0, -2.5, 3.0))
     assert encode(sent).count("\n") == 1
     assert decode(encode(sent)) == sent
 

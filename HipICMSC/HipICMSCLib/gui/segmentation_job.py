@@ -18,7 +18,7 @@ from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING
 class SegmentationJob:
     """Holds the files of a segmentation in a temporary folder until :meth:`close`."""
 
-    def __init__(self, volume_node, segmentation_node, model: str | None) -> None:
+    def __init__(self, volume_node, segmentation_node, model: Path) -> None:
         """
         Raises:
             HipError: as `mrml.image_of`, `mrml.check_target` and `files.replacing`.
@@ -30,8 +30,8 @@ class SegmentationJob:
         self.request = SegmentRequest(
             image=str(self._folder / "volume.nrrd"),
             output=str(self._folder / f"result{SEGMENTATION_ENDING}"),
+            model=str(model),
             cancel_flag=str(self._folder / "cancel"),
-            model=model,
         )
         try:
             with replacing(Path(self.request.image)) as beside:

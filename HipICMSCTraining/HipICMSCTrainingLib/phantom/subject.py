@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ MRI_SLICE_MM = 4.5
 
 _CT_STREAM, _MRI_STREAM = 0, 1  # subject 0 of the CTs is another person than subject 0 of the MRs
 _SLAB_VOXELS = 600_000  # worked on at a time, so that the arrays stay in the processor's cache
-_MARGIN_MM = 1.5  # the thickest sample through a slice when it is averaged from several
+_SAMPLE_MM = 1.5  # the thickest sample through a slice when it is averaged from several
 _FINE_MM, _BROAD_MM, _BIAS_MM = 4.0, 14.0, 130.0
 
 
@@ -95,7 +96,7 @@ def make_mri(
     anatomy = Anatomy(rng, shape or drawn)
     grid = _grid(anatomy, people, (in_plane_mm, in_plane_mm, slice_mm), _oblique_coronal(rng))
     sequence = contrast.FAT_SUPPRESSED if fat_suppressed else contrast.T1
-    samples = math.ceil(slice_mm / _MARGIN_MM) if slice_mm > 2 * in_plane_mm else 1
+    samples = math.ceil(slice_mm / _SAMPLE_MM) if slice_mm > 2 * in_plane_mm else 1
     clean, label = _acquire(anatomy, grid, samples, contrast.varied(sequence, rng), rng)
     bias = Texture(rng, clean.shape, grid.GetSpacing()[::-1], _BIAS_MM).on(slice(None))
     bias = np.exp(np.float32(rng.uniform(0.06, 0.14)) * bias)
@@ -135,11 +136,7 @@ def _grid(
     extent = np.abs(np.rint(direction)).T @ np.array(people.view_mm)  # along the image's own axes
     size = np.maximum(1, np.rint(extent / spacing)).astype(int)
     corner = middle - direction @ ((size - 1) / 2 * spacing)
-    grid = sitk.Image(1, 1, 1, sitk.sitkUInt8)
-    grid = sitk.Resample(
-        grid, [int(n) for n in size], sitk.Transform(), sitk.sitkNearestNeighbor, corner, spacing, direction.ravel()
-    )
-    return grid
+    return _empty([int(n) for n in size], spacing, corner, direction.ravel())
 
 
 def _subdivided(grid: sitk.Image, samples: int) -> sitk.Image:
@@ -147,11 +144,17 @@ def _subdivided(grid: sitk.Image, samples: int) -> sitk.Image:
     columns, rows, depth = grid.GetSize()
     x, y, z = grid.GetSpacing()
     origin = grid.TransformContinuousIndexToPhysicalPoint((0, 0, -0.5 + 0.5 / samples))
-    fine = sitk.Image(columns, rows, depth * samples, sitk.sitkUInt8)
-    fine.SetSpacing((x, y, z / samples))
-    fine.SetOrigin(origin)
-    fine.SetDirection(grid.GetDirection())
-    return fine
+    return _empty((columns, rows, depth * samples), (x, y, z / samples), origin, grid.GetDirection())
+
+
+def _empty(
+    size: Sequence[int], spacing: Sequence[float], origin: Sequence[float], direction: Sequence[float]
+) -> sitk.Image:
+    image = sitk.Image(size, sitk.sitkUInt8)
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    image.SetDirection(direction)
+    return image
 
 
 def _oblique_coronal(rng: np.random.Generator) -> np.ndarray:
