@@ -145,9 +145,13 @@ def _balls_and_pairs(image: sitk.Image) -> tuple[list[_Ball], list[_Pair]]:
 
 
 def _isotropic_grid(image: sitk.Image) -> sitk.Image:
-    """The image on an axis-aligned LPS grid of COARSE mm that holds all of it."""
+    """The image on an axis-aligned LPS grid of COARSE mm that holds all of it; outside is the image's minimum."""
     low, high = _extent(image)
-    return _resampled(_averaged(image, COARSE), low, np.floor((high - low) / COARSE).astype(int) + 1, COARSE)
+    size = np.floor((high - low) / COARSE).astype(int) + 1
+    outside = float(
+        sitk.GetArrayViewFromImage(image).min()
+    )  # the last voxels of a thin oblique slab would go on too far
+    return _resampled(_averaged(image, COARSE), low, size, COARSE, outside)
 
 
 def _extent(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
@@ -165,8 +169,10 @@ def _averaged(image: sitk.Image, spacing: float) -> sitk.Image:
     return sitk.BinShrink(image, [int(max(spacing // step, 1)) for step in image.GetSpacing()])
 
 
-def _resampled(image: sitk.Image, origin: np.ndarray, size: np.ndarray, spacing: float) -> sitk.Image:
-    """The image on an axis-aligned LPS grid; beyond its end its last voxels go on, so that the end is no edge."""
+def _resampled(
+    image: sitk.Image, origin: np.ndarray, size: np.ndarray, spacing: float, outside: float | None = None
+) -> sitk.Image:
+    """The image on an axis-aligned LPS grid. Where it has ended: ``outside``, or its last voxels go on."""
     return sitk.Resample(
         image,
         np.asarray(size).tolist(),
@@ -175,7 +181,8 @@ def _resampled(image: sitk.Image, origin: np.ndarray, size: np.ndarray, spacing:
         np.asarray(origin).tolist(),
         [spacing] * 3,
         np.eye(3).ravel().tolist(),
-        useNearestNeighborExtrapolator=True,
+        outside or 0.0,
+        useNearestNeighborExtrapolator=outside is None,
     )
 
 
@@ -285,6 +292,7 @@ class _MirrorImages:
 def _fit_ball(image: sitk.Image, window: tuple[float, float], centre: np.ndarray) -> _Ball:
     """The roundest ball whose centre is within 12 mm of ``centre``."""
     reach = int(48 / FINE)
+    # The last voxels go on, so that the end of the image is no edge.
     box = _resampled(image, centre - reach * FINE, np.full(3, 2 * reach + 1), FINE)
     values = ndimage.gaussian_filter(np.clip(sitk.GetArrayViewFromImage(box), *window), 0.6)
     gradient = np.stack(np.gradient(values)[::-1])
