@@ -158,6 +158,7 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         else:
             self.ui.progressBar.value = 0
             self.ui.statusLabel.text = _("Starting …")
+            self.ui.statusLabel.toolTip = ""
             self._warnings = []
             try:
                 self.logic.segment(

@@ -257,9 +257,9 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
             elif status.state == "finished":
                 notToStart = _("This run is finished; choose another folder.")
         return RunView(
-            _("{state}: step {step} of {total}. {sentence}").format(
-                state=status.state, step=status.step, total=status.total_steps, sentence=status.sentence
-            ),
+            _("{state}: step {step} of {total}. {sentence}")
+            .format(state=status.state, step=status.step, total=status.total_steps, sentence=status.sentence)
+            .strip(),
             status.step / status.total_steps if status.total_steps else 0.0,
             _("Resume"),
             notToStart,

@@ -48,7 +48,7 @@ QTimer = _with_properties(QtCore.QTimer)
 class ctkCollapsibleButton(QT["QGroupBox"]):
     """A group box, always open."""
 
-    text = property(lambda self: self.title, lambda self, value: setattr(self, "title", value))
+    text = QtCore.Property(str, QtWidgets.QGroupBox.title, QtWidgets.QGroupBox.setTitle)
 
 
 class ctkPathLineEdit(QT["QLineEdit"]):

@@ -126,8 +126,8 @@ def test_one_click_segments(panel, pictures):
     assert node.GetName() in panel.ui.statusLabel.text
     # The ball model finds no hip bone, which the user is told.
     assert len(panel.ui.statusLabel.text.splitlines()) > 1
-    bounds = np.zeros(6)
-    node.GetSegmentation().GetSegment("RightFemur").GetBounds(bounds)
+    surface = node.GetSegmentation().GetSegment("RightFemur").GetRepresentation("Closed surface")
+    bounds = np.array(surface.GetBounds())
     centre = (bounds[::2] + bounds[1::2]) / 2 * (-1, -1, 1)
     assert centre == pytest.approx(np.array(ball_hips.RIGHT_CENTRE), abs=2.5)
     panel.picture(pictures / "hipicmsc-done.png")
@@ -145,13 +145,26 @@ def test_cancel_gives_the_button_back_and_changes_nothing(panel):
     assert volume.GetScene().GetFirstNodeByClass("vtkMRMLSegmentationNode") is None
 
 
-def test_an_error_is_shown_as_its_sentence(panel, pictures):
-    image = sitk.Image([50, 50, 50], sitk.sitkInt16)
-    add_volume(image)
+def test_a_bad_volume_is_refused_at_once_by_its_name(panel):
+    add_volume(sitk.Image([50, 50, 50], sitk.sitkInt16))
     panel.widget.enter()
     panel.ui.segmentButton.click()
+    assert not panel.logic.busy
+    assert panel.ui.statusLabel.text == "hips is empty: every voxel has the value 0."
+
+
+def test_an_error_of_the_worker_is_shown_as_its_sentence(panel, ball_model, pictures):
+    panel.ui.modelComboBox.addItem("cut-off")
+    package = ball_model.read_bytes()
+    (ball_model.parent / "cut-off.hipmodel").write_bytes(package[: len(package) // 2])
+    add_volume()
+    panel.widget.enter()
+    panel.ui.modelComboBox.currentIndex = 1
+    panel.ui.segmentButton.click()
     panel.wait(lambda: not panel.logic.busy)
-    assert "empty: every voxel has the value 0" in panel.ui.statusLabel.text
+    (ball_model.parent / "cut-off.hipmodel").unlink()
+    assert "damaged" in panel.ui.statusLabel.text and panel.ui.statusLabel.text.endswith(".")
+    assert panel.ui.statusLabel.toolTip  # the technical background
     assert panel.ui.progressBar.value == 0 and panel.ui.segmentButton.enabled
     panel.picture(pictures / "hipicmsc-error.png")
 

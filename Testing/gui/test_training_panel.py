@@ -108,7 +108,7 @@ def test_a_live_run_is_followed_and_can_only_be_stopped(panel, folders, pictures
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "held\n"
         choose(panel, folders)
-        assert panel.ui.stateLabel.text == "running: step 30 of 120. "
+        assert panel.ui.stateLabel.text == "running: step 30 of 120."
         assert not panel.ui.startButton.enabled and "being trained" in panel.ui.startButton.toolTip
         assert panel.ui.stopButton.enabled
         panel.picture(pictures / "training-running.png")

@@ -217,7 +217,7 @@ class Bomb:
         return os.mkdir, (str(self.target),)
 
 
-@pytest.mark.parametrize("save", [torch.save, lambda what, path: path.write_bytes(pickle.dumps(what))])
+@pytest.mark.parametrize("save", [torch.save, lambda what, path: path.write_bytes(pickle.dumps(what, protocol=2))])
 def test_code_in_place_of_a_checkpoint_is_not_run(run, tmp_path, save):
     target = tmp_path / "owned"
     save({"step": 1, "networks": Bomb(target)}, run.checkpoints / "last.pt")

@@ -18,7 +18,7 @@ from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.trainer import Trainer
 from tiny_training import TinyData, child, command, differences, set_arguments
 
-PATIENCE = 300.0
+PATIENCE = 600.0
 #: A checkpoint after each step, so that a kill often strikes while one is written.
 ALWAYS_SAVE = {"checkpoint_minutes": 0.0}
 
@@ -158,7 +158,7 @@ def small_disk(tmp_path) -> Iterator[Path | None]:
         yield None
         return
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def small_files_only() -> None:
@@ -167,7 +167,7 @@ def small_files_only() -> None:
 
 
 def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_stays_good(
-    tiny_data, tmp_path, children, small_disk, one_thread
+    tiny_data, tmp_path, small_disk, children, one_thread
 ):
     run = tiny_data.start((small_disk or tmp_path) / "run", steps_per_epoch=2, stage1_epochs=0, stage2_epochs=1)
     run.request("STOP")

@@ -13,6 +13,7 @@ from HipICMSCLib.files import replacing
 from HipICMSCLib.gui.mrml import check_target, image_of, read_result
 from HipICMSCLib.protocol import SegmentRequest
 from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING
+from HipICMSCLib.volume_input import check_volume
 
 
 class SegmentationJob:
@@ -21,10 +22,11 @@ class SegmentationJob:
     def __init__(self, volume_node, segmentation_node, model: Path) -> None:
         """
         Raises:
-            HipError: as `mrml.image_of`, `mrml.check_target` and `files.replacing`.
+            HipError: as `mrml.check_target`, `mrml.image_of`, `volume_input.check_volume` and `files.replacing`.
         """
         check_target(segmentation_node)
         image = image_of(volume_node)
+        check_volume(image, volume_node.GetName())
         self._volume_node, self._segmentation_node = volume_node, segmentation_node
         self._folder = Path(tempfile.mkdtemp(prefix="HipICMSC-"))
         self.request = SegmentRequest(
