@@ -18,8 +18,11 @@ from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
 from HipICMSCTrainingLib.augmentation import AugmentationSettings
 from HipICMSCTrainingLib.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.contrast_prior import random_guess
+from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.losses import one_hot, segmentation_loss
+from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.scores import label_free_scores
 from HipICMSCTrainingLib.slice_cache import cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription
 
@@ -39,6 +42,22 @@ def main() -> None:
         state["networks"]["F_t"] = F_t.state_dict()
         state["average"]["F_t"] = copy.deepcopy(F_t.state_dict())
         folder.save_checkpoint(state)
+        rescore(folder, state)
+
+
+def rescore(folder: RunFolder, state: dict) -> None:
+    """Report the label-free scores of the new weights, so that an export does not carry those of the old ones."""
+    run = RunDescription.read(folder)
+    method = METHODS[run.method](run.settings, run.method_settings, torch.device("cpu"), Distribution())
+    for name, network in method.networks.items():
+        network.load_state_dict(state["networks"][name])
+        network.eval()
+    ct, mr = (
+        SliceStack([cached_volume(case, run.settings, folder.cache) for case in run.dataset.of(modality, "val")])
+        for modality in ("CT", "MR")
+    )
+    scores = label_free_scores(method.networks, ct, mr, run.settings.validation_slices, torch.device("cpu"))
+    folder.append_metrics({"step": state["step"], "scores": scores, "weights": "last"})
 
 
 def trained(folder: RunFolder, weights: dict[str, torch.Tensor], steps: int) -> Segmenter:
