@@ -34,8 +34,8 @@ SAME_BALL = 10.0  # mm
 # True pairs score 2.05 or more, 1.74 when turned. False pairs score at most 1.62 above the hips, and 0.8 in uniform
 # noise. A pelvis with a prosthesis on one side, in 3 mm voxels, scores 1.36 and is refused.
 LEAST_PAIR_SCORE = 1.68
-# True heads have a roundness of 0.78 or more. Above the hips nothing is rounder than 0.71, but for one round organ on MR
-# (1.09), which would pass for a head in an image of one hip that reaches as high.
+# True heads have a roundness of 0.78 or more. Above the hips nothing is rounder than 0.71 in all but two MR volumes:
+# organs of 0.78 and 1.09, which would pass for a head in an image of one hip that reaches as high.
 LEAST_ROUNDNESS = 0.75
 # Only an image that is too narrow for both hips may show a single head: in a wider one, what is round and has no
 # partner is rather the bladder.
@@ -115,16 +115,18 @@ def find_femoral_heads(image: sitk.Image) -> FemoralHeads:
         HipError: ``no_hip`` when no head is found.
     """
     image = sitk.DICOMOrient(image, "LPS")  # so that the storage order of the voxels cannot matter
+    low, high = _extent(image)
+    if min(high - low) < 2 * RADII.min():
+        raise HipError("no_hip", _NO_HIP, "The image is thinner than a femoral head.")
     balls, pairs = _balls_and_pairs(image)
     pair = max(pairs, key=lambda pair: pair.score, default=None)
     if pair is not None and pair.score >= LEAST_PAIR_SCORE:
         return FemoralHeads(_point(pair.right), _point(pair.left))
-    low, high = _extent(image)
     if high[0] - low[0] > WIDEST_SINGLE_HIP:
-        raise HipError("no_hip", _NO_HIP)
+        raise HipError("no_hip", _NO_HIP, "The image is wide enough for two femoral heads, but no pair was found.")
     ball = max(balls, key=lambda ball: ball.roundness, default=None)
     if ball is None or ball.roundness < LEAST_ROUNDNESS:
-        raise HipError("no_hip", _NO_HIP)
+        raise HipError("no_hip", _NO_HIP, "Nothing in the image is as round as a femoral head.")
     return FemoralHeads(_point(ball), None) if _is_right(ball) else FemoralHeads(None, _point(ball))
 
 

@@ -105,6 +105,9 @@ class Trainer:
                 return self._train_and_say_so()
         finally:
             self.distribution.close()
+            # Both concern the whole process: with denormals flushed, scipy's k-d tree crashes.
+            torch.set_flush_denormal(False)
+            torch.use_deterministic_algorithms(False)
 
     def _train_and_say_so(self) -> Status:
         try:

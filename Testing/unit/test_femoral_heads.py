@@ -139,6 +139,10 @@ def test_a_constant_image_has_no_hip():
     assert_no_hip(image)
 
 
+def test_a_single_slice_has_no_hip():
+    assert_no_hip(scene()[:, 43:44, :])
+
+
 def real(name: str) -> sitk.Image:
     path = DATA / name
     if not path.exists():
