@@ -31,7 +31,7 @@ FITTED_BALLS = 14
 SAME_BALL = 10.0  # mm
 
 # Measured on 19 CT and 16 MR volumes, turned by 20 degrees, inverted, cut to one hip, and cut 45 mm above the heads.
-# True pairs score 2.05 or more, 1.74 when turned. False pairs score at most 1.62 above the hips, and 0.8 in uniform
+# True pairs score 2.05 or more, 1.74 when turned. False pairs score at most 1.62 above the hips, and 0.7 in uniform
 # noise. A pelvis with a prosthesis on one side, in 3 mm voxels, scores 1.36 and is refused.
 LEAST_PAIR_SCORE = 1.68
 # True heads have a roundness of 0.78 or more. Above the hips nothing is rounder than 0.71 in all but two MR volumes:
