@@ -28,7 +28,7 @@ from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.previews import write_preview
 from HipICMSCTrainingLib.run_folder import HEARTBEAT_SECONDS, RunFolder, Status
 from HipICMSCTrainingLib.scores import label_free_scores
-from HipICMSCTrainingLib.slice_cache import cached_volume
+from HipICMSCTrainingLib.slice_cache import CachedVolume, cached_volume
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 from HipICMSCTrainingLib.weight_average import WeightAverage, with_statistics_of
 
@@ -166,7 +166,7 @@ class Trainer:
         # The first process fills the cache, the others read it.
         if not self.distribution.is_main:
             self.distribution.wait_for_first()
-        stacks = {(m, r): self._stack(m, r) for m in ("CT", "MR") for r in ("train", "val")}
+        stacks = self._stacks()
         if self.distribution.is_main:
             self.distribution.wait_for_first()
         self.ct_val, self.mr_val = stacks["CT", "val"], stacks["MR", "val"]
@@ -182,12 +182,25 @@ class Trainer:
         self._resume()
         self._saved_at = time.monotonic()
 
-    def _stack(self, modality: str, role: str) -> SliceStack:
-        volumes = []
-        for case in self.run.dataset.of(modality, role):
-            volumes.append(cached_volume(case, self.settings, self.folder.cache))
+    def _stacks(self) -> dict[tuple[str, str], SliceStack]:
+        """The slices of each domain and role; every case is read before anything that is wrong is said, all at once."""
+        volumes: dict[tuple[str, str], list[CachedVolume]] = {}
+        problems: list[HipError] = []
+        for case in self.run.dataset.cases:
+            try:
+                volume = cached_volume(case, self.settings, self.folder.cache)
+            except HipError as problem:
+                problems.append(problem)
+                continue
+            volumes.setdefault((case.modality, case.role), []).append(volume)
             self._say("running", "preparing", f"Preprocessed {case.name}.")
-        return SliceStack(volumes)
+        if problems:
+            raise HipError(
+                problems[0].kind,
+                " ".join(problem.sentence for problem in problems),
+                "\n".join(problem.detail for problem in problems),
+            )
+        return {key: SliceStack(of_key) for key, of_key in volumes.items()}
 
     def _resume(self) -> None:
         state = self.folder.checkpoint()

@@ -41,7 +41,7 @@ def batch() -> Batch:
 def ours() -> dict[str, float]:
     method = Icmsc(SETTINGS, IcmscSettings(), torch.device("cpu"), Distribution())
     random, moment, drawn = np.random.default_rng(0), Moment(0, 2, 0.0), batch()
-    return measured(lambda: method.train_step(drawn, moment, random), repeats=3)
+    return measured(lambda: method.train_step(drawn, moment, random), repeats=2)
 
 
 def plain() -> dict[str, float]:
@@ -88,7 +88,7 @@ def plain() -> dict[str, float]:
             discriminator_loss(judge(real), judge(translated), own.gan_loss).backward()
         optimizers[2].step()
 
-    return measured(step, repeats=3)
+    return measured(step, repeats=2)
 
 
 MEASUREMENTS = {"ICMSC step": ours, "plain port": plain}

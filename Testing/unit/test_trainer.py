@@ -11,6 +11,7 @@ import pytest
 import torch
 from HipICMSCLib.errors import HipError
 from HipICMSCTrainingLib import trainer as trainer_module
+from HipICMSCTrainingLib.dataset import Dataset
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.trainer import Trainer
 from tiny_training import at_step, differences, tiny_dataset
@@ -233,3 +234,17 @@ def test_averages_and_weights_differ_and_are_finite(finished_run):
         assert all(torch.isfinite(a).all() and torch.isfinite(b).all() for a, b in pairs)
         assert any(not torch.equal(a, b) for a, b in pairs)
     assert math.isfinite(state["best_score"])
+
+
+def test_everything_that_is_wrong_with_the_data_is_said_at_once(tiny_data, tmp_path):
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(b"no image")
+    ct, mr = (next(c for c in tiny_data.dataset.cases if c.modality == modality) for modality in ("CT", "MR"))
+    cases = tuple(replace(c, image=str(broken)) if c in (ct, mr) else c for c in tiny_data.dataset.cases)
+    run = replace(tiny_data, dataset=Dataset(cases)).start(tmp_path / "run")
+    with pytest.raises(HipError, match="read") as refused:
+        Trainer(run).train()
+    assert refused.value.kind == "unreadable"
+    assert f"Case {ct.name}:" in refused.value.sentence
+    assert f"Case {mr.name}:" in refused.value.sentence
+    assert run.status().state == "failed"
