@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -144,14 +145,18 @@ def test_a_training_under_torchrun_finishes_and_exports(tiny_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_training_under_torchrun_stops_and_is_resumed(tiny_data, tmp_path):
-    run = tiny_data.start(tmp_path / "run")
-    cli = ["-m", "HipICMSCTrainingLib.cli"]
+def test_a_training_under_torchrun_stops_on_request_and_is_resumed(tiny_data, tmp_path):
+    run = tiny_data.start(tmp_path / "run", steps_per_epoch=40)
+    resume = ["-m", "HipICMSCTrainingLib.cli", "resume", run.path]
+    process = torchrun(*resume)
+    while not (run.in_use() and run.status().phase == "stage 1"):
+        assert process.poll() is None
+        time.sleep(0.05)
     run.request("STOP")
-    finish(torchrun(*cli, "resume", run.path))  # takes the request back and trains to the end
-    assert (run.status().state, run.checkpoint()["step"]) == ("finished", 12)
-    finish(torchrun(*cli, "resume", run.path))
-    assert run.status().state == "finished"
+    assert "paused: " in finish(process)
+    assert (run.status().state, run.checkpoint()["step"]) == ("paused", run.status().step)
+    finish(torchrun(*resume))
+    assert (run.status().state, run.checkpoint()["step"]) == ("finished", 120)
 
 
 if __name__ == "__main__":
