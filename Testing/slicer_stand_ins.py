@@ -122,7 +122,10 @@ def _parameter(name: str, hint, default) -> property:
         default = kind() if default is None else default
 
         def read(self):
-            return kind(self.parameterNode.GetParameter(name) or default)
+            text = self.parameterNode.GetParameter(name)
+            if not text:
+                return default
+            return text == "True" if kind is bool else kind(text)
 
         def write(self, value) -> None:
             assert isinstance(value, kind), f"{name}: {value!r}"
@@ -190,6 +193,8 @@ def _connector(widget, hint):
         return _Connector(widget, "currentNodeChanged", widget.currentNode, widget.setCurrentNode)
     if type(widget) is ctk.ctkPathLineEdit and kind is Path:
         return _PropertyConnector(widget, "currentPathChanged", "currentPath", Path)
+    if type(widget) is qt.QCheckBox and kind is bool:
+        return _PropertyConnector(widget, "toggled", "checked", bool)
     if type(widget) is qt.QComboBox and kind is str and choices:
         widget.clear()
         widget.addItems(choices)
@@ -208,6 +213,7 @@ class _Connector:
 
 class _PropertyConnector(_Connector):
     def __init__(self, widget, signal: str, name: str, kind: type) -> None:
-        super().__init__(
-            widget, signal, lambda: kind(getattr(widget, name)), lambda value: setattr(widget, name, str(value))
-        )
+        def write(value) -> None:
+            setattr(widget, name, value if kind is bool else str(value))
+
+        super().__init__(widget, signal, lambda: kind(getattr(widget, name)), write)

@@ -124,6 +124,7 @@ class Trainer:
 
     def _train(self) -> Status:
         self._prepare()
+        self._say("running", f"stage {self._moment().stage}", "")
         folder, distribution = self.folder, self.distribution
         gathered: list[dict[str, float]] = []
         while self.step < self.total_steps:

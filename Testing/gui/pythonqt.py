@@ -8,9 +8,10 @@ Slicer's own widgets. Ordinary PySide code no longer works with such objects, so
 from __future__ import annotations
 
 import sys
+import typing
 from types import ModuleType
 
-from PySide6 import QtCore, QtUiTools, QtWidgets
+from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 from PySide6.QtCore import Signal
 
 
@@ -46,9 +47,33 @@ QTimer = _with_properties(QtCore.QTimer)
 
 
 class ctkCollapsibleButton(QT["QGroupBox"]):
-    """A group box, always open."""
+    """A group box that shows or hides what is in it."""
 
+    contentsCollapsed = Signal(bool)
     text = QtCore.Property(str, QtWidgets.QGroupBox.title, QtWidgets.QGroupBox.setTitle)
+
+    def __init__(self, parent=None) -> None:
+        super().__init__(parent)
+        self._collapsed = False
+
+    def _set_collapsed(self, collapsed: bool) -> None:
+        changed = collapsed != self._collapsed
+        self._collapsed = collapsed
+        self._show_contents()
+        if changed:
+            self.contentsCollapsed.emit(collapsed)
+
+    def _show_contents(self) -> None:
+        for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
+            QtWidgets.QWidget.setVisible(child, not self._collapsed)
+
+    def childEvent(self, event) -> None:
+        """What the .ui file adds to a section that is closed from the start."""
+        super().childEvent(event)
+        if self._collapsed:
+            QtCore.QTimer.singleShot(0, self._show_contents)
+
+    collapsed = QtCore.Property(bool, lambda self: self._collapsed, _set_collapsed)
 
 
 class ctkPathLineEdit(QT["QLineEdit"]):
@@ -117,6 +142,41 @@ class qMRMLNodeComboBox(QT["QComboBox"]):
             self.currentNodeChanged.emit()
 
 
+class QFileDialog:
+    """Answers what the test put into ``answer``; PythonQt gives a plain string (or a list of them)."""
+
+    answer: object = ""
+
+    @classmethod
+    def _reply(cls, *arguments, **keywords):
+        return cls.answer
+
+    getOpenFileName = getOpenFileNames = getSaveFileName = getExistingDirectory = _reply
+
+
+class QSettings:
+    """Slicer's settings, forgotten with the process."""
+
+    values: typing.ClassVar[dict[str, object]] = {}
+
+    def value(self, key: str, default=None):
+        return self.values.get(key, default)
+
+    def setValue(self, key: str, value) -> None:
+        self.values[key] = value
+
+    def remove(self, key: str) -> None:
+        self.values.pop(key, None)
+
+
+class Clipboard:
+    """``qt.QApplication.clipboard()``; the off-screen platform has one of its own that no other test can disturb."""
+
+    @staticmethod
+    def clipboard():
+        return QtWidgets.QApplication.clipboard()
+
+
 class _Loader(QtUiTools.QUiLoader):
     """Creates the classes above in place of Qt's own."""
 
@@ -139,8 +199,28 @@ def install() -> None:
     import slicer
 
     qt, ctk = ModuleType("qt"), ModuleType("ctk")
-    vars(qt).update(QT, QTimer=QTimer)
+    vars(qt).update(QT, QTimer=QTimer, Qt=QtCore.Qt, QFileDialog=QFileDialog)
+    for name in ("QTableWidgetItem", "QListWidgetItem", "QTreeWidgetItem"):
+        setattr(qt, name, getattr(QtWidgets, name))
+    for name in ("QColor", "QIcon", "QPixmap", "QImage", "QKeySequence", "QShortcut"):
+        setattr(qt, name, getattr(QtGui, name))
+    qt.QSettings, qt.QApplication = QSettings, Clipboard
     vars(ctk).update(ctkCollapsibleButton=ctkCollapsibleButton, ctkPathLineEdit=ctkPathLineEdit)
     sys.modules |= {"qt": qt, "ctk": ctk}
     slicer.qMRMLWidget, slicer.qMRMLNodeComboBox = qMRMLWidget, qMRMLNodeComboBox
     slicer.util.loadUI = load_ui
+    # In testing mode Slicer's dialogs answer themselves: what was asked is kept for the test to read.
+    for name in ("confirmOkCancelDisplay", "confirmYesNoDisplay", "errorDisplay", "infoDisplay", "warningDisplay"):
+        setattr(slicer.util, name, _dialog(name))
+
+
+#: (function, text) of every dialog that Slicer would have shown; the newest last.
+DIALOGS: list[tuple[str, str]] = []
+
+
+def _dialog(name: str):
+    def show(text, *arguments, **keywords) -> bool:
+        DIALOGS.append((name, text))
+        return True
+
+    return show

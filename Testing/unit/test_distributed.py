@@ -149,7 +149,7 @@ def test_a_training_under_torchrun_stops_on_request_and_is_resumed(tiny_data, tm
     run = tiny_data.start(tmp_path / "run", steps_per_epoch=40)
     resume = ["-m", "HipICMSCTrainingLib.cli", "resume", run.path]
     process = torchrun(*resume)
-    while not (run.in_use() and run.status().phase == "stage 1"):
+    while not run.metrics():
         assert process.poll() is None
         time.sleep(0.05)
     run.request("STOP")
