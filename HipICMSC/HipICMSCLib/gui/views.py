@@ -1,0 +1,18 @@
+"""What the slice and 3D views look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import slicer
+
+
+def centre_views_on(point_ras: Sequence[float]) -> None:
+    """Bring a point, RAS mm as displayed, into the middle of every slice view and 3D view; zoom and angles stay."""
+    slice_node = slicer.vtkMRMLSliceNode
+    slice_node.JumpAllSlices(slicer.mrmlScene, *point_ras, slice_node.CenteredJumpSlice)
+    for camera in slicer.util.getNodesByClass("vtkMRMLCameraNode"):
+        way = [new - old for new, old in zip(point_ras, camera.GetFocalPoint(), strict=True)]
+        camera.SetPosition([old + step for old, step in zip(camera.GetPosition(), way, strict=True)])
+        camera.SetFocalPoint(list(point_ras))
+        camera.ResetClippingRange()
