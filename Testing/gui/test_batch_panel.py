@@ -1,0 +1,541 @@
+"""The section "Several MRIs": a list of what is in the scene or a folder, one click for all, and what came of each."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import ball_hips
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer_stand_ins
+from test_hipicmsc_panel import add_volume
+
+RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
+REPORT = {
+    "model": {"name": "hip-t1-mri", "sha256": "ab" * 32},
+    "device": "cpu",
+    "fallbacks": [],
+    "date": "2026-01-02T03:04:05Z",
+    "femoral_heads_lps_mm": {"right": [-85.0, 0.0, 0.0], "left": None},
+    "volumes_ml": {
+        "Right hip bone (acetabulum)": 301.5,
+        "Left hip bone (acetabulum)": 0.0,
+        "Right proximal femur": 142.3,
+        "Left proximal femur": 0.0,
+    },
+    "warnings": [
+        {"kind": "one_hip", "sentence": "Only the right hip was found; if the image shows both, mark them by hand."},
+        {"kind": "cut_off", "sentence": "The right proximal femur ends at the edge of the image."},
+    ],
+}
+
+
+class Work:
+    """Segments nothing: it begins what it is given, and ends it when the test says so."""
+
+    def __init__(self) -> None:
+        self.started: list[object] = []
+        self.cancelled = 0
+
+    def start_node(self, node, on_progress, on_end) -> None:
+        self.started.append(node.GetName())
+        self.on_progress, self.end = on_progress, on_end
+
+    def start_file(self, path, output, on_progress, on_end) -> None:
+        self.started.append((path.name, output.name))
+        self.on_progress, self.end = on_progress, on_end
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+class Section:
+    """The section as the module opens it."""
+
+    def __init__(self, application, scene, work) -> None:
+        from HipICMSCLib.gui.batch_panel import BatchPanel
+
+        self.application, self.scene = application, scene
+        self.panel = BatchPanel(
+            lambda name: str(RESOURCES / name), work.start_node, work.start_file, lambda: work.cancel()
+        )
+        self.ui = self.panel.ui
+        self.panel.widget.collapsed = False
+        self.panel.widget.show()
+        self.settle()
+
+    def wait(self, until: Callable[[], bool], seconds: float = 120) -> None:
+        limit = time.monotonic() + seconds
+        while not until():
+            assert time.monotonic() < limit
+            self.application.processEvents()
+            time.sleep(0.01)
+
+    def settle(self) -> None:
+        """Until the list has followed the scene or the folder."""
+        limit = time.monotonic() + 0.5
+        self.wait(lambda: time.monotonic() > limit)
+        self.panel.set_available("")
+
+    def cells(self, column: int) -> list[str]:
+        return [self.ui.batchTable.item(row, column).text() for row in range(self.ui.batchTable.rowCount)]
+
+    @property
+    def names(self) -> list[str]:
+        return self.cells(0)
+
+    @property
+    def states(self) -> list[str]:
+        return self.cells(1)
+
+    @property
+    def ticks(self) -> list[bool]:
+        import qt
+
+        table = self.ui.batchTable
+        return [table.item(row, 0).checkState() == qt.Qt.Checked for row in range(table.rowCount)]
+
+    def tick(self, row: int, ticked: bool) -> None:
+        import qt
+
+        self.ui.batchTable.item(row, 0).setCheckState(qt.Qt.Checked if ticked else qt.Qt.Unchecked)
+
+    def can_be_ticked(self, row: int) -> bool:
+        import qt
+
+        return bool(self.ui.batchTable.item(row, 0).flags() & qt.Qt.ItemIsUserCheckable)
+
+    def buttons(self) -> list[tuple[str, bool]]:
+        buttons = (self.ui.batchStartButton, self.ui.batchRetryButton, self.ui.batchSaveButton)
+        return [(button.text.replace("&", ""), button.enabled) for button in buttons]
+
+    def choose_folders(self, folder: Path, output: Path) -> None:
+        self.ui.batchFolderRadioButton.checked = True
+        self.ui.batchInputPathLineEdit.currentPath = str(folder)
+        self.ui.batchOutputPathLineEdit.currentPath = str(output)
+        self.settle()
+
+    def picture(self, path: Path) -> None:
+        from PySide6 import QtWidgets
+
+        QtWidgets.QWidget.resize(self.panel.widget, 440, 100)
+        for _ in range(3):
+            self.application.processEvents()
+        height = QtWidgets.QWidget.sizeHint(self.panel.widget).height()
+        QtWidgets.QWidget.resize(self.panel.widget, 440, height)
+        QtWidgets.QWidget.grab(self.panel.widget).save(str(path))
+
+
+@pytest.fixture
+def scene(bench):
+    app, _ = bench
+    app.scene.Clear()
+    yield app.scene
+    app.scene.Clear()
+
+
+@pytest.fixture
+def open_section(bench, scene):
+    opened = []
+
+    def open_it(work) -> Section:
+        opened.append(Section(bench[1], scene, work))
+        return opened[-1]
+
+    yield open_it
+    for section in opened:
+        section.panel.close()
+
+
+@pytest.fixture
+def work() -> Work:
+    return Work()
+
+
+@pytest.fixture
+def section(open_section, work) -> Section:
+    return open_section(work)
+
+
+def add(scene, name: str, kind: str = "vtkMRMLScalarVolumeNode"):
+    return scene.AddNewNodeByClass(kind, name)
+
+
+def error(kind: str, sentence: str):
+    from HipICMSCLib.errors import HipError
+
+    return HipError(kind, sentence, "the technical background")
+
+
+def cancelled():
+    return error("cancelled", "The segmentation was cancelled; nothing was changed.")
+
+
+def test_an_empty_scene_says_what_is_missing(section, pictures):
+    assert section.buttons() == [
+        ("Segment all", False), ("Try failed ones again", False), ("Save summary…", False),
+    ]  # fmt: skip
+    assert section.ui.batchStartButton.toolTip == "Load some MRIs first, or choose a folder."
+    assert section.ui.batchStatusLabel.text == section.ui.batchStartButton.toolTip
+    assert section.ui.batchRetryButton.toolTip == "Nothing has failed."
+    assert section.ui.batchSaveButton.toolTip == "Nothing has been segmented yet."
+    section.picture(pictures / "batch-empty.png")
+
+
+def test_it_is_closed_until_somebody_opens_it(scene):
+    import slicer
+
+    assert slicer.util.loadUI(str(RESOURCES / "UI" / "HipICMSC-Batch.ui")).collapsed
+
+
+def test_the_list_follows_the_scene_and_holds_only_what_may_be_an_mri(section, scene):
+    first = add(scene, "first")
+    add(scene, "labels", "vtkMRMLLabelMapVolumeNode")
+    hidden = scene.CreateNodeByClass("vtkMRMLScalarVolumeNode")
+    hidden.UnRegister(None)
+    hidden.HideFromEditorsOn()
+    scene.AddNode(hidden)
+    add(scene, "second")
+    section.settle()
+    assert section.names == ["first", "second"]
+    assert section.ticks == [True, True] and section.states == ["Waiting", "Waiting"]
+    section.tick(1, False)
+    assert section.states == ["Waiting", "Skipped"] and section.cells(4) == ["", "Left out."]
+    assert section.buttons()[0] == ("Segment 1 of 2", True)
+    scene.RemoveNode(first)
+    add(scene, "third")
+    section.settle()
+    # What was left out stays so.
+    assert section.names == ["second", "third"] and section.ticks == [False, True]
+    section.tick(1, False)
+    assert section.buttons()[0] == ("Segment all", False)
+    assert section.ui.batchStartButton.toolTip == "Tick at least one MRI in the list."
+
+
+def test_one_click_segments_all_and_one_that_fails_does_not_stop_the_others(section, scene, work, pictures):
+    for name in ("hip left out", "Müller, hips cor T1", "a very long name of a series that nobody can read", "last"):
+        add(scene, name)
+    section.settle()
+    section.tick(0, False)
+    section.ui.batchStartButton.click()
+    assert section.buttons() == [("Cancel", True), ("Try failed ones again", False), ("Save summary…", False)]
+    assert section.panel.busy and not section.can_be_ticked(1)
+    for name in ("batchSceneRadioButton", "batchFolderRadioButton", "batchRedoCheckBox"):
+        control = getattr(section.ui, name)
+        assert not control.enabled and control.toolTip.startswith("Several MRIs are being segmented")
+    work.on_progress(0.43)
+    assert section.states == ["Skipped", "Running, 43 %", "Waiting", "Waiting"]
+    assert section.ui.batchStatusLabel.text == "Segmenting MRI 1 of 3 …"
+    assert section.ui.batchProgressBar.value == 14
+    work.end(REPORT)
+    section.picture(pictures / "batch-running.png")
+    work.end(error("no_hip", "No hip joint was found; is this an MRI of the hips?"))
+    work.end(REPORT)
+    assert work.started == section.names[1:]
+    assert not section.panel.busy and section.ui.batchProgressBar.value == 100
+    section.settle()
+    assert section.states == ["Skipped", "Done", "Failed", "Done"]
+    assert section.cells(2) == ["", "302 / 142", "", "302 / 142"] and section.cells(3) == ["", "– / –", "", "– / –"]
+    # What failed stays ticked, what is done does not; so the next click repeats nothing.
+    assert section.ticks == [False, False, True, False] and section.can_be_ticked(1)
+    assert section.ui.batchStatusLabel.text.startswith("Segmented: 2, failed: 1, not segmented: 1.")
+    assert "research use only" in section.ui.batchStatusLabel.text
+    assert section.buttons() == [
+        ("Segment 1 of 4", True), ("Try failed ones again", True), ("Save summary…", True),
+    ]  # fmt: skip
+    section.ui.batchTable.selectRow(1)
+    # All warnings, not only the first.
+    assert section.ui.batchNoteLabel.text.startswith("Müller, hips cor T1: Only the right hip")
+    assert section.ui.batchNoteLabel.text.endswith("edge of the image.")
+    section.picture(pictures / "batch-done.png")
+    section.ui.batchTable.selectRow(2)
+    assert "No hip joint was found" in section.ui.batchNoteLabel.text
+    assert "the technical background" in section.ui.batchNoteLabel.text
+
+
+def test_the_failed_ones_are_tried_again(section, scene, work):
+    for name in ("a", "b", "c"):
+        add(scene, name)
+    section.settle()
+    section.ui.batchStartButton.click()
+    work.end(error("unreadable", "It is broken."))
+    work.end(REPORT)
+    work.end(error("unreadable", "It is broken."))
+    section.ui.batchRetryButton.click()
+    assert section.states == ["Running, 0 %", "Done", "Waiting"] and section.cells(4)[2] == ""
+    work.end(REPORT)
+    work.end(REPORT)
+    assert section.states == ["Done"] * 3 and work.started == ["a", "b", "c", "a", "c"]
+    assert section.ui.batchRetryButton.toolTip == "Nothing has failed."
+
+
+def test_cancel_keeps_what_is_done_and_the_rest_can_be_done_later(section, scene, work):
+    for name in ("a", "b", "c"):
+        add(scene, name)
+    section.settle()
+    changes = []
+    section.panel.changed.connect(lambda: changes.append(section.panel.busy))
+    section.ui.batchStartButton.click()
+    work.end(REPORT)
+    section.ui.batchStartButton.click()
+    assert work.cancelled == 1 and section.ui.batchStatusLabel.text == "Cancelling …"
+    assert section.buttons()[0] == ("Cancel", False)
+    assert section.ui.batchStartButton.toolTip == "It is being cancelled."
+    work.end(cancelled())
+    section.settle()
+    assert section.states == ["Done", "Cancelled", "Waiting"] and section.ticks == [False, True, True]
+    assert changes == [True, False]
+    section.ui.batchStartButton.click()
+    work.end(REPORT)
+    work.end(REPORT)
+    assert section.states == ["Done"] * 3 and work.started == ["a", "b", "b", "c"]
+
+
+def test_what_has_a_result_in_the_scene_is_segmented_again_only_on_demand(section, scene, work):
+    volume = add_volume()
+    result = add(scene, "hips hips", "vtkMRMLSegmentationNode")
+    result.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    result.SetAttribute("HipICMSC.Date", "2026-01-02T03:04:05Z")
+    add(scene, "other")
+    section.settle()
+    assert section.states == ["Skipped", "Waiting"] and section.ticks == [False, True]
+    assert section.cells(4)[0] == "There is a result already."
+    section.ui.batchRedoCheckBox.checked = True
+    assert section.states == ["Waiting", "Waiting"] and section.ticks == [True, True]
+    section.ui.batchStartButton.click()
+    # Asked for once, it is not done for ever.
+    assert not section.ui.batchRedoCheckBox.checked
+    section.ui.batchStartButton.click()
+    work.end(cancelled())
+    section.settle()
+    assert section.states == ["Cancelled", "Waiting"] and section.ticks == [True, True]
+
+
+def test_the_owner_can_keep_it_from_starting(section, scene):
+    add(scene, "a")
+    section.settle()
+    section.panel.set_available("Another segmentation is still running.")
+    assert not section.ui.batchStartButton.enabled
+    assert section.ui.batchStartButton.toolTip == "Another segmentation is still running."
+    section.panel.set_available("")
+    assert section.ui.batchStartButton.enabled and "one after the other" in section.ui.batchStartButton.toolTip
+
+
+def test_a_volume_that_is_deleted_while_it_waits_fails_with_a_sentence(section, scene, work):
+    add(scene, "a")
+    waiting = add(scene, "b")
+    add(scene, "c")
+    section.settle()
+    section.ui.batchStartButton.click()
+    scene.RemoveNode(waiting)
+    section.settle()
+    work.end(REPORT)
+    assert section.states == ["Done", "Failed", "Running, 0 %"]
+    assert section.cells(4)[1] == "b was deleted before its turn came."
+    work.end(REPORT)
+    section.settle()
+    # It stays in the list, and so in the summary.
+    assert sorted(zip(section.names, section.states, strict=True)) == [("a", "Done"), ("b", "Failed"), ("c", "Done")]
+
+
+def test_closing_the_scene_cancels_and_empties_the_list(section, scene, work):
+    add(scene, "a")
+    add(scene, "b")
+    section.settle()
+    section.ui.batchStartButton.click()
+    scene.Clear()
+    assert work.cancelled == 1
+    work.end(cancelled())
+    section.settle()
+    assert section.names == [] and not section.panel.busy and work.started == ["a"]
+
+
+def test_when_slicer_ends_nothing_more_is_started(section, scene, work):
+    add(scene, "a")
+    add(scene, "b")
+    section.settle()
+    section.ui.batchStartButton.click()
+    section.panel.close()
+    assert work.cancelled == 1
+    work.end(cancelled())
+    assert work.started == ["a"] and not section.panel.busy
+
+
+def test_a_folder(section, scene, work, tmp_path, pictures):
+    folder, output = tmp_path / "MRIs", tmp_path / "results"
+    folder.mkdir()
+    section.ui.batchFolderRadioButton.checked = True
+    assert section.ui.batchFolderFrame.visible
+    assert section.ui.batchStartButton.toolTip == "Choose the folder with the MRIs."
+    section.ui.batchInputPathLineEdit.currentPath = str(folder)
+    section.settle()
+    assert section.ui.batchStartButton.toolTip == "Choose a folder for the results."
+    section.choose_folders(folder, output)
+    assert "holds neither volumes nor" in section.ui.batchStatusLabel.text
+    for name in ("a.nii.gz", "b.nrrd", "c.mha"):
+        (folder / name).touch()
+    output.mkdir()
+    (output / "b.seg.nrrd").touch()
+    section.ui.batchRereadButton.click()
+    assert section.names == ["a.nii.gz", "b.nrrd", "c.mha"] and section.states == ["Waiting", "Skipped", "Waiting"]
+    section.picture(pictures / "batch-folder.png")
+    section.ui.batchStartButton.click()
+    work.end(REPORT)
+    scene.Clear()  # the scene has nothing to do with it
+    assert work.cancelled == 0
+    work.end(REPORT)
+    assert work.started == [("a.nii.gz", "a.seg.nrrd"), ("c.mha", "c.seg.nrrd")]
+    section.settle()
+    assert section.states == ["Done", "Skipped", "Done"]
+    # One of them by hand.
+    section.tick(1, True)
+    assert section.states[1] == "Waiting" and section.buttons()[0] == ("Segment 1 of 3", True)
+    (folder / "A.nrrd").touch()
+    section.ui.batchRereadButton.click()
+    assert section.names == [] and "would both be written as" in section.ui.batchStatusLabel.text
+    assert section.ui.batchStartButton.toolTip == section.ui.batchStatusLabel.text
+
+
+def test_a_result_folder_that_cannot_be_made_is_named_and_nothing_starts(section, work, tmp_path):
+    import pythonqt
+
+    (tmp_path / "a.nrrd").touch()
+    section.choose_folders(tmp_path, tmp_path / "no" / "where")
+    section.ui.batchStartButton.click()
+    assert not section.panel.busy and work.started == []
+    assert pythonqt.DIALOGS[-1] == (
+        "errorDisplay", f"The folder {tmp_path / 'no'} does not exist; create it or choose another one.",
+    )  # fmt: skip
+
+
+def test_the_summary_is_saved_where_and_as_the_user_says(section, scene, work, tmp_path, monkeypatch):
+    import pythonqt
+
+    for name in ("Hüfte; 1", "b"):
+        add(scene, name)
+    section.settle()
+    section.ui.batchStartButton.click()
+    work.end(REPORT)
+    work.end(error("no_hip", "No hip joint was found."))
+    monkeypatch.setattr(pythonqt.QFileDialog, "answer", "")  # the user thinks better of it
+    section.ui.batchSaveButton.click()
+    monkeypatch.setattr(pythonqt.QFileDialog, "answer", str(tmp_path / "s.csv"))
+    section.ui.batchSaveButton.click()
+    assert section.ui.batchStatusLabel.text == "The summary is in s.csv."
+    with open(tmp_path / "s.csv", encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["name"], row["state"]) for row in rows] == [("Hüfte; 1", "done"), ("b", "failed")]
+    assert rows[0]["right_hip_bone_ml"] == "301.5" and "research use only" in rows[0]["use"]
+    monkeypatch.setattr(pythonqt.QFileDialog, "answer", str(tmp_path / "s.json"))
+    section.ui.batchSaveButton.click()
+    assert json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))[1]["sentence"] == "No hip joint was found."
+    monkeypatch.setattr(pythonqt.QFileDialog, "answer", str(tmp_path / "s.xls"))
+    section.ui.batchSaveButton.click()
+    assert pythonqt.DIALOGS[-1] == ("errorDisplay", "s.xls cannot be written; let its name end in .csv or .json.")
+
+
+class WorkerProcess:
+    """Segments with the real worker process, as the module does."""
+
+    def __init__(self, model: Path) -> None:
+        from HipICMSCLib.gui.segmentation_service import SegmentationService
+
+        self.model, self.service = model, SegmentationService()
+        self.cancel = self.service.cancel
+
+    def start_node(self, node, on_progress, on_end) -> None:
+        from HipICMSCLib.gui.segmentation_job import NodeJob
+
+        self._start(NodeJob(node, None, self.model, "cpu"), on_progress, on_end)
+
+    def start_file(self, path, output, on_progress, on_end) -> None:
+        from HipICMSCLib.gui.segmentation_job import FileJob
+
+        self._start(FileJob(path, output, self.model, "cpu"), on_progress, on_end)
+
+    def _start(self, job, on_progress, on_end) -> None:
+        from HipICMSCLib.errors import HipError
+        from HipICMSCLib.gui.segmentation_task import Listener
+
+        listener = Listener(
+            ended=lambda outcome: on_end(outcome if isinstance(outcome, HipError) else outcome.report),
+            progressed=lambda stage, share: on_progress(share),
+        )
+        self.service.start(job, listener)
+        self.service.watch()
+
+
+@pytest.fixture
+def worker(bench, ball_model):
+    process = WorkerProcess(ball_model)
+    yield process
+    process.service.close()
+
+
+def test_a_folder_through_the_real_worker(open_section, worker, tmp_path, pictures):
+    folder, output = tmp_path / "MRIs", tmp_path / "results"
+    folder.mkdir()
+    images = {
+        "coronal.nrrd": ball_hips.ball_image(np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]), (2.5, 2.5, 5.0)),
+        "axial.nii.gz": ball_hips.ball_image(),
+    }
+    for name, image in images.items():
+        sitk.WriteImage(image, str(folder / name))
+    (folder / "broken.nrrd").write_text("NRRD0004\nthis is no header\n\n")
+    section = open_section(worker)
+    section.choose_folders(folder, output)
+    assert section.names == ["axial.nii.gz", "broken.nrrd", "coronal.nrrd"]
+    section.ui.batchStartButton.click()
+    section.wait(lambda: not section.panel.busy)
+    section.settle()
+    assert section.states == ["Done", "Failed", "Done"]
+    assert "cannot be read as an image" in section.cells(4)[1]
+    section.picture(pictures / "batch-worker.png")
+    for name, image in images.items():
+        labels = sitk.ReadImage(str(output / f"{name.split('.')[0]}.seg.nrrd"))
+        assert labels.GetOrigin() == pytest.approx(image.GetOrigin(), abs=1e-4)
+        for value, centre in ((3, ball_hips.RIGHT_CENTRE), (4, ball_hips.LEFT_CENTRE)):
+            z, y, x = np.nonzero(sitk.GetArrayFromImage(labels) == value)
+            index = [float(axis.mean()) for axis in (x, y, z)]
+            assert labels.TransformContinuousIndexToPhysicalPoint(index) == pytest.approx(centre, abs=2.5)
+    # A ball's volume, on the right the larger one: the list and the voxels say the same.
+    right, left = (float(section.cells(column)[0].split(" / ")[1]) for column in (2, 3))
+    for ml, radius in ((right, ball_hips.RIGHT_RADIUS), (left, ball_hips.LEFT_RADIUS)):
+        assert ml == pytest.approx(4 / 3 * np.pi * radius**3 / 1000, rel=0.1)
+    # Another look finds the results; the broken one is tried again, and still is broken.
+    (folder / "new.nrrd").write_bytes((folder / "coronal.nrrd").read_bytes())
+    section.ui.batchRereadButton.click()
+    section.ui.batchRetryButton.click()
+    section.wait(lambda: not section.panel.busy)
+    section.settle()
+    assert section.states == ["Done", "Failed", "Done", "Waiting"]
+    assert sorted(path.name for path in output.iterdir()) == ["axial.seg.nrrd", "coronal.seg.nrrd"]
+
+
+def test_a_scene_through_the_real_worker_is_cancelled_and_finished(open_section, scene, worker):
+    nodes = [add_volume(), add_volume()]
+    nodes[1].SetName("other hips")
+    section = open_section(worker)
+    section.ui.batchStartButton.click()
+    section.wait(lambda: section.ui.batchProgressBar.value > 0)
+    asked = time.monotonic()
+    section.ui.batchStartButton.click()
+    section.wait(lambda: not section.panel.busy)
+    assert time.monotonic() - asked < 2
+    section.settle()
+    assert section.states == ["Cancelled", "Waiting"]
+    assert scene.GetFirstNodeByClass("vtkMRMLSegmentationNode") is None
+    section.ui.batchStartButton.click()
+    section.wait(lambda: not section.panel.busy)
+    section.settle()
+    # Each volume has its result, and what belongs to a result is no further MRI.
+    assert section.names == ["hips", "other hips"] and section.states == ["Done", "Done"]
+    from HipICMSCLib.gui.result import result_of
+
+    assert result_of(nodes[0]) is not None and result_of(nodes[1]) is not None
+    assert result_of(nodes[0]) is not result_of(nodes[1])
