@@ -12,28 +12,32 @@ from pathlib import Path
 WINDOWS = os.name == "nt"
 
 
-def start_connected(arguments: list[str], folders: list[Path]) -> subprocess.Popen:
-    """Start Slicer's Python with pipes to its three streams.
+def start_connected(arguments: list[str], folders: list[Path], python: str | None = None) -> subprocess.Popen:
+    """Start Python with pipes to its three streams.
 
     Args:
         arguments: after the interpreter, e.g. ``["-m", "HipICMSCLib.worker"]``.
         folders: where it finds our libraries.
+        python: another interpreter than Slicer's own; it gets the environment that Slicer was started in.
 
     Raises:
         OSError: if it cannot be started.
     """
     pipe = subprocess.PIPE
-    return _start(arguments, folders, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace")
+    return _start(arguments, folders, python, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace")
 
 
-def start_detached(arguments: list[str], folders: list[Path], log: Path) -> subprocess.Popen:
-    """Start Slicer's Python as a process that outlives Slicer; all it prints is added to ``log``.
+def start_detached(arguments: list[str], folders: list[Path], log: Path, python: str | None = None) -> subprocess.Popen:
+    """Start Python as a process that outlives Slicer; all it prints is added to ``log``.
+
+    Args:
+        arguments, folders, python: as for :func:`start_connected`.
 
     Raises:
         OSError: if it cannot be started or the log cannot be written.
     """
     with open(log, "ab") as file:
-        return _start(arguments, folders, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+        return _start(arguments, folders, python, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
 
 
 def end_tree(process: subprocess.Popen) -> None:
@@ -46,18 +50,25 @@ def end_tree(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def _start(arguments: list[str], folders: list[Path], **streams) -> subprocess.Popen:
-    inherited = os.environ.get("PYTHONPATH")
-    paths = [*map(str, folders), *([inherited] if inherited else [])]
-    environment = os.environ | {
+def _start(arguments: list[str], folders: list[Path], python: str | None, **streams) -> subprocess.Popen:
+    # Slicer's Python must not find what the user installed for another one; another one finds what it always finds.
+    inherited = os.environ | {"PYTHONNOUSERSITE": "1"} if python is None else _environment_before_slicer()
+    paths = [*map(str, folders), *filter(None, [inherited.get("PYTHONPATH")])]
+    environment = inherited | {
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
-        "PYTHONNOUSERSITE": "1",
     }
     own_group = (
         {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
         if WINDOWS
         else {"start_new_session": True}
     )
-    return subprocess.Popen([sys.executable, "-u", *arguments], env=environment, **own_group, **streams)
+    return subprocess.Popen([python or sys.executable, "-u", *arguments], env=environment, **own_group, **streams)
+
+
+def _environment_before_slicer() -> dict[str, str]:
+    """Slicer's own PYTHONHOME, LD_LIBRARY_PATH and the like would make another Python load Slicer's files."""
+    from slicer.util import startupEnvironment
+
+    return startupEnvironment()
