@@ -2,21 +2,34 @@
 
 import time
 from pathlib import Path
+from typing import Annotated
 
 import slicer
 from HipICMSCLib.errors import HipError
-from HipICMSCLib.gui.mrml import check_target
+from HipICMSCLib.gui.batch_panel import BatchPanel
+from HipICMSCLib.gui.editor_panel import EditorPanel
+from HipICMSCLib.gui.model_panel import ModelPanel
+from HipICMSCLib.gui.mrml import image_volumes
+from HipICMSCLib.gui.preflight_card import PreflightCard
 from HipICMSCLib.gui.reload import forget_libraries
 from HipICMSCLib.gui.repeating_timer import RepeatingTimer
-from HipICMSCLib.gui.segmentation_job import SegmentationJob
-from HipICMSCLib.gui.signal import Signal
-from HipICMSCLib.gui.worker_client import WorkerClient
-from HipICMSCLib.model_files import DEFAULT_MODEL, find_model, shipped_models
-from HipICMSCLib.protocol import Event, Failed, Finished, Progress, Warned
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from HipICMSCLib.gui.result import has_segments, name_of_new_node, replaceable, result_of, volume_of
+from HipICMSCLib.gui.review import forget_confidence_map
+from HipICMSCLib.gui.review_panel import ReviewPanel
+from HipICMSCLib.gui.run_panel import RunPanel
+from HipICMSCLib.gui.sample_data import load_phantom, register_sample_data
+from HipICMSCLib.gui.segmentation_job import FileJob, NodeJob
+from HipICMSCLib.gui.segmentation_service import POLL_MILLISECONDS, SegmentationService
+from HipICMSCLib.gui.segmentation_task import Listener
+from HipICMSCLib.gui.set_up_panel import SetUpPanel
+from HipICMSCLib.gui.views import centre_views_on
+from HipICMSCLib.model_files import DEFAULT_MODEL, PHANTOM_MODEL, find_model
+from HipICMSCLib.preflight import Finding
+from HipICMSCLib.signal import Signal
+from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -24,9 +37,12 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
+from vtkmodules.util.misc import calldata_type
+from vtkmodules.util.vtkConstants import VTK_OBJECT
 from vtkmodules.vtkCommonCore import vtkCommand
 
-POLL_MILLISECONDS = 100
+#: A choice that is changed again within this time is not looked into.
+PREFLIGHT_MILLISECONDS = 300
 
 
 class HipICMSC(ScriptedLoadableModule):
@@ -36,7 +52,7 @@ class HipICMSC(ScriptedLoadableModule):
         super().__init__(parent)
         parent.title = _("HipICMSC")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = []
+        parent.dependencies = ["Segmentations", "SegmentEditor"]
         parent.contributors = ["The HipICMSC developers"]
         parent.helpText = _(
             "Segments the hip bone with its acetabulum and the proximal femur of both sides on MRI. "
@@ -46,6 +62,7 @@ class HipICMSC(ScriptedLoadableModule):
             "The network was trained with ICMSC, a method by G. Zeng et al. (arXiv 2012.12570), "
             "from labelled CT and unlabelled MRI."
         )
+        slicer.app.connect("startupCompleted()", register_sample_data)
 
 
 @parameterNodeWrapper
@@ -54,24 +71,31 @@ class HipICMSCParameterNode:
 
     Attributes:
         inputVolume: the MRI.
-        segmentation: an empty one to fill; None makes a new one.
-        model: a model that ships, by name.
+        segmentation: where the result goes; None makes a new one.
+        replaceUnlocked: in a segmentation that has segments, replace our bones that are not marked as completed.
+        model: a model that ships or is the user's, by name.
+        heads: femoral head centres that the user placed; None lets them be found.
+        device: what computes.
     """
 
     inputVolume: vtkMRMLScalarVolumeNode
     segmentation: vtkMRMLSegmentationNode
+    replaceUnlocked: bool = False
     model: str = DEFAULT_MODEL
+    heads: vtkMRMLMarkupsFiducialNode
+    device: Annotated[str, Choice(["auto", "cpu", "cuda", "mps"])] = "auto"
 
 
 class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel."""
+    """The panel: choices, card and button here; each section below has a class of its own in HipICMSCLib.gui."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._warnings = []
+        self._watchedVolume = None
+        self._checked = None
 
     # Life of the module.
 
@@ -80,31 +104,62 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/HipICMSC.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
-        uiWidget.setMRMLScene(slicer.mrmlScene)
-        for path in shipped_models():
-            self.ui.modelComboBox.addItem(path.stem)
-
         self.logic = HipICMSCLogic()
+
+        self.modelPanel = ModelPanel(self.resourcePath)
+        self.preflightCard = PreflightCard(self.resourcePath)
+        self.editorPanel = EditorPanel(self.resourcePath)
+        self.reviewPanel = ReviewPanel(self.resourcePath)
+        self.batchPanel = BatchPanel(self.resourcePath, self._startNode, self._startFile, self.logic.cancel)
+        self.setUpPanel = SetUpPanel(self.resourcePath, self._selfTest)
+        self.runPanel = RunPanel(self.resourcePath)
+        self.ui.modelFrame.layout().addWidget(self.modelPanel.widget)
+        self.ui.preflightFrame.layout().addWidget(self.preflightCard.widget)
+        self.ui.runFrame.layout().addWidget(self.runPanel.widget)
+        for panel in (self.editorPanel, self.reviewPanel, self.batchPanel, self.setUpPanel):
+            self.ui.panelsFrame.layout().addWidget(panel.widget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+
         self.logic.progressed.connect(self.onProgress)
-        self.logic.warned.connect(self.onWarning)
+        self.logic.warned.connect(self.runPanel.warn)
+        self.logic.aboutToChange.connect(self.onAboutToChange)
         self.logic.finished.connect(self.onFinished)
         self.logic.failed.connect(self.onFailed)
+        self.modelPanel.chosen.connect(self.onModelChosen)
+        self.batchPanel.changed.connect(self._checkCanApply)
+        self.setUpPanel.checked.connect(self.onSetUpChecked)
+        self.setUpPanel.about_to_install.connect(self.logic.close)
+        self.setUpPanel.changed.connect(self.logic.close)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegmentButton)
-        self.ui.modelComboBox.connect("currentIndexChanged(int)", self.onModelChosen)
-        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self.onSceneEndClose)
+        self.ui.sampleButton.connect("clicked(bool)", self.onSampleButton)
+        self._preflightTimer = RepeatingTimer(PREFLIGHT_MILLISECONDS, self.onPreflightDue)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
+        self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.initializeParameterNode()
 
     def cleanup(self):
+        self._preflightTimer.stop()
+        # The sections first: a batch would go on with its next volume.
+        for panel in (self.editorPanel, self.reviewPanel, self.batchPanel, self.setUpPanel):
+            panel.close()
         self.logic.close()
         self.setParameterNode(None)
         self.removeObservers()
 
     def enter(self):
         self.initializeParameterNode()
+        self.editorPanel.enter()
 
     def exit(self):
         """A segmentation goes on while another module is open."""
+        self._preflightTimer.stop()
+        self.logic.service.forget_preflight()
+        self._checked = None
+        self.editorPanel.exit()
         self.setParameterNode(None)
 
     def onReload(self):
@@ -113,88 +168,194 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartClose(self, caller, event):
         self.logic.cancel()
+        self.logic.service.forget_preflight()
         self.setParameterNode(None)
 
-    def onSceneEndClose(self, caller, event):
+    def onSceneChanged(self, caller, event):
         if self.parent.isEntered:
             self.initializeParameterNode()
+
+    def onNodeAdded(self, caller, event):
+        """The first volume that is loaded while the panel waits for one is the one."""
+        if self._parameterNode is not None and self._parameterNode.inputVolume is None:
+            self._chooseVolume()
+
+    @calldata_type(VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, caller, event, node):
+        if node.IsA("vtkMRMLSegmentationNode"):
+            forget_confidence_map(node)
 
     # What the user chose.
 
     def initializeParameterNode(self):
         self.setParameterNode(self.logic.getParameterNode())
         if self._parameterNode.inputVolume is None:
-            self._parameterNode.inputVolume = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScalarVolumeNode")
+            self._chooseVolume()
+        self._showChoices()
 
     def setParameterNode(self, parameterNode):
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
             self.removeObserver(self._parameterNode, vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = parameterNode
-        if parameterNode is not None:
+        if parameterNode is None:
+            self._watch(None)
+            self.editorPanel.show(None, None)
+            self.reviewPanel.show(None)
+        else:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
             self.addObserver(parameterNode, vtkCommand.ModifiedEvent, self.onParameterNodeModified)
-            self.onParameterNodeModified()
+            self._showChoices()
 
-    def onParameterNodeModified(self, caller=None, event=None):
+    def onParameterNodeModified(self, caller, event):
+        self._showChoices()
+
+    def onModelChosen(self, name):
+        if self._parameterNode is not None:
+            self._parameterNode.model = name
+
+    def _chooseVolume(self):
+        """What the user looks at, or else what was loaded last."""
+        volumes = image_volumes()
+        shown = {view.GetBackgroundVolumeID() for view in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
+        volumes.sort(key=lambda node: node.GetID() in shown)
+        if volumes:
+            self._parameterNode.inputVolume = volumes[-1]
+
+    def _showChoices(self):
+        """Everything that follows from the choices."""
+        node = self._parameterNode
         # The list of models changes, which connectGui does not support.
-        index = self.ui.modelComboBox.findText(self._parameterNode.model)
-        if index >= 0:
-            self.ui.modelComboBox.currentIndex = index
-        else:
-            self.onModelChosen()
+        self.modelPanel.select(node.model)
+        self.ui.sampleButton.visible = node.inputVolume is None
+        self._watch(node.inputVolume)
+        self._showTarget()
+        self.showResult(result_of(node.inputVolume))
+        self._requestPreflight()
         self._checkCanApply()
 
-    def onModelChosen(self, index=None):
-        if self._parameterNode is not None and self.ui.modelComboBox.currentText:
-            self._parameterNode.model = self.ui.modelComboBox.currentText
+    def _showTarget(self):
+        """What becomes of a segmentation that has segments is said before the click."""
+        node = self._parameterNode
+        full = has_segments(node.segmentation)
+        self.ui.replaceUnlockedCheckBox.enabled = full
+        self.ui.targetLabel.visible = full
+        if not full or node.inputVolume is None:
+            return
+        if node.replaceUnlocked:
+            names = ", ".join(replaceable(node.segmentation)) or _("nothing")
+            self.ui.targetLabel.text = _(
+                "Replaces {names} in {target}. What is marked as completed and what is not ours stays to the voxel."
+            ).format(names=names, target=node.segmentation.GetName())
+        else:
+            self.ui.targetLabel.text = _(
+                "{name} has segments and is not overwritten: the result becomes a new segmentation, {new}."
+            ).format(name=node.segmentation.GetName(), new=name_of_new_node(node.inputVolume, node.segmentation))
+
+    def showResult(self, segmentationNode):
+        """Offer a result for editing and review; None where there is none."""
+        self.editorPanel.show(segmentationNode, self._parameterNode.inputVolume)
+        self.reviewPanel.show(segmentationNode)
+
+    # Before the click.
+
+    def _watch(self, volumeNode):
+        """A volume that is filled, moved or changed is looked at again."""
+        if volumeNode is self._watchedVolume:
+            return
+        moved = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
+        for event in (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, moved):
+            if self._watchedVolume is not None:
+                self.removeObserver(self._watchedVolume, event, self.onVolumeChanged)
+            if volumeNode is not None:
+                self.addObserver(volumeNode, event, self.onVolumeChanged)
+        self._watchedVolume = volumeNode
+
+    def onVolumeChanged(self, caller, event):
+        self._checked = None
+        self._requestPreflight()
+        self._checkCanApply()
+
+    def _requestPreflight(self):
+        node = self._parameterNode
+        volume = node.inputVolume and node.inputVolume.GetID()
+        wanted = (volume, node.model, node.device, self.setUpPanel.blocking_sentence())
+        if wanted != self._checked:
+            self._checked = wanted
+            self.logic.service.forget_preflight()
+            self._preflightTimer.start()
+
+    def onPreflightDue(self):
+        self._preflightTimer.stop()
+        node = self._parameterNode
+        if node is None:
+            return
+        blocking = self.setUpPanel.blocking_sentence()
+        if node.inputVolume is None or node.inputVolume.GetImageData() is None:
+            self.preflightCard.clear(_("Load an MRI of the hips to see whether it can be segmented."))
+        elif blocking:
+            self.preflightCard.show((Finding("stop", _("Set-up"), blocking),), False)
+        else:
+            self.logic.service.preflight(node.inputVolume, node.model, node.device, self.onFindings)
+
+    def onFindings(self, findings, pending):
+        self.preflightCard.show(findings, pending)
+        self._checkCanApply()
 
     # Segmenting.
 
     def onSegmentButton(self, checked=False):
         if self.logic.busy:
             self.logic.cancel()
-            self.ui.statusLabel.text = _("Cancelling …")
+            self.runPanel.cancelling()
         else:
-            self.ui.progressBar.value = 0
-            self.ui.statusLabel.text = _("Starting …")
-            self.ui.statusLabel.toolTip = ""
-            self._warnings = []
+            node = self._parameterNode
+            self.runPanel.start(_("Segmenting with {model} on {device}.").format(model=node.model, device=node.device))
             try:
                 self.logic.segment(
-                    self._parameterNode.inputVolume,
-                    self._parameterNode.segmentation,
-                    self._parameterNode.model,
+                    node.inputVolume,
+                    node.segmentation,
+                    node.model,
                     waitForCompletion=False,
+                    replaceUnlocked=node.replaceUnlocked,
+                    headsNode=node.heads,
+                    device=node.device,
                 )
             except HipError as error:
                 self.onFailed(error)
         self._checkCanApply()
 
     def onProgress(self, stage, share):
-        self.ui.progressBar.value = round(100 * share)
-        self.ui.statusLabel.text = _("{stage} …").format(stage=stage.capitalize())
+        if not self.logic.service.cancelling:
+            self.runPanel.progress(stage, share)
 
-    def onWarning(self, sentence):
-        self._warnings.append(sentence)
+    def onAboutToChange(self, segmentationNode):
+        self.editorPanel.save_state(segmentationNode, self._parameterNode and self._parameterNode.inputVolume)
 
-    def onFinished(self, segmentationNode):
-        self.ui.progressBar.value = 100
-        done = _("The result is in {name}.").format(name=segmentationNode.GetName())
-        self.ui.statusLabel.text = "\n".join([done, *self._warnings])
-        self._checkCanApply()
+    def onFinished(self, outcome):
+        self.runPanel.finish(outcome.node.GetName())
+        slicer.util.setSliceViewerLayers(background=volume_of(outcome.node))
+        heads = [head for head in outcome.report["femoral_heads_lps_mm"].values() if head is not None]
+        x, y, z = (sum(axis) / len(heads) for axis in zip(*heads, strict=True))
+        centre_views_on((-x, -y, z))
+        slicer.util.resetThreeDViews()
+        if self._parameterNode is not None:
+            self._showChoices()
 
     def onFailed(self, error):
-        self.ui.progressBar.value = 0
-        self.ui.statusLabel.text = error.sentence
-        self.ui.statusLabel.toolTip = error.detail
+        self.runPanel.fail(error)
+        self.setUpPanel.last_error_kind = error.kind
         self._checkCanApply()
 
     def _checkCanApply(self):
         """The button says what it does or, in its tool tip, why it does nothing."""
         button = self.ui.segmentButton
-        if self.logic.busy:
-            button.text, button.enabled = _("Cancel"), not self.logic.cancelling
+        ofBatch = self.batchPanel.busy
+        self.batchPanel.set_available(
+            _("Another segmentation is still running.") if self.logic.busy and not ofBatch else self._reasonOfSetUp()
+        )
+        if self.logic.busy and not ofBatch:
+            button.text, button.enabled = _("Cancel"), not self.logic.service.cancelling
             button.toolTip = _("Stop the segmentation; nothing is changed.")
             return
         reason = self._reasonAgainst()
@@ -202,17 +363,51 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         button.toolTip = reason or _("Find the hip bones and femora in the chosen MRI.")
 
     def _reasonAgainst(self):
-        if self._parameterNode is None or self._parameterNode.inputVolume is None:
+        node = self._parameterNode
+        if self.batchPanel.busy:
+            return _("Several MRIs are being segmented below; wait for them or cancel them.")
+        if node is None or node.inputVolume is None:
             return _("Choose an MRI first.")
-        if self._parameterNode.inputVolume.GetImageData() is None:
+        if node.inputVolume.GetImageData() is None:
             return _("The chosen volume is empty; choose another one.")
-        if not self.ui.modelComboBox.count:
-            return _("This copy of HipICMSC comes without a model; install it again.")
+        if has_segments(node.segmentation) and node.replaceUnlocked and not replaceable(node.segmentation):
+            return _("Every bone of {name} is marked as completed; there is nothing to replace.").format(
+                name=node.segmentation.GetName()
+            )
+        return self._reasonOfSetUp()
+
+    def _reasonOfSetUp(self):
+        if self.setUpPanel.blocking_sentence():
+            return self.setUpPanel.blocking_sentence()
         try:
-            check_target(self._parameterNode.segmentation)
+            find_model(self.modelPanel.current())
         except HipError as error:
             return error.sentence
         return ""
+
+    # What the sections below ask for.
+
+    def _startNode(self, volumeNode, onProgress, onEnd):
+        node = self.logic.getParameterNode()
+        self.logic.startNode(volumeNode, node.model, node.device, onProgress, onEnd)
+
+    def _startFile(self, path, output, onProgress, onEnd):
+        node = self.logic.getParameterNode()
+        self.logic.startFile(path, output, node.model, node.device, onProgress, onEnd)
+
+    def _selfTest(self, onReport, onError):
+        node = self.logic.getParameterNode()
+        self.logic.service.self_test(node.model, node.device, onReport, onError)
+
+    def onSetUpChecked(self):
+        if self._parameterNode is not None:
+            self._showChoices()
+
+    def onSampleButton(self, checked=False):
+        volume = load_phantom("MR")
+        if volume is not None and self._parameterNode is not None:
+            self._parameterNode.inputVolume = volume
+            self._parameterNode.model = PHANTOM_MODEL
 
 
 class HipICMSCLogic(ScriptedLoadableModuleLogic):
@@ -221,18 +416,17 @@ class HipICMSCLogic(ScriptedLoadableModuleLogic):
     Attributes:
         progressed: signal of a stage's name and the share of the whole that is done.
         warned: signal of a sentence about the result.
-        finished: signal of the segmentation node.
+        aboutToChange: signal of a segmentation node, just before segments in it are replaced.
+        finished: signal of the Outcome (segmentation node and report).
         failed: signal of the HipError.
+        service: what the worker is asked to do.
     """
 
     def __init__(self):
         super().__init__()
-        self.progressed, self.warned, self.finished, self.failed = Signal(), Signal(), Signal(), Signal()
-        self.cancelling = False
-        self._worker = WorkerClient(self._onEvent)
-        self._job = None
-        self._timer = None
-        self._outcome = None
+        self.progressed, self.warned, self.aboutToChange = Signal(), Signal(), Signal()
+        self.finished, self.failed = Signal(), Signal()
+        self.service = SegmentationService()
 
     def getParameterNode(self):
         return HipICMSCParameterNode(super().getParameterNode())
@@ -240,16 +434,29 @@ class HipICMSCLogic(ScriptedLoadableModuleLogic):
     @property
     def busy(self):
         """Whether a segmentation is under way."""
-        return self._job is not None
+        return self.service.busy
 
-    def segment(self, volumeNode, segmentationNode=None, model=None, waitForCompletion=True):
+    def segment(
+        self,
+        volumeNode,
+        segmentationNode=None,
+        model=None,
+        waitForCompletion=True,
+        replaceUnlocked=False,
+        headsNode=None,
+        device="auto",
+    ):
         """Segment the hips in a volume.
 
         Args:
             volumeNode: vtkMRMLScalarVolumeNode of an MRI, under any linear transform.
-            segmentationNode: an empty vtkMRMLSegmentationNode to fill; None makes a new one.
-            model: a model that ships, by name, or a .hipmodel file; None is the usual one.
+            segmentationNode: an empty vtkMRMLSegmentationNode to fill; None makes a new one. One that has segments is
+                not overwritten: a new one is made, unless ``replaceUnlocked``.
+            model: a model that ships or is the user's, by name, or a .hipmodel file; None is the usual one.
             waitForCompletion: if False, return at once; the outcome comes through ``finished`` or ``failed``.
+            replaceUnlocked: replace the bones of ``segmentationNode`` that are not marked as completed.
+            headsNode: vtkMRMLMarkupsFiducialNode with the femoral head centres; None finds them.
+            device: auto, cpu, cuda or mps.
 
         Returns:
             The segmentation node, or None without waiting.
@@ -257,77 +464,139 @@ class HipICMSCLogic(ScriptedLoadableModuleLogic):
         Raises:
             HipError: if it cannot be started or, when waiting, if it fails; its sentence is for the user.
         """
-        if self.busy:
-            raise HipError("busy", _("Another segmentation is still running; wait for it or cancel it."))
-        job = SegmentationJob(volumeNode, segmentationNode, find_model(str(model or DEFAULT_MODEL)))
-        try:
-            self._worker.send(job.request)
-        except HipError:
-            job.close()
-            raise
-        self._job, self._outcome, self.cancelling = job, None, False
+        self.service.check_free()
+        package = find_model(str(model or DEFAULT_MODEL))
+        job = NodeJob(volumeNode, segmentationNode, package, device, headsNode, replaceUnlocked)
+        outcomes = []
+        self.service.start(
+            job,
+            Listener(
+                ended=outcomes.append if waitForCompletion else self._tell,
+                progressed=self.progressed.emit,
+                warned=self.warned.emit,
+                about_to_change=self.aboutToChange.emit,
+            ),
+        )
         if not waitForCompletion:
-            self._timer = RepeatingTimer(POLL_MILLISECONDS, self._worker.poll)
-            self._timer.start()
+            self.service.watch()
             return None
-        while self.busy:
-            self._worker.poll()
+        while not outcomes:
+            self.service.poll()
             slicer.app.processEvents()
             time.sleep(POLL_MILLISECONDS / 1000)
-        if isinstance(self._outcome, HipError):
-            raise self._outcome
-        return self._outcome
+        self._tell(outcomes[0])
+        if isinstance(outcomes[0], HipError):
+            raise outcomes[0]
+        return outcomes[0].node
+
+    def startNode(self, volumeNode, model, device, onProgress, onEnd):
+        """Segment a volume into a new node without waiting, as one of many.
+
+        Args:
+            onProgress: called with the share that is done.
+            onEnd: called once, with the report or a HipError.
+
+        Raises:
+            HipError: if it cannot be started.
+        """
+        self.service.check_free()
+        self._startOneOfMany(NodeJob(volumeNode, None, find_model(model), device), onProgress, onEnd)
+
+    def startFile(self, path, output, model, device, onProgress, onEnd):
+        """Segment a file into a file without waiting; as :meth:`startNode`."""
+        self.service.check_free()
+        self._startOneOfMany(FileJob(Path(path), Path(output), find_model(model), device), onProgress, onEnd)
 
     def cancel(self):
-        """Ask the running segmentation to stop; ``failed`` says when it did, within about a second."""
-        if self.busy:
-            self.cancelling = True
-            self._worker.cancel()
+        """Ask the running segmentation to stop; its outcome says when it did, within about a second."""
+        self.service.cancel()
 
     def close(self):
         """Give up whatever runs and end the worker process."""
-        self._worker.close()
-        if self.busy:
-            self._end(HipError("cancelled", _("The segmentation was cancelled; nothing was changed.")))
+        self.service.close()
 
-    def _onEvent(self, event: Event):
-        if isinstance(event, Progress):
-            self.progressed.emit(event.stage, event.share)
-        elif isinstance(event, Warned):
-            self.warned.emit(event.sentence)
-        elif isinstance(event, Failed):
-            self._end(HipError(event.kind, event.sentence, event.detail))
-        elif isinstance(event, Finished):
-            try:
-                if self.cancelling:
-                    raise HipError("cancelled", _("The segmentation was cancelled; nothing was changed."))
-                self._end(self._job.finish())
-            except HipError as error:
-                self._end(error)
+    def _startOneOfMany(self, job, onProgress, onEnd):
+        def end(outcome):
+            onEnd(outcome if isinstance(outcome, HipError) else outcome.report)
 
-    def _end(self, outcome):
-        """The job is over with a segmentation node or a HipError."""
-        if self._timer is not None:
-            self._timer.stop()
-            self._timer = None
-        self._job.close()
-        self._job, self._outcome, self.cancelling = None, outcome, False
+        self.service.start(job, Listener(ended=end, progressed=lambda stage, share: onProgress(share)))
+        self.service.watch()
+
+    def _tell(self, outcome):
         (self.failed if isinstance(outcome, HipError) else self.finished).emit(outcome)
 
 
 class HipICMSCTest(ScriptedLoadableModuleTest):
-    """Runs inside Slicer; the other tests are in the repository's Testing folder."""
+    """Runs inside Slicer (Testing/run_in_slicer.py) and on the bench; drives the real panel with the real worker."""
 
     def setUp(self):
         slicer.mrmlScene.Clear()
+        slicer.util.selectModule("HipICMSC")
+        self.widget = slicer.util.getModuleWidget("HipICMSC")
+
+    def tearDown(self):
+        self.widget.logic.cancel()
+        self._wait(lambda: not self.widget.logic.busy)
 
     def runTest(self):
-        self.setUp()
-        self.test_panelAsksForAnMRI()
+        """What "Reload and Test" runs."""
+        for test in (
+            self.test_panelAsksForAnMRI,
+            self.test_oneClickSegmentsTheSyntheticMRI,
+            self.test_logicNeedsNoPanel,
+            self.test_cancelChangesNothing,
+        ):
+            self.setUp()
+            test()
+            self.tearDown()
 
     def test_panelAsksForAnMRI(self):
-        slicer.util.selectModule("HipICMSC")
-        widget = slicer.util.getModuleWidget("HipICMSC")
-        self.assertFalse(widget.ui.segmentButton.enabled)
-        self.assertIn("MRI", widget.ui.segmentButton.toolTip)
-        self.assertTrue(Path(widget.resourcePath("UI/HipICMSC.ui")).is_file())
+        self.assertFalse(self.widget.ui.segmentButton.enabled)
+        self.assertIn("MRI", self.widget.ui.segmentButton.toolTip)
+
+    def test_oneClickSegmentsTheSyntheticMRI(self):
+        self.widget.ui.sampleButton.click()
+        self._wait(lambda: self.widget.ui.segmentButton.enabled)
+        self._wait(lambda: len(self.widget.preflightCard.findings) > 5)
+        self.assertFalse(self.widget.preflightCard.has_stop())
+        self.widget.ui.segmentButton.click()
+        self.assertEqual(self.widget.ui.segmentButton.text, "Cancel")
+        self._wait(lambda: not self.widget.logic.busy)
+        volume = self.widget.logic.getParameterNode().inputVolume
+        node = result_of(volume)
+        self.assertIsNotNone(node, self._status())
+        self.assertGreater(self._millilitres(node, "LeftFemur"), 50)
+        self.assertGreater(self._millilitres(node, "RightHipBone"), 100)
+        self.assertEqual(node.GetAttribute("HipICMSC.ModelName"), PHANTOM_MODEL)
+        self.assertTrue(self.widget.reviewPanel.ui.nextPlaceButton.enabled)
+        self.widget.reviewPanel.ui.nextPlaceButton.click()
+
+    def test_logicNeedsNoPanel(self):
+        node = HipICMSCLogic().segment(load_phantom("MR"), model=PHANTOM_MODEL)
+        self.assertEqual(node.GetSegmentation().GetNumberOfSegments(), 4)
+
+    def test_cancelChangesNothing(self):
+        self.widget.ui.sampleButton.click()
+        self._wait(lambda: self.widget.ui.segmentButton.enabled)
+        self.widget.ui.segmentButton.click()
+        self.widget.ui.segmentButton.click()
+        self._wait(lambda: not self.widget.logic.busy)
+        self.assertIn("cancelled", self._status())
+        self.assertIsNone(result_of(self.widget.logic.getParameterNode().inputVolume))
+
+    def _wait(self, until, seconds=600):
+        limit = time.monotonic() + seconds
+        while not until():
+            self.assertLess(time.monotonic(), limit, self._status())
+            slicer.app.processEvents()
+            time.sleep(0.02)
+
+    def _status(self):
+        return self.widget.runPanel.ui.statusLabel.text
+
+    @staticmethod
+    def _millilitres(node, segmentId):
+        volume = volume_of(node)
+        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, volume).sum()
+        x, y, z = volume.GetSpacing()
+        return voxels * x * y * z / 1000

@@ -6,8 +6,10 @@ No Qt is needed here; Testing/gui adds it. MRML is never stood in for: it comes 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import typing
+import unittest
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -19,7 +21,28 @@ def install(app) -> None:
     import slicer
 
     slicer.mrmlScene = app.scene
-    slicer.app = SimpleNamespace(processEvents=lambda: None)
+    slicer.app = SimpleNamespace(
+        processEvents=lambda: None,
+        applicationVersion="5.13.0",
+        revision="34567",
+        startupEnvironment=StartupEnvironment,
+        testingEnabled=lambda: True,
+        commandOptions=lambda: SimpleNamespace(noMainWindow=False),
+        layoutManager=lambda: None,
+        topLevelWidgets=lambda: [],
+    )
+    plots_logic = slicer.vtkSlicerPlotsLogic()
+    plots_logic.SetMRMLScene(app.scene)
+    plots_logic.SetMRMLApplicationLogic(app.app_logic)
+    slicer.modules = SimpleNamespace(
+        volumes=SimpleNamespace(logic=lambda: app.volumes_logic),
+        segmentations=SimpleNamespace(logic=lambda: app.segmentations_logic),
+        plots=SimpleNamespace(logic=lambda: plots_logic),
+    )
+    for name in ("qt", "ctk"):
+        # Panels import them when they are loaded; the bench of Testing/gui puts real classes in.
+        sys.modules.setdefault(name, ModuleType(name))
+    sys.modules["qt"].QSettings = QSettings
     _provide("slicer.i18n", tr=lambda text: text, translate=lambda context, text: text)
     _provide("slicer.ScriptedLoadableModule", **{kind.__name__: kind for kind in _BASES})
     _provide("slicer.parameterNodeWrapper", parameterNodeWrapper=parameterNodeWrapper, Choice=Choice)
@@ -43,6 +66,33 @@ def _provide(name: str, **contents) -> None:
     vars(module).update(contents)
     package, _, last = name.rpartition(".")
     setattr(sys.modules[package], last, module)
+
+
+class StartupEnvironment:
+    """The QProcessEnvironment that Slicer was started in: what this process was started in."""
+
+    _variables: typing.ClassVar[dict[str, str]] = dict(os.environ)
+
+    def keys(self) -> list[str]:
+        return list(self._variables)
+
+    def value(self, key: str) -> str:
+        return self._variables[key]
+
+
+class QSettings:
+    """Slicer's settings, forgotten with the process."""
+
+    values: typing.ClassVar[dict[str, object]] = {}
+
+    def value(self, key: str, default=None):
+        return self.values.get(key, default)
+
+    def setValue(self, key: str, value) -> None:
+        self.values[key] = value
+
+    def remove(self, key: str) -> None:
+        self.values.pop(key, None)
 
 
 class ScriptedLoadableModule:
@@ -81,8 +131,11 @@ class ScriptedLoadableModuleLogic:
         return node
 
 
-class ScriptedLoadableModuleTest:
-    pass
+class ScriptedLoadableModuleTest(unittest.TestCase):
+    def delayDisplay(self, message: str, requestedDelay=None, msec=None) -> None:
+        import slicer
+
+        slicer.util.delayDisplay(message, getattr(self, "messageDelay", msec or requestedDelay or 100))
 
 
 _BASES = (

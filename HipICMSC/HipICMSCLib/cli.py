@@ -9,23 +9,35 @@ import time
 from pathlib import Path
 from typing import Any
 
+from HipICMSCLib.batch_files import make_result_folder, result_paths, volumes_of
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.files import check_writable, write_text
-from HipICMSCLib.model_files import DEFAULT_MODEL, find_model, shipped_models
-from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING, check_ending, write_segmentation
+from HipICMSCLib.model_files import (
+    DEFAULT_MODEL,
+    ENDING,
+    add_model,
+    available_models,
+    find_model,
+    remove_model,
+    shipped_models,
+    user_models,
+    user_models_folder,
+)
+from HipICMSCLib.research_use import RESEARCH_USE
+from HipICMSCLib.segmentation_file import check_ending, write_segmentation
 from HipICMSCLib.terminal import ProgressLine
-from HipICMSCLib.volume_input import read_volume, volume_files, volume_stem
+from HipICMSCLib.volume_input import read_volume
 
 
 def add_commands(commands: Any) -> None:
     """Add this module's commands to the subparsers of `hipicmsc`."""
     segment = commands.add_parser("segment", help="segment the hip bones and femora on MRI")
-    segment.add_argument("input", type=Path, nargs="+", help="volumes, a DICOM folder, or one folder of volumes")
+    segment.add_argument("input", type=Path, nargs="+", help="volumes, a DICOM folder, or one folder of such")
     segment.add_argument(
         "-o", "--output", type=Path, required=True,
         help="file.seg.nrrd, a label map (.nii.gz, .nrrd, .mha), or a folder for several inputs",
     )  # fmt: skip
-    segment.add_argument("--model", help="a model that ships, by name, or a .hipmodel file")
+    segment.add_argument("--model", help="a model by name (see `hipicmsc model list`), or a .hipmodel file")
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     segment.add_argument("--report", type=Path, help="write what was found and how as JSON")
     # Three arguments each: one like -80,5,10 would be taken for an option because of its sign.
@@ -36,13 +48,19 @@ def add_commands(commands: Any) -> None:
     segment.add_argument("--shard", type=_shard, metavar="I/N", help="only every N-th input, from the I-th (1 to N)")
     segment.set_defaults(run=_segment)
 
-    model = commands.add_parser("model", help="look at model packages")
+    model = commands.add_parser("model", help="look at model packages, add and remove them")
     model_commands = model.add_subparsers(required=True, metavar="COMMAND")
     show = model_commands.add_parser("show", help="check a package and print its card")
-    show.add_argument("model", help="a model that ships, by name, or a .hipmodel file")
+    show.add_argument("model", help="a model by name, or a .hipmodel file")
     show.set_defaults(run=_show_model)
-    listing = model_commands.add_parser("list", help="the models that ship")
+    listing = model_commands.add_parser("list", help="the models that ship and your own")
     listing.set_defaults(run=_list_models)
+    add = model_commands.add_parser("add", help="keep a package among your models, so that its name is enough")
+    add.add_argument("file", type=Path, help="a .hipmodel file; it is copied")
+    add.set_defaults(run=_add_model)
+    remove = model_commands.add_parser("remove", help="delete one of your models")
+    remove.add_argument("name", help="as `hipicmsc model list` shows it")
+    remove.set_defaults(run=_remove_model)
 
 
 def _segment(chosen: argparse.Namespace) -> int:
@@ -57,7 +75,7 @@ def _segment(chosen: argparse.Namespace) -> int:
     heads = _heads(chosen, len(inputs))
 
     # Imported late: torch takes a second that a mistyped command should not cost.
-    from HipICMSCLib.engine import RESEARCH_USE, HipSegmenter
+    from HipICMSCLib.engine import HipSegmenter
 
     started = time.perf_counter()
     segmenter = HipSegmenter(find_model(chosen.model or DEFAULT_MODEL), chosen.device)
@@ -82,7 +100,8 @@ def _segment(chosen: argparse.Namespace) -> int:
 
 
 def _segment_one(segmenter: Any, source: Path, output: Path, heads: Any, loading: float) -> dict[str, Any]:
-    from HipICMSCLib.report import provenance, report
+    from HipICMSCLib.provenance import provenance
+    from HipICMSCLib.report import report
 
     line = ProgressLine()
     started = time.perf_counter()
@@ -93,8 +112,8 @@ def _segment_one(segmenter: Any, source: Path, output: Path, heads: Any, loading
     finally:
         line.close()
     started = time.perf_counter()
-    write_segmentation(result.labels, output, provenance(result, segmenter.package))
     about = {"input": source.name, "output": output.name} | report(result, segmenter.package)
+    write_segmentation(result.labels, output, provenance(about))
     about["seconds"] = (
         {"loading the model": round(loading, 2), "reading": round(reading, 2)}
         | about["seconds"]
@@ -109,9 +128,8 @@ def _segment_one(segmenter: Any, source: Path, output: Path, heads: Any, loading
 def _inputs(given: list[Path]) -> tuple[list[Path], bool]:
     """The volumes to segment, and whether there may be several of them, so that the output is a folder."""
     if len(given) == 1 and given[0].is_dir():
-        # Results of an earlier call may lie in the same folder.
-        volumes = [path for path in volume_files(given[0]) if not path.name.lower().endswith(SEGMENTATION_ENDING)]
-        if volumes:
+        volumes = volumes_of(given[0])
+        if volumes and volumes != given:
             return volumes, True
     return given, len(given) > 1
 
@@ -121,18 +139,8 @@ def _outputs(inputs: list[Path], output: Path, to_folder: bool) -> list[Path]:
         check_ending(output)
         check_writable(output)
         return [output]
-    if output.is_file():
-        raise HipError("no_folder", f"{output} is a file, but several results need a folder.")
-    if not output.is_dir():
-        check_writable(output)
-        output.mkdir(exist_ok=True)  # another shard may have been quicker
-    check_writable(output / "result")
-    stems = [source.name if source.is_dir() else volume_stem(source) for source in inputs]
-    names = [f"{stem}{SEGMENTATION_ENDING}" for stem in stems]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise HipError("same_name", f"Two inputs would both be written as {twice[0]}; segment them separately.")
-    return [output / name for name in names]
+    make_result_folder(output)
+    return result_paths(inputs, output)
 
 
 def _heads(chosen: argparse.Namespace, inputs: int) -> Any:
@@ -155,8 +163,26 @@ def _show_model(chosen: argparse.Namespace) -> None:
 
 
 def _list_models(chosen: argparse.Namespace) -> None:
+    print("Models that come with HipICMSC:")
     for path in shipped_models():
-        print(f"{path.stem}{' (used unless --model names another)' if path.stem == DEFAULT_MODEL else ''}")
+        print(f"  {path.stem}{' (used unless --model names another)' if path.stem == DEFAULT_MODEL else ''}")
+    print(f"Your models, in {user_models_folder()}:")
+    usable = available_models()
+    for path in user_models():
+        print(f"  {path.stem}{'' if path in usable else ' (not used: one that ships has this name; rename the file)'}")
+    if not user_models():
+        print("  none")
+
+
+def _add_model(chosen: argparse.Namespace) -> None:
+    path = add_model(chosen.file)
+    print(f"{path.stem} is among the models now: {path}")
+
+
+def _remove_model(chosen: argparse.Namespace) -> None:
+    path = find_model(chosen.name.removesuffix(ENDING))
+    remove_model(path)
+    print(f"{path.stem} was removed.")
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -17,11 +17,22 @@ def choose_device(name: str) -> torch.device:
     """
     if name not in DEVICES:
         raise HipError("unknown_device", f"There is no device {name}; choose one of {', '.join(DEVICES)}.")
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = available_devices()
     if name == "auto":
-        name = next(device for device, here in available.items() if here)
-    if not available[name]:
+        name = available[0]
+    if name not in available:
         raise HipError(
             "no_such_device", f"This computer has no {name} device that PyTorch can use; choose auto or cpu."
         )
     return torch.device(name)
+
+
+def available_devices() -> list[str]:
+    """Kinds of devices that are here, the fastest first."""
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return [name for name, is_here in here.items() if is_here]
+
+
+def device_name(device: torch.device) -> str:
+    """A device as a user would call it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

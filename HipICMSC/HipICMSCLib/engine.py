@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-import torch
 
-from HipICMSCLib.devices import choose_device
+from HipICMSCLib.devices import choose_device, device_name
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.geometry import Grid, from_coronal_slices
@@ -21,8 +20,6 @@ from HipICMSCLib.model_package import ModelPackage, read_package
 from HipICMSCLib.postprocessing import Notice, separate_sides
 from HipICMSCLib.preprocessing import prepare
 from HipICMSCLib.volume_input import check_volume, looks_like_ct
-
-RESEARCH_USE = "For research use only; not a medical device."
 
 #: Stage names in their order, with the share of the whole time that each takes on a CPU.
 STAGES = {"finding the hips": 0.1, "preparing": 0.05, "segmenting": 0.65, "mapping back": 0.1, "separating bones": 0.1}
@@ -43,6 +40,7 @@ class Result:
         notices: what the user should know, each a kind and a sentence.
         fallbacks: where the computation had to deviate from its plan, as sentences.
         seconds: by stage.
+        slices: how many the network read.
     """
 
     labels: sitk.Image
@@ -53,6 +51,7 @@ class Result:
     notices: tuple[Notice, ...]
     fallbacks: tuple[str, ...]
     seconds: dict[str, float]
+    slices: int
     device: str
     precision: str
 
@@ -72,6 +71,11 @@ class HipSegmenter:
         """
         self.package = package if isinstance(package, ModelPackage) else read_package(package)
         self.inference = SliceInference(self.package.network(), choose_device(device), precision)
+
+    @property
+    def device_name(self) -> str:
+        """What computes now, as a user would call it; a fallback may have changed it."""
+        return device_name(self.inference.device)
 
     def segment(
         self,
@@ -119,7 +123,8 @@ class HipSegmenter:
             notices=bones.notices,
             fallbacks=tuple(self.inference.fallbacks),
             seconds=watch.seconds,
-            device=_device_name(self.inference.device),
+            slices=len(prepared.slices),
+            device=self.device_name,
             precision=self.inference.precision.name,
         )
 
@@ -194,10 +199,6 @@ def _pasted(part: np.ndarray, image: sitk.Image, corner: list[int]) -> sitk.Imag
     depth, height, width = part.shape
     whole[z : z + depth, y : y + height, x : x + width] = part
     return Grid.of(image).image(whole)
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 class _Stopwatch:

@@ -130,6 +130,17 @@ def find_femoral_heads(image: sitk.Image) -> FemoralHeads:
     return FemoralHeads(_point(ball), None) if _is_right(ball) else FemoralHeads(None, _point(ball))
 
 
+def head_at(image: sitk.Image, point: tuple[float, float, float]) -> FemoralHeads:
+    """The only head of an image, where its centre is known but not its side, which the neck tells.
+
+    Args:
+        point: its centre, LPS mm; stays as it is.
+    """
+    image = _averaged(sitk.Cast(sitk.DICOMOrient(image, "LPS"), sitk.sitkFloat32), FINE)
+    ball = _fit_ball(image, _window(sitk.GetArrayViewFromImage(image)), np.array(point))
+    return FemoralHeads(point, None) if _is_right(ball) else FemoralHeads(None, point)
+
+
 def _balls_and_pairs(image: sitk.Image) -> tuple[list[_Ball], list[_Pair]]:
     """The fitted balls, and all pairs of them that lie as two femoral heads may."""
     image = _averaged(sitk.Cast(image, sitk.sitkFloat32), FINE)

@@ -20,8 +20,9 @@ class CropSettings:
     """The region that the networks see, centred between the femoral heads (method.md, Data).
 
     Attributes:
-        spacing_mm: left-right, anterior-posterior, head-foot.
-        size: voxels in the same order; 300 and 240 are the width and the height of a coronal slice.
+        spacing_mm: size of the voxels that the networks read: left-right, front-back, head-foot.
+        size: how many voxels the networks read, in the same order; 300 and 240 are the width and the height of a
+            coronal slice. Width and height must be multiples of 4.
         largest_obliquity_deg: up to this angle between image axes and patient axes the volume is read along its own
             axes, so that an acquired coronal slice reaches the network without mixing with its neighbours; a volume
             that is turned further is resampled along the patient's axes.

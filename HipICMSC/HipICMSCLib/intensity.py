@@ -15,7 +15,12 @@ PADDING = -1.0
 
 @dataclass(frozen=True)
 class IntensitySettings:
-    """CT has a unit, so its window is fixed; MRI has none, so its range is taken from the volume (never the slice)."""
+    """CT has a unit, so its window is fixed; MRI has none, so its range is taken from the volume (never the slice).
+
+    Attributes:
+        ct_window_hu: the Hounsfield units that become -1 and +1; what lies beyond is clipped.
+        mr_percentiles: the percentiles of an MRI's intensities that become -1 and +1; what lies beyond is clipped.
+    """
 
     ct_window_hu: tuple[float, float] = (-200.0, 1000.0)
     mr_percentiles: tuple[float, float] = (0.5, 99.5)

@@ -309,12 +309,25 @@ def _notices_of_cut_joints(labels: sitk.Image, with_joint: list[str], heads: Fem
     ]
 
 
+def room_mm(image: sitk.Image, head: tuple[float, float, float]) -> np.ndarray:
+    """How far the image reaches from a point.
+
+    Args:
+        head: a femoral head's centre, LPS mm.
+
+    Returns:
+        (3, 2) mm: along each image axis to its beginning and to its end; negative where the point lies beyond it.
+    """
+    index = np.array(image.TransformPhysicalPointToContinuousIndex(head))
+    size = np.array(image.GetSize())
+    return np.stack([index + 0.5, size - 0.5 - index], axis=1) * np.array(image.GetSpacing())[:, None]
+
+
 def _is_cut(labels: sitk.Image, head: tuple[float, float, float]) -> bool:
+    if room_mm(labels, head).min() < HEAD_ROOM_MM:
+        return True
     index = np.array(labels.TransformPhysicalPointToContinuousIndex(head))
     spacing, size = np.array(labels.GetSpacing()), np.array(labels.GetSize())
-    room = np.minimum(index + 0.5, size - 0.5 - index) * spacing
-    if room.min() < HEAD_ROOM_MM:
-        return True
     array = sitk.GetArrayViewFromImage(labels)
     for axis in range(3):
         for border in (0, size[axis] - 1):

@@ -17,13 +17,14 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class SegmentRequest:
-    """Segment one volume.
+    """Segment one volume; the report is that of report.py with ``doubtful_places`` (see review.py) added.
 
     Attributes:
         image: file of the volume, in patient coordinates.
         output: file to write, see segmentation_file.
         model: file of the package.
         cancel_flag: the request is cancelled as soon as this file exists.
+        confidence: where the map of confidence in percent goes; empty for none.
         right_head, left_head: femoral head centres where they are known, LPS mm.
     """
 
@@ -31,9 +32,30 @@ class SegmentRequest:
     output: str
     model: str
     cancel_flag: str
+    confidence: str = ""
     device: str = "auto"
     right_head: Point | None = None
     left_head: Point | None = None
+
+
+@dataclass(frozen=True)
+class PreflightRequest:
+    """Say whether a volume can be segmented and how long that takes; the report holds ``findings`` (preflight.py)."""
+
+    image: str
+    model: str
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class SelfTestRequest:
+    """Compute something small with a model; the report says on what and how fast."""
+
+    model: str
+    device: str = "auto"
+
+
+Request = SegmentRequest | PreflightRequest | SelfTestRequest
 
 
 @dataclass(frozen=True)
@@ -61,9 +83,8 @@ class Warned:
 
 @dataclass(frozen=True)
 class Finished:
-    """The output is written; ``report`` as in report.py."""
+    """The request is done, its files are written."""
 
-    output: str
     report: dict
 
 
@@ -80,6 +101,8 @@ Event = Ready | Progress | Warned | Finished | Failed
 
 _MESSAGES = {
     "segment": SegmentRequest,
+    "preflight": PreflightRequest,
+    "self-test": SelfTestRequest,
     "ready": Ready,
     "progress": Progress,
     "warning": Warned,
@@ -88,13 +111,13 @@ _MESSAGES = {
 }
 
 
-def encode(message: SegmentRequest | Event) -> str:
+def encode(message: Request | Event) -> str:
     """A message as one line, with its end."""
     name = next(name for name, kind in _MESSAGES.items() if type(message) is kind)
     return json.dumps({"say": name} | to_json(message)) + "\n"
 
 
-def decode(line: str) -> SegmentRequest | Event:
+def decode(line: str) -> Request | Event:
     """The message of one line.
 
     Raises:

@@ -9,11 +9,11 @@ from typing import Any
 import SimpleITK as sitk
 import torch
 
-from HipICMSCLib.engine import RESEARCH_USE, Result
+from HipICMSCLib.engine import Result
 from HipICMSCLib.model_package import ModelPackage
+from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.segments import SEGMENTS
-
-VERSION = "0.1.0"
+from HipICMSCLib.version import VERSION
 
 
 def report(result: Result, package: ModelPackage) -> dict[str, Any]:
@@ -21,12 +21,7 @@ def report(result: Result, package: ModelPackage) -> dict[str, Any]:
     return {
         "use": RESEARCH_USE,
         "model": {"name": package.manifest.name, "sha256": package.sha256, "licence": package.manifest.licence},
-        "versions": {
-            "HipICMSC": VERSION,
-            "torch": torch.__version__,
-            "SimpleITK": sitk.Version.VersionString(),
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
         "device": result.device,
         "precision": result.precision,
         "fallbacks": list(result.fallbacks),
@@ -38,17 +33,11 @@ def report(result: Result, package: ModelPackage) -> dict[str, Any]:
     }
 
 
-def provenance(result: Result, package: ModelPackage) -> dict[str, str]:
-    """The same in short, as tags of each segment."""
-    full = report(result, package)
+def versions() -> dict[str, str]:
+    """Of this program and of what it computes with."""
     return {
-        "Use": full["use"],
-        "ModelName": full["model"]["name"],
-        "ModelSha256": full["model"]["sha256"],
-        "Version": full["versions"]["HipICMSC"],
-        "TorchVersion": full["versions"]["torch"],
-        "Device": f"{full['device']}, {full['precision']}",
-        "Fallbacks": " ".join(full["fallbacks"]),
-        "Date": full["date"],
-        "Warnings": " ".join(notice.sentence for notice in result.notices),
+        "HipICMSC": VERSION,
+        "torch": torch.__version__,
+        "SimpleITK": sitk.Version.VersionString(),
+        "python": platform.python_version(),
     }

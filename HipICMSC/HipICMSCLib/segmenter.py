@@ -15,7 +15,15 @@ Norm = Literal["batch", "instance", "group"]
 
 @dataclass(frozen=True)
 class SegmenterSettings:
-    """``width`` is the number of channels of the first convolution; all others are multiples of it."""
+    """The architecture of F.
+
+    Attributes:
+        width: channels of the first convolution; all others have multiples of it. Wider is slower and takes more
+            memory. A multiple of 8 with the norm "group".
+        dilations: of the convolutions, one number for each residual block between encoder and decoder.
+        norm: the normalisation of all layers. "group" and "instance" read one image at a time, so that they also suit
+            small batches.
+    """
 
     width: int = 64
     dilations: tuple[int, ...] = (2, 2, 4, 4)

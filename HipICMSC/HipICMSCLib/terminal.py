@@ -11,10 +11,12 @@ QUIET_SECONDS = 30.0
 
 
 def duration(seconds: float) -> str:
-    """1 h 02 min, 3 min 20 s."""
+    """1 h 02 min, 3 min 20 s, 15 s."""
     hours, rest = divmod(round(seconds), 3600)
     minutes, seconds = divmod(rest, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
 
 
 class ProgressLine:

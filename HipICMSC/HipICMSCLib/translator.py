@@ -14,7 +14,13 @@ from torch.utils.checkpoint import checkpoint
 
 @dataclass(frozen=True)
 class TranslatorSettings:
-    """``width`` is the number of channels of the first convolution (64 in CycleGAN)."""
+    """The architecture of G_st and G_ts.
+
+    Attributes:
+        width: channels of the first convolution (64 in CycleGAN); all others have multiples of it. Wider is slower
+            and takes more memory.
+        blocks: residual blocks between encoder and decoder (9 in CycleGAN).
+    """
 
     width: int = 64
     blocks: int = 9

@@ -1,28 +1,51 @@
-"""The process that segments for Slicer: ``python -m HipICMSCLib.worker``.
+"""The process that segments for Slicer: ``python -m HipICMSCLib.worker [IDLE_SECONDS]``.
 
 It reads requests from stdin and answers on stdout (see protocol), one request after the other; models stay loaded in
-between. When stdin ends, for example because Slicer died, it gives up what it is doing and ends, too.
+between. When stdin ends, for example because Slicer died, it gives up what it is doing and ends, too; and when nothing
+was asked for IDLE_SECONDS, so that a Slicer that is left open does not hold its memory for days.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+import SimpleITK as sitk
+
 from HipICMSCLib.errors import HipError
-from HipICMSCLib.protocol import Event, Failed, Finished, Progress, Ready, SegmentRequest, Warned, decode, encode
+from HipICMSCLib.files import replacing
+from HipICMSCLib.model_files import user_folder
+from HipICMSCLib.protocol import (
+    Event,
+    Failed,
+    Finished,
+    PreflightRequest,
+    Progress,
+    Ready,
+    SegmentRequest,
+    SelfTestRequest,
+    Warned,
+    decode,
+    encode,
+)
+from HipICMSCLib.run_times import RunTimes
 from HipICMSCLib.segmentation_file import write_segmentation
+from HipICMSCLib.settings import to_json
 from HipICMSCLib.volume_input import read_volume
 
+IDLE_SECONDS = 900.0
 
-def main() -> int:
-    """Returns 0 when stdin ended, 1 when a library is missing."""
+
+def main(idle_seconds: float = IDLE_SECONDS) -> int:
+    """Returns 0 when stdin ended or nobody asked for long, 1 when a library is missing."""
     say = _sayer(_take_stdout())
     try:
         # All that needs torch comes with this one, so a missing library is said before the first request.
@@ -39,7 +62,7 @@ def main() -> int:
     say(Ready(VERSION))
     requests = _Requests(sys.stdin)
     worker = _Worker(say, requests.ended)
-    while (line := requests.next()) is not None:
+    while (line := requests.next(idle_seconds)) is not None:
         worker.answer(line)
     return 0
 
@@ -52,9 +75,12 @@ class _Requests:
         self._ended = threading.Event()
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
-    def next(self) -> str | None:
-        """The next request, waiting for it; None at the end."""
-        return self._lines.get()
+    def next(self, seconds: float) -> str | None:
+        """The next request, waiting for it; None at the end, or if there is none for so long."""
+        try:
+            return self._lines.get(timeout=seconds)
+        except queue.Empty:
+            return None
 
     def ended(self) -> bool:
         return self._ended.is_set()
@@ -70,11 +96,16 @@ class _Worker:
     def __init__(self, say: Callable[[Event], None], abandoned: Callable[[], bool]) -> None:
         self._say, self._abandoned = say, abandoned
         self._loaded: tuple[tuple, object] | None = None
+        #: Of the volume that was looked at last: it is usually the next to be segmented.
+        self._heads: tuple[str, object] | None = None
+        self._times = RunTimes(user_folder() / "run-times.json")
 
     def answer(self, line: str) -> None:
         """Do one request; whatever goes wrong becomes one error event."""
         try:
-            self._say(self._segment(decode(line)))
+            request = decode(line)
+            work = {SegmentRequest: self._segment, PreflightRequest: self._preflight, SelfTestRequest: self._self_test}
+            self._say(Finished(work[type(request)](request)))
         except HipError as error:
             self._say(Failed(error.kind, error.sentence, error.detail))
         except MemoryError:
@@ -84,24 +115,56 @@ class _Worker:
             sentence = f"The segmentation failed unexpectedly ({type(error).__name__}); the details say more."
             self._say(Failed("unexpected", sentence, traceback.format_exc()))
 
-    def _segment(self, request: SegmentRequest) -> Finished:
+    def _segment(self, request: SegmentRequest) -> dict:
         from HipICMSCLib.femoral_heads import FemoralHeads
-        from HipICMSCLib.report import provenance, report
+        from HipICMSCLib.provenance import provenance
+        from HipICMSCLib.report import report
+        from HipICMSCLib.review import confidence_percent, doubtful_places
 
-        known = request.right_head or request.left_head
         segmenter = self._segmenter(Path(request.model), request.device)
+        started = time.perf_counter()
+        image = read_volume(Path(request.image))
+        if request.right_head or request.left_head:
+            heads = FemoralHeads(request.right_head, request.left_head)
+        else:
+            heads = self._known_heads(image)
         result = segmenter.segment(
-            read_volume(Path(request.image)),
-            FemoralHeads(request.right_head, request.left_head) if known else None,
+            image,
+            heads,
             progress=lambda stage, share: self._say(Progress(stage, share)),
             cancelled=lambda: self._abandoned() or Path(request.cancel_flag).exists(),
         )
-        write_segmentation(result.labels, Path(request.output), provenance(result, segmenter.package))
+        about = report(result, segmenter.package)
+        places = doubtful_places(result.confidence, result.labels)
+        about["doubtful_places"] = [to_json(place) for place in places]
+        write_segmentation(result.labels, Path(request.output), provenance(about))
+        if request.confidence:
+            with replacing(Path(request.confidence)) as beside:
+                sitk.WriteImage(confidence_percent(result.confidence), str(beside), useCompression=True)
+        self._times.record(segmenter.package.sha256, result.device, result.slices, time.perf_counter() - started)
         for notice in result.notices:
             self._say(Warned(notice.kind, notice.sentence))
         for sentence in result.fallbacks:
             self._say(Warned("fallback", sentence))
-        return Finished(request.output, report(result, segmenter.package))
+        return about
+
+    def _preflight(self, request: PreflightRequest) -> dict:
+        from HipICMSCLib.preflight import inspect
+
+        segmenter = self._segmenter(Path(request.model), request.device)
+        image = read_volume(Path(request.image))
+        inspection = inspect(image, segmenter, self._times)
+        if inspection.heads is not None:
+            self._heads = _fingerprint(image), inspection.heads
+        return {"findings": [to_json(finding) for finding in inspection.findings]}
+
+    def _self_test(self, request: SelfTestRequest) -> dict:
+        from HipICMSCLib.self_test import self_test
+
+        return self_test(self._segmenter(Path(request.model), request.device))
+
+    def _known_heads(self, image: sitk.Image) -> object | None:
+        return self._heads[1] if self._heads is not None and self._heads[0] == _fingerprint(image) else None
 
     def _segmenter(self, package: Path, device: str):
         """The last model is kept, for most users have one."""
@@ -112,6 +175,13 @@ class _Worker:
             self._loaded = None  # frees the old one's memory first
             self._loaded = wanted, HipSegmenter(package, device)
         return self._loaded[1]
+
+
+def _fingerprint(image: sitk.Image) -> str:
+    """Tells volumes apart by their voxels and where they lie."""
+    digest = hashlib.sha256(repr((image.GetOrigin(), image.GetSpacing(), image.GetDirection())).encode())
+    digest.update(sitk.GetArrayViewFromImage(image))
+    return digest.hexdigest()
 
 
 def _take_stdout() -> TextIO:
@@ -131,4 +201,4 @@ def _sayer(stream: TextIO) -> Callable[[Event], None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*(float(seconds) for seconds in sys.argv[1:])))

@@ -13,12 +13,14 @@ import time
 from pathlib import Path
 
 import SimpleITK as sitk
-from HipICMSCLib.engine import RESEARCH_USE, HipSegmenter
+from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.files import replacing, write_text
-from HipICMSCLib.model_files import DEFAULT_MODEL, find_model
+from HipICMSCLib.model_files import DEFAULT_MODEL, PHANTOM_MODEL, find_model
 from HipICMSCLib.overlay import write_overlays
-from HipICMSCLib.report import provenance, report
+from HipICMSCLib.provenance import provenance
+from HipICMSCLib.report import report
+from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.segmentation_file import write_segmentation
 from HipICMSCLib.terminal import ProgressLine
 from HipICMSCLib.volume_input import read_volume
@@ -26,7 +28,6 @@ from HipICMSCTrainingLib.evaluation import Case, evaluate_cases
 from HipICMSCTrainingLib.phantom import make_mri
 
 SEED, SUBJECT = 2026, 0
-PHANTOM_MODEL = "hip-phantom-mri"
 
 
 def main() -> int:
@@ -68,8 +69,8 @@ def run(folder: Path, mri: Path | None) -> None:
 
     started = time.perf_counter()
     segmentation = folder / "hips.seg.nrrd"
-    write_segmentation(result.labels, segmentation, provenance(result, segmenter.package))
     about = report(result, segmenter.package)
+    write_segmentation(result.labels, segmentation, provenance(about))
     write_text(folder / "report.json", json.dumps(about, indent=2) + "\n")
     pictures = write_overlays(image, result.labels, result.heads, folder, "hips")
     seconds["writing results and pictures"] = time.perf_counter() - started

@@ -13,12 +13,15 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed (pip install '.[test]')")
 pytest.importorskip("trame_slicer.core", reason="slicer-core is not installed (pip install '.[slicer]')")
 
+PANEL_WIDTH = 460
+
 
 class Panel:
     """A module's widget as Slicer opens it."""
 
     def __init__(self, module, name: str, application) -> None:
         import pythonqt
+        import slicer
         from PySide6 import QtWidgets
 
         self._application = application
@@ -31,7 +34,8 @@ class Panel:
         self.widget = getattr(module, f"{name}Widget")(self.frame)
         self.widget.setup()
         self.widget.enter()
-        self.ui, self.logic = self.widget.ui, self.widget.logic
+        # Also what the sections of a panel hold, each of which knows only its own.
+        self.ui, self.logic = slicer.util.childWidgetVariables(self.frame), self.widget.logic
 
     def wait(self, until: Callable[[], bool], seconds: float = 300) -> None:
         """Let Qt work until something is so."""
@@ -41,12 +45,28 @@ class Panel:
             self._application.processEvents()
             time.sleep(0.01)
 
-    def picture(self, path: Path) -> None:
-        """Render the panel as a PNG of a width that is usual in Slicer."""
+    def card_text(self) -> str:
+        """What the pre-flight card says."""
         from PySide6 import QtWidgets
 
-        QtWidgets.QWidget.resize(self.frame, 420, 340)
-        QtWidgets.QWidget.grab(self.frame).save(str(path))
+        return " ".join(label.text for label in self.widget.preflightCard.widget.findChildren(QtWidgets.QLabel))
+
+    def picture(self, path: Path) -> None:
+        """Render the panel as a PNG of a width that is usual in Slicer, as high as it needs."""
+        from PySide6 import QtCore, QtWidgets
+
+        # As in Slicer, where the panel lies in a scroll area: labels that wrap get the height that their width needs.
+        area = QtWidgets.QScrollArea()
+        area.setWidgetResizable(True)
+        area.setWidget(self.frame)
+        area.resize(PANEL_WIDTH, 4000)
+        area.show()
+        for _ in range(20):
+            self._application.processEvents()
+            time.sleep(0.01)
+        used = QtWidgets.QWidget.layout(self.frame).heightForWidth(self.frame.width)
+        QtWidgets.QWidget.grab(self.frame, QtCore.QRect(0, 0, PANEL_WIDTH, used)).save(str(path))
+        area.takeWidget()
 
     def close(self) -> None:
         self.widget.cleanup()
@@ -55,10 +75,40 @@ class Panel:
                 selector.setMRMLScene(None)
 
 
+class ModuleManager:
+    """Opens each module once; one of them is the selected one."""
+
+    def __init__(self, open_panel: Callable[[str], Panel]) -> None:
+        self._open_panel = open_panel
+        self._opened: dict[str, Panel] = {}
+        self._selected = ""
+
+    def selectModule(self, name: str) -> None:
+        if name == self._selected:
+            return
+        if self._selected:
+            before = self._opened[self._selected]
+            before.widget.exit()
+            before.frame.isEntered = False
+        if name in self._opened:
+            self._opened[name].frame.isEntered = True
+            self._opened[name].widget.enter()
+        else:
+            self._opened[name] = self._open_panel(name)
+        self._selected = name
+
+    def getModuleWidget(self, name: str):
+        return self._opened[name].widget
+
+    def getModuleLogic(self, name: str):
+        return self._opened[name].logic
+
+
 @pytest.fixture(scope="session")
 def bench():
     """(app, application): Slicer's scene and Qt's event loop."""
     import pythonqt
+    import slicer
     import slicer_stand_ins
     from PySide6.QtWidgets import QApplication
     from trame_slicer.core import SlicerApp
@@ -67,6 +117,7 @@ def bench():
     app = SlicerApp()
     slicer_stand_ins.install(app)
     pythonqt.install()
+    slicer.app.processEvents = application.processEvents
     return app, application
 
 
@@ -87,6 +138,17 @@ def open_panel(bench):
     for panel in opened:
         panel.close()
     app.scene.Clear()
+
+
+@pytest.fixture
+def module_manager(open_panel, monkeypatch):
+    """Lets ``slicer.util`` select modules and find their panels and logics, as in Slicer's main window."""
+    import slicer
+
+    manager = ModuleManager(open_panel)
+    for name in ("selectModule", "getModuleWidget", "getModuleLogic"):
+        monkeypatch.setattr(slicer.util, name, getattr(manager, name))
+    return manager
 
 
 @pytest.fixture(scope="session")

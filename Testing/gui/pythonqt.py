@@ -8,11 +8,11 @@ Slicer's own widgets. Ordinary PySide code no longer works with such objects, so
 from __future__ import annotations
 
 import sys
-import typing
 from types import ModuleType
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 from PySide6.QtCore import Signal
+from slicer_stand_ins import QSettings
 
 
 def _with_properties(cls: type) -> type:
@@ -21,6 +21,8 @@ def _with_properties(cls: type) -> type:
     names = {meta.property(i).name(): meta.property(i).name() for i in range(meta.propertyCount())}
     names["name"] = "objectName"
     members = {name: _attribute(qt_name) for name, qt_name in names.items()}
+    # Qt's own code asks these of a subclass first; reading them by name would then go on for ever.
+    members |= {name: property(getattr(cls, name)) for name in ("sizeHint", "minimumSizeHint") if name in names}
     # PySide gives every further subclass its own connect, too.
     members |= {"connect": _connect, "__init_subclass__": classmethod(lambda sub: setattr(sub, "connect", _connect))}
     return type(cls)(cls.__name__, (cls,), members)
@@ -47,14 +49,18 @@ QTimer = _with_properties(QtCore.QTimer)
 
 
 class ctkCollapsibleButton(QT["QGroupBox"]):
-    """A group box that shows or hides what is in it."""
+    """A box with a heading that shows or hides what is in it."""
 
     contentsCollapsed = Signal(bool)
-    text = QtCore.Property(str, QtWidgets.QGroupBox.title, QtWidgets.QGroupBox.setTitle)
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
-        self._collapsed = False
+        self._text, self._collapsed = "", False
+        QtWidgets.QWidget.setStyleSheet(self, "ctkCollapsibleButton { font-weight: bold; }")
+
+    def _set_text(self, text: str) -> None:
+        self._text = text
+        self._show_contents()
 
     def _set_collapsed(self, collapsed: bool) -> None:
         changed = collapsed != self._collapsed
@@ -66,6 +72,8 @@ class ctkCollapsibleButton(QT["QGroupBox"]):
     def _show_contents(self) -> None:
         for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
             QtWidgets.QWidget.setVisible(child, not self._collapsed)
+        QtWidgets.QGroupBox.setTitle(self, f"{'▸' if self._collapsed else '▾'} {self._text}")
+        QtWidgets.QGroupBox.setMaximumHeight(self, 24 if self._collapsed else (1 << 24) - 1)
 
     def childEvent(self, event) -> None:
         """What the .ui file adds to a section that is closed from the start."""
@@ -73,6 +81,7 @@ class ctkCollapsibleButton(QT["QGroupBox"]):
         if self._collapsed:
             QtCore.QTimer.singleShot(0, self._show_contents)
 
+    text = QtCore.Property(str, lambda self: self._text, _set_text)
     collapsed = QtCore.Property(bool, lambda self: self._collapsed, _set_collapsed)
 
 
@@ -142,6 +151,57 @@ class qMRMLNodeComboBox(QT["QComboBox"]):
             self.currentNodeChanged.emit()
 
 
+class qMRMLSegmentEditorWidget(QT["QWidget"]):
+    """Keeps what it was told; like Slicer's it writes its choices into the editor node and remembers segmentations
+    for undo."""
+
+    def __init__(self, parent=None) -> None:
+        super().__init__(parent)
+        self.calls: list[str] = []
+        self.node = None
+        self.undo_states: list = []
+        QtWidgets.QVBoxLayout(self)
+        QtWidgets.QWidget.layout(self).addWidget(QtWidgets.QLabel("(Slicer's Segment Editor)"))
+
+    def setMRMLScene(self, scene) -> None:
+        self.calls.append("setMRMLScene")
+
+    def setMRMLSegmentEditorNode(self, node) -> None:
+        self.node = node
+
+    def setSegmentationNode(self, node) -> None:
+        self.node.SetAndObserveSegmentationNode(node)
+
+    def setSourceVolumeNode(self, node) -> None:
+        self.node.SetAndObserveSourceVolumeNode(node)
+
+    def setMaximumNumberOfUndoStates(self, count: int) -> None:
+        self.calls.append("setMaximumNumberOfUndoStates")
+
+    def setActiveEffect(self, effect) -> None:
+        assert effect is None
+        self.calls.append("setActiveEffect")
+
+    def saveStateForUndo(self) -> None:
+        import slicer
+
+        state = slicer.vtkSegmentation()
+        state.DeepCopy(self.node.GetSegmentationNode().GetSegmentation())
+        self.undo_states.append(state)
+
+    def installKeyboardShortcuts(self) -> None:
+        self.calls.append("installKeyboardShortcuts")
+
+    def uninstallKeyboardShortcuts(self) -> None:
+        self.calls.append("uninstallKeyboardShortcuts")
+
+    def setupViewObservations(self) -> None:
+        self.calls.append("setupViewObservations")
+
+    def removeViewObservations(self) -> None:
+        self.calls.append("removeViewObservations")
+
+
 class QFileDialog:
     """Answers what the test put into ``answer``; PythonQt gives a plain string (or a list of them)."""
 
@@ -152,21 +212,6 @@ class QFileDialog:
         return cls.answer
 
     getOpenFileName = getOpenFileNames = getSaveFileName = getExistingDirectory = _reply
-
-
-class QSettings:
-    """Slicer's settings, forgotten with the process."""
-
-    values: typing.ClassVar[dict[str, object]] = {}
-
-    def value(self, key: str, default=None):
-        return self.values.get(key, default)
-
-    def setValue(self, key: str, value) -> None:
-        self.values[key] = value
-
-    def remove(self, key: str) -> None:
-        self.values.pop(key, None)
 
 
 class Clipboard:
@@ -202,13 +247,15 @@ def install() -> None:
     vars(qt).update(QT, QTimer=QTimer, Qt=QtCore.Qt, QFileDialog=QFileDialog)
     for name in ("QTableWidgetItem", "QListWidgetItem", "QTreeWidgetItem"):
         setattr(qt, name, getattr(QtWidgets, name))
-    for name in ("QColor", "QIcon", "QPixmap", "QImage", "QKeySequence", "QShortcut"):
+    for name in ("QColor", "QIcon", "QPixmap", "QImage", "QKeySequence", "QShortcut", "QTextCursor"):
         setattr(qt, name, getattr(QtGui, name))
     qt.QSettings, qt.QApplication = QSettings, Clipboard
     vars(ctk).update(ctkCollapsibleButton=ctkCollapsibleButton, ctkPathLineEdit=ctkPathLineEdit)
     sys.modules |= {"qt": qt, "ctk": ctk}
     slicer.qMRMLWidget, slicer.qMRMLNodeComboBox = qMRMLWidget, qMRMLNodeComboBox
+    slicer.qMRMLSegmentEditorWidget = qMRMLSegmentEditorWidget
     slicer.util.loadUI = load_ui
+    slicer.util.resetThreeDViews = lambda: None
     # In testing mode Slicer's dialogs answer themselves: what was asked is kept for the test to read.
     for name in ("confirmOkCancelDisplay", "confirmYesNoDisplay", "errorDisplay", "infoDisplay", "warningDisplay"):
         setattr(slicer.util, name, _dialog(name))

@@ -11,21 +11,25 @@ import pytest
 import SimpleITK as sitk
 import slicer_stand_ins
 
+NO_MRI = "Choose an MRI first."
+
 
 @pytest.fixture
 def panel(open_panel, ball_model, monkeypatch):
-    """The panel with the ball model as the only one that ships."""
+    """The panel with the ball model as the only one that ships, which is chosen."""
     from HipICMSCLib import model_files
 
     monkeypatch.setattr(model_files, "_SHIPPED", (ball_model.parent,))
-    return open_panel("HipICMSC")
+    panel = open_panel("HipICMSC")
+    panel.logic.getParameterNode().model = "balls"
+    return panel
 
 
-def add_volume(image: sitk.Image | None = None):
+def add_volume(image: sitk.Image | None = None, name: str = "hips"):
     import slicer
 
     image = ball_hips.ball_image() if image is None else image
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "hips")
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     slicer.util.updateVolumeFromArray(node, sitk.GetArrayFromImage(image))
     node.SetSpacing(image.GetSpacing())
     x, y, z = image.GetOrigin()
@@ -34,25 +38,62 @@ def add_volume(image: sitk.Image | None = None):
     return node
 
 
-def test_without_a_volume_the_button_says_what_is_missing(panel, pictures):
+def segment(panel):
+    """Press the button and wait; the segmentation node."""
+    panel.ui.segmentButton.click()
+    panel.wait(lambda: not panel.logic.busy)
+    from HipICMSCLib.gui.result import result_of
+
+    return result_of(panel.logic.getParameterNode().inputVolume)
+
+
+# What can be pressed, and why not.
+
+
+def test_without_a_volume_the_panel_says_what_is_missing_and_offers_a_synthetic_one(panel, pictures):
     assert not panel.ui.segmentButton.enabled
-    assert panel.ui.segmentButton.toolTip == "Choose an MRI first."
+    assert panel.ui.segmentButton.toolTip == NO_MRI
+    assert not panel.ui.sampleButton.isHidden()
     assert "Research use only" in panel.ui.researchLabel.text
+    panel.wait(lambda: "Load an MRI" in panel.card_text())
     panel.picture(pictures / "hipicmsc-empty.png")
 
 
 def test_a_loaded_volume_is_chosen_when_the_panel_opens(panel):
     volume = add_volume()
+    panel.widget.exit()
     panel.widget.enter()
     assert panel.ui.inputSelector.currentNode() is volume
     assert panel.ui.segmentButton.enabled and panel.ui.segmentButton.text == "Segment hip"
+    assert panel.ui.sampleButton.isHidden()
+
+
+def test_a_volume_that_is_loaded_while_the_panel_waits_is_chosen_too(panel):
+    volume = add_volume()
+    assert panel.ui.inputSelector.currentNode() is volume
+    assert panel.ui.segmentButton.enabled
+
+
+def test_what_the_user_looks_at_is_chosen_before_what_was_loaded_last(bench, panel):
+    import slicer
+
+    scene = slicer.mrmlScene
+    panel.widget.exit()
+    first, _ = add_volume(name="looked at"), add_volume(name="loaded last")
+    view = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    view.SetBackgroundVolumeID(first.GetID())
+    labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+    panel.widget.enter()
+    assert panel.ui.inputSelector.currentNode() is first is not labels
 
 
 def test_a_choice_in_the_panel_is_saved_with_the_scene_and_back(panel):
     """Each parameter has exactly one widget, and both always say the same."""
     node = panel.logic.getParameterNode()
     first, second = add_volume(), add_volume()
-    target = first.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", "target")
+    scene = first.GetScene()
+    target = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "target")
+    heads = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "heads")
     for value in (first, second):
         panel.ui.inputSelector.setCurrentNode(value)
         assert node.inputVolume is value
@@ -62,11 +103,17 @@ def test_a_choice_in_the_panel_is_saved_with_the_scene_and_back(panel):
     assert node.segmentation is target
     node.segmentation = None
     assert panel.ui.segmentationSelector.currentNode() is None
-    panel.ui.modelComboBox.addItem("another")
-    panel.ui.modelComboBox.currentIndex = 1
-    assert node.model == "another"
-    node.model = "balls"
-    assert panel.ui.modelComboBox.currentText == "balls"
+    panel.ui.headsSelector.setCurrentNode(heads)
+    assert node.heads is heads
+    panel.ui.deviceComboBox.currentText = "cpu"
+    assert node.device == "cpu"
+    panel.ui.replaceUnlockedCheckBox.checked = True
+    assert node.replaceUnlocked is True
+    node.model = "unheard-of"
+    assert panel.widget.modelPanel.current() == "unheard-of"
+    assert not panel.ui.segmentButton.enabled and "no model unheard-of" in panel.ui.segmentButton.toolTip
+    panel.widget.modelPanel.chosen.emit("balls")
+    assert node.model == "balls" and panel.widget.modelPanel.current() == "balls"
 
 
 @pytest.mark.parametrize("name", ["HipICMSC", "HipICMSCTraining"])
@@ -91,14 +138,39 @@ def test_every_node_selector_gets_the_scene(name):
     assert selectors == connected
 
 
-def test_a_segmentation_with_segments_is_not_accepted_as_a_target(panel):
-    volume = add_volume()
-    target = volume.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", "my work")
-    target.GetSegmentation().AddEmptySegment("drawn")
-    panel.widget.enter()
-    panel.ui.segmentationSelector.setCurrentNode(target)
-    assert not panel.ui.segmentButton.enabled
-    assert "my work" in panel.ui.segmentButton.toolTip and "never overwritten" in panel.ui.segmentButton.toolTip
+def ui_files() -> list[Path]:
+    return sorted(slicer_stand_ins.REPOSITORY.glob("HipICMSC*/Resources/UI/*.ui"))
+
+
+@pytest.mark.parametrize("name", ["HipICMSC", "HipICMSCTraining"])
+def test_names_are_unique_over_all_sections(name):
+    """For they are looked up in one place."""
+    names = [
+        widget.get("name")
+        for path in ui_files()
+        if path.parents[2].name == name
+        for widget in ElementTree.parse(path).getroot().iter("widget")
+    ]
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("name", ["HipICMSC", "HipICMSCTraining"])
+def test_every_control_has_a_tool_tip(open_panel, name):
+    import ctk
+    import qt
+    import slicer
+
+    controls = (
+        qt.QPushButton, qt.QToolButton, qt.QCheckBox, qt.QComboBox, qt.QLineEdit, qt.QAbstractSpinBox, qt.QSlider,
+        ctk.ctkPathLineEdit, slicer.qMRMLNodeComboBox,
+    )  # fmt: skip
+    panel = open_panel(name)
+    without = [
+        widget_name
+        for widget_name, widget in vars(panel.ui).items()
+        if isinstance(widget, controls) and not widget_name.startswith("qt_") and not widget.toolTip
+    ]
+    assert without == []
 
 
 def test_without_any_model_the_button_says_so(open_panel, monkeypatch, tmp_path):
@@ -107,39 +179,82 @@ def test_without_any_model_the_button_says_so(open_panel, monkeypatch, tmp_path)
     monkeypatch.setattr(model_files, "_SHIPPED", (tmp_path,))
     add_volume()
     panel = open_panel("HipICMSC")
-    assert not panel.ui.segmentButton.enabled and "without a model" in panel.ui.segmentButton.toolTip
+    assert not panel.ui.segmentButton.enabled and "There is no model hip-t1-mri" in panel.ui.segmentButton.toolTip
+
+
+def test_what_is_missing_on_this_computer_is_said_on_the_card_and_on_the_button(panel, monkeypatch, pictures):
+    """Nothing is started and nothing downloaded; the set-up section below says how to get it."""
+    monkeypatch.setattr(panel.widget.setUpPanel, "blocking_sentence", lambda: "PyTorch is missing; see Set-up below.")
+    add_volume()
+    panel.wait(lambda: "PyTorch is missing" in panel.card_text())
+    assert not panel.ui.segmentButton.enabled and "PyTorch is missing" in panel.ui.segmentButton.toolTip
+    assert panel.logic.service._worker._process is None
+    panel.picture(pictures / "hipicmsc-not-installed.png")
+
+
+# The card.
+
+
+def test_the_card_says_before_the_click_whether_it_will_work(panel, pictures):
+    add_volume()
+    panel.wait(lambda: len(panel.widget.preflightCard.findings) > 6, seconds=120)
+    subjects = [finding.subject for finding in panel.widget.preflightCard.findings]
+    assert len(subjects) == len(set(subjects)) or subjects
+    assert not panel.widget.preflightCard.has_stop()
+    panel.picture(pictures / "hipicmsc-ready.png")
+
+
+def test_another_volume_gets_a_card_of_its_own(panel):
+    add_volume(name="first")
+    panel.wait(lambda: len(panel.widget.preflightCard.findings) > 6, seconds=120)
+    flat = sitk.Image([50, 50, 50], sitk.sitkInt16)
+    panel.ui.inputSelector.setCurrentNode(add_volume(flat, "second"))
+    panel.wait(panel.widget.preflightCard.has_stop)
+    assert "second is empty" in panel.card_text()
+
+
+# Segmenting.
 
 
 def test_one_click_segments(panel, pictures):
     """The real worker, from the volume node to four segments, with progress and a Cancel button meanwhile."""
+    import slicer
+
     volume = add_volume()
-    panel.widget.enter()
+    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Green")
+    panel.wait(lambda: len(panel.widget.preflightCard.findings) > 6, seconds=120)
     panel.ui.segmentButton.click()
     assert panel.ui.segmentButton.text == "Cancel" and panel.ui.segmentButton.enabled
     panel.wait(lambda: panel.ui.progressBar.value > 0)
-    assert panel.ui.statusLabel.text.endswith("…")
     panel.picture(pictures / "hipicmsc-running.png")
     panel.wait(lambda: not panel.logic.busy)
     assert panel.ui.progressBar.value == 100
     assert panel.ui.segmentButton.text == "Segment hip" and panel.ui.segmentButton.enabled
-    node = volume.GetScene().GetFirstNodeByClass("vtkMRMLSegmentationNode")
-    assert node.GetName() in panel.ui.statusLabel.text
+    node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    assert "the result is in hips hips" in panel.ui.statusLabel.text
     # The ball model finds no hip bone, which the user is told.
-    assert len(panel.ui.statusLabel.text.splitlines()) > 1
+    assert "right hip bone was not found" in panel.ui.statusLabel.text
+    assert "Segmenting with balls" in panel.ui.logText.plainText
     surface = node.GetSegmentation().GetSegment("RightFemur").GetRepresentation("Closed surface")
     bounds = np.array(surface.GetBounds())
     centre = (bounds[::2] + bounds[1::2]) / 2 * (-1, -1, 1)
     assert centre == pytest.approx(np.array(ball_hips.RIGHT_CENTRE), abs=2.5)
+    # Views are where the hips are; the result is in the editor over its MRI, and there is something to review.
+    middle = (np.array(ball_hips.RIGHT_CENTRE) + ball_hips.LEFT_CENTRE) / 2 * (-1, -1, 1)
+    shown = [view.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
+    assert shown == pytest.approx(middle, abs=5)
+    editor = panel.widget.editorPanel._editor.node
+    assert editor.GetSegmentationNode() is node and editor.GetSourceVolumeNode() is volume
+    assert panel.ui.nextPlaceButton.enabled
     panel.picture(pictures / "hipicmsc-done.png")
 
 
 def test_cancel_gives_the_button_back_and_changes_nothing(panel):
     volume = add_volume()
-    panel.widget.enter()
     panel.ui.segmentButton.click()
     panel.ui.segmentButton.click()
-    assert not panel.ui.segmentButton.enabled and "Cancelling" in panel.ui.statusLabel.text
-    panel.wait(lambda: not panel.logic.busy)
+    assert not panel.ui.segmentButton.enabled or not panel.logic.busy
+    panel.wait(lambda: not panel.logic.busy, seconds=5)
     assert "cancelled" in panel.ui.statusLabel.text
     assert panel.ui.segmentButton.text == "Segment hip" and panel.ui.segmentButton.enabled
     assert volume.GetScene().GetFirstNodeByClass("vtkMRMLSegmentationNode") is None
@@ -147,45 +262,116 @@ def test_cancel_gives_the_button_back_and_changes_nothing(panel):
 
 def test_a_bad_volume_is_refused_at_once_by_its_name(panel):
     add_volume(sitk.Image([50, 50, 50], sitk.sitkInt16))
-    panel.widget.enter()
     panel.ui.segmentButton.click()
     assert not panel.logic.busy
     assert panel.ui.statusLabel.text == "hips is empty: every voxel has the value 0."
 
 
-def test_an_error_of_the_worker_is_shown_as_its_sentence(panel, ball_model, pictures):
-    panel.ui.modelComboBox.addItem("cut-off")
+def test_an_error_of_the_worker_is_shown_as_its_sentence_and_explained_in_the_log(panel, ball_model, pictures):
     package = ball_model.read_bytes()
-    (ball_model.parent / "cut-off.hipmodel").write_bytes(package[: len(package) // 2])
+    damaged = ball_model.parent / "cut-off.hipmodel"
+    damaged.write_bytes(package[: len(package) // 2])
     add_volume()
-    panel.widget.enter()
-    panel.ui.modelComboBox.currentIndex = 1
+    panel.logic.getParameterNode().model = "cut-off"
     panel.ui.segmentButton.click()
     panel.wait(lambda: not panel.logic.busy)
-    (ball_model.parent / "cut-off.hipmodel").unlink()
+    damaged.unlink()
     assert "damaged" in panel.ui.statusLabel.text and panel.ui.statusLabel.text.endswith(".")
-    assert panel.ui.statusLabel.toolTip  # the technical background
-    assert panel.ui.progressBar.value == 0 and panel.ui.segmentButton.enabled
+    assert len(panel.ui.logText.plainText.splitlines()) > 2  # the technical background
+    assert panel.ui.progressBar.value == 0
     panel.picture(pictures / "hipicmsc-error.png")
+
+
+# What somebody drew is safe.
+
+
+def test_a_segmentation_with_segments_is_not_written_into_and_the_panel_says_so(panel, pictures):
+    volume = add_volume()
+    target = volume.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", "my work")
+    assert panel.ui.targetLabel.isHidden() and not panel.ui.replaceUnlockedCheckBox.enabled
+    target.GetSegmentation().AddEmptySegment("drawn")
+    panel.ui.segmentationSelector.setCurrentNode(target)
+    assert "not overwritten" in panel.ui.targetLabel.text and "my work (2)" in panel.ui.targetLabel.text
+    panel.picture(pictures / "hipicmsc-target.png")
+    assert segment(panel).GetName() == "my work (2)"
+    assert [*target.GetSegmentation().GetSegmentIDs()] == ["drawn"]
+
+
+def test_redoing_some_bones_can_be_undone_in_the_editor(panel):
+    volume = add_volume()
+    target = segment(panel)
+    target.GetSegmentation().RemoveSegment("LeftFemur")
+    panel.ui.segmentationSelector.setCurrentNode(target)
+    panel.ui.replaceUnlockedCheckBox.checked = True
+    assert "Replaces" in panel.ui.targetLabel.text and "Right proximal femur" in panel.ui.targetLabel.text
+    assert segment(panel) is target
+    assert target.GetSegmentation().GetNumberOfSegments() == 4
+    (before,) = panel.widget.editorPanel._editor.undo_states
+    assert before.GetNumberOfSegments() == 3
+    assert volume.GetScene().GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+
+
+# While it runs, Slicer goes on.
 
 
 def test_closing_the_scene_cancels(panel):
     volume = add_volume()
-    panel.widget.enter()
     panel.ui.segmentButton.click()
     volume.GetScene().Clear()
-    panel.wait(lambda: not panel.logic.busy)
+    panel.wait(lambda: not panel.logic.busy, seconds=5)
     assert "cancelled" in panel.ui.statusLabel.text
-    assert panel.ui.segmentButton.toolTip == "Choose an MRI first."
+    assert panel.ui.segmentButton.toolTip == NO_MRI
+
+
+def test_deleting_the_input_cancels(panel):
+    volume = add_volume()
+    panel.ui.segmentButton.click()
+    volume.GetScene().RemoveNode(volume)
+    panel.wait(lambda: not panel.logic.busy, seconds=5)
+    assert "was deleted" in panel.ui.statusLabel.text
+
+
+def test_another_module_may_be_opened_meanwhile(panel):
+    """The result is there when the user comes back; the editor lets go of keys and views in between."""
+    add_volume()
+    panel.ui.segmentButton.click()
+    panel.widget.exit()
+    panel.wait(lambda: not panel.logic.busy)
+    panel.widget.enter()
+    assert panel.ui.nextPlaceButton.enabled
+    editor = panel.widget.editorPanel._editor
+    assert editor.node.GetSegmentationNode().GetName() == "hips hips"
+    editor.calls.clear()
+    panel.widget.exit()
+    assert {"setActiveEffect", "uninstallKeyboardShortcuts", "removeViewObservations"} <= {*editor.calls}
+    assert "installKeyboardShortcuts" not in editor.calls
 
 
 def test_leaving_slicer_ends_the_worker(panel):
     add_volume()
-    panel.widget.enter()
     panel.ui.segmentButton.click()
-    process = panel.logic._worker._process
+    process = panel.logic.service._worker._process
     panel.widget.cleanup()
     assert process.poll() is not None and not panel.logic.busy
+
+
+def test_a_reload_reads_our_files_again_and_leaves_no_process(panel, monkeypatch):
+    import sys
+
+    reloaded = []
+    parent = type(panel.widget).__mro__[1]
+    monkeypatch.setattr(parent, "onReload", lambda self: reloaded.append(self), raising=False)
+    add_volume()
+    panel.ui.segmentButton.click()
+    process = panel.logic.service._worker._process
+    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "HipICMSCLib"}
+    panel.widget.onReload()
+    assert reloaded == [panel.widget]
+    assert not any(name in sys.modules for name in before)
+    # The other tests go on with the modules that they know.
+    sys.modules.update(before)
+    panel.widget.cleanup()
+    assert process.poll() is not None
 
 
 def test_the_icon_and_the_panel_lie_where_slicer_looks():

@@ -103,8 +103,56 @@ def test_a_given_segmentation_is_filled_and_then_protected(logic, scene, ball_mo
     target = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
     assert logic.segment(volume, target, ball_model) is target
     assert target.GetSegmentation().GetNumberOfSegments() == 4
-    with pytest.raises(HipError, match="never overwritten"):
-        logic.segment(volume, target, ball_model)
+    target.GetSegmentation().RemoveSegment("LeftFemur")
+    assert logic.segment(volume, target, ball_model).GetName() == "mine (2)"
+    assert target.GetSegmentation().GetNumberOfSegments() == 3
+
+
+def test_what_is_about_to_be_replaced_can_be_saved_before(logic, scene, ball_model):
+    """So that the panel can put it into Segment Editor's undo history."""
+    volume = add_volume(scene, ball_hips.ball_image())
+    target = logic.segment(volume, model=ball_model)
+    target.GetSegmentation().RemoveSegment("LeftFemur")
+    seen = []
+    logic.aboutToChange.connect(lambda node: seen.append((node, node.GetSegmentation().GetNumberOfSegments())))
+    assert logic.segment(volume, target, ball_model, replaceUnlocked=True) is target
+    assert seen == [(target, 3)]
+    assert target.GetSegmentation().GetNumberOfSegments() == 4
+
+
+def test_a_result_carries_its_origin_its_doubts_and_a_map_of_confidence(logic, scene, ball_model):
+    import slicer
+    from HipICMSCLib.gui.review import Review, confidence_map_of
+
+    volume = add_volume(scene, ball_hips.ball_image(GEOMETRIES["oblique"]), moving())
+    node = logic.segment(volume, model=ball_model)
+    assert node.GetAttribute("HipICMSC.ModelName") == "balls"
+    assert len(node.GetAttribute("HipICMSC.ModelSha256")) == 64
+    assert node.GetAttribute("HipICMSC.Use").startswith("For research use only")
+    assert Review(node).places
+    confidence = slicer.util.arrayFromVolume(confidence_map_of(node))
+    assert confidence.shape == slicer.util.arrayFromVolume(volume).shape
+    assert confidence_map_of(node).GetTransformNodeID() == volume.GetTransformNodeID()
+
+
+@pytest.mark.parametrize("sides", [("right", "left"), ("left",)])
+def test_femoral_heads_that_the_user_marked_are_believed(logic, scene, ball_model, sides):
+    """Marked 3 mm away from their centres, which nothing corrects behind the user's back."""
+    volume = add_volume(scene, ball_hips.ball_image())
+    heads = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "heads")
+    centres = {"right": ball_hips.RIGHT_CENTRE, "left": ball_hips.LEFT_CENTRE}
+    for side in sides:
+        x, y, z = centres[side]
+        heads.AddControlPoint(-x, -y, z + 3)
+    reports = []
+    logic.finished.connect(lambda outcome: reports.append(outcome.report))
+    logic.segment(volume, model=ball_model, headsNode=heads)
+    found = [head for head in reports[-1]["femoral_heads_lps_mm"].values() if head is not None]
+    assert found == [pytest.approx((*centres[side][:2], centres[side][2] + 3)) for side in sides]
+    heads.AddControlPoint(0, 0, 0)
+    heads.AddControlPoint(1, 0, 0)
+    with pytest.raises(HipError, match=r"heads has \d points; place one in the middle of each femoral head"):
+        logic.segment(volume, model=ball_model, headsNode=heads)
 
 
 def test_progress_is_told_and_no_file_stays(logic, scene, ball_model, tmp_path, monkeypatch):
@@ -155,7 +203,9 @@ def run_clock(logic) -> None:
 @pytest.fixture
 def outcomes(module, monkeypatch):
     """A logic of its own on a clock, and what its signals said."""
-    monkeypatch.setattr(module, "RepeatingTimer", Clock)
+    from HipICMSCLib.gui import segmentation_service
+
+    monkeypatch.setattr(segmentation_service, "RepeatingTimer", Clock)
     logic, said = module.HipICMSCLogic(), []
     logic.finished.connect(said.append)
     logic.failed.connect(said.append)
@@ -170,7 +220,7 @@ def test_without_waiting_the_outcome_comes_by_signal(outcomes, scene, ball_model
     with pytest.raises(HipError, match="still running"):
         logic.segment(None)
     run_clock(logic)
-    assert [node.GetClassName() for node in said] == ["vtkMRMLSegmentationNode"]
+    assert [outcome.node.GetClassName() for outcome in said] == ["vtkMRMLSegmentationNode"]
     assert Clock.running is None
 
 
@@ -195,11 +245,62 @@ def test_a_volume_deleted_meanwhile_is_said(outcomes, scene, ball_model):
     assert [error.kind for error in said] == ["input_gone"]
 
 
+def test_a_target_deleted_meanwhile_is_said(outcomes, scene, ball_model):
+    logic, said = outcomes
+    target = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    logic.segment(add_volume(scene, ball_hips.ball_image()), target, ball_model, waitForCompletion=False)
+    scene.RemoveNode(target)
+    run_clock(logic)
+    assert [error.kind for error in said] == ["input_gone"]
+
+
+def test_a_worker_killed_in_the_middle_is_one_sentence_and_the_next_click_works(outcomes, scene, ball_model):
+    logic, said = outcomes
+    volume = add_volume(scene, ball_hips.ball_image())
+    count = scene.GetNumberOfNodes()
+    logic.progressed.connect(lambda stage, share: logic.service._worker._process.kill())
+    logic.segment(volume, None, ball_model, waitForCompletion=False)
+    run_clock(logic)
+    assert [error.kind for error in said] == ["worker_died"]
+    assert scene.GetNumberOfNodes() == count
+    again = type(logic)()
+    assert again.segment(volume, model=ball_model).GetSegmentation().GetNumberOfSegments() == 4
+    again.close()
+
+
+def test_the_card_is_filled_at_once_and_then_by_the_worker(outcomes, scene, ball_model, monkeypatch):
+    from HipICMSCLib import model_files
+
+    monkeypatch.setattr(model_files, "_SHIPPED", (ball_model.parent,))
+    logic, _ = outcomes
+    told = []
+    volume = add_volume(scene, ball_hips.ball_image())
+    logic.service.preflight(volume, "balls", "cpu", lambda findings, pending: told.append((findings, pending)))
+    assert [pending for _, pending in told] == [True]
+    limit = time.monotonic() + 300
+    while len(told) < 2:
+        assert time.monotonic() < limit
+        Clock.running.tick()
+        time.sleep(0.02)
+    findings, pending = told[1]
+    assert not pending and set(told[0][0]) <= set(findings)
+    assert not any(finding.level == "stop" for finding in findings)
+
+
+def test_an_empty_volume_is_a_stop_without_asking_the_worker(outcomes, scene):
+    logic, _ = outcomes
+    told = []
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
+    logic.service.preflight(empty, "unheard-of", "cpu", lambda findings, pending: told.append((findings, pending)))
+    ((findings, pending),) = told
+    assert not pending and [finding.level for finding in findings] == ["stop", "stop"]
+
+
 def test_slicers_process_needs_none_of_the_libraries_that_slicer_lacks():
     """Both module files load, and a run folder is read, without torch, scikit-image and safetensors."""
     program = """
 import json, sys
-for name in ("torch", "skimage", "safetensors"):
+for name in ("torch", "skimage", "safetensors", "psutil", "matplotlib"):
     sys.modules[name] = None
 from trame_slicer.core import SlicerApp
 import slicer_stand_ins

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.errors import HipError
-from HipICMSCLib.segmentation_file import write_segmentation
+from HipICMSCLib.segmentation_file import TAG_PREFIX, write_segmentation
 from HipICMSCLib.segments import SEGMENTS
 
 c, s = np.cos(0.4), np.sin(0.4)
 TURN = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-DIRECTIONS = {
-    "axial": np.eye(3),
-    "coronal": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
-    "flipped": np.diag([-1.0, -1.0, 1.0]),
-    "left-handed": np.diag([1.0, 1.0, -1.0]),
-    "oblique": TURN @ np.array([[0, 0, -1.0], [s, c, 0], [c, -s, 0]]),
-}
+
+
+def orientations() -> dict[str, np.ndarray]:
+    """Image axes (columns, RAS) of twelve ways to store a volume: four each for axial, coronal and sagittal slices,
+    right- and left-handed, and a few that are turned freely."""
+    planes = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
+    signs = ((1, 1, 1), (-1, -1, 1), (1, -1, -1), (-1, 1, 1))
+    by_name = {f"{plane} {sign}": np.eye(3)[:, axes] * sign for plane, axes in planes.items() for sign in signs}
+    return by_name | {
+        "oblique": TURN @ np.array([[0, 0, -1.0], [s, c, 0], [c, -s, 0]]),
+        "oblique, left-handed": TURN @ np.diag([1.0, 1.0, -1.0]) @ TURN.T @ np.eye(3)[:, [2, 0, 1]],
+    }
+
+
+DIRECTIONS = orientations()
+CORONAL = DIRECTIONS["coronal (1, 1, 1)"]
 SHAPE = (8, 9, 11)  # z, y, x
 SPACING = np.array([0.9, 1.1, 5.2])
 ORIGIN = np.array([-30.5, 12.25, 99.0])
@@ -27,12 +37,12 @@ ORIGIN = np.array([-30.5, 12.25, 99.0])
 
 @pytest.fixture
 def mrml(slicer_app):
-    """The module under test; the scene is as before afterwards."""
-    from HipICMSCLib.gui import mrml
+    """What is under test; the scene is as before afterwards."""
+    from HipICMSCLib.gui import mrml, result
 
     scene = slicer_app.scene
     before = {scene.GetNthNode(i).GetID() for i in range(scene.GetNumberOfNodes())}
-    yield mrml
+    yield SimpleNamespace(**vars(mrml) | vars(result))
     for node in [scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())]:
         if node.GetID() not in before:
             scene.RemoveNode(node)
@@ -61,7 +71,7 @@ def put_under(node, matrix: np.ndarray):
 
 def rigid() -> np.ndarray:
     matrix = np.eye(4)
-    matrix[:3, :3] = TURN @ DIRECTIONS["coronal"] @ TURN
+    matrix[:3, :3] = TURN @ CORONAL @ TURN
     matrix[:3, 3] = (15.0, -40.0, 7.5)
     return matrix
 
@@ -92,12 +102,33 @@ def test_the_engine_gets_the_volume_as_it_is_displayed(mrml, slicer_app, directi
         assert image[index] == index[0] + 11 * (index[1] + 9 * index[2])
 
 
-def written_result(mrml, node, folder: Path, empty: bool = False) -> Path:
-    """A result on the volume's grid: each bone a block of two voxels of its own."""
+def report(**changes) -> dict:
+    """What the worker says of a result in which all bones were found."""
+    usual = {
+        "use": "For research use only; not a medical device.",
+        "model": {"name": "m", "sha256": "1234"},
+        "versions": {"HipICMSC": "0.1.0", "torch": "2.9"},
+        "device": "cpu",
+        "precision": "fp32",
+        "fallbacks": [],
+        "date": "2026-01-01T00:00:00Z",
+        "warnings": [],
+        "volumes_ml": {segment.name: 1.0 for segment in SEGMENTS},
+    }
+    return usual | changes
+
+
+def bone_blocks(rows: int = 2) -> np.ndarray:
+    """Each bone a block of ``rows`` voxels of its own."""
     array = np.zeros(SHAPE, np.uint8)
-    for value in () if empty else (1, 2, 3, 4):
-        array[value, value : value + 2, 2 * value] = value
-    labels = sitk.GetImageFromArray(array)
+    for value in (1, 2, 3, 4):
+        array[value, value : value + rows, 2 * value] = value
+    return array
+
+
+def written_result(mrml, node, folder: Path, array: np.ndarray | None = None) -> Path:
+    """A result on the volume's grid."""
+    labels = sitk.GetImageFromArray(bone_blocks() if array is None else array)
     labels.CopyInformation(mrml.image_of(node))
     path = folder / "result.seg.nrrd"
     write_segmentation(labels, path, {"ModelName": "m"})
@@ -133,7 +164,7 @@ def assert_on_the_volume(result, node) -> None:
 def test_a_result_lies_on_the_volume_and_follows_it(mrml, slicer_app, tmp_path, direction, transformed):
     node = volume_node(slicer_app.scene, DIRECTIONS[direction])
     transform = put_under(node, rigid()) if transformed else None
-    result = mrml.read_result(written_result(mrml, node, tmp_path), node)
+    result = mrml.read_result(written_result(mrml, node, tmp_path), report(), node)
     assert_on_the_volume(result, node)
     if transform:
         import slicer
@@ -146,7 +177,7 @@ def test_a_given_segmentation_keeps_its_own_transform(mrml, slicer_app, tmp_path
     node = volume_node(slicer_app.scene, DIRECTIONS["oblique"])
     target = slicer_app.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
     put_under(target, rigid())
-    assert mrml.read_result(written_result(mrml, node, tmp_path), node, target) is target
+    assert mrml.read_result(written_result(mrml, node, tmp_path), report(), node, target) is target
     assert target.GetName() == "mine"
     assert_on_the_volume(target, node)
 
@@ -156,12 +187,12 @@ def test_a_result_is_ready_to_be_edited(mrml, slicer_app, tmp_path):
     import slicer
     from vtkmodules.vtkCommonCore import reference
 
-    node = volume_node(slicer_app.scene, DIRECTIONS["coronal"])
+    node = volume_node(slicer_app.scene, CORONAL)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer_app.scene)
     study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "study")
     hierarchy.CreateItem(study, node)
-    result = mrml.read_result(written_result(mrml, node, tmp_path), node)
-    assert result.GetName().startswith("hip MRI hips")
+    result = mrml.read_result(written_result(mrml, node, tmp_path), report(), node)
+    assert result.GetName() == "hip MRI hips"
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(result)) == study
     assert result.GetNodeReferenceID("referenceImageGeometryRef") == node.GetID()
     assert result.GetDisplayNode() is not None
@@ -188,27 +219,136 @@ def assert_refused(kind: str, scene, action) -> HipError:
     return error.value
 
 
+def test_a_result_says_how_it_came_about(mrml, slicer_app, tmp_path):
+    node = volume_node(slicer_app.scene, np.eye(3))
+    about = report(warnings=[{"kind": "k", "sentence": "Beware."}], fallbacks=["Slower."])
+    result = mrml.read_result(written_result(mrml, node, tmp_path), about, node)
+    said = {key: result.GetAttribute(TAG_PREFIX + key) for key in ("Use", "ModelName", "ModelSha256", "Device", "Date")}
+    assert said == {
+        "Use": about["use"], "ModelName": "m", "ModelSha256": "1234", "Device": "cpu, fp32", "Date": about["date"],
+    }  # fmt: skip
+    assert result.GetAttribute(f"{TAG_PREFIX}Warnings") == "Beware."
+    assert result.GetAttribute(f"{TAG_PREFIX}Fallbacks") == "Slower."
+    assert mrml.result_of(node) is result and mrml.volume_of(result) is node
+    assert mrml.result_of(volume_node(slicer_app.scene, np.eye(3))) is None
+
+
+def status_of(node, segment_id: str) -> int:
+    import slicer
+
+    return slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentStatus(node.GetSegmentation().GetSegment(segment_id))
+
+
+def test_each_bone_awaits_its_review(mrml, slicer_app, tmp_path):
+    """Found: in progress; warned about: flagged; missing: not started. Nothing that a machine drew is completed."""
+    from slicer import vtkSlicerSegmentationsModuleLogic as Status
+
+    node = volume_node(slicer_app.scene, np.eye(3))
+    about = report(
+        warnings=[{"kind": "volume_implausible", "sentence": "The left hip bone has 9 ml in this image."}],
+        volumes_ml={segment.name: float(segment.segment_id != "RightFemur") for segment in SEGMENTS},
+    )
+    result = mrml.read_result(written_result(mrml, node, tmp_path), about, node)
+    expected = [Status.InProgress, Status.Flagged, Status.NotStarted, Status.InProgress]
+    assert [status_of(result, segment.segment_id) for segment in SEGMENTS] == expected
+
+
+def mask_of(node, segment_id: str, volume) -> np.ndarray:
+    import slicer
+
+    return slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume) > 0
+
+
+def drawn(slicer_app, volume):
+    """A segmentation of the user's: a right hip bone that is in the way of our right femur, and a tumour."""
+    import slicer
+
+    target = slicer_app.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "my work")
+    target.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    for segment_id, place in (("RightHipBone", np.s_[3, 3:5, 5:7]), ("Tumour", np.s_[6, 2:4, 3])):
+        target.GetSegmentation().AddEmptySegment(segment_id, f"my {segment_id}")
+        array = np.zeros(SHAPE, np.uint8)
+        array[place] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(array, target, segment_id, volume)
+    return target
+
+
 def test_segments_that_somebody_drew_are_never_overwritten(mrml, slicer_app, tmp_path):
     node = volume_node(slicer_app.scene, np.eye(3))
     path = written_result(mrml, node, tmp_path)
-    target = slicer_app.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "my work")
-    target.GetSegmentation().AddEmptySegment("drawn")
-    error = assert_refused("target_not_empty", slicer_app.scene, lambda: mrml.read_result(path, node, target))
-    assert "my work" in error.sentence
-    assert target.GetSegmentation().GetNumberOfSegments() == 1
+    target = drawn(slicer_app, node)
+    before = {name: mask_of(target, name, node) for name in ("RightHipBone", "Tumour")}
+    names = []
+    for number in (2, 3):
+        assert mrml.name_of_new_node(node, target) == f"my work ({number})"
+        names.append(mrml.read_result(path, report(), node, target).GetName())
+    assert names == ["my work (2)", "my work (3)"]
+    assert [*target.GetSegmentation().GetSegmentIDs()] == ["RightHipBone", "Tumour"]
+    for name, mask in before.items():
+        assert np.array_equal(mask_of(target, name, node), mask)
+
+
+@pytest.mark.parametrize("transformed", [False, True], ids=["untransformed", "transformed"])
+@pytest.mark.parametrize("direction", ["axial (1, 1, 1)", "coronal (-1, -1, 1)", "oblique, left-handed"])
+def test_only_unlocked_bones_are_replaced_when_the_user_wants_it(mrml, slicer_app, tmp_path, direction, transformed):
+    """Keep my hip bone, redo the femur: what is kept stays to the voxel, where it overlaps with the new bone, too."""
+    from slicer import vtkSlicerSegmentationsModuleLogic as Status
+
+    node = volume_node(slicer_app.scene, DIRECTIONS[direction])
+    target = drawn(slicer_app, node)
+    if transformed:
+        for one in (node, target):
+            put_under(one, rigid())
+    Status.SetSegmentStatus(target.GetSegmentation().GetSegment("RightHipBone"), Status.Completed)
+    kept = {name: mask_of(target, name, node) for name in ("RightHipBone", "Tumour")}
+    assert all(mask.any() for mask in kept.values())
+    new = bone_blocks()
+    assert (kept["RightHipBone"] & (new == 3)).any()
+
+    result = mrml.read_result(written_result(mrml, node, tmp_path, new), report(), node, target, replace_unlocked=True)
+    assert result is target
+    for name, mask in kept.items():
+        assert np.array_equal(mask_of(target, name, node), mask)
+    locked = kept["RightHipBone"] | kept["Tumour"]
+    for segment in SEGMENTS[1:]:
+        assert np.array_equal(mask_of(target, segment.segment_id, node), (new == segment.value) & ~locked)
+    hip_bone = target.GetSegmentation().GetSegment("RightHipBone")
+    assert hip_bone.GetName() == "my RightHipBone" and not hip_bone.HasTag(f"{TAG_PREFIX}ModelName")
+    assert target.GetSegmentation().GetSegment("LeftFemur").HasTag(f"{TAG_PREFIX}ModelName")
+    assert status_of(target, "RightHipBone") == Status.Completed
+    assert mrml.replaceable(target) == [segment.name for segment in SEGMENTS[1:]]
+
+    # Again, with smaller bones: the old ones are gone.
+    path = written_result(mrml, node, tmp_path, bone_blocks(rows=1))
+    mrml.read_result(path, report(), node, target, replace_unlocked=True)
+    assert mask_of(target, "LeftFemur", node).sum() == 1
+    assert np.array_equal(mask_of(target, "RightHipBone", node), kept["RightHipBone"])
+
+
+def test_where_every_bone_is_completed_there_is_nothing_to_replace(mrml, slicer_app, tmp_path):
+    from slicer import vtkSlicerSegmentationsModuleLogic as Status
+
+    node = volume_node(slicer_app.scene, np.eye(3))
+    path = written_result(mrml, node, tmp_path)
+    target = mrml.read_result(path, report(), node)
+    for segment in SEGMENTS:
+        Status.SetSegmentStatus(target.GetSegmentation().GetSegment(segment.segment_id), Status.Completed)
+    assert mrml.replaceable(target) == []
+    replace = lambda: mrml.read_result(path, report(), node, target, replace_unlocked=True)  # noqa: E731
+    assert_refused("all_locked", slicer_app.scene, replace)
 
 
 def test_an_empty_result_is_said_and_not_added(mrml, slicer_app, tmp_path):
     node = volume_node(slicer_app.scene, np.eye(3))
-    path = written_result(mrml, node, tmp_path, empty=True)
-    assert_refused("nothing_found", slicer_app.scene, lambda: mrml.read_result(path, node))
+    path = written_result(mrml, node, tmp_path, np.zeros(SHAPE, np.uint8))
+    assert_refused("nothing_found", slicer_app.scene, lambda: mrml.read_result(path, report(), node))
 
 
 def test_a_result_of_another_geometry_is_not_added(mrml, slicer_app, tmp_path):
     node = volume_node(slicer_app.scene, np.eye(3))
     path = written_result(mrml, node, tmp_path)
     node.SetOrigin(ORIGIN + 2)
-    assert_refused("wrong_geometry", slicer_app.scene, lambda: mrml.read_result(path, node))
+    assert_refused("wrong_geometry", slicer_app.scene, lambda: mrml.read_result(path, report(), node))
 
 
 def test_a_volume_without_voxels_or_under_a_bending_transform_is_refused(mrml, slicer_app):

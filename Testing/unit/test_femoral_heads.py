@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.errors import HipError
-from HipICMSCLib.femoral_heads import FemoralHeads, find_femoral_heads
+from HipICMSCLib.femoral_heads import FemoralHeads, find_femoral_heads, head_at
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 RIGHT, LEFT = np.array([-86.0, 4.0, -12.0]), np.array([89.0, -3.0, -8.0])
@@ -101,6 +101,15 @@ def test_thick_coronal_slices():
 def test_dark_marrow_as_under_fat_suppression():
     inverted = sitk.ShiftScale(scene(), shift=-1000, scale=-1)
     assert_found(find_femoral_heads(inverted), RIGHT, LEFT, within=3)
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "ASL"])
+def test_the_neck_tells_the_side_of_a_head_that_the_user_points_at(orientation):
+    image = sitk.DICOMOrient(scene(), orientation)
+    for centre in (RIGHT, LEFT):
+        point = tuple(centre + [2.0, -2.0, 2.0])
+        heads = head_at(image, point)
+        assert heads == (FemoralHeads(point, None) if centre is RIGHT else FemoralHeads(None, point))
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "ASL"])

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from HipICMSCLib.engine import RESEARCH_USE, HipSegmenter, Result
+from HipICMSCLib.engine import HipSegmenter, Result
 from HipICMSCLib.femoral_heads import FemoralHeads
 from HipICMSCLib.inference import FP32
 from HipICMSCLib.model_package import ModelPackage
-from HipICMSCLib.report import VERSION, provenance, report
+from HipICMSCLib.provenance import provenance
+from HipICMSCLib.report import report
+from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.segmentation_file import write_segmentation
+from HipICMSCLib.version import VERSION
 from packages import HEADS, blank, scene, write_threshold_package
 
 CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
@@ -56,10 +59,11 @@ def test_the_report_says_what_was_found(segmented):
 
 def test_nothing_of_the_patient_is_passed_on(segmented, tmp_path):
     result, package = segmented
-    assert "Doe" not in json.dumps(report(result, package)) + json.dumps(provenance(result, package))
+    about = report(result, package)
+    assert "Doe" not in json.dumps(about) + json.dumps(provenance(about))
     for name in ("a.seg.nrrd", "a.nrrd", "a.nii", "a.mha"):
         path: Path = tmp_path / name
-        write_segmentation(result.labels, path, provenance(result, package))
+        write_segmentation(result.labels, path, provenance(about))
         image = sitk.ReadImage(str(path))
         assert not any("Doe" in image.GetMetaData(key) for key in image.GetMetaDataKeys())
         assert b"Doe" not in path.read_bytes()
@@ -67,7 +71,7 @@ def test_nothing_of_the_patient_is_passed_on(segmented, tmp_path):
 
 def test_provenance_is_the_report_in_short(segmented):
     result, package = segmented
-    short = provenance(result, package)
+    short = provenance(report(result, package))
     assert all(isinstance(value, str) for value in short.values())
     assert short["ModelSha256"] == package.sha256
     assert short["ModelName"] == "ball-model"

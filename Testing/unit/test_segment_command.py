@@ -246,6 +246,42 @@ def test_label_maps_an_existing_folder_and_a_single_shard(model, mri, tmp_path):
     assert re.search("SHA-256: [0-9a-f]{64}", answers[3].output)
 
 
+def test_models_of_ones_own_are_added_used_by_name_and_removed(model, mri, tmp_path, monkeypatch):
+    home, out = tmp_path / "home", tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setenv("HIPICMSC_HOME", str(home))
+    # Another model under the name of the one that is there.
+    same_name = write_threshold_package(out / "balls.hipmodel", name="others")
+    segment = ["segment", mri, "--device", "cpu", *POINTS, "--model", "balls", "-o"]
+    empty, added, again, refused, full, used, shipped, removed, gone, unused = run_all(
+        [
+            ["model", "list"],
+            ["model", "add", model],
+            ["model", "add", model],
+            ["model", "add", same_name],
+            ["model", "list"],
+            [*segment, out / "a.nii.gz"],
+            ["model", "remove", "hip-t1-mri"],
+            ["model", "remove", "balls"],
+            ["model", "list"],
+            [*segment, out / "b.nii.gz"],
+        ]
+    )
+    for answer in (empty, added, again, full, used, removed, gone):
+        assert (answer.code, answer.error) == (0, "")
+    for answer in (refused, shipped, unused):
+        assert (answer.code, answer.output) == (2, "") and answer.error.count("\n") == 1
+    for answer in (empty, full, gone):
+        assert "\n  hip-t1-mri (used unless --model names another)\n" in answer.output
+        assert f"\nYour models, in {home / 'models'}:\n" in answer.output
+    assert empty.output.endswith(":\n  none\n") and gone.output == empty.output
+    assert full.output.endswith(":\n  balls\n")
+    assert added.output == again.output and str(home / "models" / "balls.hipmodel") in added.output
+    assert "rename" in refused.error and "cannot be removed" in shipped.error
+    assert "There is no model balls" in unused.error
+    assert files_in(out) == ["a.nii.gz", "balls.hipmodel"] and files_in(home / "models") == []
+
+
 @pytest.mark.parametrize(("name", "limit"), [("a.seg.nrrd", 10_000), ("a.nii", 100_000)])
 def test_a_full_disk_leaves_nothing(model, mri, tmp_path, name, limit):
     """A limit on the size of files stands for the full disk; the larger one is met only when the result is written."""

@@ -12,7 +12,18 @@ import pytest
 import SimpleITK as sitk
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.gui.worker_client import WorkerClient
-from HipICMSCLib.protocol import Failed, Finished, Progress, Ready, SegmentRequest, Warned, decode, encode
+from HipICMSCLib.protocol import (
+    Failed,
+    Finished,
+    PreflightRequest,
+    Progress,
+    Ready,
+    SegmentRequest,
+    SelfTestRequest,
+    Warned,
+    decode,
+    encode,
+)
 
 HEADS = {"right_head": ball_hips.RIGHT_CENTRE, "left_head": ball_hips.LEFT_CENTRE}
 
@@ -22,7 +33,7 @@ class Conversation:
 
     def __init__(self, *arguments: str) -> None:
         self.events: list = []
-        self.client = WorkerClient(self.events.append, arguments) if arguments else WorkerClient(self.events.append)
+        self.client = WorkerClient(arguments) if arguments else WorkerClient()
 
     def wait(self, until: Callable[[], bool] | None = None, seconds: float = 300) -> None:
         limit = time.monotonic() + seconds
@@ -31,9 +42,12 @@ class Conversation:
             time.sleep(0.02)
             self.client.poll()
 
-    def ask(self, request: SegmentRequest):
+    def send(self, request):
+        return self.client.send(request, self.events.append)
+
+    def ask(self, request):
         """The last event that a request leads to."""
-        self.client.send(request)
+        self.send(request)
         self.wait()
         return self.events[-1]
 
@@ -69,7 +83,6 @@ def test_a_volume_is_segmented_and_every_step_told(worker, request_for):
     worker.events.clear()
     last = worker.ask(request)
     assert isinstance(last, Finished), last
-    assert last.output == request.output
     assert last.report["model"]["name"] == "balls"
     assert worker.of(Ready)
     shares = [event.share for event in worker.of(Progress)]
@@ -99,6 +112,83 @@ def test_a_cancelled_request_writes_nothing_and_the_worker_lives(worker, request
     assert not Path(request.output).exists()
 
 
+def test_a_report_names_doubtful_places_and_a_map_of_confidence_is_written(worker, request_for, tmp_path):
+    path = tmp_path / "confidence.nrrd"
+    last = worker.ask(request_for(confidence=str(path)))
+    image, confidence = ball_hips.ball_image(), sitk.ReadImage(str(path))
+    assert (confidence.GetSize(), confidence.GetOrigin()) == (image.GetSize(), pytest.approx(image.GetOrigin()))
+    percent = sitk.GetArrayFromImage(confidence)
+    # In the middle of a ball the network is sure.
+    index = image.TransformPhysicalPointToIndex(ball_hips.RIGHT_CENTRE)
+    assert percent.max() <= 100 and confidence[index] > 95
+    places = last.report["doubtful_places"]
+    assert places and places == sorted(places, key=lambda place: -place["doubt"])
+    assert set(places[0]) == {"point_lps", "doubt", "bone"}
+
+
+def test_the_preflight_is_told_and_measured_times_come_back(worker, volume, ball_model, request_for):
+    """After a run, the card knows how long one takes on this computer."""
+    worker.ask(request_for())
+    last = worker.ask(PreflightRequest(str(volume), str(ball_model), "cpu"))
+    assert isinstance(last, Finished), last
+    findings = last.report["findings"]
+    assert {finding["level"] for finding in findings} <= {"fine", "caution", "stop"}
+    assert any("measured" in finding["sentence"] for finding in findings)
+
+
+def test_a_preflight_of_a_missing_file_is_one_sentence(worker, ball_model, tmp_path):
+    last = worker.ask(PreflightRequest(str(tmp_path / "absent.nrrd"), str(ball_model)))
+    assert (last.kind, last.sentence[-1]) == ("missing_file", ".")
+
+
+def test_the_self_test_reports_what_computes(worker, ball_model):
+    report = worker.ask(SelfTestRequest(str(ball_model), "cpu")).report
+    assert report["device"] == "cpu" and "cpu" in report["devices"]
+    assert report["model"]["name"] == "balls" and report["versions"]["torch"]
+    assert report["seconds_per_slice"] > 0
+
+
+def test_requests_are_done_in_their_order_and_one_that_waits_can_be_taken_back(worker, request_for, ball_model):
+    """Whoever clicks while the card is still being filled gets both."""
+    heard: dict[str, list] = {name: [] for name in ("first", "second", "third")}
+    test = SelfTestRequest(str(ball_model), "cpu")
+    worker.client.send(test, heard["first"].append)
+    second = worker.client.send(request_for(), heard["second"].append)
+    worker.client.send(test, heard["third"].append)
+    worker.client.cancel(second)
+    assert [event.kind for event in heard["second"]] == ["cancelled"]
+    worker.wait()
+    assert isinstance(heard["first"][-1], Finished) and isinstance(heard["third"][-1], Finished)
+    assert len(heard["second"]) == 1
+
+
+def test_what_nobody_waits_for_any_more_is_not_told_and_the_next_is_done(worker, ball_model):
+    forgotten, wanted = [], []
+    test = SelfTestRequest(str(ball_model), "cpu")
+    first = worker.client.send(test, forgotten.append)
+    worker.client.send(test, wanted.append)
+    worker.client.forget(first)
+    worker.wait()
+    assert forgotten == [] and isinstance(wanted[-1], Finished)
+
+
+def test_an_idle_worker_ends_by_itself_and_the_next_click_works(ball_model):
+    conversation = Conversation("-m", "HipICMSCLib.worker", "0.2")
+    test = SelfTestRequest(str(ball_model), "cpu")
+    assert isinstance(conversation.ask(test), Finished)
+    assert conversation.client._process.wait(20) == 0
+    assert isinstance(conversation.ask(test), Finished)
+    conversation.client.close()
+
+
+def test_a_worker_that_ends_just_when_it_is_asked_is_replaced_once(tmp_path, ball_model):
+    """As an idle one may; but one that always ends so is an error, not an endless loop."""
+    conversation = Conversation("-c", "input()")
+    last = conversation.ask(SelfTestRequest(str(ball_model), "cpu"))
+    assert last.kind == "worker_died" and "Exit code 0" in last.detail
+    conversation.client.close()
+
+
 def test_what_libraries_print_does_not_disturb(request_for):
     """Also what C code writes to file descriptor 1, as some libraries do."""
     noisy = (
@@ -114,7 +204,7 @@ def test_what_libraries_print_does_not_disturb(request_for):
 
 def test_the_worker_ends_with_its_input(request_for):
     conversation = Conversation()
-    conversation.client.send(request_for())
+    conversation.send(request_for())
     conversation.wait(lambda: bool(conversation.of(Ready)))
     conversation.client._process.stdin.close()
     assert conversation.client._process.wait(20) == 0
@@ -141,9 +231,9 @@ def test_a_process_that_dies_or_babbles_is_one_clear_error(request_for, program,
 
 def test_a_worker_that_does_not_answer_is_killed_within_a_second(request_for):
     conversation = Conversation("-c", "import time; time.sleep(60)")
-    conversation.client.send(request_for())
+    asked = conversation.send(request_for())
     process = conversation.client._process
-    conversation.client.cancel()
+    conversation.client.cancel(asked)
     started = time.monotonic()
     conversation.wait()
     assert time.monotonic() - started < 2

@@ -1,0 +1,74 @@
+"""Looks a volume over before any click: at once what Slicer can see by itself, then what the worker finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from HipICMSCLib.errors import HipError
+from HipICMSCLib.gui.mrml import image_of
+from HipICMSCLib.gui.segmentation_job import VolumeFile
+from HipICMSCLib.gui.worker_client import WorkerClient
+from HipICMSCLib.model_archive import read_details
+from HipICMSCLib.model_files import find_model
+from HipICMSCLib.preflight import Finding, image_findings, model_findings
+from HipICMSCLib.protocol import Event, Failed, Finished, PreflightRequest
+from HipICMSCLib.settings import from_json
+
+#: Called with the findings so far, and whether there are more to come.
+OnFindings = Callable[[tuple[Finding, ...], bool], None]
+
+
+class PreflightCheck:
+    """One look at one volume with one model."""
+
+    def __init__(self, worker: WorkerClient, volume_node, model: str, device: str, on_findings: OnFindings) -> None:
+        self._worker, self._on_findings = worker, on_findings
+        self._file = self._conversation = None
+        self._of_image, self._of_model = self._at_once(volume_node, model)
+        at_once = self._of_image + self._of_model
+        if any(finding.level == "stop" for finding in at_once):
+            on_findings(at_once, False)
+            return
+        on_findings(at_once, True)
+        try:
+            self._file = VolumeFile(volume_node)
+            request = PreflightRequest(str(self._file.path), str(find_model(model)), device)
+            self._conversation = worker.send(request, self._on_event)
+        except HipError as error:
+            self._end((_stop(error),))
+
+    def give_up(self) -> None:
+        """Nobody wants to know any more."""
+        self._on_findings = lambda findings, pending: None
+        if self._conversation is not None:
+            self._worker.forget(self._conversation)
+        if self._file is not None:
+            self._file.close()
+
+    @staticmethod
+    def _at_once(volume_node, model: str) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+        try:
+            of_image = image_findings(image_of(volume_node), volume_node.GetName())
+        except HipError as error:
+            of_image = (_stop(error),)
+        try:
+            details = read_details(find_model(model))
+            of_model = model_findings(details.licence, details.intended_use)
+        except HipError as error:
+            of_model = (_stop(error),)
+        return of_image, of_model
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Failed):
+            self._end((_stop(HipError(event.kind, event.sentence)),))
+        elif isinstance(event, Finished):
+            self._end(tuple(from_json(Finding, values) for values in event.report["findings"]))
+
+    def _end(self, found: tuple[Finding, ...]) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._on_findings(self._of_image + found + self._of_model, False)
+
+
+def _stop(error: HipError) -> Finding:
+    return Finding("stop", "Not possible", error.sentence)

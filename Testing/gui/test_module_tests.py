@@ -1,0 +1,21 @@
+"""The tests that each module carries for Slicer itself (see run_in_slicer) pass on the bench, too."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+import run_in_slicer
+
+
+@pytest.mark.parametrize("module", run_in_slicer.MODULES)
+def test_the_tests_of_a_module_pass(module_manager, module, capsys):
+    import slicer_stand_ins
+
+    slicer_stand_ins.load_module(module)
+    tests = run_in_slicer.TestRun()
+    tests.run(getattr(importlib.import_module(module), f"{module}Test"))
+    printed = capsys.readouterr().out
+    print(printed, file=sys.stderr)
+    assert tests.succeeded, printed
