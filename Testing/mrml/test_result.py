@@ -233,6 +233,37 @@ def test_a_result_says_how_it_came_about(mrml, slicer_app, tmp_path):
     assert mrml.result_of(volume_node(slicer_app.scene, np.eye(3))) is None
 
 
+@pytest.mark.parametrize("ending", [".seg.nrrd", ".mrb"])
+def test_where_a_result_comes_from_is_saved_with_it(mrml, slicer_app, tmp_path, ending):
+    """In a scene the node and its segments say so; in a file of its own each segment does, also what became of it."""
+    from slicer import vtkSlicerSegmentationsModuleLogic as Status
+    from vtkmodules.vtkCommonCore import reference
+
+    scene, path = slicer_app.scene, tmp_path / f"saved{ending}"
+    node = volume_node(scene, CORONAL)
+    result = mrml.read_result(written_result(mrml, node, tmp_path), report(), node)
+    Status.SetSegmentStatus(result.GetSegmentation().GetSegment("LeftFemur"), Status.Completed)
+    if ending == ".mrb":
+        assert slicer_app.io_manager.write_scene(path)
+        for one in (result, node):
+            scene.RemoveNode(one)
+        assert slicer_app.io_manager.load_scene(path)
+        loaded = scene.GetFirstNodeByName("hip MRI hips")
+        assert loaded.GetAttribute(f"{TAG_PREFIX}ModelSha256") == "1234"
+        assert mrml.result_of(scene.GetFirstNodeByName("hip MRI")) is loaded
+    else:
+        slicer_app.io_manager.write_segmentation(result, path)
+        loaded = slicer_app.io_manager.load_segmentation(path)
+    for segment in SEGMENTS:
+        text = reference("")
+        read = loaded.GetSegmentation().GetSegment(segment.segment_id)
+        assert read.GetTag(f"{TAG_PREFIX}ModelName", text) and str(text) == "m"
+        assert (read.GetName(), read.GetColor()) == (segment.name, pytest.approx(segment.color, abs=1e-5))
+        assert shown_voxels(loaded, segment.segment_id) == pytest.approx(shown_voxels(result, segment.segment_id))
+    assert status_of(loaded, "LeftFemur") == Status.Completed
+    assert status_of(loaded, "RightFemur") == Status.InProgress
+
+
 def status_of(node, segment_id: str) -> int:
     import slicer
 

@@ -25,6 +25,8 @@ class EditorPanel:
 
     def show(self, segmentation_node, volume_node) -> None:
         """Edit this segmentation over this volume; None closes it for editing."""
+        if self._editor is not None and self._shown == (segmentation_node, volume_node):
+            return
         self._shown = (segmentation_node, volume_node)
         there = segmentation_node is not None
         self.ui.openSegmentEditorButton.enabled = there
