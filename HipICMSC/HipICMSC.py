@@ -279,7 +279,7 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _requestPreflight(self):
         node = self._parameterNode
         volume = node.inputVolume and node.inputVolume.GetID()
-        wanted = (volume, node.model, node.device, self.setUpPanel.blocking_sentence())
+        wanted = (volume, node.model, node.device, node.heads, self.setUpPanel.blocking_sentence())
         if wanted != self._checked:
             self._checked = wanted
             self.logic.service.forget_preflight()
@@ -296,7 +296,7 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         elif blocking:
             self.preflightCard.show((Finding("stop", _("Set-up"), blocking),), False)
         else:
-            self.logic.service.preflight(node.inputVolume, node.model, node.device, self.onFindings)
+            self.logic.service.preflight(node.inputVolume, node.model, node.device, node.heads, self.onFindings)
 
     def onFindings(self, findings, pending):
         self.preflightCard.show(findings, pending)

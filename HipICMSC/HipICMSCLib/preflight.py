@@ -97,14 +97,17 @@ def model_findings(licence: str, intended_use: str) -> tuple[Finding, ...]:
     return of_licence, Finding("fine", "Intended use", use)
 
 
-def inspect(image: sitk.Image, segmenter: HipSegmenter, run_times: RunTimes) -> Inspection:
+def inspect(
+    image: sitk.Image, segmenter: HipSegmenter, run_times: RunTimes, heads: FemoralHeads | None = None
+) -> Inspection:
     """What needs the engine: whether the hips are found and in view, whether memory suffices, how long it takes.
 
     Args:
         image: an MRI that :func:`image_findings` does not stop.
+        heads: femoral head centres where the user marked them; otherwise they are looked for.
     """
     try:
-        heads = find_femoral_heads(image)
+        heads = heads or find_femoral_heads(image)
     except HipError as error:
         return Inspection((Finding("stop", "Field of view", error.sentence),), None)
     grid = crop_grid(image, heads.midpoint(), segmenter.package.manifest.crop)

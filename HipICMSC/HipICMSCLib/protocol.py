@@ -40,11 +40,17 @@ class SegmentRequest:
 
 @dataclass(frozen=True)
 class PreflightRequest:
-    """Say whether a volume can be segmented and how long that takes; the report holds ``findings`` (preflight.py)."""
+    """Say whether a volume can be segmented and how long that takes; the report holds ``findings`` (preflight.py).
+
+    Attributes:
+        right_head, left_head: femoral head centres where they are known, LPS mm.
+    """
 
     image: str
     model: str
     device: str = "auto"
+    right_head: Point | None = None
+    left_head: Point | None = None
 
 
 @dataclass(frozen=True)

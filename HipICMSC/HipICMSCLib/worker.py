@@ -21,6 +21,7 @@ from typing import TextIO
 import SimpleITK as sitk
 
 from HipICMSCLib.errors import HipError
+from HipICMSCLib.femoral_heads import FemoralHeads
 from HipICMSCLib.files import replacing
 from HipICMSCLib.model_files import user_folder
 from HipICMSCLib.protocol import (
@@ -97,7 +98,7 @@ class _Worker:
         self._say, self._abandoned = say, abandoned
         self._loaded: tuple[tuple, object] | None = None
         #: Of the volume that was looked at last: it is usually the next to be segmented.
-        self._heads: tuple[str, object] | None = None
+        self._heads: tuple[str, FemoralHeads] | None = None
         self._times = RunTimes(user_folder() / "run-times.json")
 
     def answer(self, line: str) -> None:
@@ -116,7 +117,6 @@ class _Worker:
             self._say(Failed("unexpected", sentence, traceback.format_exc()))
 
     def _segment(self, request: SegmentRequest) -> dict:
-        from HipICMSCLib.femoral_heads import FemoralHeads
         from HipICMSCLib.provenance import provenance
         from HipICMSCLib.report import report
         from HipICMSCLib.review import confidence_percent, doubtful_places
@@ -124,10 +124,7 @@ class _Worker:
         segmenter = self._segmenter(Path(request.model), request.device)
         started = time.perf_counter()
         image = read_volume(Path(request.image))
-        if request.right_head or request.left_head:
-            heads = FemoralHeads(request.right_head, request.left_head)
-        else:
-            heads = self._known_heads(image)
+        heads = _heads_in(request) or self._known_heads(image)
         result = segmenter.segment(
             image,
             heads,
@@ -153,8 +150,9 @@ class _Worker:
 
         segmenter = self._segmenter(Path(request.model), request.device)
         image = read_volume(Path(request.image))
-        inspection = inspect(image, segmenter, self._times)
-        if inspection.heads is not None:
+        known = _heads_in(request)
+        inspection = inspect(image, segmenter, self._times, known)
+        if inspection.heads is not None and known is None:
             self._heads = _fingerprint(image), inspection.heads
         return {"findings": [to_json(finding) for finding in inspection.findings]}
 
@@ -163,7 +161,7 @@ class _Worker:
 
         return self_test(self._segmenter(Path(request.model), request.device))
 
-    def _known_heads(self, image: sitk.Image) -> object | None:
+    def _known_heads(self, image: sitk.Image) -> FemoralHeads | None:
         return self._heads[1] if self._heads is not None and self._heads[0] == _fingerprint(image) else None
 
     def _segmenter(self, package: Path, device: str):
@@ -175,6 +173,13 @@ class _Worker:
             self._loaded = None  # frees the old one's memory first
             self._loaded = wanted, HipSegmenter(package, device)
         return self._loaded[1]
+
+
+def _heads_in(request: SegmentRequest | PreflightRequest) -> FemoralHeads | None:
+    """What the user marked, or None."""
+    if request.right_head is None and request.left_head is None:
+        return None
+    return FemoralHeads(request.right_head, request.left_head)
 
 
 def _fingerprint(image: sitk.Image) -> str:

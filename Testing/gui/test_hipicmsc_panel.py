@@ -204,6 +204,23 @@ def test_the_card_says_before_the_click_whether_it_will_work(panel, pictures):
     panel.picture(pictures / "hipicmsc-ready.png")
 
 
+def test_where_no_hip_is_found_the_card_says_so_and_the_user_can_mark_them(panel):
+    """As with a prosthesis: once the femoral heads are marked, the same volume can be segmented."""
+    image = ball_hips.ball_image()
+    voxels = np.random.default_rng(1).normal(300, 100, image.GetSize()[::-1]).astype(np.int16)
+    noise = sitk.GetImageFromArray(voxels)
+    noise.CopyInformation(image)
+    volume = add_volume(noise)
+    panel.wait(panel.widget.preflightCard.has_stop, seconds=120)
+    assert "No hip joint was found" in panel.card_text()
+    heads = volume.GetScene().AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "heads")
+    for x, y, z in (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE):
+        heads.AddControlPoint(-x, -y, z)
+    panel.ui.headsSelector.setCurrentNode(heads)
+    panel.wait(lambda: len(panel.widget.preflightCard.findings) > 6, seconds=120)
+    assert not panel.widget.preflightCard.has_stop()
+
+
 def test_another_volume_gets_a_card_of_its_own(panel):
     add_volume(name="first")
     panel.wait(lambda: len(panel.widget.preflightCard.findings) > 6, seconds=120)

@@ -275,7 +275,7 @@ def test_the_card_is_filled_at_once_and_then_by_the_worker(outcomes, scene, ball
     logic, _ = outcomes
     told = []
     volume = add_volume(scene, ball_hips.ball_image())
-    logic.service.preflight(volume, "balls", "cpu", lambda findings, pending: told.append((findings, pending)))
+    logic.service.preflight(volume, "balls", "cpu", None, lambda findings, pending: told.append((findings, pending)))
     assert [pending for _, pending in told] == [True]
     limit = time.monotonic() + 300
     while len(told) < 2:
@@ -291,7 +291,7 @@ def test_an_empty_volume_is_a_stop_without_asking_the_worker(outcomes, scene):
     logic, _ = outcomes
     told = []
     empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
-    logic.service.preflight(empty, "unheard-of", "cpu", lambda findings, pending: told.append((findings, pending)))
+    logic.service.preflight(empty, "unheard-of", "cpu", None, lambda findings, pending: told.append((findings, pending)))
     ((findings, pending),) = told
     assert not pending and [finding.level for finding in findings] == ["stop", "stop"]
 

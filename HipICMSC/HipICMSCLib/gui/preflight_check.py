@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.gui.mrml import image_of
-from HipICMSCLib.gui.segmentation_job import VolumeFile
+from HipICMSCLib.gui.segmentation_job import VolumeFile, marked_heads
 from HipICMSCLib.gui.worker_client import WorkerClient
 from HipICMSCLib.model_archive import read_details
 from HipICMSCLib.model_files import find_model
@@ -21,7 +21,9 @@ OnFindings = Callable[[tuple[Finding, ...], bool], None]
 class PreflightCheck:
     """One look at one volume with one model."""
 
-    def __init__(self, worker: WorkerClient, volume_node, model: str, device: str, on_findings: OnFindings) -> None:
+    def __init__(
+        self, worker: WorkerClient, volume_node, model: str, device: str, heads_node, on_findings: OnFindings
+    ) -> None:
         self._worker, self._on_findings = worker, on_findings
         self._file = self._conversation = None
         self._of_image, self._of_model = self._at_once(volume_node, model)
@@ -31,8 +33,9 @@ class PreflightCheck:
             return
         on_findings(at_once, True)
         try:
+            heads = marked_heads(heads_node, volume_node)
             self._file = VolumeFile(volume_node)
-            request = PreflightRequest(str(self._file.path), str(find_model(model)), device)
+            request = PreflightRequest(str(self._file.path), str(find_model(model)), device, heads.right, heads.left)
             self._conversation = worker.send(request, self._on_event)
         except HipError as error:
             self._end((_stop(error),))

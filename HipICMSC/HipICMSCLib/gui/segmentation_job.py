@@ -64,7 +64,7 @@ class NodeJob:
         Raises:
             HipError: as :class:`VolumeFile`, or ``bad_points``.
         """
-        heads = _heads_of(heads_node, volume_node)
+        heads = marked_heads(heads_node, volume_node)
         self._volume_node, self._segmentation_node = volume_node, segmentation_node
         self._replace_unlocked = replace_unlocked
         self._file = VolumeFile(volume_node)
@@ -131,8 +131,12 @@ class FileJob:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _heads_of(markups_node, volume_node) -> FemoralHeads:
-    """The femoral heads that the user marked, if any."""
+def marked_heads(markups_node, volume_node) -> FemoralHeads:
+    """The femoral heads that the user marked with one or two points; None is no markups node.
+
+    Raises:
+        HipError: ``bad_points``.
+    """
     if markups_node is None:
         return FemoralHeads(None, None)
     points = [tuple(float(x) for x in point) for point in points_of(markups_node)]

@@ -67,10 +67,10 @@ class SegmentationService:
         if self.busy:
             self._task.cancel()
 
-    def preflight(self, volume_node, model: str, device: str, on_findings: OnFindings) -> None:
+    def preflight(self, volume_node, model: str, device: str, heads_node, on_findings: OnFindings) -> None:
         """Look a volume over; ``on_findings`` gets what is known so far and whether more is to come."""
         self.forget_preflight()
-        self._check = PreflightCheck(self._worker, volume_node, model, device, on_findings)
+        self._check = PreflightCheck(self._worker, volume_node, model, device, heads_node, on_findings)
         self.watch()
 
     def forget_preflight(self) -> None:
