@@ -94,7 +94,7 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._watchedVolume = None
+        self._watched = (None, None)
         self._checked = None
 
     # Life of the module.
@@ -139,16 +139,21 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
         self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
-        self.initializeParameterNode()
+        if self.parent.isEntered:  # when it was reloaded
+            self.enter()
+        else:
+            self.initializeParameterNode()
 
     def cleanup(self):
-        self._preflightTimer.stop()
-        # The sections first: a batch would go on with its next volume.
-        for panel in (self.editorPanel, self.reviewPanel, self.batchPanel, self.setUpPanel):
-            panel.close()
-        self.logic.close()
         self.setParameterNode(None)
         self.removeObservers()
+        self._preflightTimer.stop()
+        try:
+            # The sections first: a batch would go on with its next volume.
+            for panel in (self.editorPanel, self.reviewPanel, self.batchPanel, self.setUpPanel):
+                panel.close()
+        finally:
+            self.logic.close()
 
     def enter(self):
         self.initializeParameterNode()
@@ -170,6 +175,8 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.cancel()
         self.logic.service.forget_preflight()
         self.setParameterNode(None)
+        self.editorPanel.show(None, None)
+        self.reviewPanel.show(None)
 
     def onSceneChanged(self, caller, event):
         if self.parent.isEntered:
@@ -177,6 +184,8 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onNodeAdded(self, caller, event):
         """The first volume that is loaded while the panel waits for one is the one."""
+        if slicer.mrmlScene.IsBatchProcessing():  # its end is told, too
+            return
         if self._parameterNode is not None and self._parameterNode.inputVolume is None:
             self._chooseVolume()
 
@@ -199,9 +208,7 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObserver(self._parameterNode, vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = parameterNode
         if parameterNode is None:
-            self._watch(None)
-            self.editorPanel.show(None, None)
-            self.reviewPanel.show(None)
+            self._watch(None, None)
         else:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
             self.addObserver(parameterNode, vtkCommand.ModifiedEvent, self.onParameterNodeModified)
@@ -228,7 +235,7 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         # The list of models changes, which connectGui does not support.
         self.modelPanel.select(node.model)
         self.ui.sampleButton.visible = node.inputVolume is None
-        self._watch(node.inputVolume)
+        self._watch(node.inputVolume, node.heads)
         self._showTarget()
         self.showResult(result_of(node.inputVolume))
         self._requestPreflight()
@@ -259,17 +266,24 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # Before the click.
 
-    def _watch(self, volumeNode):
-        """A volume that is filled, moved or changed is looked at again."""
-        if volumeNode is self._watchedVolume:
+    def _watch(self, volumeNode, headsNode):
+        """A volume that is filled, moved or changed is looked at again, and so are points that were placed or moved."""
+        if (volumeNode, headsNode) == self._watched:
             return
         moved = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
-        for event in (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, moved):
-            if self._watchedVolume is not None:
-                self.removeObserver(self._watchedVolume, event, self.onVolumeChanged)
-            if volumeNode is not None:
-                self.addObserver(volumeNode, event, self.onVolumeChanged)
-        self._watchedVolume = volumeNode
+        markups = slicer.vtkMRMLMarkupsNode
+        eventsOf = (
+            (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, moved),
+            # Not at every step while a point is dragged.
+            (markups.PointPositionDefinedEvent, markups.PointRemovedEvent, markups.PointEndInteractionEvent, moved),
+        )
+        for before, now, events in zip(self._watched, (volumeNode, headsNode), eventsOf, strict=True):
+            for event in events:
+                if before is not None:
+                    self.removeObserver(before, event, self.onVolumeChanged)
+                if now is not None:
+                    self.addObserver(now, event, self.onVolumeChanged)
+        self._watched = (volumeNode, headsNode)
 
     def onVolumeChanged(self, caller, event):
         self._checked = None

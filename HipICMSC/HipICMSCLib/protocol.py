@@ -25,7 +25,7 @@ class SegmentRequest:
         model: file of the package.
         cancel_flag: the request is cancelled as soon as this file exists.
         confidence: where the map of confidence in percent goes; empty for none.
-        right_head, left_head: femoral head centres where they are known, LPS mm.
+        heads: centres of one or both femoral heads where the user marked them, LPS mm.
     """
 
     image: str
@@ -34,8 +34,7 @@ class SegmentRequest:
     cancel_flag: str
     confidence: str = ""
     device: str = "auto"
-    right_head: Point | None = None
-    left_head: Point | None = None
+    heads: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,14 +42,13 @@ class PreflightRequest:
     """Say whether a volume can be segmented and how long that takes; the report holds ``findings`` (preflight.py).
 
     Attributes:
-        right_head, left_head: femoral head centres where they are known, LPS mm.
+        heads: as in `SegmentRequest`.
     """
 
     image: str
     model: str
     device: str = "auto"
-    right_head: Point | None = None
-    left_head: Point | None = None
+    heads: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ SMALLEST_EXTENT_MM = 40.0
 #: Distances between the slices of a DICOM series may differ by this share (positions are rounded).
 LARGEST_UNEVENNESS = 0.1
 
+#: Voxels along each axis by which CT is told from MRI.
+MODALITY_SAMPLES = 128
+
 #: Endings of the files that are picked up from a folder.
 VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
@@ -87,6 +90,8 @@ def looks_like_ct(image: sitk.Image) -> bool:
     """Whether intensities are Hounsfield units: air near -1000 and fat below 0 fill much of any body CT, while an MRI
     has no values far below zero. Also if 1024 was added to them, as files without a sign have it."""
     voxels = sitk.GetArrayViewFromImage(image)
+    # Some millions of voxels, spread evenly, tell as much as all.
+    voxels = voxels[tuple(slice(None, None, max(1, size // MODALITY_SAMPLES)) for size in voxels.shape)]
     if voxels.min() >= 0:
         # Of what is not air, 0.89 and more lay this near to water in 23 CTs, and 0.04 at most in MRIs.
         body = voxels[voxels > 200]

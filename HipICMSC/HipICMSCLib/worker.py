@@ -21,7 +21,7 @@ from typing import TextIO
 import SimpleITK as sitk
 
 from HipICMSCLib.errors import HipError
-from HipICMSCLib.femoral_heads import FemoralHeads
+from HipICMSCLib.femoral_heads import FemoralHeads, head_at
 from HipICMSCLib.files import replacing
 from HipICMSCLib.model_files import user_folder
 from HipICMSCLib.protocol import (
@@ -124,7 +124,7 @@ class _Worker:
         segmenter = self._segmenter(Path(request.model), request.device)
         started = time.perf_counter()
         image = read_volume(Path(request.image))
-        heads = _heads_in(request) or self._known_heads(image)
+        heads = _marked_heads(request, image) or self._known_heads(image)
         result = segmenter.segment(
             image,
             heads,
@@ -150,7 +150,7 @@ class _Worker:
 
         segmenter = self._segmenter(Path(request.model), request.device)
         image = read_volume(Path(request.image))
-        known = _heads_in(request)
+        known = _marked_heads(request, image)
         inspection = inspect(image, segmenter, self._times, known)
         if inspection.heads is not None and known is None:
             self._heads = _fingerprint(image), inspection.heads
@@ -175,11 +175,14 @@ class _Worker:
         return self._loaded[1]
 
 
-def _heads_in(request: SegmentRequest | PreflightRequest) -> FemoralHeads | None:
-    """What the user marked, or None."""
-    if request.right_head is None and request.left_head is None:
+def _marked_heads(request: SegmentRequest | PreflightRequest, image: sitk.Image) -> FemoralHeads | None:
+    """What the user marked, each on its side, or None."""
+    if not request.heads:
         return None
-    return FemoralHeads(request.right_head, request.left_head)
+    if len(request.heads) == 1:
+        return head_at(image, request.heads[0])
+    right, left = sorted(request.heads)  # the patient's right is at smaller x
+    return FemoralHeads(right, left)
 
 
 def _fingerprint(image: sitk.Image) -> str:

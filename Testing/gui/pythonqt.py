@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import ClassVar
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 from PySide6.QtCore import Signal
@@ -86,11 +87,22 @@ class ctkCollapsibleButton(QT["QGroupBox"]):
 
 
 class ctkPathLineEdit(QT["QLineEdit"]):
+    """Says nothing of a path that is empty but that it is no valid input, as ctk's."""
+
     currentPathChanged = Signal(str)
+    validInputChanged = Signal(bool)
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
-        self.textChanged.connect(self.currentPathChanged)
+        self._was_valid = False
+        self.textChanged.connect(self._on_text)
+
+    def _on_text(self, text: str) -> None:
+        if bool(text) != self._was_valid:
+            self._was_valid = bool(text)
+            self.validInputChanged.emit(self._was_valid)
+        if text:
+            self.currentPathChanged.emit(text)
 
     currentPath = property(lambda self: self.text, lambda self, value: setattr(self, "text", value))
 
@@ -178,6 +190,8 @@ class qMRMLSegmentEditorWidget(QT["QWidget"]):
     def setMaximumNumberOfUndoStates(self, count: int) -> None:
         self.calls.append("setMaximumNumberOfUndoStates")
 
+    segmentationNodeSelectorVisible = sourceVolumeNodeSelectorVisible = True
+
     def setActiveEffect(self, effect) -> None:
         assert effect is None
         self.calls.append("setActiveEffect")
@@ -222,6 +236,17 @@ class Clipboard:
         return QtWidgets.QApplication.clipboard()
 
 
+class QDesktopServices:
+    """Keeps what the desktop would have opened."""
+
+    opened: ClassVar[list[str]] = []
+
+    @classmethod
+    def openUrl(cls, url) -> bool:
+        cls.opened.append(url.toLocalFile() or url.toString())
+        return True
+
+
 class _Loader(QtUiTools.QUiLoader):
     """Creates the classes above in place of Qt's own."""
 
@@ -245,11 +270,12 @@ def install() -> None:
 
     qt, ctk = ModuleType("qt"), ModuleType("ctk")
     vars(qt).update(QT, QTimer=QTimer, Qt=QtCore.Qt, QFileDialog=QFileDialog)
-    for name in ("QTableWidgetItem", "QListWidgetItem", "QTreeWidgetItem"):
+    for name in ("QTableWidgetItem", "QListWidgetItem", "QTreeWidgetItem", "QGridLayout"):
         setattr(qt, name, getattr(QtWidgets, name))
     for name in ("QColor", "QIcon", "QPixmap", "QImage", "QKeySequence", "QShortcut", "QTextCursor"):
         setattr(qt, name, getattr(QtGui, name))
     qt.QSettings, qt.QApplication = QSettings, Clipboard
+    qt.QDesktopServices, qt.QUrl = QDesktopServices, QtCore.QUrl
     vars(ctk).update(ctkCollapsibleButton=ctkCollapsibleButton, ctkPathLineEdit=ctkPathLineEdit)
     sys.modules |= {"qt": qt, "ctk": ctk}
     slicer.qMRMLWidget, slicer.qMRMLNodeComboBox = qMRMLWidget, qMRMLNodeComboBox

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 
 import ball_hips
 import numpy as np
@@ -214,9 +215,10 @@ def test_where_no_hip_is_found_the_card_says_so_and_the_user_can_mark_them(panel
     panel.wait(panel.widget.preflightCard.has_stop, seconds=120)
     assert "No hip joint was found" in panel.card_text()
     heads = volume.GetScene().AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "heads")
+    panel.ui.headsSelector.setCurrentNode(heads)
+    panel.wait(lambda: "heads has 0 points" in panel.card_text())
     for x, y, z in (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE):
         heads.AddControlPoint(-x, -y, z)
-    panel.ui.headsSelector.setCurrentNode(heads)
     panel.wait(lambda: len(panel.widget.preflightCard.findings) > 6, seconds=120)
     assert not panel.widget.preflightCard.has_stop()
 
@@ -326,6 +328,24 @@ def test_redoing_some_bones_can_be_undone_in_the_editor(panel):
     (before,) = panel.widget.editorPanel._editor.undo_states
     assert before.GetNumberOfSegments() == 3
     assert volume.GetScene().GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+
+
+def test_one_click_hands_the_result_to_slicers_own_editor(panel, monkeypatch):
+    """Each editor has a node of its own: two on one would both draw whenever one of them does."""
+    import slicer
+
+    volume = add_volume()
+    result = segment(panel)
+    other = slicer.qMRMLSegmentEditorWidget()
+    other.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+    monkeypatch.setattr(slicer.util, "selectModule", lambda name: panel.widget.exit())
+    monkeypatch.setattr(slicer.util, "getModuleWidget", lambda name: SimpleNamespace(editor=other))
+    panel.ui.openSegmentEditorButton.click()
+    assert other.node.GetSegmentationNode() is result and other.node.GetSourceVolumeNode() is volume
+    ours = panel.widget.editorPanel._editor
+    assert ours.node is not other.node and not ours.segmentationNodeSelectorVisible
+    # What was done in our editor can still be undone when the user comes back.
+    assert ours.node.GetSegmentationNode() is result
 
 
 # While it runs, Slicer goes on.

@@ -51,7 +51,10 @@ class SetUp:
             time.sleep(0.01)
 
     def choose(self, path: Path | str) -> None:
-        self.ui.setUpInterpreterEdit.currentPath = str(path)
+        """Type a path, letter by letter as the widget tells it, and wait until it was tried."""
+        for end in range(1, len(str(path)) + 1):
+            self.ui.setUpInterpreterEdit.currentPath = str(path)[:end]
+        self.wait(lambda: not self.panel._typing._timer.isActive())
         self.wait()
 
     def picture(self, path: Path) -> None:

@@ -307,11 +307,11 @@ import slicer_stand_ins
 slicer_stand_ins.install(SlicerApp())
 first, second = (slicer_stand_ins.load_module(name) for name in ("HipICMSC", "HipICMSCTraining"))
 first.HipICMSCLogic().getParameterNode()
-view = second.HipICMSCTrainingLogic().view("absent", "absent", "absent")
-print(json.dumps([first.HipICMSCParameterNode.__name__, view.sentence]))
+state = second.HipICMSCTrainingLogic().state("absent")
+print(json.dumps([first.HipICMSCParameterNode.__name__, state]))
 """
     testing = str(slicer_stand_ins.REPOSITORY / "Testing")
     done = subprocess.run([sys.executable, "-c", program], cwd=testing, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     last = done.stdout.strip().splitlines()[-1]
-    assert json.loads(last) == ["HipICMSCParameterNode", "Choose the folder of the labelled CTs."]
+    assert json.loads(last) == ["HipICMSCParameterNode", "unreadable"]

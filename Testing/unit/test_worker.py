@@ -25,7 +25,7 @@ from HipICMSCLib.protocol import (
     encode,
 )
 
-HEADS = {"right_head": ball_hips.RIGHT_CENTRE, "left_head": ball_hips.LEFT_CENTRE}
+HEADS = {"heads": (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE)}
 
 
 class Conversation:
@@ -250,7 +250,7 @@ def test_a_missing_library_is_named(request_for):
 
 
 def test_messages_survive_the_line_they_are_sent_as():
-    sent = SegmentRequest("a b.nrrd", "ü.seg.nrrd", "m.hipmodel", "flag", right_head=(1.0, -2.5, 3.0))
+    sent = SegmentRequest("a b.nrrd", "ü.seg.nrrd", "m.hipmodel", "flag", heads=((1.0, -2.5, 3.0),))
     assert encode(sent).count("\n") == 1
     assert decode(encode(sent)) == sent
 

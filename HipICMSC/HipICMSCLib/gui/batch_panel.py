@@ -70,7 +70,10 @@ class BatchPanel(VTKObservationMixin):
 
         self._listing = RepeatingTimer(_LISTING_MILLISECONDS, self._list)
         for edit in (self.ui.batchInputPathLineEdit, self.ui.batchOutputPathLineEdit):
+            # It may begin with the last path of some other module.
+            edit.currentPath = ""
             edit.connect("currentPathChanged(QString)", self._on_path_changed)
+            edit.connect("validInputChanged(bool)", self._on_path_changed)
         self.ui.batchFolderRadioButton.connect("toggled(bool)", self._on_mode_changed)
         self.ui.batchRedoCheckBox.connect("toggled(bool)", self._on_redo)
         self.ui.batchRereadButton.connect("clicked(bool)", self._on_reread)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 WINDOWS = os.name == "nt"
+#: A killed process is gone at once, unless the system refuses; Slicer must not wait for ever.
+_SECONDS_TO_DIE = 10.0
 
 
 def start_connected(arguments: list[str], folders: list[Path], python: str | None = None) -> subprocess.Popen:
@@ -41,13 +44,22 @@ def start_detached(arguments: list[str], folders: list[Path], log: Path, python:
 
 
 def end_tree(process: subprocess.Popen) -> None:
-    """Kill a process and its children; Slicer's interpreter is a launcher that stays as the parent of the real one."""
+    """Kill a process and its children; PythonSlicer is a launcher that stays as the parent of the real one."""
     if WINDOWS:
-        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True, check=False)
+        # Without a console window that flashes up, and without Slicer's own input, which may be none.
+        subprocess.run(
+            ["taskkill", "/T", "/F", "/PID", str(process.pid)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            creationflags=subprocess.CREATE_NO_WINDOW,
+        )
     else:
-        with contextlib.suppress(ProcessLookupError):
+        # A group of processes that are dead but not yet waited for may not be killed on macOS.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_SECONDS_TO_DIE)
 
 
 def _start(arguments: list[str], folders: list[Path], python: str | None, **streams) -> subprocess.Popen:
@@ -58,13 +70,23 @@ def _start(arguments: list[str], folders: list[Path], python: str | None, **stre
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
+        # The folder that Slicer was started in is none to import from.
+        "PYTHONSAFEPATH": "1",
     }
     own_group = (
         {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
         if WINDOWS
         else {"start_new_session": True}
     )
-    return subprocess.Popen([python or sys.executable, "-u", *arguments], env=environment, **own_group, **streams)
+    command = [python or _slicers_python(), "-u", *arguments]
+    return subprocess.Popen(command, env=environment, **own_group, **streams)
+
+
+def _slicers_python() -> str:
+    """Slicer's interpreter itself, which finds its home in Slicer's environment; else its launcher; else, outside of
+    Slicer, the one that runs this. (``sys.executable`` may be Slicer while that is still starting.)"""
+    itself = shutil.which("python-real") if "PYTHONHOME" in os.environ else None
+    return itself or shutil.which("PythonSlicer") or sys.executable
 
 
 def _environment_before_slicer() -> dict[str, str]:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import slicer
 
-#: The editor that Slicer's own module uses, so that effects and choices are the same in both places.
-_EDITOR_TAG = "SegmentEditor"
+#: An editor node of our own: two editors on one would both draw whenever one of them does.
+_EDITOR_TAG = "HipICMSC"
 _UNDO_STATES = 10
 
 
@@ -43,6 +43,7 @@ class EditorPanel:
     def save_state(self, segmentation_node, volume_node) -> None:
         """Let the user undo what is about to be done to a segmentation."""
         self.show(segmentation_node, volume_node)
+        self._select()
         self._editor.saveStateForUndo()
 
     def enter(self) -> None:
@@ -71,6 +72,9 @@ class EditorPanel:
             return
         self._editor = slicer.qMRMLSegmentEditorWidget()
         self._editor.setMaximumNumberOfUndoStates(_UNDO_STATES)
+        # What is edited is chosen above; another choice here would be lost with the next one there.
+        self._editor.segmentationNodeSelectorVisible = False
+        self._editor.sourceVolumeNodeSelectorVisible = False
         # Before the scene: so what the widget chooses by itself is kept in the node.
         self._editor.setMRMLSegmentEditorNode(_editor_node())
         self._editor.setMRMLScene(slicer.mrmlScene)
@@ -83,10 +87,15 @@ class EditorPanel:
         self._editor.setMRMLSegmentEditorNode(_editor_node())
         self._editor.setSegmentationNode(segmentation_node)
         self._editor.setSourceVolumeNode(volume_node)
-        self._editor.setupViewObservations()
+        if self._entered:
+            self._editor.setupViewObservations()
 
     def _open_module(self, checked: bool = False) -> None:
+        segmentation_node, volume_node = self._shown
         slicer.util.selectModule("SegmentEditor")
+        editor = slicer.util.getModuleWidget("SegmentEditor").editor
+        editor.setSegmentationNode(segmentation_node)
+        editor.setSourceVolumeNode(volume_node)
 
 
 def _editor_node():

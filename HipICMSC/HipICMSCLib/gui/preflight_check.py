@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import SimpleITK as sitk
+
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.gui.mrml import image_of
 from HipICMSCLib.gui.segmentation_job import VolumeFile, marked_heads
@@ -18,24 +20,55 @@ from HipICMSCLib.settings import from_json
 OnFindings = Callable[[tuple[Finding, ...], bool], None]
 
 
+class ImageLook:
+    """What Slicer sees of a volume by itself; kept until the volume changes, for a large one takes a second."""
+
+    def __init__(self) -> None:
+        self._of: tuple | None = None
+        self._findings: tuple[Finding, ...] = ()
+
+    def findings(self, volume_node, image: sitk.Image) -> tuple[Finding, ...]:
+        """
+        Args:
+            image: the volume as it is displayed.
+        """
+        geometry = (image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+        of = (volume_node.GetID(), volume_node.GetImageData().GetMTime(), geometry)
+        if of != self._of:
+            self._of, self._findings = of, image_findings(image, volume_node.GetName())
+        return self._findings
+
+
 class PreflightCheck:
     """One look at one volume with one model."""
 
     def __init__(
-        self, worker: WorkerClient, volume_node, model: str, device: str, heads_node, on_findings: OnFindings
+        self,
+        worker: WorkerClient,
+        look: ImageLook,
+        volume_node,
+        model: str,
+        device: str,
+        heads_node,
+        on_findings: OnFindings,
     ) -> None:
         self._worker, self._on_findings = worker, on_findings
         self._file = self._conversation = None
-        self._of_image, self._of_model = self._at_once(volume_node, model)
+        self._of_image, self._of_model = (), _of_model(model)
+        try:
+            image = image_of(volume_node)
+            self._of_image = look.findings(volume_node, image)
+            heads = marked_heads(heads_node)
+        except HipError as error:
+            self._of_image = (*self._of_image, _stop(error))
         at_once = self._of_image + self._of_model
         if any(finding.level == "stop" for finding in at_once):
             on_findings(at_once, False)
             return
         on_findings(at_once, True)
         try:
-            heads = marked_heads(heads_node, volume_node)
-            self._file = VolumeFile(volume_node)
-            request = PreflightRequest(str(self._file.path), str(find_model(model)), device, heads.right, heads.left)
+            self._file = VolumeFile(image, volume_node.GetName())
+            request = PreflightRequest(str(self._file.path), str(find_model(model)), device, heads)
             self._conversation = worker.send(request, self._on_event)
         except HipError as error:
             self._end((_stop(error),))
@@ -48,19 +81,6 @@ class PreflightCheck:
         if self._file is not None:
             self._file.close()
 
-    @staticmethod
-    def _at_once(volume_node, model: str) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
-        try:
-            of_image = image_findings(image_of(volume_node), volume_node.GetName())
-        except HipError as error:
-            of_image = (_stop(error),)
-        try:
-            details = read_details(find_model(model))
-            of_model = model_findings(details.licence, details.intended_use)
-        except HipError as error:
-            of_model = (_stop(error),)
-        return of_image, of_model
-
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Failed):
             self._end((_stop(HipError(event.kind, event.sentence)),))
@@ -71,6 +91,14 @@ class PreflightCheck:
         if self._file is not None:
             self._file.close()
         self._on_findings(self._of_image + found + self._of_model, False)
+
+
+def _of_model(model: str) -> tuple[Finding, ...]:
+    try:
+        details = read_details(find_model(model))
+    except HipError as error:
+        return (_stop(error),)
+    return model_findings(details.licence, details.intended_use)
 
 
 def _stop(error: HipError) -> Finding:

@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
 
 from HipICMSCLib.errors import HipError
-from HipICMSCLib.femoral_heads import FemoralHeads, head_at
 from HipICMSCLib.files import replacing
 from HipICMSCLib.gui.mrml import image_of, points_of
 from HipICMSCLib.gui.result import read_result
 from HipICMSCLib.gui.review import add_confidence_map, store_places
-from HipICMSCLib.protocol import SegmentRequest
+from HipICMSCLib.protocol import Point, SegmentRequest
 from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING
 from HipICMSCLib.volume_input import check_volume
 
+_FOLDER_PREFIX = "HipICMSC-"
+#: What a Slicer that crashed left behind; no segmentation takes so long.
+_LEFT_OVER_SECONDS = 24 * 3600
+
+
+def remove_leftovers() -> None:
+    """Remove the folders of volumes that a Slicer which crashed could not remove, for they hold patient data."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _LEFT_OVER_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+
 
 class VolumeFile:
-    """A volume node as a file that the worker reads, in a temporary folder until :meth:`close`."""
+    """A volume as a file that the worker reads, in a temporary folder until :meth:`close`."""
 
-    def __init__(self, volume_node) -> None:
+    def __init__(self, image: sitk.Image, name: str) -> None:
         """
+        Args:
+            name: what the user calls it.
+
         Raises:
-            HipError: as `mrml.image_of`, `volume_input.check_volume` and `files.replacing`.
+            HipError: as `volume_input.check_volume` and `files.replacing`.
         """
-        image = image_of(volume_node)
-        check_volume(image, volume_node.GetName())
-        self.folder = Path(tempfile.mkdtemp(prefix="HipICMSC-"))
+        check_volume(image, name)
+        self.folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
         self.path = self.folder / "volume.nrrd"
         try:
             with replacing(self.path) as beside:
@@ -62,12 +77,12 @@ class NodeJob:
             heads_node: markups with one or two femoral head centres, where the user placed them.
 
         Raises:
-            HipError: as :class:`VolumeFile`, or ``bad_points``.
+            HipError: as `mrml.image_of`, :class:`VolumeFile` and :func:`marked_heads`.
         """
-        heads = marked_heads(heads_node, volume_node)
+        heads = marked_heads(heads_node)
         self._volume_node, self._segmentation_node = volume_node, segmentation_node
         self._replace_unlocked = replace_unlocked
-        self._file = VolumeFile(volume_node)
+        self._file = VolumeFile(image_of(volume_node), volume_node.GetName())
         folder = self._file.folder
         self.request = SegmentRequest(
             image=str(self._file.path),
@@ -76,8 +91,7 @@ class NodeJob:
             cancel_flag=str(folder / "cancel"),
             confidence=str(folder / "confidence.nrrd"),
             device=device,
-            right_head=heads.right,
-            left_head=heads.left,
+            heads=heads,
         )
 
     @property
@@ -115,7 +129,7 @@ class FileJob:
     input_gone, changed_node = False, None
 
     def __init__(self, path: Path, output: Path, model: Path, device: str = "auto") -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="HipICMSC-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
         self.request = SegmentRequest(
             image=str(path),
             output=str(output),
@@ -131,20 +145,18 @@ class FileJob:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def marked_heads(markups_node, volume_node) -> FemoralHeads:
-    """The femoral heads that the user marked with one or two points; None is no markups node.
+def marked_heads(markups_node) -> tuple[Point, ...]:
+    """The femoral head centres that the user marked, LPS mm; none where there is no markups node.
 
     Raises:
-        HipError: ``bad_points``.
+        HipError: ``bad_points`` unless there are one or two.
     """
     if markups_node is None:
-        return FemoralHeads(None, None)
-    points = [tuple(float(x) for x in point) for point in points_of(markups_node)]
-    if len(points) == 1:
-        return head_at(image_of(volume_node), points[0])
-    if len(points) == 2:
-        return FemoralHeads(*sorted(points))  # the patient's right is at smaller x
-    raise HipError(
-        "bad_points",
-        f"{markups_node.GetName()} has {len(points)} points; place one in the middle of each femoral head.",
-    )
+        return ()
+    points = tuple(tuple(float(x) for x in point) for point in points_of(markups_node))
+    if len(points) not in (1, 2):
+        raise HipError(
+            "bad_points",
+            f"{markups_node.GetName()} has {len(points)} points; place one in the middle of each femoral head.",
+        )
+    return points

@@ -10,9 +10,9 @@ from slicer.i18n import tr as _
 
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.gui.installation import python_interpreter
-from HipICMSCLib.gui.preflight_check import OnFindings, PreflightCheck
+from HipICMSCLib.gui.preflight_check import ImageLook, OnFindings, PreflightCheck
 from HipICMSCLib.gui.repeating_timer import RepeatingTimer
-from HipICMSCLib.gui.segmentation_job import FileJob, NodeJob
+from HipICMSCLib.gui.segmentation_job import FileJob, NodeJob, remove_leftovers
 from HipICMSCLib.gui.segmentation_task import Listener, Outcome, SegmentationTask
 from HipICMSCLib.gui.worker_client import WorkerClient
 from HipICMSCLib.model_files import find_model
@@ -28,7 +28,9 @@ class SegmentationService:
         self._worker = WorkerClient(python=python_interpreter)
         self._task: SegmentationTask | None = None
         self._check: PreflightCheck | None = None
+        self._look = ImageLook()
         self._timer: RepeatingTimer | None = None
+        remove_leftovers()
 
     @property
     def busy(self) -> bool:
@@ -70,7 +72,7 @@ class SegmentationService:
     def preflight(self, volume_node, model: str, device: str, heads_node, on_findings: OnFindings) -> None:
         """Look a volume over; ``on_findings`` gets what is known so far and whether more is to come."""
         self.forget_preflight()
-        self._check = PreflightCheck(self._worker, volume_node, model, device, heads_node, on_findings)
+        self._check = PreflightCheck(self._worker, self._look, volume_node, model, device, heads_node, on_findings)
         self.watch()
 
     def forget_preflight(self) -> None:

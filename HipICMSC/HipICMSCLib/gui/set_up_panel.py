@@ -19,6 +19,7 @@ from HipICMSCLib.signal import Signal
 from HipICMSCLib.system_report import report_text
 
 _POLL_MILLISECONDS = 200
+_TYPING_MILLISECONDS = 800
 
 OnReport = Callable[[dict[str, Any]], None]
 OnError = Callable[[HipError], None]
@@ -54,11 +55,13 @@ class SetUpPanel:
         #: The interpreter and what it had when it was last read; None before the first time.
         self._known: tuple[str | None, Environment | None] | None = None
         self._timer = RepeatingTimer(_POLL_MILLISECONDS, self._poll)
+        self._typing = RepeatingTimer(_TYPING_MILLISECONDS, self._on_interpreter_edited)
 
         self.widget = slicer.util.loadUI(resource_path("UI/HipICMSC-SetUp.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.ui.setUpInterpreterEdit.currentPath = python_interpreter() or ""
-        self.ui.setUpInterpreterEdit.connect("currentPathChanged(QString)", self._on_interpreter_edited)
+        self.ui.setUpInterpreterEdit.connect("currentPathChanged(QString)", self._on_interpreter_typed)
+        self.ui.setUpInterpreterEdit.connect("validInputChanged(bool)", self._on_interpreter_typed)
         self.ui.setUpOwnPythonButton.connect("clicked(bool)", self._on_own_python)
         self.ui.setUpInstallButton.connect("clicked(bool)", self._on_install)
         self.ui.setUpCheckButton.connect("clicked(bool)", self._on_check)
@@ -74,6 +77,7 @@ class SetUpPanel:
     def close(self) -> None:
         """Slicer ends or the module is reloaded."""
         self._closed = True
+        self._typing.stop()
         self._give_up_reading()
 
     # What the interpreter has.
@@ -150,8 +154,13 @@ class SetUpPanel:
 
     # What the user does.
 
-    def _on_interpreter_edited(self, path: str) -> None:
-        path = path.strip()
+    def _on_interpreter_typed(self) -> None:
+        """Each letter is a change; what is typed halfway must not be started."""
+        self._typing.start()
+
+    def _on_interpreter_edited(self) -> None:
+        self._typing.stop()
+        path = self.ui.setUpInterpreterEdit.currentPath.strip()
         if path and not Path(path).is_file():
             self._give_up_reading()
             self._refuse(HipError("not_an_interpreter", _("Choose the file of a Python interpreter.")))
@@ -164,6 +173,8 @@ class SetUpPanel:
 
     def _on_own_python(self, checked: bool = False) -> None:
         self.ui.setUpInterpreterEdit.currentPath = ""
+        # An empty path is no path to the widget, so it says nothing.
+        self._on_interpreter_edited()
 
     def _on_check(self, checked: bool = False) -> None:
         self._read(python_interpreter())
