@@ -60,9 +60,7 @@ class BatchSource:
 
     @property
     def steps_per_epoch(self) -> int:
-        if self.settings.steps_per_epoch is not None:
-            return self.settings.steps_per_epoch
-        return max(len(self.ct), len(self.mr)) // (self.settings.batch_size * self.world_size) or 1
+        return steps_per_epoch(self.settings, len(self.ct), len(self.mr), self.world_size)
 
     def draw(self, step: int) -> Batch:
         """Augmented slices: CT in shuffled order, so that an epoch sees each once, and for each an MR slice from a
@@ -89,3 +87,10 @@ class BatchSource:
         distance = np.abs(self.mr.position_mm - position_mm)
         near = np.flatnonzero(distance <= self.settings.position_window_mm)
         return int(random.choice(near)) if len(near) else int(distance.argmin())
+
+
+def steps_per_epoch(settings: TrainingSettings, ct_slices: int, mr_slices: int, world_size: int = 1) -> int:
+    """The number in the settings or else the paper's rule, for so many training slices and processes."""
+    if settings.steps_per_epoch is not None:
+        return settings.steps_per_epoch
+    return max(ct_slices, mr_slices) // (settings.batch_size * world_size) or 1

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from HipICMSCLib.cli import add_commands as add_engine_commands
 from HipICMSCLib.errors import HipError
@@ -40,15 +43,26 @@ def _parser() -> argparse.ArgumentParser:
     add_engine_commands(commands)
     train = commands.add_parser("train", help="train on labelled CT and unlabelled MRI")
     train.add_argument("folder", type=Path, metavar="RUN", help="a new folder for everything the run writes")
-    train.add_argument("--ct", type=Path, help="folder with X.nii.gz and X_label.nii.gz (1 hip bone, 2 proximal femur)")
-    train.add_argument("--mri", type=Path, help="folder with unlabelled MRIs")
-    train.add_argument("--dataset", type=Path, help="dataset.json instead of two folders")
-    train.add_argument("--preset", default="paper", help="paper, cpu-small or smoke")
-    train.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, e.g. batch_size=2"
-    )
-    train.add_argument("--method", default="icmsc")
+    _add_training_arguments(train)
     train.set_defaults(run=_train)
+
+    estimate = commands.add_parser("estimate", help="say how long a training will take, and how much memory and disk")
+    _add_training_arguments(estimate)
+    estimate.add_argument("--cache", type=Path, help="a run's cache folder; what it holds is not preprocessed again")
+    estimate.add_argument("--json", action="store_true", help="print one JSON object")
+    estimate.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
+    estimate.set_defaults(run=_estimate)
+
+    describe = commands.add_parser("describe", help="print methods, settings, presets and devices as one JSON object")
+    describe.set_defaults(run=_describe)
+
+    check = commands.add_parser("check", help="say what is wrong with the data before a training")
+    _add_data_arguments(check)
+    check.add_argument("--preset", default="paper", help="whose crop the volumes are compared with")
+    check.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as for train, e.g. crop.size")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON, too")
+    check.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
+    check.set_defaults(run=_check)
 
     export = commands.add_parser("export", help="write a model package from a run")
     export.add_argument("folder", type=Path, metavar="RUN")
@@ -59,6 +73,13 @@ def _parser() -> argparse.ArgumentParser:
         "--about", type=Path, metavar="FILE.json", help="licence, citations, data and limits for the card"
     )
     export.set_defaults(run=_export)
+
+    measure = commands.add_parser("measure", help="measure a run's weights on the labelled MRIs of its dataset")
+    measure.add_argument("folder", type=Path, metavar="RUN")
+    measure.add_argument("--weights", default="selected", choices=("selected", "average", "last"))
+    measure.add_argument("--route", help="as for export")
+    measure.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
+    measure.set_defaults(run=_measure)
 
     evaluate = commands.add_parser("evaluate", help="measure results against truth")
     evaluate.add_argument("--prediction", type=Path, required=True, help="a segmentation, or a folder of them")
@@ -71,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("folder", type=Path, metavar="OUT")
     phantom.add_argument("--subjects", type=int, default=4, help="of each modality")
     phantom.add_argument("--seed", type=int, default=0)
+    phantom.add_argument("--coarse", action="store_true", help="a second a volume instead of ten, for trying things out")
     phantom.set_defaults(run=_phantom)
 
     for name, function, text in (
@@ -85,27 +107,143 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.trainer import RunDescription, find_method, start_run
-    from HipICMSCTrainingLib.training_settings import PRESETS
+def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ct", type=Path, help="folder with X.nii.gz and X_label.nii.gz (1 hip bone, 2 proximal femur)"
+    )
+    parser.add_argument("--mri", type=Path, help="folder with unlabelled MRIs")
+    parser.add_argument("--test-mri", type=Path, help="folder with X.nii.gz and X_label.nii.gz, for measuring only")
+    parser.add_argument("--dataset", type=Path, help="dataset.json instead of folders")
 
-    if chosen.preset not in PRESETS:
-        raise HipError("unknown_preset", f"There is no preset {chosen.preset}; there are {', '.join(PRESETS)}.")
-    settings, own = PRESETS[chosen.preset], find_method(chosen.method).Settings()
+
+def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """The cases and the settings of a training; :func:`_run_description` reads them."""
+    _add_data_arguments(parser)
+    parser.add_argument("--preset", help="paper (default), cpu-small or smoke")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, e.g. batch_size=2"
+    )
+    parser.add_argument("--method", help="icmsc (default)")
+    parser.add_argument("--like", type=Path, metavar="RUN", help="method, settings and cases as of another run")
+    parser.add_argument(
+        "--start-from", metavar="MODEL", help="fine-tune: first weights, architecture, crop and intensities of a model"
+    )
+
+
+def _train(chosen: argparse.Namespace) -> None:
+    from HipICMSCTrainingLib.trainer import start_run
+
+    _work_on(start_run(chosen.folder, _run_description(chosen)))
+
+
+def _run_description(chosen: argparse.Namespace):
+    """The run that the arguments of a training describe; what is given wins over the run that it shall be like."""
+    from HipICMSCLib.model_files import find_model
+    from HipICMSCLib.model_package import read_package
+
+    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.starting_weights import with_settings_of
+    from HipICMSCTrainingLib.trainer import RunDescription, find_method
+
+    if chosen.like is not None and chosen.preset is not None:
+        raise HipError("bad_setting", "Give --preset or --like, not both.")
+    like = None if chosen.like is None else RunDescription.read(RunFolder(chosen.like))
+    settings = like.settings if like else _preset(chosen.preset or "paper")
+    method = chosen.method or (like.method if like else "icmsc")
+    own = like.method_settings if like and like.method == method else find_method(method).Settings()
     for assignment in chosen.set:
         settings, own = _assigned(settings, own, assignment)
-    description = RunDescription(chosen.method, settings, own, _dataset(chosen, settings.seed))
-    _work_on(start_run(chosen.folder, description))
+    if chosen.start_from is not None:
+        # A file must be found from any other folder, too, because a resume may be called there.
+        file = Path(chosen.start_from)
+        settings = replace(settings, start_from=str(file.resolve()) if file.is_file() else chosen.start_from)
+    if settings.start_from is not None:
+        insisted_on = {_name_and_value(assignment)[0] for assignment in chosen.set}
+        settings = with_settings_of(read_package(find_model(settings.start_from)), settings, insisted_on)
+    has_data = any(source is not None for source in (chosen.ct, chosen.mri, chosen.test_mri, chosen.dataset))
+    return RunDescription(
+        method, settings, own, like.dataset if like and not has_data else _dataset(chosen, settings.seed)
+    )
 
 
-def _dataset(chosen: argparse.Namespace, seed: int):
-    from HipICMSCTrainingLib.dataset import dataset_from_file, dataset_from_folders
+def _estimate(chosen: argparse.Namespace) -> None:
+    from HipICMSCTrainingLib.estimate import estimate
+
+    line = ProgressLine()
+
+    def show(share: float, text: str) -> None:
+        if chosen.progress:
+            print(json.dumps({"progress": share, "text": text}), flush=True)
+        else:
+            line.show(share, text)
+
+    # Whoever ends it in the usual way finds no temporary files left.
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        result = estimate(_run_description(chosen), chosen.cache, show)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        line.close()
+    if chosen.progress:
+        print(json.dumps({"estimate": result.to_json()}), flush=True)
+    else:
+        print(json.dumps(result.to_json(), indent=2) if chosen.json else result.table())
+
+
+def _describe(chosen: argparse.Namespace) -> None:
+    from HipICMSCTrainingLib.settings_description import description_of_settings
+
+    # In one line, as whoever runs it as a child process reads it.
+    print(json.dumps(description_of_settings()))
+
+
+def _preset(name: str):
+    from HipICMSCTrainingLib.training_settings import PRESETS
+
+    if name not in PRESETS:
+        raise HipError("unknown_preset", f"There is no preset {name}; there are {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def _dataset(chosen: argparse.Namespace, seed: int, check: bool = True):
+    """The named data; unchecked for whoever says himself what is wrong with them."""
+    from HipICMSCTrainingLib import dataset
 
     if chosen.dataset is not None:
-        return dataset_from_file(chosen.dataset)
+        return (dataset.dataset_from_file if check else dataset.unchecked_dataset_from_file)(chosen.dataset)
     if chosen.ct is None or chosen.mri is None:
         raise HipError("no_data", "Name the data: --ct and --mri, or --dataset.")
-    return dataset_from_folders(chosen.ct, chosen.mri, seed)
+    read = dataset.dataset_from_folders if check else dataset.unchecked_dataset_from_folders
+    return read(chosen.ct, chosen.mri, seed, test_mri=chosen.test_mri)
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    """Exit code 2 where something would stop a training, as for any other error."""
+    from HipICMSCLib.files import write_text
+    from HipICMSCLib.settings import replaced
+
+    from HipICMSCTrainingLib.dataset_check import check_dataset, report_json, report_text
+
+    settings = _preset(chosen.preset)
+    for assignment in chosen.set:
+        settings = replaced(settings, *_name_and_value(assignment))
+    data = _dataset(chosen, settings.seed, check=False)
+    line = ProgressLine()
+
+    def show(share: float, case: str) -> None:
+        if chosen.progress:
+            print(json.dumps({"progress": share, "case": case}), flush=True)
+        else:
+            line.show(share, case)
+
+    try:
+        report = check_dataset(data, settings.crop, show)
+    finally:
+        line.close()
+    if chosen.json:
+        write_text(chosen.json, json.dumps(report_json(report), indent=2) + "\n")
+    print(json.dumps({"report": report_json(report)}) if chosen.progress else report_text(report), flush=True)
+    return 2 if report.stops else 0
 
 
 def _assigned(settings, own, assignment: str):
@@ -114,16 +252,20 @@ def _assigned(settings, own, assignment: str):
 
     from HipICMSCLib.settings import replaced
 
+    name, value = _name_and_value(assignment)
+    if name.split(".")[0] in {field.name for field in fields(own)}:
+        return settings, replaced(own, name, value)
+    return replaced(settings, name, value), own
+
+
+def _name_and_value(assignment: str) -> tuple[str, Any]:
     name, equals, text = assignment.partition("=")
     if not equals:
         raise HipError("bad_setting", f"--set needs NAME=VALUE, not {assignment}.")
     try:
-        value = json.loads(text)
+        return name, json.loads(text)
     except ValueError:
-        value = text
-    if name.split(".")[0] in {field.name for field in fields(own)}:
-        return settings, replaced(own, name, value)
-    return replaced(settings, name, value), own
+        return name, text
 
 
 def _resume(chosen: argparse.Namespace) -> None:
@@ -202,6 +344,30 @@ def _export(chosen: argparse.Namespace) -> None:
     print(f"{chosen.output}: SHA-256 {read_package(chosen.output).sha256}")
 
 
+def _measure(chosen: argparse.Namespace) -> None:
+    from HipICMSCTrainingLib.measure import measure_run
+    from HipICMSCTrainingLib.run_folder import RunFolder
+
+    line = ProgressLine()
+
+    def show(share: float, case: str) -> None:
+        if chosen.progress:
+            print(json.dumps({"progress": share, "case": case}), flush=True)
+        else:
+            line.show(share, case)
+
+    try:
+        measured = measure_run(RunFolder(chosen.folder), chosen.weights, chosen.route, show)
+    finally:
+        line.close()
+    if chosen.progress:
+        print(json.dumps({"measured": measured.to_json()}), flush=True)
+        return
+    print(measured.evaluation.table())
+    for name, sentence in measured.failed.items():
+        print(f"{name}: {sentence}")
+
+
 def _evaluate(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.evaluation import run_evaluate
 
@@ -209,10 +375,15 @@ def _evaluate(chosen: argparse.Namespace) -> None:
 
 
 def _phantom(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.phantom import write_dataset
+    from HipICMSCTrainingLib.dataset import dataset_from_folders, write_dataset_file
+    from HipICMSCTrainingLib.phantom import FULL, SMOKE, write_dataset
 
-    write_dataset(chosen.folder, chosen.subjects, chosen.seed)
-    print(f"{chosen.folder}: {chosen.subjects} CTs with labels, {chosen.subjects} MRIs and their truth; all synthetic.")
+    folder = chosen.folder
+    write_dataset(folder, chosen.subjects, chosen.seed, resolution=SMOKE if chosen.coarse else FULL)
+    print(f"{folder}: {chosen.subjects} CTs with labels, {chosen.subjects} MRIs and their truth; all synthetic.")
+    if chosen.subjects > 1:  # one to train on and one to hold out
+        write_dataset_file(dataset_from_folders(folder / "ct", folder / "mri", chosen.seed), folder / "dataset.json")
+        print(f"{folder / 'dataset.json'}: the data set to train on")
 
 
 def _status(chosen: argparse.Namespace) -> None:

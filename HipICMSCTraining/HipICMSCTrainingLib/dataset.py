@@ -1,25 +1,65 @@
-"""The cases of a training: which volumes, in which role, from which patient."""
+"""The cases of a training: which volumes, in which role, from which patient, and what their label maps mean."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from HipICMSCLib.errors import HipError
+from HipICMSCLib.files import write_text
 from HipICMSCLib.settings import from_json
 from HipICMSCLib.volume_input import volume_files, volume_stem
 
-Role = Literal["train", "val"]
+Role = Literal["train", "val", "test"]
+
+#: What a case of a role is for, within a sentence.
+PURPOSES: dict[Role, str] = {"train": "training", "val": "validation", "test": "testing"}
+
+
+@dataclass(frozen=True)
+class LabelValues:
+    """Which values of a label map mean which class; 0 is background.
+
+    Left and right bones of a map may thus keep values of their own, and so may the bones of a map that shows more.
+
+    Attributes:
+        acetabulum: values of the hip bone.
+        femur: values of the proximal femur.
+        ignore_others: all other values are background, too; otherwise they are an error.
+
+    Raises:
+        HipError: ``bad_label_values`` for a class without a value, a value of two classes, or 0.
+    """
+
+    acetabulum: tuple[int, ...] = (1,)
+    femur: tuple[int, ...] = (2,)
+    ignore_others: bool = False
+
+    def __post_init__(self) -> None:
+        values = (*self.acetabulum, *self.femur)
+        if not self.acetabulum or not self.femur or 0 in values or len(set(values)) < len(values):
+            raise HipError(
+                "bad_label_values",
+                "Hip bone and femur each need label values of their own, other than 0, which is background; "
+                f"given were {list(self.acetabulum)} and {list(self.femur)}.",
+            )
 
 
 @dataclass(frozen=True)
 class Case:
-    """One volume. CT has a label map (0 background, 1 hip bone, 2 proximal femur); the labels of an MRI are no part of
-    a training and are not even named here."""
+    """One volume.
+
+    Attributes:
+        role: train; val is held out for the label-free scores; test takes no part in a training and is only measured.
+        patient: all cases of a patient have one role.
+        label: label map of a CT. A labelled MRI serves measuring only, so its role is test: of an MRI in training or
+            validation no label is even named here.
+        label_values: what the values of ``label`` mean.
+    """
 
     name: str
     modality: Literal["CT", "MR"]
@@ -27,6 +67,7 @@ class Case:
     patient: str
     image: str
     label: str | None = None
+    label_values: LabelValues = LabelValues()
 
 
 @dataclass(frozen=True)
@@ -38,68 +79,210 @@ class Dataset:
     def of(self, modality: str, role: str) -> list[Case]:
         return [case for case in self.cases if case.modality == modality and case.role == role]
 
+    def in_training(self) -> list[Case]:
+        """The cases that a training reads: all but the test cases."""
+        return [case for case in self.cases if case.role != "test"]
+
     def to_json(self) -> dict:
         return asdict(self)
 
 
-def dataset_from_folders(ct: Path, mri: Path, seed: int, validation_share: float = 0.15) -> Dataset:
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the data.
+
+    Attributes:
+        level: with a stop a training cannot begin or would learn something wrong; a caution is for the user to judge.
+        kind: stable machine-readable word.
+        case: name of the case; empty where it concerns several.
+        sentence: what is wrong, with numbers.
+        fix: what to do about it.
+    """
+
+    level: Literal["stop", "caution"]
+    kind: str
+    case: str
+    sentence: str
+    fix: str
+
+
+def dataset_from_folders(
+    ct: Path, mri: Path, seed: int, validation_share: float = 0.15, test_mri: Path | None = None
+) -> Dataset:
     """``ct`` holds X.nii.gz beside X_label.nii.gz (or other endings), ``mri`` holds images; a file is a patient.
 
     Of each domain a random share of the patients, at least one, is held out for the label-free scores.
 
+    Args:
+        test_mri: holds MRIs beside their label maps X_label, which are only measured.
+
     Raises:
-        HipError: ``missing_folder``, ``ct_without_label``, ``too_few_volumes``.
+        HipError: ``missing_folder``, or the kind of the first of :func:`dataset_problems`.
     """
-    for folder in (ct, mri):
+    return _checked(unchecked_dataset_from_folders(ct, mri, seed, validation_share, test_mri))
+
+
+def unchecked_dataset_from_folders(
+    ct: Path, mri: Path, seed: int, validation_share: float = 0.15, test_mri: Path | None = None
+) -> Dataset:
+    """As :func:`dataset_from_folders`, for a caller that tells the user of all that is wrong with the cases itself.
+
+    Raises:
+        HipError: ``missing_folder``.
+    """
+    for folder in filter(None, (ct, mri, test_mri)):
         if not folder.is_dir():
             raise HipError("missing_folder", f"There is no folder {folder}.")
-    labels = {volume_stem(path): path for path in volume_files(ct) if volume_stem(path).endswith("_label")}
-    images = [path for path in volume_files(ct) if volume_stem(path) not in labels]
-    without = [path.name for path in images if f"{volume_stem(path)}_label" not in labels]
-    if without:
-        raise HipError("ct_without_label", f"These CTs have no label map X_label beside them: {', '.join(without)}.")
-    cases = [
-        Case(volume_stem(path), "CT", "train", volume_stem(path), str(path.resolve()),
-             str(labels[f"{volume_stem(path)}_label"].resolve()))
-        for path in images
-    ]  # fmt: skip
-    cases += [
-        Case(volume_stem(path), "MR", "train", volume_stem(path), str(path.resolve()))
-        for path in volume_files(mri)
-        if not volume_stem(path).endswith(("_label", "_ignore"))
-    ]
-    return _checked(_hold_out(cases, seed, validation_share), "the given folders")
+    cases = _hold_out([*_labelled(ct, "CT", "train"), *_unlabelled_mri(mri)], seed, validation_share)
+    return Dataset((*cases, *(_labelled(test_mri, "MR", "test") if test_mri else ())))
 
 
 def dataset_from_file(path: Path) -> Dataset:
-    """Read a dataset.json: ``{"cases": [{name, modality, role, patient, image, label}, …]}``, paths relative to it.
+    """Read a dataset.json: ``{"cases": [{name, modality, role, patient, image, label, label_values}, …]}``.
+
+    Paths are relative to the file. ``label_values`` beside ``cases`` hold for each case that has none of its own.
 
     Raises:
-        HipError: ``bad_dataset``, ``patient_in_two_roles``, ``missing_file``, ``ct_without_label``,
-            ``too_few_volumes``, or ``bad_setting`` for an unknown field.
+        HipError: as :func:`unchecked_dataset_from_file`, ``missing_file``, or the kind of the first of
+            :func:`dataset_problems`.
+    """
+    dataset = unchecked_dataset_from_file(path)
+    for case in dataset.cases:
+        for file in filter(None, (case.image, case.label)):
+            if not Path(file).exists():
+                raise HipError("missing_file", f"The case {case.name} names a file that does not exist: {file}.")
+    return _checked(dataset)
+
+
+def unchecked_dataset_from_file(path: Path) -> Dataset:
+    """As :func:`dataset_from_file`, for a caller that tells the user of all that is wrong with the cases itself.
+
+    Raises:
+        HipError: ``missing_file``, ``bad_dataset``, ``bad_label_values``, or ``bad_setting`` for an unknown field.
     """
     path = Path(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         entries = list(values["cases"])
+        defaults = {key: values[key] for key in ("label_values",) if key in values}
     except FileNotFoundError as error:
         raise HipError("missing_file", f"There is no file {path}.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HipError("bad_dataset", f"{path} is not a dataset file with a list of cases.", str(error)) from error
     cases = []
     for entry in entries:
-        for key in ("image", "label"):
-            if isinstance(entry, dict) and entry.get(key) and isinstance(entry[key], str):
-                entry[key] = str((path.parent / entry[key]).resolve())
         try:
-            case = from_json(Case, entry)
+            case = from_json(Case, defaults | entry if isinstance(entry, dict) else entry)
         except TypeError as error:
             raise HipError("bad_dataset", f"A case in {path} lacks a field: {error}.") from error
-        for file in filter(None, (case.image, case.label)):
-            if not Path(file).exists():
-                raise HipError("missing_file", f"The case {case.name} names a file that does not exist: {file}.")
-        cases.append(case)
-    return _checked(cases, str(path))
+        label = str((path.parent / case.label).resolve()) if case.label else None
+        cases.append(replace(case, image=str((path.parent / case.image).resolve()), label=label))
+    return Dataset(tuple(cases))
+
+
+def write_dataset_file(dataset: Dataset, path: Path) -> None:
+    """Write a dataset.json that :func:`dataset_from_file` reads.
+
+    Files below its folder are named relative to it, so that the folder can be moved as a whole.
+
+    Raises:
+        HipError: as for any file.
+    """
+    path = Path(path)
+    folder = path.parent.resolve()
+    entries = []
+    for case in dataset.cases:
+        entry = asdict(case)
+        for key in ("image", "label"):
+            if entry[key] and Path(entry[key]).is_relative_to(folder):
+                entry[key] = Path(entry[key]).relative_to(folder).as_posix()
+        if case.label is None:
+            del entry["label"]
+        if case.label_values == LabelValues():
+            del entry["label_values"]
+        entries.append(entry)
+    write_text(path, json.dumps({"cases": entries}, indent=2) + "\n")
+
+
+def dataset_problems(dataset: Dataset) -> list[Problem]:
+    """What is wrong with the list of cases as such, each a stop; no file is opened."""
+    return [*_problems_of_names(dataset), *_problems_of_roles(dataset), *_problems_of_labels(dataset),
+            *_problems_of_numbers(dataset)]  # fmt: skip
+
+
+def _checked(dataset: Dataset) -> Dataset:
+    problems = dataset_problems(dataset)
+    if problems:
+        raise HipError(problems[0].kind, " ".join(f"{problem.sentence} {problem.fix}" for problem in problems))
+    return dataset
+
+
+def _problems_of_names(dataset: Dataset) -> Iterator[Problem]:
+    names = [case.name for case in dataset.cases]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Problem("stop", "bad_dataset", name, f"Two cases are called {name}.", "Give each case a name of its own.")
+    for name in names:
+        if Path(name).name != name:
+            yield Problem(
+                "stop", "bad_dataset", name, f"A case is called {name!r}, which cannot be the name of a file.",
+                "Choose a name without slashes.",
+            )  # fmt: skip
+
+
+def _problems_of_roles(dataset: Dataset) -> Iterator[Problem]:
+    roles: dict[str, set[Role]] = {}
+    for case in dataset.cases:
+        roles.setdefault(case.patient, set()).add(case.role)
+    for patient, of_patient in roles.items():
+        if len(of_patient) > 1:
+            purposes = " and in ".join(purpose for role, purpose in PURPOSES.items() if role in of_patient)
+            yield Problem(
+                "stop", "patient_in_two_roles", "", f"The patient {patient} is in {purposes}.",
+                "Give all volumes of a patient the same role; otherwise what is measured has been trained on.",
+            )  # fmt: skip
+
+
+def _problems_of_labels(dataset: Dataset) -> Iterator[Problem]:
+    for case in dataset.cases:
+        if case.modality == "CT" and not case.label:
+            yield Problem(
+                "stop", "ct_without_label", case.name, f"The CT {case.name} has no label map.",
+                "Add its label map (in a folder: X_label beside X), or leave the CT out.",
+            )  # fmt: skip
+        if case.modality == "MR" and case.label and case.role != "test":
+            yield Problem(
+                "stop", "labelled_mri_in_training", case.name,
+                f"The MRI {case.name} has a label map, but is in {PURPOSES[case.role]}.",
+                "Give it the role test, so that it is only measured, or leave its label map out.",
+            )  # fmt: skip
+
+
+def _problems_of_numbers(dataset: Dataset) -> Iterator[Problem]:
+    for modality, what in (("CT", "labelled CTs"), ("MR", "MRIs")):
+        for role, purpose in (("train", "train on"), ("val", "hold out for the scores")):
+            if not dataset.of(modality, role):
+                count = sum(case.modality == modality for case in dataset.in_training())
+                yield Problem(
+                    "stop", "too_few_volumes", "",
+                    f"Of the {what} there are {count} in training and validation, and none to {purpose}.",
+                    f"Use {what} of at least two patients, one to train on and one to hold out.",
+                )  # fmt: skip
+
+
+def _labelled(folder: Path, modality: Literal["CT", "MR"], role: Role) -> list[Case]:
+    """Each image of ``folder`` with X_label where there is one; masks called X_ignore are no images."""
+    files = {volume_stem(path): path for path in volume_files(folder)}
+    cases = []
+    for stem, path in files.items():
+        if stem.endswith(("_label", "_ignore")):
+            continue
+        label = files.get(f"{stem}_label")
+        cases.append(Case(stem, modality, role, stem, str(path.resolve()), str(label.resolve()) if label else None))
+    return cases
+
+
+def _unlabelled_mri(folder: Path) -> list[Case]:
+    return [replace(case, label=None) for case in _labelled(folder, "MR", "train")]
 
 
 def _hold_out(cases: Iterable[Case], seed: int, share: float) -> list[Case]:
@@ -110,35 +293,4 @@ def _hold_out(cases: Iterable[Case], seed: int, share: float) -> list[Case]:
         count = max(1, round(share * len(patients)))
         chosen = np.random.default_rng([seed, len(patients)]).permutation(patients)[:count]
         held_out |= {(modality, str(patient)) for patient in chosen}
-    return [
-        Case(**{**asdict(case), "role": "val" if (case.modality, case.patient) in held_out else "train"})
-        for case in cases
-    ]
-
-
-def _checked(cases: list[Case], source: str) -> Dataset:
-    names = [case.name for case in cases]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise HipError("bad_dataset", f"Two cases are called {twice[0]}; each needs a name of its own.")
-    for name in names:
-        if Path(name).name != name:
-            raise HipError("bad_dataset", f"A case is called {name!r}, which cannot be the name of a file.")
-    roles: dict[str, str] = {}
-    for case in cases:
-        if roles.setdefault(case.patient, case.role) != case.role:
-            raise HipError(
-                "patient_in_two_roles", f"The patient {case.patient} is both in training and in validation; choose one."
-            )
-        if case.modality == "CT" and not case.label:
-            raise HipError("ct_without_label", f"The CT {case.name} has no label map.")
-    dataset = Dataset(tuple(cases))
-    for modality, what in (("CT", "labelled CTs"), ("MR", "MRIs")):
-        for role, purpose in (("train", "train on"), ("val", "hold out for the scores")):
-            if not dataset.of(modality, role):
-                count = sum(case.modality == modality for case in cases)
-                raise HipError(
-                    "too_few_volumes",
-                    f"There are {count} {what} in {source} and none to {purpose}; at least two patients are needed.",
-                )
-    return dataset
+    return [replace(case, role="val" if (case.modality, case.patient) in held_out else "train") for case in cases]

@@ -79,6 +79,7 @@ def export_package(
             "label_free_scores": origin["scores"],
             "ct_volumes": len(run.dataset.of("CT", "train")),
             "mr_volumes": len(run.dataset.of("MR", "train")),
+            "started_from": to_json(run.started_from) if run.started_from else None,
             "versions": folder.description()["versions"],
         },
     )
@@ -93,6 +94,8 @@ def card(manifest: ModelManifest, about: About) -> str:
     citations = "\n".join(f"- {citation}" for citation in about.citations) or "- none stated"
     spacing = " × ".join(f"{mm:g}" for mm in manifest.crop.spacing_mm)
     size = " × ".join(map(str, manifest.crop.size))
+    start = training["started_from"]
+    started = f" Started from the weights of {start['name']} (SHA-256 {start['sha256']})." if start else ""
     return f"""# {manifest.name}
 
 {manifest.intended_use}
@@ -105,7 +108,7 @@ Classes: {", ".join(manifest.labels)}.
 ## How it was trained
 Method {training["method"]}, {training["weights"]} weights of step {training["step"]}, seed
 {training["settings"]["seed"]}, on {training["ct_volumes"]} labelled CTs and {training["mr_volumes"]} MRIs without
-labels. PyTorch {training["versions"]["torch"]}. All settings stand in model.json.
+labels. PyTorch {training["versions"]["torch"]}.{started} All settings stand in model.json.
 
 Label-free scores on held-out slices (they find collapse, they do not measure accuracy on MRI):
 

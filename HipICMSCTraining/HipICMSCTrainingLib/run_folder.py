@@ -7,6 +7,7 @@ RUN/checkpoints/last.pt      everything a resume needs
 RUN/checkpoints/selected.safetensors, selected.json
 RUN/previews/step_*.png
 RUN/cache/                   preprocessed slices
+RUN/about.json               what the model card says that the run cannot know
 RUN/train.log                what the process printed
 RUN/PAUSE, RUN/STOP          requests
 RUN/lock                     held by the live process
@@ -19,8 +20,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -33,9 +36,12 @@ if TYPE_CHECKING:
 
 State = Literal["running", "paused", "stalled", "lost", "finished", "failed"]
 
-#: A live process writes its heartbeat at least this often; ten times as long without one means that it hangs.
+#: A live process writes its heartbeat after the first step that ends so long after the last one.
 HEARTBEAT_SECONDS = 5.0
+#: Far longer than any single step, scoring or volume takes; a live process that is silent so long hangs.
 STALLED_AFTER_SECONDS = 600.0
+#: How much of the end of a log is looked at.
+_LOG_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,9 @@ class Status:
         sentence: why it paused, failed or what it is doing, for a person.
         seconds_left: None until it can be told.
         heartbeat: seconds since the epoch.
+        kind: of the error that it failed with, if that was one of ours.
+        machine: name of the computer it runs on.
+        awake: :func:`awake_seconds` of that computer at the heartbeat.
     """
 
     state: State
@@ -58,6 +67,9 @@ class Status:
     seconds_left: float | None
     pid: int
     heartbeat: float
+    kind: str = ""
+    machine: str = ""
+    awake: float | None = None
 
 
 class RunFolder:
@@ -69,6 +81,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.previews = self.path / "previews"
         self.log = self.path / "train.log"
+        self.about_file = self.path / "about.json"
 
     # What the run is.
 
@@ -99,6 +112,39 @@ class RunFolder:
             raise HipError("no_run", f"{self.path} holds no run.") from error
         except (OSError, ValueError) as error:
             raise HipError("damaged_run", f"{self.path / 'run.json'} cannot be read.", str(error)) from error
+
+    def stage_1_steps(self, total_steps: int) -> float | None:
+        """How many of so many steps belong to stage 1, or None if run.json does not say; all epochs are of one length.
+
+        Raises:
+            HipError: as :meth:`description`.
+        """
+        settings = self.description().get("settings", {})
+        first, second = settings.get("stage1_epochs"), settings.get("stage2_epochs")
+        if not isinstance(first, int) or not isinstance(second, int) or not first + second:
+            return None
+        return total_steps * first / (first + second)
+
+    def about(self) -> dict[str, Any]:
+        """What its owner wrote for the model card, fields as in export.About; empty before anything was written.
+
+        Raises:
+            HipError: ``damaged_run``.
+        """
+        try:
+            return dict(json.loads(self.about_file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError) as error:
+            raise HipError("damaged_run", f"{self.about_file} cannot be read.", str(error)) from error
+
+    def write_about(self, values: Mapping[str, Any]) -> None:
+        """Keep what :meth:`about` gives.
+
+        Raises:
+            HipError: as for any file.
+        """
+        write_text(self.about_file, json.dumps(dict(values), indent=2, ensure_ascii=False) + "\n")
 
     # Who works on it.
 
@@ -144,8 +190,13 @@ class RunFolder:
         write_text(self.path / "status.json", json.dumps(asdict(status), indent=2) + "\n")
 
     def status(self) -> Status:
-        """The state as it is now: a run that says "running" but whose process is gone is lost, and one whose
-        heartbeat is old is stalled.
+        """The state as it is now: a run that says "running" but whose process is gone is lost, and one whose process
+        has been silent for long is stalled.
+
+        Whether the process lives is told by its lock alone. How long it has been silent is told by a clock that all
+        processes of the computer share, that nobody can set and that stands still while the computer sleeps, so that
+        neither a changed clock nor a night's sleep looks like a process that hangs. Only who watches from another
+        computer has to trust the heartbeat's date.
 
         Raises:
             HipError: ``no_run``.
@@ -159,7 +210,7 @@ class RunFolder:
         if waiting_alive and not self.in_use():
             sentence = "The process ended without a word (killed, or the machine restarted); resume continues."
             return Status(**asdict(status) | {"state": "lost", "sentence": sentence, "seconds_left": None})
-        silence = time.time() - status.heartbeat
+        silence = _silence_seconds(status)
         if status.state == "running" and silence > STALLED_AFTER_SECONDS:
             sentence = f"No sign of life for {silence / 60:.0f} minutes, although the process still exists."
             return Status(**asdict(status) | {"state": "stalled", "sentence": sentence, "seconds_left": None})
@@ -174,17 +225,30 @@ class RunFolder:
             raise storage_error(error, path) from error
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Every complete line; a last line cut by a kill is left out."""
-        try:
-            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").split("\n")
-        except FileNotFoundError:
-            return []
-        return [json.loads(line) for line in lines[:-1]]
+        """Every complete line; a last line cut by a kill is left out, as is one that a power failure garbled."""
+        return MetricsReader(self).new_lines()
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop what a killed process reported beyond the checkpoint that is resumed, for it will be reported again."""
         kept = [line for line in self.metrics() if line["step"] <= step]
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+
+    def previews_of(self) -> list[Path]:
+        """The pictures of what the networks did, in the order of steps."""
+        return sorted(self.previews.glob("step_*.png"))
+
+    def tail_of_log(self, lines: int = 20) -> list[str]:
+        """The last lines of what the process printed; none before it printed anything."""
+        try:
+            with open(self.log, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _LOG_BYTES))
+                text = file.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise HipError("unreadable", f"The log {self.log} cannot be read.", str(error)) from error
+        return text.splitlines()[-lines:]
 
     # What is asked of it.
 
@@ -199,6 +263,16 @@ class RunFolder:
 
     def requested(self, what: Literal["PAUSE", "STOP"]) -> bool:
         return (self.path / what).exists()
+
+    def duplicate(self, to: Path, changes: Mapping[str, Any]) -> list[str]:
+        """Arguments for ``hipicmsc`` that start another run on the same cases with some settings changed.
+
+        Args:
+            to: the new run's folder.
+            changes: values by the name of the setting, e.g. ``{"batch_size": 2, "segmenter.width": 32}``.
+        """
+        assignments = [part for name, value in changes.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+        return ["train", str(to), "--like", str(self.path), *assignments]
 
     # What it has learned.
 
@@ -237,6 +311,20 @@ class RunFolder:
             beside.write_bytes(save(weights, metadata={"about": json.dumps(about)}))
         write_text(self.checkpoints / "selected.json", json.dumps(about, indent=2) + "\n")
 
+    def selection(self) -> dict[str, Any] | None:
+        """``step``, ``weights`` and ``scores`` of the selected weights, or None before the first scores.
+
+        Raises:
+            HipError: ``damaged_run``.
+        """
+        path = self.checkpoints / "selected.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise HipError("damaged_run", f"{path} cannot be read.", str(error)) from error
+
     def selected(self) -> dict[str, dict[str, torch.Tensor]] | None:
         """State dictionaries by network name, or None before the first scores."""
         from safetensors.torch import load_file
@@ -249,6 +337,97 @@ class RunFolder:
             network, _, key = name.partition("/")
             networks.setdefault(network, {})[key] = value
         return networks
+
+
+class MetricsReader:
+    """Reads a run's metrics as they come, each line once.
+
+    Attributes:
+        restarted: whether the last call of :meth:`new_lines` began from the first line again, because a resumed
+            training dropped some of those that were read before. Whoever kept them must forget them.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self.restarted = False
+        self._path = run.path / "metrics.jsonl"
+        self._offset = 0
+        self._last_line = b""
+
+    def new_lines(self) -> list[dict[str, Any]]:
+        """Complete lines that were not read before; one that is just being written waits for the next call.
+
+        Raises:
+            HipError: ``unreadable``.
+        """
+        try:
+            with open(self._path, "rb") as file:
+                self.restarted = not self._still_as_read(file)
+                if self.restarted:
+                    self._offset, self._last_line = 0, b""
+                file.seek(self._offset)
+                lines = file.read().split(b"\n")[:-1]
+        except FileNotFoundError:
+            self.restarted = self._offset > 0
+            self._offset, self._last_line = 0, b""
+            return []
+        except OSError as error:
+            raise HipError("unreadable", f"{self._path} cannot be read.", str(error)) from error
+        if lines:
+            self._offset += sum(len(line) + 1 for line in lines)
+            self._last_line = lines[-1] + b"\n"
+        return [values for values in map(_object_in, lines) if values is not None]
+
+    def _still_as_read(self, file: BinaryIO) -> bool:
+        """Whether the last line that was read stands where it stood. After a resume the file may have grown beyond
+        that place again, but lines hold measured times, so that another one stands there."""
+        file.seek(self._offset - len(self._last_line))
+        return file.read(len(self._last_line)) == self._last_line
+
+
+def runs_below(folder: Path) -> list[RunFolder]:
+    """The runs in the subfolders of ``folder``, the newest first; hidden folders are left out.
+
+    Raises:
+        HipError: ``unreadable``.
+    """
+    try:
+        subfolders = [path for path in Path(folder).iterdir() if path.name[0] != "."]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise HipError("unreadable", f"The folder {folder} cannot be read.", str(error)) from error
+    found = []
+    for path in subfolders:
+        # What is no folder, holds no run or is closed to this user is not a run to show.
+        with contextlib.suppress(OSError):
+            found.append(((path / "run.json").stat().st_mtime, path))
+    return [RunFolder(path) for _, path in sorted(found, reverse=True)]
+
+
+def awake_seconds() -> float:
+    """How long this computer has been awake since it was started: the same for all processes, and nobody can set it."""
+    if sys.platform == "win32":
+        import ctypes
+
+        # Unlike that of Python's monotonic clock on Windows, this time stands still while the computer sleeps.
+        ticks = ctypes.c_ulonglong()
+        ctypes.windll.kernel32.QueryUnbiasedInterruptTime(ctypes.byref(ticks))
+        return ticks.value * 1e-7
+    return time.monotonic()
+
+
+def _silence_seconds(status: Status) -> float:
+    if status.awake is not None and status.machine == platform.node():
+        return awake_seconds() - status.awake
+    return time.time() - status.heartbeat
+
+
+def _object_in(line: bytes) -> dict[str, Any] | None:
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def _lock(file: Any) -> bool:

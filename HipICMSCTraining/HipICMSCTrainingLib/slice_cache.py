@@ -12,13 +12,13 @@ import SimpleITK as sitk
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.femoral_heads import find_femoral_heads
 from HipICMSCLib.files import replacing
-from HipICMSCLib.geometry import coronal_slices, same_geometry
+from HipICMSCLib.geometry import coronal_slices
 from HipICMSCLib.preprocessing import prepare
-from HipICMSCLib.segmenter import CLASS_NAMES
 from HipICMSCLib.volume_input import looks_like_ct, read_volume
 from safetensors.numpy import load_file, save
 
 from HipICMSCTrainingLib.dataset import Case
+from HipICMSCTrainingLib.label_maps import read_labels
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 
 #: slices (slice, row, column) float16 in [-1, 1]; covered bool; labels uint8 (CT only); position_mm float32.
@@ -31,7 +31,7 @@ def cached_volume(case: Case, settings: TrainingSettings, folder: Path) -> Cache
     Raises:
         HipError: whatever is wrong with the image or its label map, naming the case.
     """
-    file = folder / f"{case.name}-{_fingerprint(case, settings)}.safetensors"
+    file = cache_file(case, settings, folder)
     if not file.exists():
         volume = _prepare_case(case, settings)
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,30 +40,13 @@ def cached_volume(case: Case, settings: TrainingSettings, folder: Path) -> Cache
     return load_file(file)
 
 
-def read_labels(case: Case, image: sitk.Image) -> sitk.Image:
-    """The label map of a CT case, checked against its image.
+def cache_file(case: Case, settings: TrainingSettings, folder: Path) -> Path:
+    """Where the slices of ``case`` are kept, whether or not they are there yet.
 
     Raises:
-        HipError: ``geometry_mismatch``, ``unknown_labels``, ``empty_labels``, or as for reading a volume.
+        HipError: ``missing_file``, naming the case.
     """
-    labels = read_volume(Path(case.label))
-    if not same_geometry(image, labels):
-        raise HipError(
-            "geometry_mismatch",
-            f"The label map of {case.name} does not lie on the same voxels as its CT; resample it to the CT first.",
-        )
-    present = set(np.unique(sitk.GetArrayViewFromImage(labels)).tolist())
-    unknown = sorted(present - set(range(len(CLASS_NAMES))))
-    if unknown:
-        raise HipError(
-            "unknown_labels",
-            f"The label map of {case.name} has the value {unknown[0]:g}; only 0 background, 1 hip bone and 2 proximal "
-            "femur are known.",
-        )
-    missing = [name for value, name in enumerate(CLASS_NAMES) if value not in present]
-    if missing:
-        raise HipError("empty_labels", f"The label map of {case.name} has no voxel of {missing[0]}.")
-    return sitk.Cast(labels, sitk.sitkUInt8)
+    return folder / f"{case.name}-{_fingerprint(case, settings)}.safetensors"
 
 
 def _prepare_case(case: Case, settings: TrainingSettings) -> CachedVolume:
@@ -96,6 +79,7 @@ def _fingerprint(case: Case, settings: TrainingSettings) -> str:
     described = [
         [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
         case.modality,
+        asdict(case.label_values) if case.label else None,
         asdict(settings.crop),
         asdict(settings.intensity),
     ]

@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import SimpleITK as sitk
 import torch
 from HipICMSCLib.devices import choose_device
 from HipICMSCLib.errors import HipError
+from HipICMSCLib.model_files import find_model
+from HipICMSCLib.model_package import read_package
 from HipICMSCLib.settings import from_json, to_json
 
 from HipICMSCTrainingLib.batches import BatchSource, SliceStack
@@ -26,9 +28,10 @@ from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.previews import write_preview
-from HipICMSCTrainingLib.run_folder import HEARTBEAT_SECONDS, RunFolder, Status
+from HipICMSCTrainingLib.run_folder import HEARTBEAT_SECONDS, RunFolder, Status, awake_seconds
 from HipICMSCTrainingLib.scores import label_free_scores
 from HipICMSCTrainingLib.slice_cache import CachedVolume, cached_volume
+from HipICMSCTrainingLib.starting_weights import StartingModel, check_fits, load_starting_weights
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 from HipICMSCTrainingLib.weight_average import WeightAverage, with_statistics_of
 
@@ -40,22 +43,29 @@ Report = Callable[[Status], None]
 
 @dataclass(frozen=True)
 class RunDescription:
-    """run.json as objects."""
+    """run.json as objects.
+
+    Attributes:
+        started_from: the package that ``settings.start_from`` names, as it was when the run was made.
+    """
 
     method: str
     settings: TrainingSettings
     method_settings: Any
     dataset: Dataset
+    started_from: StartingModel | None = None
 
     @classmethod
     def read(cls, folder: RunFolder) -> RunDescription:
         values = folder.description()
         method = find_method(values["method"])
+        started_from = values.get("started_from")
         return cls(
             method=values["method"],
             settings=from_json(TrainingSettings, values["settings"]),
             method_settings=from_json(method.Settings, values["method_settings"]),
             dataset=from_json(Dataset, values["dataset"]),
+            started_from=from_json(StartingModel, started_from) if started_from else None,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -64,6 +74,7 @@ class RunDescription:
             "settings": to_json(self.settings),
             "method_settings": to_json(self.method_settings),
             "dataset": self.dataset.to_json(),
+            "started_from": to_json(self.started_from) if self.started_from else None,
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
@@ -90,6 +101,7 @@ class Trainer:
         self.step, self.total_steps = 0, 0
         self.seconds_per_step: float | None = None
         self._said_at = self._saved_at = 0.0
+        self.distribution = Distribution()
 
     def train(self) -> Status:
         """Returns the last status: finished, or paused after a stop.
@@ -97,17 +109,20 @@ class Trainer:
         Raises:
             HipError: ``run_in_use`` without touching the run; anything else after the run's status says ``failed``.
         """
-        self.distribution = Distribution()
         try:
             if not self.distribution.is_main:
                 return self._train()
             with self.folder.locked():
                 return self._train_and_say_so()
         finally:
-            self.distribution.close()
-            # Both concern the whole process: with denormals flushed, scipy's k-d tree crashes.
-            torch.set_flush_denormal(False)
-            torch.use_deterministic_algorithms(False)
+            self.close()
+
+    def close(self) -> None:
+        """Leave nothing of the training behind in this process."""
+        self.distribution.close()
+        # Both concern the whole process: with denormals flushed, scipy's k-d tree crashes.
+        torch.set_flush_denormal(False)
+        torch.use_deterministic_algorithms(False)
 
     def _train_and_say_so(self) -> Status:
         try:
@@ -119,44 +134,50 @@ class Trainer:
                 sentence = "Interrupted; resume continues from the last checkpoint."
             # What went wrong matters more than that a full disk takes no status.
             with contextlib.suppress(HipError):
-                self._say("paused" if interrupted else "failed", "stopped", sentence)
+                kind = error.kind if isinstance(error, HipError) else ""
+                self._say("paused" if interrupted else "failed", "stopped", sentence, kind)
             raise
 
     def _train(self) -> Status:
-        self._prepare()
+        self.prepare()
         self._say("running", f"stage {self._moment().stage}", "")
         folder, distribution = self.folder, self.distribution
         gathered: list[dict[str, float]] = []
         while self.step < self.total_steps:
             if distribution.agree(distribution.is_main and self._asked_to_stop()):
-                self._save()
+                self.save()
                 return self._say("paused", "stopped", "Stopped on request; resume continues here.")
-            started = time.monotonic()
-            random = np.random.default_rng([self.settings.seed, self.step, distribution.rank, 1 << 21])
-            losses = self.method.train_step(self.batches.draw(self.step).to(self.device), self._moment(), random)
-            self.average.update(self._deployable(), self.step)
-            self.step += 1
-            self._keep_time(time.monotonic() - started)
-            self._refuse_non_finite(losses)
+            stage = self._moment().stage
+            losses = self.do_step()
             if not distribution.is_main:
                 continue
             gathered.append(losses)
             if self.step % METRICS_EVERY == 0 or self.step == self.total_steps:
                 means = {name: float(np.mean([g[name] for g in gathered if name in g])) for name in gathered[-1]}
-                folder.append_metrics({"step": self.step, "losses": means, "seconds": self.seconds_per_step})
+                rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.method.optimizers.items()}
+                folder.append_metrics(
+                    {
+                        "step": self.step,
+                        "stage": stage,
+                        "losses": means,
+                        "learning_rates": rates,
+                        "seconds": self.seconds_per_step,
+                    }
+                )
                 gathered.clear()
             if self.step % self.steps_per_epoch == 0 or self.step == self.total_steps:
-                self._score()
-                self._save()
+                self.score(stage)
+                self.save()
             elif time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
-                self._save()
+                self.save()
             if time.monotonic() - self._said_at > HEARTBEAT_SECONDS:
                 self._say("running", f"stage {self._moment().stage}", "")
         return self._say("finished", "finished", "Trained to the end.")
 
     # Before the first step.
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Read the volumes, make the networks, and take up the last checkpoint if there is one."""
         settings = self.settings
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Gradients fade to numbers so small that a CPU computes them many times slower; they are zero for our purpose.
@@ -178,16 +199,19 @@ class Trainer:
         self.steps_per_epoch = self.batches.steps_per_epoch
         self.total_steps = self.steps_per_epoch * (settings.stage1_epochs + settings.stage2_epochs)
         self.method = METHODS[self.run.method](settings, self.run.method_settings, self.device, self.distribution)
+        state = self.folder.checkpoint()
+        if state is None and settings.start_from is not None:
+            self._start_from_package()
         self.average = WeightAverage(self._deployable(), settings.ema_decay)
         self.best_score = -math.inf
-        self._resume()
+        self._resume(state)
         self._saved_at = time.monotonic()
 
     def _stacks(self) -> dict[tuple[str, str], SliceStack]:
         """The slices of each domain and role; every case is read before anything that is wrong is said, all at once."""
         volumes: dict[tuple[str, str], list[CachedVolume]] = {}
         problems: list[HipError] = []
-        for case in self.run.dataset.cases:
+        for case in self.run.dataset.in_training():
             try:
                 volume = cached_volume(case, self.settings, self.folder.cache)
             except HipError as problem:
@@ -203,8 +227,18 @@ class Trainer:
             )
         return {key: SliceStack(of_key) for key, of_key in volumes.items()}
 
-    def _resume(self) -> None:
-        state = self.folder.checkpoint()
+    def _start_from_package(self) -> None:
+        package = read_package(find_model(self.settings.start_from))
+        if self.run.started_from is not None and package.sha256 != self.run.started_from.sha256:
+            raise HipError(
+                "changed_start",
+                f"The model file {package.path} is not the one that this run was made with; put that one back, or "
+                "start a new run.",
+                f"SHA-256 {package.sha256} in place of {self.run.started_from.sha256}",
+            )
+        load_starting_weights(package, self.method.networks)
+
+    def _resume(self, state: dict[str, Any] | None) -> None:
         if self.distribution.is_main:
             self.folder.forget_metrics_after(state["step"] if state else 0)
         if state is None:
@@ -218,16 +252,31 @@ class Trainer:
         self.method.load_extra_state(state["extra"])
         self.step, self.best_score = state["step"], state["best_score"]
 
-    # Between steps.
+    # Step by step.
+
+    def do_step(self) -> dict[str, float]:
+        """Train one step; the losses by name.
+
+        Raises:
+            HipError: ``not_finite_loss``.
+        """
+        started = time.monotonic()
+        random = np.random.default_rng([self.settings.seed, self.step, self.distribution.rank, 1 << 21])
+        losses = self.method.train_step(self.batches.draw(self.step).to(self.device), self._moment(), random)
+        self.average.update(self._deployable(), self.step)
+        self.step += 1
+        self._keep_time(time.monotonic() - started)
+        self._refuse_non_finite(losses)
+        return losses
 
     def _moment(self) -> Moment:
-        boundary = self._stage1_steps
+        boundary = self.stage1_steps
         if self.step < boundary:
             return Moment(self.step, 1, self.step / boundary)
         return Moment(self.step, 2, (self.step - boundary) / max(self.total_steps - boundary, 1))
 
     @property
-    def _stage1_steps(self) -> int:
+    def stage1_steps(self) -> int:
         return self.steps_per_epoch * self.settings.stage1_epochs
 
     def _deployable(self) -> dict[str, torch.nn.Module]:
@@ -247,7 +296,7 @@ class Trainer:
                 "Resume with a lower learning rate or in fp32.",
             )
 
-    def _score(self) -> None:
+    def score(self, stage: int) -> None:
         """Score the weights as they are and their average; keep the better of all that were scored."""
         x_t = self.mr_train.images(self.mr_train.evenly(self.settings.validation_slices))
         candidates = {"last": self._deployable(), "average": self.average.networks}
@@ -257,9 +306,9 @@ class Trainer:
                 for name, network in networks.items()
             }
             scores = label_free_scores(networks, self.ct_val, self.mr_val, self.settings.validation_slices, self.device)
-            self.folder.append_metrics({"step": self.step, "scores": scores, "weights": which})
+            self.folder.append_metrics({"step": self.step, "stage": stage, "scores": scores, "weights": which})
             # By the end of stage 1 the segmenters have learned nothing that a score could tell.
-            if self.step > self._stage1_steps and scores["selection"] > self.best_score:
+            if stage == 2 and scores["selection"] > self.best_score:
                 self.best_score = scores["selection"]
                 self.folder.save_selected(networks, {"step": self.step, "weights": which, "scores": scores})
         write_preview(
@@ -268,7 +317,8 @@ class Trainer:
         for network in self._deployable().values():
             network.train()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write a checkpoint, in the first of several processes."""
         if not self.distribution.is_main:
             return
         self.folder.save_checkpoint(
@@ -288,7 +338,7 @@ class Trainer:
     def _asked_to_stop(self) -> bool:
         """Wait as long as a pause is asked for; True if a stop is."""
         if self.folder.requested("PAUSE"):
-            self._save()
+            self.save()
             waiting = ("paused", "waiting", "Paused on request; the process waits.")
             self._say(*waiting)
             while self.folder.requested("PAUSE") and not self.folder.requested("STOP"):
@@ -302,12 +352,13 @@ class Trainer:
             return True
         return False
 
-    def _say(self, state: str, phase: str, sentence: str) -> Status:
+    def _say(self, state: str, phase: str, sentence: str, kind: str = "") -> Status:
         left = None
         if self.seconds_per_step is not None and state == "running":
             left = self.seconds_per_step * (self.total_steps - self.step)
         status = Status(
-            state, phase, sentence, self.step, self.total_steps, self.seconds_per_step, left, os.getpid(), time.time()
+            state, phase, sentence, self.step, self.total_steps, self.seconds_per_step, left, os.getpid(), time.time(),
+            kind, platform.node(), awake_seconds(),
         )  # fmt: skip
         if self.distribution.is_main:
             self.folder.write_status(status)
@@ -320,8 +371,13 @@ def start_run(folder: Path, description: RunDescription) -> RunFolder:
     """Write a new run folder, in the first of several processes; :class:`Trainer` does the rest.
 
     Raises:
-        HipError: as :meth:`RunFolder.create`.
+        HipError: as :meth:`RunFolder.create`; for a package to start from, as :func:`read_package` and
+            :func:`check_fits`.
     """
+    if description.settings.start_from is not None:
+        package = read_package(find_model(description.settings.start_from))
+        check_fits(package, description.settings)
+        description = replace(description, started_from=StartingModel(package.manifest.name, package.sha256))
     run = RunFolder(folder)
     distribution = Distribution()
     if distribution.is_main:

@@ -18,16 +18,28 @@ class TrainingSettings:
     """Settings shared by all methods; the defaults are the paper's (method.md, Schedule and Data).
 
     Attributes:
-        stage1_epochs, stage2_epochs: translation alone, then everything together.
-        steps_per_epoch: None is the paper's rule, max(#CT slices, #MR slices) / batch size.
+        seed: all chance comes from it: split of the cases, first weights, order of slices, augmentation.
+        device: auto is the fastest that is here; cpu, cuda or mps insists on one.
+        precision: how generators and segmenters compute; losses and discriminators stay in fp32.
+        recompute: keep no activations of the generators' residual blocks (less memory, a little more time).
+        batch_size: slices of each domain in a step, and in each process where there are several.
+        stage1_epochs: epochs of stage 1, which trains translation alone.
+        stage2_epochs: epochs of stage 2, which trains everything together.
+        steps_per_epoch: unless it is given, the paper's rule holds: max(#CT slices, #MR slices) / batch size.
         position_window_mm: an MR slice is drawn from as far front or back of the femoral heads as the CT slice, give
             or take this much, so that both domains show the same shares of anatomy.
         share_field_of_view: what either slice of a pair does not show is padded in both, so that a discriminator
             cannot win by the shape of the padding.
-        precision: of generators and segmenters; losses and discriminators stay in fp32.
-        recompute: keep no activations of the generators' residual blocks (less memory, a little more time).
-        ema_decay: of the averaged copy of the weights.
-        validation_slices: of each domain, for the label-free scores.
+        discriminator_width: channels of the first convolution of both discriminators (64 in CycleGAN).
+        learning_rate_translation: Adam's, for generators and discriminators; constant in stage 1, linear to 0 in
+            stage 2.
+        adam_betas_translation: Adam's two decay rates, for generators and discriminators.
+        learning_rate_segmentation: Adam's, for the segmenters; linear to 0 in stage 2.
+        ema_decay: how slowly the averaged copy of the weights follows them; 0 is the weights themselves.
+        validation_slices: how many held-out slices of each domain the label-free scores are computed on.
+        checkpoint_minutes: a checkpoint is written this often, besides one at the end of each epoch.
+        start_from: a model package (FILE.hipmodel) whose networks are the first weights of those of the same name; its
+            architecture, crop and intensities must be those of the run. Without one the first weights are random.
     """
 
     seed: int = 0
@@ -52,6 +64,7 @@ class TrainingSettings:
     ema_decay: float = 0.999
     validation_slices: int = 48
     checkpoint_minutes: float = 5.0
+    start_from: str | None = None
 
 
 PRESETS: dict[str, TrainingSettings] = {

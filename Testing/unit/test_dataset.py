@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 from HipICMSCLib.errors import HipError
-from HipICMSCTrainingLib.dataset import dataset_from_file, dataset_from_folders
+from HipICMSCTrainingLib.dataset import (
+    Case,
+    Dataset,
+    LabelValues,
+    dataset_from_file,
+    dataset_from_folders,
+    dataset_problems,
+    unchecked_dataset_from_file,
+    unchecked_dataset_from_folders,
+    write_dataset_file,
+)
+from HipICMSCTrainingLib.trainer import RunDescription, Trainer
+from tiny_training import TinyData
 
 
 def folders(base: Path, ct: Iterable[str], mri: Iterable[str]) -> tuple[Path, Path]:
@@ -63,9 +75,33 @@ def test_missing_folder(tmp_path):
 
 def test_ct_without_label_is_named(tmp_path):
     ct, mri = folders(tmp_path, [*labelled("a", "b"), "lonely.nii.gz"], ["m.nii", "n.nii"])
-    with pytest.raises(HipError, match=r"lonely\.nii\.gz") as caught:
+    with pytest.raises(HipError, match=r"The CT lonely .*X_label beside X") as caught:
         dataset_from_folders(ct, mri, 0)
     assert caught.value.kind == "ct_without_label"
+
+
+def test_labelled_mris_for_measuring_come_from_a_folder_of_their_own(tmp_path):
+    ct, mri = folders(tmp_path, labelled("a", "b"), ["m.nii", "n.nii"])
+    test = tmp_path / "test"
+    test.mkdir()
+    for file in [*labelled("t", "u"), "t_ignore.nii.gz"]:
+        (test / file).touch()
+    dataset = dataset_from_folders(ct, mri, 0, test_mri=test)
+    assert [(c.name, c.label) for c in dataset.of("MR", "test")] == [
+        (name, str((test / f"{name}_label.nii.gz").resolve())) for name in ("t", "u")
+    ]
+    assert dataset.in_training() == list(dataset_from_folders(ct, mri, 0).cases)
+
+
+def test_test_cases_do_not_count_as_something_to_train_on(tmp_path):
+    ct, mri = folders(tmp_path, labelled("a", "b"), ["n.nii"])
+    test = tmp_path / "test"
+    test.mkdir()
+    for file in labelled("t", "u"):
+        (test / file).touch()
+    with pytest.raises(HipError, match="MRIs there are 1 in training and validation") as caught:
+        dataset_from_folders(ct, mri, 0, test_mri=test)
+    assert caught.value.kind == "too_few_volumes"
 
 
 @pytest.mark.parametrize(("cts", "mris"), [(2, 1), (2, 0), (1, 2), (0, 2)])
@@ -135,7 +171,14 @@ def changed(place: int, **changes) -> dict:
         ({"cases": [{"name": "c1"}]}, "bad_dataset"),
         ({"cases": ["c1.nii"]}, "bad_setting"),
         (changed(0, colour="red"), "bad_setting"),
-        (changed(0, role="test"), "bad_setting"),
+        (changed(0, role="testing"), "bad_setting"),
+        (changed(2, label="c1_label.nii"), "labelled_mri_in_training"),
+        (changed(2, label="c1_label.nii", role="val"), "labelled_mri_in_training"),
+        (changed(0, label_values={"acetabulum": [1.5]}), "bad_setting"),
+        (changed(0, label_values={"acetabulum": []}), "bad_label_values"),
+        (changed(0, label_values={"acetabulum": [2]}), "bad_label_values"),
+        (changed(0, label_values={"femur": [0]}), "bad_label_values"),
+        ({"cases": good_cases(), "label_values": {"femur": [1]}}, "bad_label_values"),
         (changed(0, modality="PET"), "bad_setting"),
         (changed(0, image=5), "bad_setting"),
         (changed(0, label=None), "ct_without_label"),
@@ -146,6 +189,7 @@ def changed(place: int, **changes) -> dict:
         (changed(2, name="../m1"), "bad_dataset"),
         (changed(3, role="train"), "too_few_volumes"),
         (changed(0, role="val"), "too_few_volumes"),
+        (changed(0, role="test"), "too_few_volumes"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path, content, kind):
@@ -155,3 +199,94 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, content, kind):
 
 def test_a_file_that_is_not_there(tmp_path):
     assert kind_of(lambda: dataset_from_file(tmp_path / "dataset.json")) == "missing_file"
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path):
+    path = written(
+        tmp_path, {"cases": [*good_cases(), case("c3", "CT", "train", image="c1.nii", label=None, patient="m2")]}
+    )
+    with pytest.raises(HipError, match=r"patient m2 is in training and in validation\..*The CT c3 has no label map\."):
+        dataset_from_file(path)
+
+
+def test_without_checks_a_file_is_read_whatever_is_wrong_with_its_cases(tmp_path):
+    path = written(tmp_path, changed(3, patient="m1", image="gone.nii"))
+    dataset = unchecked_dataset_from_file(path)
+    assert len(dataset.cases) == 4
+    assert [(problem.level, problem.kind) for problem in dataset_problems(dataset)] == [
+        ("stop", "patient_in_two_roles")
+    ]
+
+
+def test_without_checks_folders_are_read_whatever_they_lack(tmp_path):
+    ct, mri = folders(tmp_path, ["lonely.nii.gz"], [])
+    dataset = unchecked_dataset_from_folders(ct, mri, 0)
+    assert [(c.name, c.label) for c in dataset.cases] == [("lonely", None)]
+    assert {problem.kind for problem in dataset_problems(dataset)} == {"ct_without_label", "too_few_volumes"}
+    assert all(problem.fix.endswith(".") and problem.sentence.endswith(".") for problem in dataset_problems(dataset))
+
+
+# What the values of a label map mean.
+
+
+def test_label_values_hold_for_all_cases_or_for_one(tmp_path):
+    cases = good_cases()
+    cases[1]["label_values"] = {"acetabulum": [7], "femur": [8, 9]}
+    path = written(tmp_path, {"cases": cases, "label_values": {"femur": [3, 4], "ignore_others": True}})
+    first, second = dataset_from_file(path).of("CT", "train") + dataset_from_file(path).of("CT", "val")
+    assert first.label_values == LabelValues((1,), (3, 4), True)
+    assert second.label_values == LabelValues((7,), (8, 9), False)
+
+
+def test_without_label_values_1_is_hip_bone_and_2_femur(tmp_path):
+    for found in dataset_from_file(written(tmp_path, {"cases": good_cases()})).cases:
+        assert found.label_values == LabelValues((1,), (2,), False)
+
+
+# Writing.
+
+
+def test_a_dataset_that_is_written_is_read_again_and_can_be_moved_with_its_files(tmp_path):
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    (home / "ct").mkdir(parents=True)
+    elsewhere.mkdir()
+    here = [home / "ct" / "c1.nii", home / "ct" / "c1_label.nii", home / "c2.nii", home / "c2_label.nii"]
+    away = [elsewhere / f"{name}.nii" for name in ("m1", "m2", "t", "t_label")]
+    for file in (*here, *away):
+        file.touch()
+    values = LabelValues((25, 26), (75, 76), ignore_others=True)
+    dataset = Dataset(
+        (
+            Case("c1", "CT", "train", "p1", str(here[0]), str(here[1]), values),
+            Case("c2", "CT", "val", "p2", str(here[2]), str(here[3])),
+            Case("m1", "MR", "train", "p3", str(away[0])),
+            Case("m2", "MR", "val", "p4", str(away[1])),
+            Case("t", "MR", "test", "p5", str(away[2]), str(away[3])),
+        )
+    )
+    path = home / "dataset.json"
+    write_dataset_file(dataset, path)
+    assert dataset_from_file(path) == dataset
+    assert str(tmp_path / "home") not in path.read_text(encoding="utf-8")
+    moved = dataset_from_file(home.rename(tmp_path / "moved") / "dataset.json")
+    assert moved.cases[0].image == str(tmp_path / "moved" / "ct" / "c1.nii")
+    assert moved.cases[2:] == dataset.cases[2:]
+
+
+# Runs.
+
+
+def test_a_run_from_before_label_values_and_test_cases_can_still_be_read(tiny_data: TinyData, tmp_path):
+    run = tiny_data.start(tmp_path / "run")
+    description = run.description()
+    for entry in description["dataset"]["cases"]:
+        del entry["label_values"]
+    (run.path / "run.json").write_text(json.dumps(description), encoding="utf-8")
+    assert RunDescription.read(run).dataset == tiny_data.dataset
+
+
+def test_a_training_never_opens_a_test_case(tiny_data: TinyData, tmp_path):
+    gone = Case("t", "MR", "test", "p", str(tmp_path / "gone.nii"), str(tmp_path / "gone_label.nii"))
+    data = TinyData(tiny_data.folder, tiny_data.cache, Dataset((*tiny_data.dataset.cases, gone)))
+    run = data.start(tmp_path / "run", steps_per_epoch=1, stage2_epochs=1)
+    assert Trainer(run).train().state == "finished"

@@ -15,8 +15,9 @@ from HipICMSCLib.femoral_heads import find_femoral_heads
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.preprocessing import prepare
 from HipICMSCLib.volume_input import read_volume
-from HipICMSCTrainingLib.dataset import Case
-from HipICMSCTrainingLib.slice_cache import cached_volume, read_labels
+from HipICMSCTrainingLib.dataset import Case, LabelValues
+from HipICMSCTrainingLib.label_maps import read_labels
+from HipICMSCTrainingLib.slice_cache import cached_volume
 from tiny_training import TinyData, tiny_settings
 
 SETTINGS = tiny_settings()
@@ -144,3 +145,50 @@ def test_labels_of_another_number_type_are_taken(tiny_data, tmp_path):
     assert np.array_equal(
         sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(sitk.ReadImage(first_case(tiny_data, "CT").label))
     )
+
+
+def with_sides_and_more(labels: sitk.Image) -> sitk.Image:
+    """Left and right with values of their own, as TotalSegmentator has them, and a bone of no interest."""
+    voxels = sitk.GetArrayFromImage(labels).astype(np.int16)
+    left = np.arange(voxels.shape[2]) >= voxels.shape[2] // 2
+    numbered = np.where(voxels == 1, 77 + ~left, np.where(voxels == 2, 75 + ~left, 0)).astype(np.int16)
+    numbered[0, 0, :5] = 25
+    image = sitk.GetImageFromArray(numbered)
+    image.CopyInformation(labels)
+    return image
+
+
+SIDES = LabelValues(acetabulum=(77, 78), femur=(75, 76))
+
+
+def test_label_maps_with_values_of_their_own_are_taken_as_they_are(tiny_data, tmp_path):
+    case, image = label_case(tiny_data, tmp_path, with_sides_and_more)
+    read = read_labels(replace(case, label_values=replace(SIDES, ignore_others=True)), image)
+    truth = sitk.ReadImage(first_case(tiny_data, "CT").label)
+    assert np.array_equal(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(truth))
+    assert read.GetPixelID() == sitk.sitkUInt8
+
+
+def test_values_that_nobody_gave_a_meaning_are_an_error_unless_they_are_to_be_ignored(tiny_data, tmp_path):
+    case, image = label_case(tiny_data, tmp_path, with_sides_and_more)
+    with pytest.raises(HipError, match="has the value 25; only 0 background, 77 or 78 hip bone and 75 or 76") as caught:
+        read_labels(replace(case, label_values=SIDES), image)
+    assert caught.value.kind == "unknown_labels"
+    with pytest.raises(HipError, match="has the values 25, 75, 76, 77, 78; only") as caught:
+        read_labels(case, image)
+    assert caught.value.kind == "unknown_labels"
+
+
+def test_a_class_whose_values_do_not_occur_is_missing_however_many_others_do(tiny_data, tmp_path):
+    case, image = label_case(tiny_data, tmp_path, with_sides_and_more)
+    with pytest.raises(HipError, match=r"no voxel of acetabulum and none of femur\.") as caught:
+        read_labels(replace(case, label_values=LabelValues(ignore_others=True)), image)
+    assert caught.value.kind == "empty_labels"
+
+
+def test_other_label_values_are_not_read_from_a_cache_made_with_the_former_ones(tiny_data, tmp_path):
+    case = first_case(tiny_data, "CT")
+    swapped = replace(case, label_values=LabelValues(acetabulum=(2,), femur=(1,)))
+    before, after = (cached_volume(c, SETTINGS, tmp_path / "cache")["labels"] for c in (case, swapped))
+    assert np.array_equal(before == 1, after == 2)
+    assert np.array_equal(before == 2, after == 1)

@@ -171,8 +171,9 @@ def test_a_finished_run_shows_pictures_and_how_it_went(finished_run):
     previews = sorted(path.name for path in finished_run.previews.iterdir())
     assert previews == ["step_0000004.png", "step_0000008.png", "step_0000012.png"]
     picture = imread(finished_run.previews / previews[-1])
-    # Six rows of three panels, each twice the slice's size and beside itself with contours.
-    assert picture.shape == (6 * 2 * 24, 3 * 2 * 2 * 32, 3)
+    # Two halves of three rows below their words: three panels with outlines and beside them the same without, each
+    # eight times the slice's size and two pixels apart.
+    assert picture.shape == (2 * (31 + 3 * (8 * 24 + 2)), 2 * 3 * (8 * 32 + 2), 3)
     assert picture.std() > 5
 
 

@@ -38,16 +38,30 @@ class IcmscSettings:
     """Equation 1's weights and the switches of Table 2.
 
     Attributes:
-        dice_weight: λ1 of equation 2.
-        imsc_s, imsc_t: the two terms of equation 6, CT and MR.
-        cmsc_s, cmsc_t: the two terms of equation 7, CT and MR.
+        adversarial_weight: weight of L_adv, equation 4: translations should look real to the discriminators.
+        reconstruction_weight: weight of L_rec, equation 5: a slice that is translated there and back should be itself
+            again.
+        identity_weight: weight of leaving alone a slice that is in the wanted domain already (CycleGAN's; off in the
+            paper).
+        imsc_weight: weight of both terms of equation 6: a slice and its cycle should be segmented alike.
+        cmsc_weight: weight of both terms of equation 7: a slice and its translation should be segmented alike.
+        dice_weight: λ1 of equation 2, the weight of the Dice term against the cross-entropy in every segmentation loss.
+        imsc_s: whether equation 6 has its CT term.
+        imsc_t: whether equation 6 has its MR term.
+        cmsc_s: whether equation 7 has its CT term; without it F_t learns nothing from labels.
+        cmsc_t: whether equation 7 has its MR term.
         cmsc_t_symmetric: adds L_seg(x_ts, F_t(x_t), F_s), through which cmsc_t reaches the generators too (ours, off).
         contrast_prior: a pointwise guess g of the MR contrast that holds the generators: adds ‖G_st(x_s) − g(x_s)‖₁ +
             ‖G_ts(g(x_s)) − x_s‖₁ (ours, off). Its weight fades over stage 1 to ``contrast_prior_rest`` of itself.
-        contrast_prior_segmenter_weight: of L_seg(g'(x_s), y_s, F_t) in both stages, g' being the guess varied at
+        contrast_prior_weight: weight of the two terms of ``contrast_prior`` at the start of stage 1.
+        contrast_prior_rest: the share of ``contrast_prior_weight`` that is left from the end of stage 1 on.
+        contrast_prior_segmenter_weight: weight of L_seg(g'(x_s), y_s, F_t) in both stages, g' being the guess varied at
             random: it keeps F_t from following translations that call something else bone (ours, off).
-        cmsc_t_start: the share of stage 2 after which cmsc_t begins, for F_s(G_ts(x_t)) is a poor teacher at first.
+        cmsc_t_start: the share of stage 2, 0 to 1, after which cmsc_t begins, for F_s(G_ts(x_t)) is a poor teacher at
+            first.
         target: whether predictions that serve as targets are one-hot or probabilities.
+        gan_loss: what equation 4 measures: squared distances (lsgan) or cross-entropy (bce).
+        image_pool: how many earlier translations each discriminator is shown again now and then.
     """
 
     adversarial_weight: float = 1.0
