@@ -5,7 +5,9 @@ is read there, so a run is watched in the same way whoever started it. Our libra
 folder of HipICMSC may join Python's path after this file was read.
 """
 
-from dataclasses import dataclass
+import logging
+import tempfile
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +24,10 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 from vtkmodules.vtkCommonCore import vtkCommand
 
-REFRESH_MILLISECONDS = 1000
-# Names of HipICMSCTrainingLib.training_settings.PRESETS, which needs torch.
-PRESETS = ["paper", "cpu-small", "smoke"]
+FINISH_MILLISECONDS = 3000
+KEEP_RUNNING, STOP_AND_SAVE = "keep running", "stop and save"
+#: Of the synthetic data set that a user tries things out with.
+SAMPLE_SUBJECTS, SAMPLE_SEED = 3, 2026
 
 
 class HipICMSCTraining(ScriptedLoadableModule):
@@ -38,60 +41,106 @@ class HipICMSCTraining(ScriptedLoadableModule):
         parent.contributors = ["The HipICMSC developers"]
         parent.helpText = _(
             "Trains the networks of HipICMSC on labelled CT and unlabelled MRI. The training goes on when Slicer is "
-            "closed; choose its run folder to watch it again. For research use only; not a medical device."
+            "closed; choose its run to watch it again. For research use only; not a medical device."
         )
-        parent.acknowledgementText = _(
-            "The method is ICMSC by G. Zeng et al. (arXiv 2012.12570).",
-        )
+        parent.acknowledgementText = _("The method is ICMSC by G. Zeng et al. (arXiv 2012.12570).")
 
 
 @parameterNodeWrapper
 class HipICMSCTrainingParameterNode:
-    """The choices of the panel, saved with the scene."""
+    """The choices of the panel, saved with the scene; everything else is in files.
 
-    ctFolder: Path
-    mriFolder: Path
+    Attributes:
+        datasetFile: the dataset.json.
+        choices: method, preset and settings of the next run, as text of the section "Training".
+        runFolder: the run that is watched.
+        atExit: what becomes of trainings when Slicer is closed.
+    """
+
+    datasetFile: Path
+    choices: str = ""
     runFolder: Path
-    preset: Annotated[str, Choice(PRESETS)] = "cpu-small"
+    atExit: Annotated[str, Choice([KEEP_RUNNING, STOP_AND_SAVE])] = KEEP_RUNNING
 
 
 class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel."""
+    """The panel: its sections, from data to finished model, have classes of their own in HipICMSCTrainingLib.gui."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self._parameterNode = None
         self._parameterNodeGuiTag = None
+        self._sample = None
 
     # Life of the module.
 
     def setup(self):
         from HipICMSCLib.gui.repeating_timer import RepeatingTimer
+        from HipICMSCTrainingLib.gui.data_panel import DataPanel
+        from HipICMSCTrainingLib.gui.finish_panel import FinishPanel
+        from HipICMSCTrainingLib.gui.live_panel import LivePanel
+        from HipICMSCTrainingLib.gui.runs_panel import RunsPanel, runs_folder
+        from HipICMSCTrainingLib.gui.settings_panel import SettingsPanel
 
         super().setup()
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/HipICMSCTraining.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         self.logic = HipICMSCTrainingLogic()
-        self._timer = RepeatingTimer(REFRESH_MILLISECONDS, self.refresh)
-        self.ui.startButton.connect("clicked(bool)", self.onStartButton)
-        self.ui.stopButton.connect("clicked(bool)", self.onStopButton)
-        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.EndCloseEvent, self.onSceneEndClose)
+
+        self.dataPanel = DataPanel(self.resourcePath)
+        self.settingsPanel = SettingsPanel(
+            self.resourcePath, self._readChoices, self._writeChoices, self._datasetFile, runs_folder
+        )
+        self.runsPanel = RunsPanel(
+            self.resourcePath, self.settingsPanel, self._datasetFile, self.dataPanel.set_dataset_file
+        )
+        self.livePanel = LivePanel(self.resourcePath)
+        self.finishPanel = FinishPanel(self.resourcePath, self.logic.useInHipICMSC)
+        self._panels = (self.dataPanel, self.settingsPanel, self.runsPanel, self.livePanel, self.finishPanel)
+        for panel in self._panels:
+            self.ui.panelsFrame.layout().addWidget(panel.widget)
+
+        self.dataPanel.changed.connect(self.onDataChanged)
+        self.settingsPanel.described.connect(self.onSettingsDescribed)
+        if self.settingsPanel.description is not None:  # it was read before
+            self.onSettingsDescribed(self.settingsPanel.description)
+        self.runsPanel.attached.connect(self.onRunAttached)
+        # The other sections look after themselves.
+        self._finishTimer = RepeatingTimer(FINISH_MILLISECONDS, self.finishPanel.refresh)
+        self.ui.sampleDataButton.connect("clicked(bool)", self.onSampleDataButton)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
+        slicer.app.connect("aboutToQuit()", self.onAboutToQuit)
         self.initializeParameterNode()
 
     def cleanup(self):
-        self._timer.stop()
+        """Trainings go on; what only looks at data or exports ends."""
+        slicer.app.disconnect("aboutToQuit()", self.onAboutToQuit)
+        self._finishTimer.stop()
+        for panel in self._panels:
+            panel.close()
+        if self._sample is not None:
+            self._sample.close()
         self.setParameterNode(None)
         self.removeObservers()
 
     def enter(self):
         self.initializeParameterNode()
-        self._timer.start()
+        self.dataPanel.refresh()
+        self.settingsPanel.enter()
+        self.runsPanel.enter()
+        self.livePanel.enter()
+        self.finishPanel.refresh()
+        self._finishTimer.start()
 
     def exit(self):
-        self._timer.stop()
+        self._finishTimer.stop()
+        self.runsPanel.exit()
+        self.livePanel.exit()
         self.setParameterNode(None)
 
     def onReload(self):
@@ -100,10 +149,22 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         forget_libraries()
         super().onReload()
 
+    def onAboutToQuit(self):
+        """Trainings outlive Slicer unless the user wants otherwise."""
+        if self.logic.getParameterNode().atExit == STOP_AND_SAVE:
+            from HipICMSCLib.errors import HipError
+            from HipICMSCTrainingLib.gui.runs_panel import runs_folder
+            from HipICMSCTrainingLib.gui.training_process import running_runs, stop_all
+
+            try:
+                stop_all(running_runs(runs_folder()))
+            except HipError as error:  # nobody looks at a panel any more
+                logging.warning("HipICMSC Training: %s", error.sentence)
+
     def onSceneStartClose(self, caller, event):
         self.setParameterNode(None)
 
-    def onSceneEndClose(self, caller, event):
+    def onSceneChanged(self, caller, event):
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -115,206 +176,259 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setParameterNode(self, parameterNode):
         if self._parameterNode is not None:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtkCommand.ModifiedEvent, self.refresh)
+            self.removeObserver(self._parameterNode, vtkCommand.ModifiedEvent, self.onParameterNodeModified)
         self._parameterNode = parameterNode
         if parameterNode is not None:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtkCommand.ModifiedEvent, self.refresh)
-            self.refresh()
+            self.addObserver(parameterNode, vtkCommand.ModifiedEvent, self.onParameterNodeModified)
+            self._showChoices()
 
-    # The run.
+    def onParameterNodeModified(self, caller, event):
+        self._showChoices()
 
-    def onStartButton(self, checked=False):
+    def _showChoices(self):
+        """The choices that connectGui knows no widget for."""
         node = self._parameterNode
-        self._doAndRefresh(lambda: self.logic.start(node.runFolder, node.ctFolder, node.mriFolder, node.preset))
+        if _chosen(node.datasetFile) != self.dataPanel.dataset_file:
+            self.dataPanel.set_dataset_file(_chosen(node.datasetFile))
+        self.settingsPanel.show()
+        self.runsPanel.select(_chosen(node.runFolder))
 
-    def onStopButton(self, checked=False):
-        self._doAndRefresh(lambda: self.logic.stop(self._parameterNode.runFolder))
+    def _readChoices(self):
+        return self.logic.getParameterNode().choices
 
-    def _doAndRefresh(self, action):
+    def _writeChoices(self, text):
+        self.logic.getParameterNode().choices = text
+
+    def _datasetFile(self):
         from HipICMSCLib.errors import HipError
 
-        try:
-            action()
-        except HipError as error:
-            slicer.util.errorDisplay(error.sentence, detailedText=error.detail)
-        self.refresh()
+        reason = self.dataPanel.blocking_sentence()
+        if reason:
+            raise HipError("no_data", reason)
+        return self.dataPanel.dataset_file
 
-    def refresh(self, caller=None, event=None):
-        """Show what the run folder says now."""
-        if self._parameterNode is None:
+    def onDataChanged(self):
+        if self._parameterNode is not None and self.dataPanel.dataset_file is not None:
+            self._parameterNode.datasetFile = self.dataPanel.dataset_file
+        self.runsPanel.refresh()
+
+    def onSettingsDescribed(self, description):
+        self.finishPanel.know_routes({name: method.routes for name, method in description.methods.items()})
+
+    def onRunAttached(self, run):
+        self.livePanel.attach(run)
+        self.finishPanel.attach(run)
+        if self._parameterNode is not None and run is not None:
+            self._parameterNode.runFolder = run.path
+
+    # To try things out.
+
+    def onSampleDataButton(self, checked=False):
+        """Make a small synthetic data set beside the runs and choose it; nobody is shown in it."""
+        from HipICMSCTrainingLib.gui.runs_panel import runs_folder
+
+        folder = runs_folder().parent / "synthetic-data"
+        if (folder / "dataset.json").exists():
+            self.dataPanel.set_dataset_file(folder / "dataset.json")
             return
-        view = self.logic.view(
-            self._parameterNode.runFolder, self._parameterNode.ctFolder, self._parameterNode.mriFolder
-        )
-        self.ui.stateLabel.text = view.sentence
-        self.ui.progressBar.value = round(100 * view.share)
-        self.ui.startButton.text = view.startText
-        for button, reason in (
-            (self.ui.startButton, view.reasonNotToStart),
-            (self.ui.stopButton, view.reasonNotToStop),
-        ):
-            button.enabled, button.toolTip = not reason, reason
+        self.ui.sampleDataButton.enabled = False
+        self.ui.sampleDataLabel.text = _("Making synthetic CTs and MRIs; this takes less than a minute …")
+        self._sample = self.logic.makeSyntheticData(folder, self._onSampleDataMade)
 
-
-@dataclass(frozen=True)
-class RunView:
-    """What the panel shows of a run folder; a reason is empty where the button can be pressed."""
-
-    sentence: str
-    share: float = 0.0
-    startText: str = "Start"
-    reasonNotToStart: str = ""
-    reasonNotToStop: str = ""
+    def _onSampleDataMade(self, error, folder):
+        self._sample = None
+        self.ui.sampleDataButton.enabled = True
+        if error is None:
+            self.ui.sampleDataLabel.text = _("The synthetic data set is in {folder}.").format(folder=folder)
+            self.dataPanel.set_dataset_file(folder / "dataset.json")
+        else:
+            self.ui.sampleDataLabel.text = error.sentence
 
 
 class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
-    """Starts, stops and reads training runs; needs no widget."""
+    """Exports data, starts, stops and reads training runs, and exports models; needs no widget.
 
-    def __init__(self):
-        super().__init__()
-        # Only to tell that a run is starting; all else is read from its folder.
-        self._process = None
+    Runs are `HipICMSCTrainingLib.run_folder.RunFolder` objects or their paths.
+    """
 
     def getParameterNode(self):
         return HipICMSCTrainingParameterNode(super().getParameterNode())
 
-    def start(self, runFolder, ctFolder=None, mriFolder=None, preset="cpu-small"):
-        """Train in a new run folder, or resume the run that the folder holds; the process outlives Slicer.
+    def addCase(self, datasetFile, volumeNode, labelNode=None, mapping=None, name="", patient=""):
+        """Write a volume of the scene into a data set: as a CT to train on, or as an MRI without labels.
 
         Args:
-            ctFolder, mriFolder, preset: of a new run, as for ``hipicmsc train``.
+            datasetFile: the dataset.json, which is made if it is not there.
+            labelNode: label map or segmentation of a CT; an MRI that has one is only measured.
+            mapping: class ("acetabulum" or "femur") by the name of a segment or the value of a label map; by default
+                what the names suggest.
+            name: of the case; by default a number. The node's own name, which may name a patient, is not used.
+            patient: by default the case's name.
+
+        Returns:
+            The case.
 
         Raises:
-            HipError: ``run_in_use``, ``not_started``, or as for any file.
+            HipError: as `HipICMSCTrainingLib.gui.scene_export.export_case`.
         """
-        import HipICMSCLib
-        import HipICMSCTrainingLib
-        from HipICMSCLib.errors import HipError
-        from HipICMSCLib.files import storage_error
-        from HipICMSCLib.gui.child_process import start_detached
+        from HipICMSCTrainingLib.dataset import Case
+        from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
+        from HipICMSCTrainingLib.gui.label_mapping import suggested_mapping
+        from HipICMSCTrainingLib.gui.scene_export import export_case, guessed_modality, parts_of
 
-        run = self._run(runFolder)
-        if run.in_use():
-            raise HipError("run_in_use", _("This run is being trained already."))
-        if self._isRun(run):
-            arguments = ["resume", run.path]
-        else:
-            arguments = ["train", run.path, "--ct", ctFolder, "--mri", mriFolder, "--preset", preset]
-        try:
-            run.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_error(error, run.path) from error
-        folders = [Path(library.__file__).resolve().parents[1] for library in (HipICMSCLib, HipICMSCTrainingLib)]
-        command = ["-m", "HipICMSCTrainingLib.cli", *map(str, arguments)]
-        try:
-            self._process = start_detached(command, folders, run.log)
-        except OSError as error:
-            raise HipError("not_started", _("The training process could not be started."), str(error)) from error
+        dataset = DatasetFile(Path(datasetFile))
+        modality = guessed_modality(volumeNode)
+        name = dataset.free_name(modality, name)
+        if labelNode is not None and mapping is None:
+            mapping = suggested_mapping(parts_of(labelNode))
+        image, label = export_case(dataset.make_folder(), name, volumeNode, labelNode, mapping)
+        role = "test" if modality == "MR" and label is not None else dataset.role_of(patient or name)
+        case = Case(name, modality, role, patient or name, str(image), None if label is None else str(label))
+        dataset.add([case])
+        return case
 
-    def stop(self, runFolder):
-        """Ask the run to save itself and end after the step at hand; it can be resumed.
+    def makeSyntheticData(self, folder, onEnd):
+        """Let a process write a small synthetic data set, with its dataset.json; ``onEnd`` is called with None or a
+        HipError, and the folder."""
+        from HipICMSCTrainingLib.gui.command import Command
+
+        numbers = ["--subjects", str(SAMPLE_SUBJECTS), "--seed", str(SAMPLE_SEED)]
+        arguments = ["phantom", str(folder), *numbers, "--coarse"]
+        return Command(arguments, lambda line: None, lambda error: onEnd(error, Path(folder)))
+
+    def start(self, runFolder, datasetFile, arguments=()):
+        """Train in a new folder; the process outlives Slicer.
+
+        Args:
+            arguments: method, preset and settings as for ``hipicmsc train``, e.g. ``["--preset", "smoke"]``.
+
+        Returns:
+            The RunFolder.
 
         Raises:
-            HipError: as for any file.
+            HipError: ``folder_in_use``, ``not_started``, or as for any file.
         """
-        self._run(runFolder).request("STOP")
+        from HipICMSCLib.gui.installation import python_interpreter
+        from HipICMSCTrainingLib.gui import training_process
 
-    def view(self, runFolder, ctFolder, mriFolder):
-        """The state of a run folder in words, and what can be done with it."""
-        from HipICMSCLib.errors import HipError
+        return training_process.start(Path(runFolder), Path(datasetFile), list(arguments), python_interpreter())
 
-        if not _isChosen(runFolder):
-            choose = _("Choose a run folder first.")
-            return RunView(choose, startText=_("Start"), reasonNotToStart=choose, reasonNotToStop=choose)
-        run = self._run(runFolder)
-        if not self._isRun(run):
-            return self._viewOfNewRun(run, ctFolder, mriFolder)
-        try:
-            return self._viewOfRun(run)
-        except HipError as error:
-            return RunView(error.sentence, reasonNotToStart=error.sentence, reasonNotToStop=error.sentence)
+    def resume(self, run):
+        """Go on with a run that waits, was stopped, lost or failed."""
+        from HipICMSCLib.gui.installation import python_interpreter
+        from HipICMSCTrainingLib.gui import training_process
 
-    def _viewOfNewRun(self, run, ctFolder, mriFolder):
-        reason = _("The training is starting.") if self._isStarting() else self._reasonAgainst(ctFolder, mriFolder)
-        return RunView(
-            reason or self._lastWords(run),
-            startText=_("Start"),
-            reasonNotToStart=reason,
-            reasonNotToStop=_("No training is running in this folder."),
-        )
+        training_process.resume(_run(run), python_interpreter())
 
-    def _viewOfRun(self, run):
-        status = run.status()
-        notToStart, notToStop = "", ""
-        if run.in_use():
-            notToStart = _("This run is being trained already.")
-            notToStop = _("The run is about to stop.") if run.requested("STOP") else ""
-        else:
-            notToStop = _("No training is running in this folder.")
-            if self._isStarting():
-                notToStart = _("The training is starting.")
-            elif status.state == "finished":
-                notToStart = _("This run is finished; choose another folder.")
-        return RunView(
-            _("{state}: step {step} of {total}. {sentence}")
-            .format(state=status.state, step=status.step, total=status.total_steps, sentence=status.sentence)
-            .strip(),
-            status.step / status.total_steps if status.total_steps else 0.0,
-            _("Resume"),
-            notToStart,
-            notToStop,
-        )
+    def pause(self, run):
+        """Let the process of a run wait after the step at hand."""
+        from HipICMSCTrainingLib.gui import training_process
+
+        training_process.pause(_run(run))
+
+    def stop(self, run):
+        """Ask a run to save itself and end after the step at hand; it can be resumed."""
+        from HipICMSCTrainingLib.gui import training_process
+
+        training_process.stop(_run(run))
+
+    def state(self, run):
+        """How a run stands, in a word: starting, running, paused, stopped, lost, finished …"""
+        from HipICMSCTrainingLib.gui import training_process
+
+        return training_process.state_of(_run(run))
+
+    def export(self, run, output, weights="selected", onEnd=None):
+        """Write a model package from a run in a process of its own.
+
+        Args:
+            output: the .hipmodel file.
+            weights: selected (by the label-free score), average or last.
+            onEnd: called with None or a HipError when it is done.
+
+        Returns:
+            The running command.
+        """
+        from HipICMSCTrainingLib.gui.command import Command
+
+        arguments = ["export", str(_run(run).path), "-o", str(output), "--weights", weights]
+        return Command(arguments, lambda line: None, onEnd or (lambda error: None))
 
     @staticmethod
-    def _run(folder):
-        from HipICMSCTrainingLib.run_folder import RunFolder
-
-        return RunFolder(folder)
-
-    @staticmethod
-    def _isRun(run):
-        return (run.path / "run.json").exists()
-
-    def _isStarting(self):
-        """Whether the process that was started last still lives; only asked while the run folder does not tell."""
-        return self._process is not None and self._process.poll() is None
-
-    @staticmethod
-    def _reasonAgainst(ctFolder, mriFolder):
-        if not _isChosen(ctFolder) or not Path(ctFolder).is_dir():
-            return _("Choose the folder of the labelled CTs.")
-        if not _isChosen(mriFolder) or not Path(mriFolder).is_dir():
-            return _("Choose the folder of the MRIs.")
-        return ""
-
-    @staticmethod
-    def _lastWords(run):
-        """Why a training ended before it became a run; the command prints that last."""
-        try:
-            lines = run.log.read_text(encoding="utf-8", errors="replace").split("\n")
-        except OSError:
-            return _("Ready to start.")
-        return next((line for line in reversed(lines) if line.strip()), _("Ready to start."))
+    def useInHipICMSC(name):
+        """Choose a model, by its name, in the module HipICMSC."""
+        slicer.util.getModuleLogic("HipICMSC").getParameterNode().model = name
 
 
-def _isChosen(folder):
-    """An empty path edit reads as the current folder."""
-    return folder is not None and str(folder) not in ("", ".")
+def _run(run):
+    from HipICMSCTrainingLib.run_folder import RunFolder
+
+    return run if isinstance(run, RunFolder) else RunFolder(run)
+
+
+def _chosen(path):
+    """A parameter that nobody set reads as the current folder."""
+    return None if path is None or str(path) in ("", ".") else Path(path)
 
 
 class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
-    """Runs inside Slicer; the other tests are in the repository's Testing folder."""
+    """Runs inside Slicer (Testing/run_in_slicer.py) and on the bench: from data to a model that HipICMSC runs."""
 
     def setUp(self):
         slicer.mrmlScene.Clear()
+        slicer.util.selectModule("HipICMSCTraining")
+        self.widget = slicer.util.getModuleWidget("HipICMSCTraining")
+        self.logic = self.widget.logic
+        self.folder = tempfile.TemporaryDirectory(prefix="HipICMSCTraining-")
+
+    def tearDown(self):
+        self.folder.cleanup()
 
     def runTest(self):
-        self.setUp()
-        self.test_panelAsksForARunFolder()
+        """What "Reload and Test" runs."""
+        for test in (self.test_panelAsksForData, self.test_trainedModelSegments):
+            self.setUp()
+            test()
+            self.tearDown()
 
-    def test_panelAsksForARunFolder(self):
-        slicer.util.selectModule("HipICMSCTraining")
-        widget = slicer.util.getModuleWidget("HipICMSCTraining")
-        self.assertFalse(widget.ui.startButton.enabled)
-        self.assertIn("folder", widget.ui.startButton.toolTip)
+    def test_panelAsksForData(self):
+        self.assertFalse(self.widget.runsPanel.ui.runsStartButton.enabled)
+        self.assertTrue(self.widget.runsPanel.ui.runsStartButton.toolTip)
+
+    def test_trainedModelSegments(self):
+        """A smoke training on synthetic data, started here and left to itself, paused, resumed and exported; HipICMSC
+        then segments a synthetic MRI with the new model, which has learned nothing of use."""
+        from HipICMSCLib.errors import HipError
+        from HipICMSCLib.gui.sample_data import load_phantom
+
+        data, run = Path(self.folder.name) / "data", Path(self.folder.name) / "run"
+        ended = []
+        self.logic.makeSyntheticData(data, lambda error, folder: ended.append(error))
+        self._wait(lambda: ended)
+        self.assertEqual(ended, [None])
+
+        started = self.logic.start(run, data / "dataset.json", ["--preset", "smoke"])
+        self._wait(lambda: self.logic.state(run) in ("running", "finished"))
+        self.widget.runsPanel.select(run)
+        self._wait(lambda: self.logic.state(run) not in ("starting", "running"))
+        self.assertEqual(self.logic.state(run), "finished", started.tail_of_log(20))
+        self.assertTrue(started.previews_of())
+
+        package, ended = Path(self.folder.name) / "smoke.hipmodel", []
+        self.logic.export(run, package, onEnd=ended.append)
+        self._wait(lambda: ended)
+        self.assertEqual(ended, [None])
+        try:
+            node = slicer.util.getModuleLogic("HipICMSC").segment(load_phantom("MR"), model=package)
+            self.assertEqual(node.GetSegmentation().GetNumberOfSegments(), 4)
+        except HipError as error:
+            # So short a training may find nothing at all, which is said in so many words.
+            self.assertEqual(error.kind, "nothing_found", error.sentence)
+
+    def _wait(self, until, seconds=900):
+        limit = time.monotonic() + seconds
+        while not until():
+            self.assertLess(time.monotonic(), limit)
+            slicer.app.processEvents()
+            time.sleep(0.05)

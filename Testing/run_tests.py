@@ -1,7 +1,7 @@
-"""Runs all tests in two processes and prints one closing line for both.
+"""Runs all tests in processes of their own, side by side, and prints one closing line for all.
 
-The widget bench of Testing/gui changes Qt's Python classes for the whole process, so it must not share one with the
-other tests. Arguments go to pytest.
+The widget bench of Testing/gui changes Qt's Python classes for the whole process, and Slicer's runtime should not share
+one with torch. Arguments go to pytest.
 """
 
 from __future__ import annotations
@@ -9,31 +9,39 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PROCESSES = (["unit", "mrml"], ["gui"])
+FOLDERS = ("gui", "unit", "mrml")
 NO_TEST_SELECTED = 5
 
 
 def main() -> int:
-    passed = failed = skipped = 0
-    code = 0
-    for folders in PROCESSES:
-        command = [sys.executable, "-m", "pytest", *sys.argv[1:], *(str(HERE / folder) for folder in folders)]
-        run = subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.PIPE, text=True)
-        closing = ""
-        for line in run.stdout:
-            print(line, end="", flush=True)
-            closing = line if re.search(r"\b(passed|failed|error|errors|skipped)\b.* in ", line) else closing
-        counts = {word: int(number) for number, word in re.findall(r"(\d+) (\w+)", closing)}
-        passed += counts.get("passed", 0)
-        failed += counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
-        skipped += counts.get("skipped", 0)
-        if run.wait() not in (0, NO_TEST_SELECTED):
-            code = 1
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [(name, Path(folder) / name, _started(name, Path(folder) / name)) for name in FOLDERS]
+        passed = failed = skipped = code = 0
+        for name, output, run in runs:
+            run.wait()
+            text = output.read_text(encoding="utf-8", errors="replace")
+            print(f"=== Testing/{name}\n{text}", flush=True)
+            closings = re.findall(r"^.*\b(?:passed|failed|error|errors|skipped)\b.* in .*$", text, re.MULTILINE)
+            counts = {
+                word: int(number) for number, word in re.findall(r"(\d+) (\w+)", closings[-1] if closings else "")
+            }
+            passed += counts.get("passed", 0)
+            failed += counts.get("failed", 0) + counts.get("error", 0) + counts.get("errors", 0)
+            skipped += counts.get("skipped", 0)
+            if run.returncode not in (0, NO_TEST_SELECTED):
+                code = 1
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return code
+
+
+def _started(name: str, output: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "pytest", "--durations=15", *sys.argv[1:], str(HERE / name)]
+    with open(output, "wb") as file:
+        return subprocess.Popen(command, cwd=HERE.parent, stdout=file, stderr=subprocess.STDOUT)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,10 @@ from types import ModuleType, SimpleNamespace
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+#: What is connected to signals of ``slicer.app``, by the signal's name, for the test to call.
+APP_SIGNALS: dict[str, list] = {}
+
+
 def install(app) -> None:
     """Make ``slicer`` complete enough for our modules, on the scene of a trame_slicer app."""
     import slicer
@@ -30,6 +34,8 @@ def install(app) -> None:
         commandOptions=lambda: SimpleNamespace(noMainWindow=False),
         layoutManager=lambda: None,
         topLevelWidgets=lambda: [],
+        connect=lambda signal, function: APP_SIGNALS.setdefault(signal, []).append(function),
+        disconnect=lambda signal, function: APP_SIGNALS[signal].remove(function),
     )
     plots_logic = slicer.vtkSlicerPlotsLogic()
     plots_logic.SetMRMLScene(app.scene)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.nifti import is_nifti, is_whole
+
+_ATTEMPTS = 20
+_SECONDS_BETWEEN_ATTEMPTS = 0.05
 
 
 @contextlib.contextmanager
@@ -32,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
         # The NIfTI writer alone ends without a word where the disk was full.
         if is_nifti(beside) and not is_whole(beside):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.replace(beside, path)
+        _replace(beside, path)
     except OSError as error:
         raise storage_error(error, path) from error
     except RuntimeError as error:
@@ -42,6 +46,19 @@ def replacing(path: Path) -> Iterator[Path]:
         # Where nothing can be written, nothing can be removed either; the error above is the one to tell.
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def _replace(beside: Path, path: Path) -> None:
+    """On Windows a file that somebody reads at this moment cannot be replaced; a moment later it can."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            os.replace(beside, path)
+            return
+        except PermissionError:
+            if os.name != "nt":
+                raise
+            time.sleep(_SECONDS_BETWEEN_ATTEMPTS)
+    os.replace(beside, path)
 
 
 def storage_error(error: OSError, path: Path) -> HipError:

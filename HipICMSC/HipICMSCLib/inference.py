@@ -85,7 +85,7 @@ class SliceInference:
             try:
                 parts.append(self._probabilities(slices[done : done + self.batch], self.precision)[:, 1:])
             except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 self._make_room(error)
                 continue
@@ -99,7 +99,7 @@ class SliceInference:
         try:
             exact, fast = (self._probabilities(trial[None], p).argmax(1) for p in (FP32, self.precision))
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             return  # the batches below step down
         changed = float((exact != fast).mean())
@@ -138,7 +138,8 @@ class SliceInference:
             torch.cuda.empty_cache()
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the computer or of its graphics card did not suffice; PyTorch has many ways to say so."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     text = str(error).lower()

@@ -98,10 +98,18 @@ class ModuleManager:
         self._selected = name
 
     def getModuleWidget(self, name: str):
-        return self._opened[name].widget
+        return self._made(name).widget
 
     def getModuleLogic(self, name: str):
-        return self._opened[name].logic
+        return self._made(name).logic
+
+    def _made(self, name: str) -> Panel:
+        """A panel that nobody opened yet is made, but not shown."""
+        if name not in self._opened:
+            self._opened[name] = self._open_panel(name)
+            self._opened[name].widget.exit()
+            self._opened[name].frame.isEntered = False
+        return self._opened[name]
 
 
 @pytest.fixture(scope="session")

@@ -35,3 +35,42 @@ def test_from_a_loaded_mri_to_an_edited_segmentation(open_panel, pictures):
     panel.ui.replaceUnlockedCheckBox.click()
     assert "Right hip bone" in panel.ui.targetLabel.text and "femur" not in panel.ui.targetLabel.text
     panel.picture(pictures / "hipicmsc-4-redo.png")
+
+
+def test_from_synthetic_data_to_a_model_of_ones_own(module_manager, pictures, tmp_path, monkeypatch):
+    """With the preset that takes minutes; the model it makes is of no use but to see the way to one."""
+    import qt
+    import slicer
+    import slicer_stand_ins
+
+    qt.QSettings().setValue("HipICMSCTraining/RunsFolder", str(tmp_path / "runs"))
+    slicer_stand_ins.load_module("HipICMSCTraining")
+    slicer.util.selectModule("HipICMSCTraining")
+    panel = module_manager._opened["HipICMSCTraining"]
+    widget = panel.widget
+    panel.wait(lambda: not widget.settingsPanel.reason_against_taking())
+
+    panel.ui.sampleDataButton.click()
+    panel.wait(lambda: panel.ui.sampleDataButton.enabled)
+    panel.ui.dataCheckButton.click()
+    panel.wait(lambda: "Cancel" not in panel.ui.dataCheckButton.text)
+    box = panel.ui.settingsPresetComboBox
+    box.currentIndex = [box.itemText(i) for i in range(box.count)].index("smoke")
+    panel.ui.settingsEstimateButton.click()
+    panel.wait(lambda: "Cancel" not in panel.ui.settingsEstimateButton.text)
+    panel.picture(pictures / "training-1-ready.png")
+
+    panel.ui.runsStartButton.click()
+    panel.wait(lambda: widget.runsPanel.selected is not None)
+    run = widget.runsPanel.selected
+    panel.wait(lambda: widget.logic.state(run) == "finished")
+    panel.wait(lambda: panel.ui.liveProgressBar.value == 100)
+    panel.picture(pictures / "training-2-watched.png")
+
+    panel.ui.finishNameEdit.text = "my-first-model"
+    panel.ui.finishLicenceEdit.text = "CC0-1.0"
+    panel.wait(lambda: panel.ui.finishUseButton.enabled)
+    panel.ui.finishUseButton.click()
+    panel.wait(lambda: "my-first-model" in panel.ui.finishStateLabel.text)
+    assert slicer.util.getModuleLogic("HipICMSC").getParameterNode().model == "my-first-model"
+    panel.picture(pictures / "training-3-finished.png")

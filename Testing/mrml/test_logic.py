@@ -291,7 +291,9 @@ def test_an_empty_volume_is_a_stop_without_asking_the_worker(outcomes, scene):
     logic, _ = outcomes
     told = []
     empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "empty")
-    logic.service.preflight(empty, "unheard-of", "cpu", None, lambda findings, pending: told.append((findings, pending)))
+    logic.service.preflight(
+        empty, "unheard-of", "cpu", None, lambda findings, pending: told.append((findings, pending))
+    )
     ((findings, pending),) = told
     assert not pending and [finding.level for finding in findings] == ["stop", "stop"]
 

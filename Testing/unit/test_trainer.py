@@ -12,6 +12,7 @@ import torch
 from HipICMSCLib.errors import HipError
 from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.dataset import Dataset
+from HipICMSCTrainingLib.methods.icmsc import Icmsc
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.trainer import Trainer
 from tiny_training import at_step, differences, tiny_dataset
@@ -249,3 +250,16 @@ def test_everything_that_is_wrong_with_the_data_is_said_at_once(tiny_data, tmp_p
     assert f"Case {ct.name}:" in refused.value.sentence
     assert f"Case {mr.name}:" in refused.value.sentence
     assert run.status().state == "failed"
+
+
+def test_a_step_that_finds_no_memory_is_a_sentence_with_what_to_change(tiny_data, tmp_path, monkeypatch):
+    def greedy(self, batch, moment, random):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Icmsc, "train_step", greedy)
+    run = tiny_data.start(tmp_path / "run")
+    with pytest.raises(HipError) as error:
+        Trainer(run).train()
+    status = run.status()
+    assert (error.value.kind, status.state, status.kind) == ("out_of_memory", "failed", "out_of_memory")
+    assert "recompute" in status.sentence and "DefaultCPUAllocator" in error.value.detail

@@ -1,0 +1,289 @@
+"""The section "4. Finish" on a real training's folder: real exports, real packages, the user's real model folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import slicer_stand_ins
+from training_run import trained_run
+
+RESOURCES = slicer_stand_ins.module_file("HipICMSCTraining").parent / "Resources"
+BUTTONS = ("finishExportButton", "finishUseButton")
+
+
+class Finish:
+    """The section as the module opens it, and a copy of the run that the test may change."""
+
+    def __init__(self, application, folder: Path) -> None:
+        from HipICMSCTrainingLib.gui.finish_panel import FinishPanel
+        from HipICMSCTrainingLib.run_folder import RunFolder
+
+        self.application = application
+        self.run = RunFolder(shutil.copytree(trained_run(), folder / "hip-t2"))
+        self.used: list[str] = []
+        self.panel = FinishPanel(lambda name: str(RESOURCES / name), self.used.append)
+        self.ui = self.panel.ui
+        self.panel.widget.show()
+
+    def wait_for_export(self) -> str:
+        """What the section says when the export has ended."""
+        limit = time.monotonic() + 300
+        while self.ui.finishCancelButton.enabled:
+            assert time.monotonic() < limit
+            self.application.processEvents()
+            time.sleep(0.01)
+        return self.ui.finishStateLabel.text
+
+    def export_to(self, path: Path | str) -> None:
+        import pythonqt
+
+        pythonqt.QFileDialog.answer = str(path)
+        self.ui.finishExportButton.click()
+        pythonqt.QFileDialog.answer = ""
+
+    def reasons(self) -> list[str]:
+        """Why neither button can be pressed."""
+        assert not any(getattr(self.ui, name).enabled for name in BUTTONS)
+        return [getattr(self.ui, name).toolTip for name in BUTTONS]
+
+    def picture(self, path: Path) -> None:
+        from PySide6 import QtWidgets
+
+        self.application.processEvents()
+        layout = QtWidgets.QWidget.layout(self.panel.widget)
+        QtWidgets.QWidget.resize(self.panel.widget, 460, 10)
+        QtWidgets.QWidget.resize(self.panel.widget, 460, layout.totalHeightForWidth(460))
+        self.application.processEvents()
+        QtWidgets.QWidget.grab(self.panel.widget).save(str(path))
+
+
+@pytest.fixture
+def finish(bench, tmp_path, monkeypatch):
+    import pythonqt
+
+    monkeypatch.setenv("HIPICMSC_HOME", str(tmp_path / "home"))
+    pythonqt.DIALOGS.clear()
+    opened = Finish(bench[1], tmp_path)
+    yield opened
+    opened.panel.close()
+    opened.panel.widget.deleteLater()
+
+
+@pytest.fixture
+def selected_modules(monkeypatch) -> list[str]:
+    import slicer
+
+    names: list[str] = []
+    monkeypatch.setattr(slicer.util, "selectModule", names.append)
+    return names
+
+
+def write_card(finish) -> None:
+    finish.ui.finishLicenceEdit.text = "CC BY 4.0"
+    finish.ui.finishCitationsEdit.plainText = "Zeng et al. 2020\n\n  Somebody 2026  \n"
+    finish.ui.finishDataEdit.plainText = "Two phantoms of each.\nNobody was harmed."
+    finish.ui.finishLimitsEdit.plainText = "Of no use."
+
+
+def test_without_a_run_it_says_what_is_missing(finish, pictures):
+    assert finish.reasons() == ["Choose a run first."] * 2
+    finish.picture(pictures / "finish-empty.png")
+
+
+def test_the_weights_with_the_best_score_are_offered_first_with_their_scores(finish, pictures):
+    selected = json.loads((finish.run.checkpoints / "selected.json").read_text())
+    finish.panel.attach(finish.run)
+    box = finish.ui.finishWeightsComboBox
+    assert box.currentIndex == 0 and box.currentText == f"Best label-free score (step {selected['step']})"
+    text = finish.ui.finishScoresLabel.text
+    assert text.startswith(f"Step {selected['step']}: selection {selected['scores']['selection']:.2f}")
+    assert "do not measure accuracy on MRI" in text
+    assert finish.ui.finishExportButton.enabled and finish.ui.finishUseButton.enabled
+    assert not finish.ui.finishCancelButton.enabled
+    box.currentIndex = 2
+    last = [line for line in finish.run.metrics() if line.get("weights") == "last"][-1]
+    assert finish.ui.finishScoresLabel.text.startswith(
+        f"Step 24: selection {last['scores']['selection']:.2f}, "
+        f"Dice on CT that looks like MRI {last['scores']['dice_F_t']:.2f}"
+    )
+    write_card(finish)
+    finish.picture(pictures / "finish.png")
+
+
+def test_a_model_is_exported_with_what_was_written_about_it(finish, tmp_path, pictures):
+    from HipICMSCLib.model_archive import read_details
+
+    finish.panel.attach(finish.run)
+    write_card(finish)
+    finish.export_to(tmp_path / "out")
+    assert finish.reasons() == ["An export or a measurement is under way."] * 2
+    finish.picture(pictures / "finish-exporting.png")
+    path = tmp_path / "out.hipmodel"
+    assert finish.wait_for_export() == (f"The model is in {path}. For research use only; not a medical device.")
+    details = read_details(path)
+    assert (details.name, details.licence, details.method) == ("out", "CC BY 4.0", "icmsc")
+    assert details.citations == ("Zeng et al. 2020", "Somebody 2026")
+    for text in ("Two phantoms of each.\nNobody was harmed.", "Of no use.", "Research use only", "selected weights"):
+        assert text in details.card
+    assert finish.used == [] and finish.ui.finishExportButton.enabled
+
+
+def test_a_model_is_used_in_hipicmsc(finish, selected_modules):
+    import pythonqt
+    from HipICMSCLib.model_archive import read_details
+    from HipICMSCLib.model_files import find_model, is_users
+
+    finish.panel.attach(finish.run)
+    assert finish.ui.finishNameEdit.text == "hip-t2"
+    finish.ui.finishWeightsComboBox.currentIndex = 1
+    finish.panel.know_routes({"icmsc": ["F_t", "F_s(G_ts)", "F_s"]})
+    finish.ui.finishRouteComboBox.currentIndex = 1
+    finish.ui.finishUseButton.click()
+    sentence = finish.wait_for_export()
+    assert sentence == (
+        "hip-t2 is among your models and chosen in HipICMSC. For research use only; not a medical device."
+    )
+    assert finish.used == ["hip-t2"]
+    assert is_users(find_model("hip-t2"))
+    card = read_details(find_model("hip-t2")).card
+    assert "average weights" in card and "G_ts then F_s" in card
+    assert pythonqt.DIALOGS == [("confirmYesNoDisplay", "hip-t2 is chosen in HipICMSC. Open it now?")]
+    assert selected_modules == ["HipICMSC"]
+    # Another model under the same name is refused, and the first one stays.
+    before = find_model("hip-t2").read_bytes()
+    finish.ui.finishWeightsComboBox.currentIndex = 0
+    finish.ui.finishUseButton.click()
+    assert "another one with the name hip-t2" in finish.wait_for_export()
+    assert finish.used == ["hip-t2"] and find_model("hip-t2").read_bytes() == before
+
+
+def test_an_export_is_cancelled(finish, tmp_path):
+    finish.panel.attach(finish.run)
+    finish.export_to(tmp_path / "out.hipmodel")
+    finish.ui.finishCancelButton.click()
+    assert finish.wait_for_export() == "Cancelled."
+    assert finish.ui.finishExportButton.enabled and not (tmp_path / "out.hipmodel").exists()
+
+
+def test_an_export_that_fails_says_why(finish, tmp_path):
+    finish.panel.attach(finish.run)
+    (finish.run.checkpoints / "last.pt").write_bytes(b"damaged")
+    finish.ui.finishWeightsComboBox.currentIndex = 2
+    finish.ui.finishUseButton.click()
+    assert "last.pt is damaged" in finish.wait_for_export()
+    assert finish.ui.finishExportButton.enabled and finish.used == []
+
+
+@pytest.mark.parametrize(
+    ("file", "words"), [("nowhere/out.hipmodel", "does not exist"), (".hipmodel", "a name such as")]
+)
+def test_a_file_that_cannot_be_written_is_refused_at_once(finish, tmp_path, file, words):
+    finish.panel.attach(finish.run)
+    finish.export_to(tmp_path / file)
+    assert not finish.ui.finishCancelButton.enabled and words in finish.ui.finishStateLabel.text
+
+
+def test_a_dialog_that_is_closed_exports_nothing(finish):
+    finish.panel.attach(finish.run)
+    finish.export_to("")
+    assert not finish.ui.finishCancelButton.enabled and finish.ui.finishStateLabel.text == ""
+
+
+def test_what_is_written_is_kept_in_the_run_folder(finish):
+    from HipICMSCTrainingLib.gui.finish_panel import FinishPanel
+
+    finish.panel.attach(finish.run)
+    assert not (finish.run.path / "about.json").exists(), "looking at a run changed it"
+    write_card(finish)
+    finish.panel.attach(None)
+    assert finish.ui.finishLicenceEdit.text == "" and finish.ui.finishDataEdit.plainText == ""
+    assert json.loads((finish.run.path / "about.json").read_text()) == {
+        "licence": "CC BY 4.0",
+        "citations": ["Zeng et al. 2020", "Somebody 2026"],
+        "data": "Two phantoms of each.\nNobody was harmed.",
+        "limits": "Of no use.",
+    }
+    again = FinishPanel(lambda name: str(RESOURCES / name), finish.used.append)
+    again.attach(finish.run)
+    assert again.ui.finishCitationsEdit.plainText == "Zeng et al. 2020\nSomebody 2026"
+    again.ui.finishLimitsEdit.plainText = ""
+    again.close()
+    assert "limits" not in json.loads((finish.run.path / "about.json").read_text())
+
+
+def test_a_run_in_stage_1_has_no_model_yet(finish):
+    for path in finish.run.checkpoints.glob("selected.*"):
+        path.unlink()
+    finish.run.write_status(replace(finish.run.status(), step=8))
+    finish.panel.attach(finish.run)
+    for index in range(3):
+        finish.ui.finishWeightsComboBox.currentIndex = index
+        assert all("stage 1" in reason for reason in finish.reasons())
+    # Stage 2 has begun: the weights as they are can be taken, a best score there is not.
+    finish.run.write_status(replace(finish.run.status(), step=9))
+    finish.panel.refresh()
+    assert finish.ui.finishExportButton.enabled
+    finish.ui.finishWeightsComboBox.currentIndex = 0
+    assert all("No weights were scored yet" in reason for reason in finish.reasons())
+
+
+def test_reasons_against_an_export_are_said(finish):
+    finish.panel.attach(finish.run)
+    for name, reason in (("", "Give the model a name."), ("a/b", "A name cannot"), (".a", "A name cannot")):
+        finish.ui.finishNameEdit.text = name
+        assert not finish.ui.finishUseButton.enabled and finish.ui.finishUseButton.toolTip.startswith(reason)
+        assert finish.ui.finishExportButton.enabled
+    (finish.run.checkpoints / "last.pt").unlink()
+    finish.panel.refresh()
+    assert all("no checkpoint yet" in reason for reason in finish.reasons())
+    shutil.rmtree(finish.run.path)
+    finish.panel.refresh()
+    assert all("holds no run" in reason for reason in finish.reasons())
+
+
+def test_routes_are_offered_where_there_are_several(finish):
+    finish.panel.attach(finish.run)
+    assert not finish.ui.finishRouteComboBox.visible
+    finish.panel.know_routes({"icmsc": ["F_t", "F_s"], "other": ["F"]})
+    assert finish.ui.finishRouteComboBox.visible and finish.ui.finishRouteComboBox.currentText == "F_t"
+    finish.panel.attach(None)
+    assert not finish.ui.finishRouteComboBox.visible
+
+
+# Measuring.
+
+
+def test_the_weights_are_measured_on_the_labelled_mri(finish, pictures):
+    import re
+
+    finish.panel.attach(finish.run)
+    assert not finish.ui.finishMeasuredText.visible
+    assert "never sees" in finish.ui.finishMeasureButton.toolTip
+    finish.ui.finishMeasureButton.click()
+    assert not finish.ui.finishMeasureButton.enabled
+    assert finish.wait_for_export() == "Measured. For research use only; not a medical device."
+    title, *lines = finish.ui.finishMeasuredText.plainText.splitlines()
+    assert title.startswith("hip-t2, Best label-free score (step ")
+    assert finish.ui.finishMeasuredText.visible and len(lines) == 5
+    number = r"(0\.\d{3}, \d+\.\d\d mm|0\.000, –)"
+    assert re.fullmatch(f"labelled, hip bone: {number}", lines[1])
+    assert re.fullmatch(f"labelled, proximal femur: {number}", lines[2])
+    assert lines[3].removeprefix("Mean") == lines[1].removeprefix("labelled")
+    finish.picture(pictures / "finish-measured.png")
+    finish.panel.attach(None)
+    assert not finish.ui.finishMeasuredText.visible
+
+
+def test_without_labelled_mri_there_is_nothing_to_measure(finish):
+    description = json.loads((finish.run.path / "run.json").read_text())
+    cases = description["dataset"]["cases"]
+    description["dataset"]["cases"] = [case for case in cases if case["role"] != "test"]
+    (finish.run.path / "run.json").write_text(json.dumps(description))
+    finish.panel.attach(finish.run)
+    assert not finish.ui.finishMeasureButton.enabled
+    assert "no labelled MRI" in finish.ui.finishMeasureButton.toolTip
