@@ -5,6 +5,7 @@ What the file is, model_archive says; here it becomes networks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from HipICMSCLib.model_archive import FORMAT, damaged, read_archive, write_archi
 from HipICMSCLib.model_files import check_name
 from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter, SegmenterSettings
 from HipICMSCLib.settings import from_json, to_json
+from HipICMSCLib.sifa_network import STRIDE, SifaEncoder, SifaHead
 from HipICMSCLib.translator import Translator, TranslatorSettings
 
 
@@ -28,7 +30,8 @@ class ModelManifest:
     """model.json.
 
     Attributes:
-        route: the networks an MR slice passes: ("F_t",), or ("G_ts", "F_s") for a model that translates first.
+        route: the networks an MR slice passes, by names that this module knows: ("F_t",), or ("G_ts", "F_s") for a
+            model that translates first, or SIFA's ("E", "S").
         training: where the weights come from: method, settings, data, scores, versions.
     """
 
@@ -46,6 +49,16 @@ class ModelManifest:
     modality: str = "MR"
     plane: str = "coronal"
     format: int = FORMAT
+
+
+#: How a network of a route is made, by its name.
+_NETWORKS: dict[str, Callable[[ModelManifest], nn.Module]] = {
+    "F_t": lambda manifest: Segmenter(manifest.segmenter),
+    "F_s": lambda manifest: Segmenter(manifest.segmenter),
+    "G_ts": lambda manifest: Translator(manifest.translator),
+    "E": lambda manifest: SifaEncoder(manifest.segmenter),
+    "S": lambda manifest: SifaHead(manifest.segmenter),
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ class ModelPackage:
         stages = []
         try:
             for name in manifest.route:
-                network = Translator(manifest.translator) if name.startswith("G_") else Segmenter(manifest.segmenter)
+                network = _NETWORKS[name](manifest)
                 prefix = f"{name}/"
                 network.load_state_dict(
                     {key[len(prefix) :]: value for key, value in self.weights.items() if key.startswith(prefix)}
@@ -120,11 +133,16 @@ def _manifest(path: Path, values: dict[str, Any]) -> ModelManifest:
         manifest = from_json(ModelManifest, values)
     except (HipError, TypeError) as error:
         raise damaged(path, str(error)) from error
-    if tuple(manifest.labels) != CLASS_NAMES or not manifest.route or not set(manifest.route) <= {"F_t", "F_s", "G_ts"}:
+    if tuple(manifest.labels) != CLASS_NAMES or not manifest.route or not set(manifest.route) <= set(_NETWORKS):
         raise damaged(path, f"unknown labels {manifest.labels} or route {manifest.route}")
+    # What E gives is of use to S alone, and S reads nothing else.
+    is_sifa = bool({"E", "S"} & set(manifest.route))
+    if is_sifa and manifest.route != ("E", "S"):
+        raise damaged(path, f"impossible route {manifest.route}")
     width, depth, height = manifest.crop.size
-    # F halves rows and columns twice, so that only multiples of 4 come back with their own size.
-    has_size = min(width, depth, height) > 0 and width % 4 == height % 4 == 0
+    # F halves rows and columns twice, so that only multiples of 4 come back with their own size; E thrice.
+    multiple = STRIDE if is_sifa else 4
+    has_size = min(width, depth, height) > 0 and width % multiple == height % multiple == 0
     if not has_size or not all(0 < mm < float("inf") for mm in manifest.crop.spacing_mm):
         raise damaged(path, f"impossible crop {manifest.crop}")
     return manifest

@@ -33,7 +33,7 @@ class SliceStack:
         return torch.from_numpy(self.slices[list(indices)].astype(np.float32)).unsqueeze(1)
 
     def masks(self, indices: Sequence[int]) -> Tensor:
-        """(batch, 1 or 2, rows, columns) uint8: what the volume covers and, for CT, the classes."""
+        """(batch, 1 or 2, rows, columns) uint8: what the volume covers and, where there are labels, the classes."""
         layers = [self.covered[list(indices)].astype(np.uint8)]
         if self.labels is not None:
             layers.append(self.labels[list(indices)])
@@ -48,7 +48,7 @@ class BatchSource:
     """Draws the batch of any step.
 
     Args:
-        ct, mr: training slices of both domains.
+        ct, mr: training slices of both domains; MR's have labels only for a method that reads them.
         rank, world_size: which of several processes this is; each draws other slices.
     """
 
@@ -71,11 +71,13 @@ class BatchSource:
         x_s, masks_s = augment(self.ct.images(ct), self.ct.masks(ct), self.settings.augmentation, random)
         x_t, masks_t = augment(self.mr.images(mr), self.mr.masks(mr), self.settings.augmentation, random)
         covered_s, y_s, covered_t = masks_s[:, :1] > 0, masks_s[:, 1], masks_t[:, :1] > 0
+        y_t = None if self.mr.labels is None else masks_t[:, 1]
         if self.settings.share_field_of_view:
             both = covered_s & covered_t
             x_s, x_t = x_s.where(both, PADDING), x_t.where(both, PADDING)
             y_s = y_s.where(both[:, 0], 0)
-        return Batch(x_s, y_s, x_t)
+            y_t = None if y_t is None else y_t.where(both[:, 0], 0)
+        return Batch(x_s, y_s, x_t, y_t)
 
     def _ct_index(self, step: int, place: int) -> int:
         drawn = (step * self.settings.batch_size + place) * self.world_size + self.rank

@@ -15,6 +15,8 @@ from HipICMSCLib.cli import add_commands as add_engine_commands
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.terminal import ProgressLine, duration
 
+from HipICMSCTrainingLib.benchmark_command import add_benchmark_command
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake is one sentence on stderr and exit code 2, an interruption 130."""
@@ -59,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say what is wrong with the data before a training")
     _add_data_arguments(check)
     check.add_argument("--preset", default="paper", help="whose crop the volumes are compared with")
+    check.add_argument("--method", default="icmsc", help="target_model wants labels where all others refuse them")
     check.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as for train, e.g. crop.size")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON, too")
     check.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
@@ -68,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("folder", type=Path, metavar="RUN")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.hipmodel")
     export.add_argument("--weights", default="selected", choices=("selected", "average", "last"))
-    export.add_argument("--route", help="how to segment: F_t (default), or F_s(G_ts) or F_s for comparison")
+    export.add_argument("--route", help="how to segment: F_t, F_s(G_ts), F_s…; by default the method's best way")
     export.add_argument(
         "--about", type=Path, metavar="FILE.json", help="licence, citations, data and limits for the card"
     )
@@ -88,11 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("-o", "--output", type=Path, help="write all numbers as JSON")
     evaluate.set_defaults(run=_evaluate)
 
+    add_benchmark_command(commands)
+
     phantom = commands.add_parser("phantom", help="make synthetic CT and MRI of hips, with truth")
     phantom.add_argument("folder", type=Path, metavar="OUT")
     phantom.add_argument("--subjects", type=int, default=4, help="of each modality")
     phantom.add_argument("--seed", type=int, default=0)
-    phantom.add_argument("--coarse", action="store_true", help="a second a volume instead of ten, for trying things out")
+    phantom.add_argument("--coarse", action="store_true", help="a second a volume instead of ten, to try things out")
     phantom.set_defaults(run=_phantom)
 
     for name, function, text in (
@@ -123,7 +128,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, e.g. batch_size=2"
     )
-    parser.add_argument("--method", help="icmsc (default)")
+    parser.add_argument("--method", help="icmsc (default) or another one of those that `hipicmsc describe` prints")
     parser.add_argument("--like", type=Path, metavar="RUN", help="method, settings and cases as of another run")
     parser.add_argument(
         "--start-from", metavar="MODEL", help="fine-tune: first weights, architecture, crop and intensities of a model"
@@ -158,11 +163,11 @@ def _run_description(chosen: argparse.Namespace):
         file = Path(chosen.start_from)
         settings = replace(settings, start_from=str(file.resolve()) if file.is_file() else chosen.start_from)
     if settings.start_from is not None:
-        insisted_on = {_name_and_value(assignment)[0] for assignment in chosen.set}
+        insisted_on = {name_and_value(assignment)[0] for assignment in chosen.set}
         settings = with_settings_of(read_package(find_model(settings.start_from)), settings, insisted_on)
     has_data = any(source is not None for source in (chosen.ct, chosen.mri, chosen.test_mri, chosen.dataset))
     return RunDescription(
-        method, settings, own, like.dataset if like and not has_data else _dataset(chosen, settings.seed)
+        method, settings, own, like.dataset if like and not has_data else _dataset(chosen, settings.seed, method)
     )
 
 
@@ -205,16 +210,20 @@ def _preset(name: str):
     return PRESETS[name]
 
 
-def _dataset(chosen: argparse.Namespace, seed: int, check: bool = True):
+def _dataset(chosen: argparse.Namespace, seed: int, method: str, check: bool = True):
     """The named data; unchecked for whoever says himself what is wrong with them."""
     from HipICMSCTrainingLib import dataset
+    from HipICMSCTrainingLib.trainer import find_method
 
+    labelled_mri = find_method(method).reads_mr_labels
     if chosen.dataset is not None:
-        return (dataset.dataset_from_file if check else dataset.unchecked_dataset_from_file)(chosen.dataset)
+        if not check:
+            return dataset.unchecked_dataset_from_file(chosen.dataset)
+        return dataset.dataset_from_file(chosen.dataset, labelled_mri)
     if chosen.ct is None or chosen.mri is None:
         raise HipError("no_data", "Name the data: --ct and --mri, or --dataset.")
     read = dataset.dataset_from_folders if check else dataset.unchecked_dataset_from_folders
-    return read(chosen.ct, chosen.mri, seed, test_mri=chosen.test_mri)
+    return read(chosen.ct, chosen.mri, seed, test_mri=chosen.test_mri, labelled_mri=labelled_mri)
 
 
 def _check(chosen: argparse.Namespace) -> int:
@@ -223,11 +232,12 @@ def _check(chosen: argparse.Namespace) -> int:
     from HipICMSCLib.settings import replaced
 
     from HipICMSCTrainingLib.dataset_check import check_dataset, report_json, report_text
+    from HipICMSCTrainingLib.trainer import find_method
 
     settings = _preset(chosen.preset)
     for assignment in chosen.set:
-        settings = replaced(settings, *_name_and_value(assignment))
-    data = _dataset(chosen, settings.seed, check=False)
+        settings = replaced(settings, *name_and_value(assignment))
+    data = _dataset(chosen, settings.seed, chosen.method, check=False)
     line = ProgressLine()
 
     def show(share: float, case: str) -> None:
@@ -237,7 +247,7 @@ def _check(chosen: argparse.Namespace) -> int:
             line.show(share, case)
 
     try:
-        report = check_dataset(data, settings.crop, show)
+        report = check_dataset(data, settings.crop, show, labelled_mri=find_method(chosen.method).reads_mr_labels)
     finally:
         line.close()
     if chosen.json:
@@ -252,13 +262,13 @@ def _assigned(settings, own, assignment: str):
 
     from HipICMSCLib.settings import replaced
 
-    name, value = _name_and_value(assignment)
+    name, value = name_and_value(assignment)
     if name.split(".")[0] in {field.name for field in fields(own)}:
         return settings, replaced(own, name, value)
     return replaced(settings, name, value), own
 
 
-def _name_and_value(assignment: str) -> tuple[str, Any]:
+def name_and_value(assignment: str) -> tuple[str, Any]:
     name, equals, text = assignment.partition("=")
     if not equals:
         raise HipError("bad_setting", f"--set needs NAME=VALUE, not {assignment}.")

@@ -57,7 +57,8 @@ class Case:
         role: train; val is held out for the label-free scores; test takes no part in a training and is only measured.
         patient: all cases of a patient have one role.
         label: label map of a CT. A labelled MRI serves measuring only, so its role is test: of an MRI in training or
-            validation no label is even named here.
+            validation no label is even named here. The one exception is a method that is trained on labelled MRIs and
+            adapts nothing, such as the target model; for it all of them have labels.
         label_values: what the values of ``label`` mean.
     """
 
@@ -107,7 +108,12 @@ class Problem:
 
 
 def dataset_from_folders(
-    ct: Path, mri: Path, seed: int, validation_share: float = 0.15, test_mri: Path | None = None
+    ct: Path,
+    mri: Path,
+    seed: int,
+    validation_share: float = 0.15,
+    test_mri: Path | None = None,
+    labelled_mri: bool = False,
 ) -> Dataset:
     """``ct`` holds X.nii.gz beside X_label.nii.gz (or other endings), ``mri`` holds images; a file is a patient.
 
@@ -115,15 +121,23 @@ def dataset_from_folders(
 
     Args:
         test_mri: holds MRIs beside their label maps X_label, which are only measured.
+        labelled_mri: for a method that is trained on labelled MRIs: ``mri`` holds their label maps X_label, too.
+            Otherwise label maps in there are left alone.
 
     Raises:
         HipError: ``missing_folder``, or the kind of the first of :func:`dataset_problems`.
     """
-    return _checked(unchecked_dataset_from_folders(ct, mri, seed, validation_share, test_mri))
+    dataset = unchecked_dataset_from_folders(ct, mri, seed, validation_share, test_mri, labelled_mri)
+    return _checked(dataset, labelled_mri)
 
 
 def unchecked_dataset_from_folders(
-    ct: Path, mri: Path, seed: int, validation_share: float = 0.15, test_mri: Path | None = None
+    ct: Path,
+    mri: Path,
+    seed: int,
+    validation_share: float = 0.15,
+    test_mri: Path | None = None,
+    labelled_mri: bool = False,
 ) -> Dataset:
     """As :func:`dataset_from_folders`, for a caller that tells the user of all that is wrong with the cases itself.
 
@@ -133,14 +147,20 @@ def unchecked_dataset_from_folders(
     for folder in filter(None, (ct, mri, test_mri)):
         if not folder.is_dir():
             raise HipError("missing_folder", f"There is no folder {folder}.")
-    cases = _hold_out([*_labelled(ct, "CT", "train"), *_unlabelled_mri(mri)], seed, validation_share)
+    mris = _labelled(mri, "MR", "train")
+    if not labelled_mri:
+        mris = [replace(case, label=None) for case in mris]
+    cases = _hold_out([*_labelled(ct, "CT", "train"), *mris], seed, validation_share)
     return Dataset((*cases, *(_labelled(test_mri, "MR", "test") if test_mri else ())))
 
 
-def dataset_from_file(path: Path) -> Dataset:
+def dataset_from_file(path: Path, labelled_mri: bool = False) -> Dataset:
     """Read a dataset.json: ``{"cases": [{name, modality, role, patient, image, label, label_values}, …]}``.
 
     Paths are relative to the file. ``label_values`` beside ``cases`` hold for each case that has none of its own.
+
+    Args:
+        labelled_mri: for a method that is trained on labelled MRIs; see :func:`dataset_problems`.
 
     Raises:
         HipError: as :func:`unchecked_dataset_from_file`, ``missing_file``, or the kind of the first of
@@ -151,7 +171,7 @@ def dataset_from_file(path: Path) -> Dataset:
         for file in filter(None, (case.image, case.label)):
             if not Path(file).exists():
                 raise HipError("missing_file", f"The case {case.name} names a file that does not exist: {file}.")
-    return _checked(dataset)
+    return _checked(dataset, labelled_mri)
 
 
 def unchecked_dataset_from_file(path: Path) -> Dataset:
@@ -204,17 +224,30 @@ def write_dataset_file(dataset: Dataset, path: Path) -> None:
     write_text(path, json.dumps({"cases": entries}, indent=2) + "\n")
 
 
-def dataset_problems(dataset: Dataset) -> list[Problem]:
-    """What is wrong with the list of cases as such, each a stop; no file is opened."""
-    return [*_problems_of_names(dataset), *_problems_of_roles(dataset), *_problems_of_labels(dataset),
+def dataset_problems(dataset: Dataset, labelled_mri: bool = False) -> list[Problem]:
+    """What is wrong with the list of cases as such, each a stop; no file is opened.
+
+    Args:
+        labelled_mri: the method is trained on labelled MRIs, so that those in training and validation must have
+            labels. For any other method they must not.
+    """
+    return [*_problems_of_names(dataset), *_problems_of_roles(dataset), *_problems_of_labels(dataset, labelled_mri),
             *_problems_of_numbers(dataset)]  # fmt: skip
 
 
-def _checked(dataset: Dataset) -> Dataset:
-    problems = dataset_problems(dataset)
+def check_labels(dataset: Dataset, labelled_mri: bool) -> None:
+    """Raise HipError for the problems of :func:`dataset_problems` that concern which cases have labels."""
+    _refuse(list(_problems_of_labels(dataset, labelled_mri)))
+
+
+def _checked(dataset: Dataset, labelled_mri: bool) -> Dataset:
+    _refuse(dataset_problems(dataset, labelled_mri))
+    return dataset
+
+
+def _refuse(problems: list[Problem]) -> None:
     if problems:
         raise HipError(problems[0].kind, " ".join(f"{problem.sentence} {problem.fix}" for problem in problems))
-    return dataset
 
 
 def _problems_of_names(dataset: Dataset) -> Iterator[Problem]:
@@ -242,14 +275,22 @@ def _problems_of_roles(dataset: Dataset) -> Iterator[Problem]:
             )  # fmt: skip
 
 
-def _problems_of_labels(dataset: Dataset) -> Iterator[Problem]:
+def _problems_of_labels(dataset: Dataset, labelled_mri: bool) -> Iterator[Problem]:
     for case in dataset.cases:
         if case.modality == "CT" and not case.label:
             yield Problem(
                 "stop", "ct_without_label", case.name, f"The CT {case.name} has no label map.",
                 "Add its label map (in a folder: X_label beside X), or leave the CT out.",
             )  # fmt: skip
-        if case.modality == "MR" and case.label and case.role != "test":
+        if case.modality == "CT" or case.role == "test":
+            continue
+        if labelled_mri and not case.label:
+            yield Problem(
+                "stop", "mri_without_label", case.name,
+                f"The MRI {case.name} has no label map, but the method is trained on labelled MRIs.",
+                "Add its label map (in a folder: X_label beside X), or choose a method that adapts from CT.",
+            )  # fmt: skip
+        if not labelled_mri and case.label:
             yield Problem(
                 "stop", "labelled_mri_in_training", case.name,
                 f"The MRI {case.name} has a label map, but is in {PURPOSES[case.role]}.",
@@ -279,10 +320,6 @@ def _labelled(folder: Path, modality: Literal["CT", "MR"], role: Role) -> list[C
         label = files.get(f"{stem}_label")
         cases.append(Case(stem, modality, role, stem, str(path.resolve()), str(label.resolve()) if label else None))
     return cases
-
-
-def _unlabelled_mri(folder: Path) -> list[Case]:
-    return [replace(case, label=None) for case in _labelled(folder, "MR", "train")]
 
 
 def _hold_out(cases: Iterable[Case], seed: int, share: float) -> list[Case]:

@@ -59,6 +59,7 @@ def check_dataset(
     crop: CropSettings,
     progress: Callable[[float, str], None] = lambda share, case: None,
     cancelled: Callable[[], bool] = lambda: False,
+    labelled_mri: bool = False,
 ) -> DatasetReport:
     """Read every case once and say all that is wrong; about 3 s a volume.
 
@@ -67,6 +68,7 @@ def check_dataset(
         crop: what the training will read of each volume.
         progress: told before each case the share of cases that are done, 0 to 1, and the case's name; at the end 1.
         cancelled: asked before each case.
+        labelled_mri: the dataset is for a method that is trained on labelled MRIs.
 
     Raises:
         HipError: ``cancelled``.
@@ -79,7 +81,7 @@ def check_dataset(
         checked.append(check_case(case, crop))
     progress(1.0, "")
     problems = [
-        *dataset_problems(dataset),
+        *dataset_problems(dataset, labelled_mri),
         *(problem for case in checked for problem in case.problems),
         *_duplicates(checked),
         *_few_patients(dataset),

@@ -11,6 +11,7 @@ estimate removes it.
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
 import tempfile
@@ -124,7 +125,7 @@ def estimate(
             with a package to start from; ``disk_full`` … as for any file.
     """
     _remove_leftovers()
-    started_with = _peak_memory_bytes()
+    started_with = peak_memory_bytes()
     with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
         run = RunFolder(Path(folder))
         with run.locked(), _memory_in_one_sentence():
@@ -310,15 +311,20 @@ def _outline(path: Path) -> sitk.Image:
 
 def _memory_of_all(started_with: int | None, work: _Preprocessing) -> int | None:
     """What was seen at most, with the slices of all volumes in memory, where they are twice while they are gathered."""
-    peak = _peak_memory_bytes()
+    peak = peak_memory_bytes()
     if peak is None or started_with is None:
         return None
     everything = work.bytes_of(work.cases)
     return max(peak + everything - work.bytes_of(work.chosen), started_with + 2 * everything)
 
 
-def _peak_memory_bytes() -> int | None:
+def peak_memory_bytes() -> int | None:
     """The most memory that this process ever held."""
+    # On Linux, what getrusage tells begins with what the parent process held when it started this one.
+    with contextlib.suppress(OSError):
+        peak = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+        if peak:
+            return int(peak[1]) * 1024
     if resource is None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024

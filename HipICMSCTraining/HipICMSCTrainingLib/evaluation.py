@@ -131,19 +131,20 @@ class Evaluation:
     def table(self) -> str:
         """Markdown: a table for each result, then what the numbers mean."""
         parts = [f"{title}\n\n{self._result_table(result)}" for result, title in RESULTS.items()]
-        notes = [*self._notes(), *(f"{_heading(metric)}: {text}" for metric, text in DEFINITIONS.items())]
+        notes = [*self._notes(), *(f"{heading(metric)}: {text}" for metric, text in DEFINITIONS.items())]
         return "\n\n".join([*parts, "\n".join(f"- {note}" for note in notes)]) + "\n"
 
     def _result_table(self, result: str) -> str:
-        rows = [["volume", "bone", *map(_heading, METRICS)]]
+        rows = [["volume", "bone", *map(heading, METRICS)]]
         for volume in self.volumes:
             for class_name, scores in volume.scores[result].items():
-                cells = [_number(getattr(scores, metric), metric) for metric in METRICS]
+                cells = [number_text(getattr(scores, metric), metric) for metric in METRICS]
                 rows.append([volume.name, self._bone(class_name), *cells])
         for class_name in CLASSES:
-            cells = [_summary_cell(self.summary(result, class_name, metric), metric) for metric in METRICS]
+            summaries = ((metric, self.summary(result, class_name, metric)) for metric in METRICS)
+            cells = [summary_text(summary.mean, summary.sd, summary.missing, metric) for metric, summary in summaries]
             rows.append(["mean ± SD", self._bone(class_name), *cells])
-        return _markdown(rows)
+        return markdown_table(rows)
 
     def _bone(self, class_name: str) -> str:
         bone = class_name.replace("_", " ")
@@ -369,7 +370,8 @@ def _ignore_mask(folder: Path, stem: str) -> Path | None:
     return next((path for path in volume_files(folder) if volume_stem(path) == stem + _IGNORE_SUFFIX), None)
 
 
-def _heading(metric: str) -> str:
+def heading(metric: str) -> str:
+    """What stands above a metric's numbers in a table, with its unit."""
     return {
         "dice": "Dice %",
         "asd_mm": "ASD mm",
@@ -379,21 +381,23 @@ def _heading(metric: str) -> str:
     }[metric]
 
 
-def _number(value: float | None, metric: str) -> str:
+def number_text(value: float | None, metric: str) -> str:
+    """A metric's number in the unit of its heading; '–' where there is none."""
     if value is None:
         return "–"
     return f"{100 * value:.2f}" if "dice" in metric else f"{value:.2f}"
 
 
-def _summary_cell(summary: Summary, metric: str) -> str:
-    text = _number(summary.mean, metric)
-    if summary.sd is not None:
-        text += f" ± {_number(summary.sd, metric)}"
-    return f"{text} ({summary.missing} missing)" if summary.missing else text
+def summary_text(mean: float | None, sd: float | None, missing: int, metric: str) -> str:
+    """Mean ± deviation as :func:`number_text`, and how many values are missing from them."""
+    text = number_text(mean, metric)
+    if sd is not None:
+        text += f" ± {number_text(sd, metric)}"
+    return f"{text} ({missing} missing)" if missing else text
 
 
-def _markdown(rows: list[list[str]]) -> str:
-    """A table whose columns also line up as plain text."""
+def markdown_table(rows: list[list[str]]) -> str:
+    """The first of ``rows`` is the header. A table whose columns also line up as plain text."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows

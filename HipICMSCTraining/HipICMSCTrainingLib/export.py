@@ -10,17 +10,17 @@ from typing import Literal
 import torch
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.model_package import ModelManifest, write_package
-from HipICMSCLib.segmenter import Segmenter
 from HipICMSCLib.settings import to_json
 from torch import Tensor
 
 from HipICMSCTrainingLib.batches import SliceStack
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods import METHODS
+from HipICMSCTrainingLib.methods.method import Method
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.slice_cache import cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription
-from HipICMSCTrainingLib.weight_average import with_statistics_of
+from HipICMSCTrainingLib.ways import ready_to_use
 
 Weights = Literal["selected", "average", "last"]
 
@@ -58,7 +58,7 @@ def export_package(
     route = route or next(iter(routes))
     if route not in routes:
         raise HipError("unknown_route", f"{run.method} has no route {route}; it has {', '.join(routes)}.")
-    networks, origin = _weights(folder, run, weights)
+    networks, origin = _weights(folder, run, method, weights)
     translates = any(name.startswith("G_") for name in routes[route])
     manifest = ModelManifest(
         name=output.stem,
@@ -79,6 +79,7 @@ def export_package(
             "label_free_scores": origin["scores"],
             "ct_volumes": len(run.dataset.of("CT", "train")),
             "mr_volumes": len(run.dataset.of("MR", "train")),
+            "reads_mr_labels": method.reads_mr_labels,
             "started_from": to_json(run.started_from) if run.started_from else None,
             "versions": folder.description()["versions"],
         },
@@ -95,6 +96,11 @@ def card(manifest: ModelManifest, about: About) -> str:
     spacing = " × ".join(f"{mm:g}" for mm in manifest.crop.spacing_mm)
     size = " × ".join(map(str, manifest.crop.size))
     start = training["started_from"]
+    if training["reads_mr_labels"]:
+        labels, scored = "with labels", "Scores on held-out slices (dice_MR is against the labels of MRIs):"
+    else:
+        labels = "without labels"
+        scored = "Label-free scores on held-out slices (they find collapse, they do not measure accuracy on MRI):"
     started = f" Started from the weights of {start['name']} (SHA-256 {start['sha256']})." if start else ""
     return f"""# {manifest.name}
 
@@ -107,10 +113,10 @@ Classes: {", ".join(manifest.labels)}.
 
 ## How it was trained
 Method {training["method"]}, {training["weights"]} weights of step {training["step"]}, seed
-{training["settings"]["seed"]}, on {training["ct_volumes"]} labelled CTs and {training["mr_volumes"]} MRIs without
-labels. PyTorch {training["versions"]["torch"]}.{started} All settings stand in model.json.
+{training["settings"]["seed"]}, on {training["ct_volumes"]} labelled CTs and {training["mr_volumes"]} MRIs
+{labels}. PyTorch {training["versions"]["torch"]}.{started} All settings stand in model.json.
 
-Label-free scores on held-out slices (they find collapse, they do not measure accuracy on MRI):
+{scored}
 
 {scores or "- none were computed for these weights"}
 
@@ -128,7 +134,9 @@ Label-free scores on held-out slices (they find collapse, they do not measure ac
 """
 
 
-def _weights(folder: RunFolder, run: RunDescription, which: Weights) -> tuple[dict[str, dict[str, Tensor]], dict]:
+def _weights(
+    folder: RunFolder, run: RunDescription, method: Method, which: Weights
+) -> tuple[dict[str, dict[str, Tensor]], dict]:
     """State dictionaries of the deployable networks, and the step and scores they come with."""
     if which == "selected":
         networks = folder.selected()
@@ -138,13 +146,14 @@ def _weights(folder: RunFolder, run: RunDescription, which: Weights) -> tuple[di
     state = folder.checkpoint()
     if state is None:
         raise HipError("no_checkpoint", f"{folder.path} has no checkpoint yet.")
-    networks = state["average" if which == "average" else "networks"]
+    networks = {name: method.networks[name] for name in method.deployable}
+    for name, network in networks.items():
+        network.load_state_dict(state["average" if which == "average" else "networks"][name])
     scores = [
         line["scores"] for line in folder.metrics() if line["step"] == state["step"] and line.get("weights") == which
     ]
-    F_t = Segmenter(run.settings.segmenter)
-    F_t.load_state_dict(networks["F_t"])
     mr = SliceStack([cached_volume(case, run.settings, folder.cache) for case in run.dataset.of("MR", "train")])
     x_t = mr.images(mr.evenly(run.settings.validation_slices))
-    networks["F_t"] = with_statistics_of(F_t, x_t, torch.device("cpu")).state_dict()
-    return networks, {"step": state["step"], "scores": scores[-1] if scores else {}}
+    ready = ready_to_use(networks, method.ways(), x_t, torch.device("cpu"))
+    weights = {name: network.state_dict() for name, network in ready.items()}
+    return weights, {"step": state["step"], "scores": scores[-1] if scores else {}}

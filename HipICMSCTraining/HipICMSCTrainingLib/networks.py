@@ -10,18 +10,23 @@ from torch import Tensor, nn
 
 
 class PatchDiscriminator(nn.Module):
-    """D: (batch, 1, rows, columns) → a map of scores, one for each 70 × 70 patch; 2.76 M parameters at width 64."""
+    """D: (batch, 1, rows, columns) → a map of scores, one for each 70 × 70 patch; 2.76 M parameters at width 64.
 
-    def __init__(self, width: int = 64) -> None:
+    Args:
+        inputs: channels of what it judges; 3 for predictions.
+        outputs: questions that it answers of each patch, a map for each.
+    """
+
+    def __init__(self, width: int = 64, inputs: int = 1, outputs: int = 1) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(1, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        for inputs, outputs, stride in ((width, 2 * width, 2), (2 * width, 4 * width, 2), (4 * width, 8 * width, 1)):
+        layers: list[nn.Module] = [nn.Conv2d(inputs, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        for before, stride in ((width, 2), (2 * width, 2), (4 * width, 1)):
             layers += [
-                nn.Conv2d(inputs, outputs, 4, stride=stride, padding=1),
-                nn.InstanceNorm2d(outputs),
+                nn.Conv2d(before, 2 * before, 4, stride=stride, padding=1),
+                nn.InstanceNorm2d(2 * before),
                 nn.LeakyReLU(0.2),
             ]
-        layers.append(nn.Conv2d(8 * width, 1, 4, padding=1))
+        layers.append(nn.Conv2d(8 * width, outputs, 4, padding=1))
         self.layers = nn.Sequential(*layers)
         self.apply(initialise)
 

@@ -7,57 +7,68 @@ from HipICMSCLib.segmenter import CLASS_NAMES
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.batches import SliceStack
-
-Networks = dict[str, nn.Module]
+from HipICMSCTrainingLib.ways import Networks, Ways, route_name, through
 
 
 @torch.no_grad()
 def label_free_scores(
-    networks: Networks, ct: SliceStack, mr: SliceStack, count: int, device: torch.device
+    networks: Networks, ways: Ways, ct: SliceStack, mr: SliceStack, count: int, device: torch.device
 ) -> dict[str, float]:
-    """Score deployable networks on held-out slices.
+    """Score deployable networks on held-out slices, as far as their ways go.
 
     Returns:
-        ``dice_F_s``: F_s on CT against its labels.
-        ``dice_F_t``: F_t on G_st(CT) against the CT's labels.
-        ``agreement``: Dice of F_t(x_t) with F_s(G_ts(x_t)).
-        ``entropy``: of F_t(x_t), mean over pixels, 0 to 1.
-        ``foreground_<class>``: F_t's share of pixels on MR over the share in the CT labels.
-        ``selection``: what the selected checkpoint maximises: the mean of ``dice_F_t`` and ``agreement``, minus a
-        penalty for a class whose share leaves 0.5 … 2.
+        ``dice_F_s`` (or what else segments CT): on CT against its labels.
+        ``dice_F_t`` (or what else segments MR best): on G_st(CT) against the CT's labels.
+        ``agreement``: on MR, Dice of the two best adapted routes, F_t(x_t) with F_s(G_ts(x_t)).
+        ``entropy``: of the best route on MR, mean over pixels, 0 to 1.
+        ``foreground_<class>``: the best route's share of pixels on MR over the share in the CT labels.
+        ``dice_MR``: the best route on MR against its labels; only a method that learns from such labels has any.
+        ``selection``: what the selected checkpoint maximises: the mean of ``dice_F_t`` and ``agreement``, or the one
+        of them that there is, minus a penalty for a class whose share leaves 0.5 … 2. An adapted route with neither has
+        1 - ``entropy`` in their place. What was not adapted is selected on CT, by ``dice_F_s`` alone, and what learned
+        from labels of MRIs by ``dice_MR``.
     """
     chosen_ct, chosen_mr = ct.evenly(count), mr.evenly(count)
     x_s, x_t = ct.images(chosen_ct), mr.images(chosen_mr)
     y_s = torch.from_numpy(ct.labels[chosen_ct]).long()
-    F_s, F_t = _predictor(networks["F_s"], device), _predictor(networks["F_t"], device)
-    G_st, G_ts = _predictor(networks["G_st"], device), _predictor(networks["G_ts"], device)
-    p_t = F_t(x_t).softmax(1)
+
+    def labels(route: tuple[str, ...], images: Tensor) -> Tensor:
+        return _predicted(through(networks, route), images, device).argmax(1)
+
+    scores, evidence = {}, []
+    p_t = _predicted(through(networks, ways.best), x_t, device).softmax(1)
     labels_t = p_t.argmax(1)
-    scores = {
-        "dice_F_s": _dice(F_s(x_s).argmax(1), y_s),
-        "dice_F_t": _dice(F_t(G_st(x_s)).argmax(1), y_s),
-        "agreement": _dice(labels_t, F_s(G_ts(x_t)).argmax(1)),
-        "entropy": float(
-            -(p_t * p_t.clamp_min(1e-9).log()).sum(1).mean() / torch.tensor(float(len(CLASS_NAMES))).log()
-        ),
-    }
+    if ways.segment_ct:
+        on_ct = scores[f"dice_{route_name(ways.segment_ct)}"] = _dice(labels(ways.segment_ct, x_s), y_s)
+    if ways.ct_to_mr:
+        on_translated = _dice(labels((*ways.ct_to_mr, *ways.best), x_s), y_s)
+        scores[f"dice_{route_name(ways.best)}"] = on_translated
+        evidence.append(on_translated)
+    if len(ways.adapted) > 1:
+        scores["agreement"] = _dice(labels_t, labels(ways.adapted[1], x_t))
+        evidence.append(scores["agreement"])
+    scores["entropy"] = float(
+        -(p_t * p_t.clamp_min(1e-9).log()).sum(1).mean() / torch.tensor(float(len(CLASS_NAMES))).log()
+    )
     penalty = 0.0
     for value, name in list(enumerate(CLASS_NAMES))[1:]:
         prior = float((y_s == value).float().mean())
         share = float((labels_t == value).float().mean()) / max(prior, 1e-9)
         scores[f"foreground_{name}"] = share
         penalty += float(not 0.5 <= share <= 2)
-    scores["selection"] = (scores["dice_F_t"] + scores["agreement"]) / 2 - penalty
+    if mr.labels is not None:
+        scores["dice_MR"] = scores["selection"] = _dice(labels_t, torch.from_numpy(mr.labels[chosen_mr]).long())
+    elif ways.best == ways.segment_ct:
+        scores["selection"] = on_ct
+    else:
+        evidence = evidence or [1 - scores["entropy"]]
+        scores["selection"] = sum(evidence) / len(evidence) - penalty
     return scores
 
 
-def _predictor(network: nn.Module, device: torch.device):
-    """``network`` over many slices, a few at a time."""
-
-    def predict(images: Tensor) -> Tensor:
-        return torch.cat([network(part.to(device)).float().cpu() for part in images.split(8)])
-
-    return predict
+def _predicted(network: nn.Module, images: Tensor, device: torch.device) -> Tensor:
+    """What ``network`` says of many slices, a few at a time."""
+    return torch.cat([network(part.to(device)).float().cpu() for part in images.split(8)])
 
 
 def _dice(predicted: Tensor, truth: Tensor) -> float:

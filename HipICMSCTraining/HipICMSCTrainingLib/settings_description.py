@@ -29,8 +29,9 @@ def description_of_settings() -> dict[str, Any]:
     """All methods, settings, presets and devices.
 
     Returns:
-        ``methods``: by name ``title``, ``help``, ``routes`` (the ways to segment an MRI, best first) and ``settings``
-        (fields of the method alone). ``settings``: fields that all methods share. ``presets``: by name the values of
+        ``methods``: by name ``title``, ``help``, ``routes`` (the ways to segment an MRI, best first),
+        ``reads_mr_labels`` (whether it is trained on labelled MRIs, as no adaptation is) and ``settings`` (fields of
+        the method alone). ``settings``: fields that all methods share. ``presets``: by name the values of
         the shared settings, nested as in run.json. ``devices``: values that make sense for the setting ``device``.
 
         A field has ``name`` (as ``--set`` takes it: ``batch_size``, ``segmenter.width``), ``type`` ("int", "float",
@@ -64,6 +65,7 @@ def _method(method: type[Method]) -> dict[str, Any]:
         "title": _first_sentence(sys.modules[method.__module__].__doc__).partition(" (")[0],
         "help": _first_sentence(inspect.getdoc(method)),
         "routes": list(built.routes()),
+        "reads_mr_labels": method.reads_mr_labels,
         "settings": _fields(own),
     }
 

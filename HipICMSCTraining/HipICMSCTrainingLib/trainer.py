@@ -18,12 +18,13 @@ import SimpleITK as sitk
 import torch
 from HipICMSCLib.devices import choose_device
 from HipICMSCLib.errors import HipError
+from HipICMSCLib.inference import is_out_of_memory
 from HipICMSCLib.model_files import find_model
 from HipICMSCLib.model_package import read_package
 from HipICMSCLib.settings import from_json, to_json
 
 from HipICMSCTrainingLib.batches import BatchSource, SliceStack
-from HipICMSCTrainingLib.dataset import Dataset
+from HipICMSCTrainingLib.dataset import Dataset, check_labels
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method, Moment
@@ -33,7 +34,8 @@ from HipICMSCTrainingLib.scores import label_free_scores
 from HipICMSCTrainingLib.slice_cache import CachedVolume, cached_volume
 from HipICMSCTrainingLib.starting_weights import StartingModel, check_fits, load_starting_weights
 from HipICMSCTrainingLib.training_settings import TrainingSettings
-from HipICMSCTrainingLib.weight_average import WeightAverage, with_statistics_of
+from HipICMSCTrainingLib.ways import ready_to_use
+from HipICMSCTrainingLib.weight_average import WeightAverage
 
 #: Losses are averaged over this many steps before they are written.
 METRICS_EVERY = 20
@@ -128,6 +130,8 @@ class Trainer:
         try:
             return self._train()
         except BaseException as error:
+            if not isinstance(error, HipError) and is_out_of_memory(error):
+                error = _out_of_memory(error)
             interrupted = isinstance(error, KeyboardInterrupt)
             sentence = error.sentence if isinstance(error, HipError) else f"{type(error).__name__}: {error}"
             if interrupted:
@@ -136,7 +140,7 @@ class Trainer:
             with contextlib.suppress(HipError):
                 kind = error.kind if isinstance(error, HipError) else ""
                 self._say("paused" if interrupted else "failed", "stopped", sentence, kind)
-            raise
+            raise error
 
     def _train(self) -> Status:
         self.prepare()
@@ -179,6 +183,8 @@ class Trainer:
     def prepare(self) -> None:
         """Read the volumes, make the networks, and take up the last checkpoint if there is one."""
         settings = self.settings
+        # Whoever edited run.json: no label of an MRI reaches a method that adapts.
+        check_labels(self.run.dataset, METHODS[self.run.method].reads_mr_labels)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Gradients fade to numbers so small that a CPU computes them many times slower; they are zero for our purpose.
         torch.set_flush_denormal(True)
@@ -299,21 +305,20 @@ class Trainer:
     def score(self, stage: int) -> None:
         """Score the weights as they are and their average; keep the better of all that were scored."""
         x_t = self.mr_train.images(self.mr_train.evenly(self.settings.validation_slices))
+        ways = self.method.ways()
         candidates = {"last": self._deployable(), "average": self.average.networks}
         for which, networks in candidates.items():
-            networks = {
-                name: with_statistics_of(network, x_t, self.device) if name == "F_t" else network.eval()
-                for name, network in networks.items()
-            }
-            scores = label_free_scores(networks, self.ct_val, self.mr_val, self.settings.validation_slices, self.device)
+            networks = ready_to_use(networks, ways, x_t, self.device)
+            scores = label_free_scores(
+                networks, ways, self.ct_val, self.mr_val, self.settings.validation_slices, self.device
+            )
             self.folder.append_metrics({"step": self.step, "stage": stage, "scores": scores, "weights": which})
             # By the end of stage 1 the segmenters have learned nothing that a score could tell.
             if stage == 2 and scores["selection"] > self.best_score:
                 self.best_score = scores["selection"]
                 self.folder.save_selected(networks, {"step": self.step, "weights": which, "scores": scores})
-        write_preview(
-            networks, self.ct_val, self.mr_val, self.folder.previews / f"step_{self.step:07d}.png", self.device
-        )
+        picture = self.folder.previews / f"step_{self.step:07d}.png"
+        write_preview(networks, ways, self.ct_val, self.mr_val, picture, self.device)
         for network in self._deployable().values():
             network.train()
 
@@ -367,13 +372,25 @@ class Trainer:
         return status
 
 
+def _out_of_memory(error: BaseException) -> HipError:
+    return HipError(
+        "out_of_memory",
+        "The memory did not suffice for a training step; the last checkpoint is kept. Close other programs and resume, "
+        "or duplicate the run with recompute on, a smaller batch_size or a narrower network.",
+        str(error),
+    )
+
+
 def start_run(folder: Path, description: RunDescription) -> RunFolder:
     """Write a new run folder, in the first of several processes; :class:`Trainer` does the rest.
 
     Raises:
-        HipError: as :meth:`RunFolder.create`; for a package to start from, as :func:`read_package` and
-            :func:`check_fits`.
+        HipError: as :meth:`RunFolder.create`, :meth:`Method.check_crop` and :func:`check_labels`; for a package to
+            start from, as :func:`read_package` and :func:`check_fits`.
     """
+    method = find_method(description.method)
+    method.check_crop(description.settings.crop)
+    check_labels(description.dataset, method.reads_mr_labels)
     if description.settings.start_from is not None:
         package = read_package(find_model(description.settings.start_from))
         check_fits(package, description.settings)

@@ -197,6 +197,41 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, content, kind):
     assert kind_of(lambda: dataset_from_file(path)) == kind
 
 
+# Labelled MRIs to train on, for a method that adapts nothing.
+
+
+def with_labels_of_mri() -> list[dict]:
+    return [entry | {"label": "c1_label.nii"} if entry["modality"] == "MR" else entry for entry in good_cases()]
+
+
+def test_a_method_that_learns_from_labelled_mris_is_given_them(tmp_path):
+    path = written(tmp_path, {"cases": with_labels_of_mri()})
+    dataset = dataset_from_file(path, labelled_mri=True)
+    assert all(case.label for case in dataset.cases)
+    assert kind_of(lambda: dataset_from_file(path)) == "labelled_mri_in_training"
+
+
+@pytest.mark.parametrize("place", [2, 3])
+def test_it_needs_labels_on_all_of_them(tmp_path, place):
+    cases = with_labels_of_mri()
+    del cases[place]["label"]
+    path = written(tmp_path, {"cases": cases})
+    with pytest.raises(HipError, match=f"The MRI {cases[place]['name']} has no label map") as caught:
+        dataset_from_file(path, labelled_mri=True)
+    assert caught.value.kind == "mri_without_label"
+
+
+def test_labels_beside_the_mris_of_a_folder_are_read_for_such_a_method_alone(tmp_path):
+    ct, mri = folders(tmp_path, labelled("a", "b"), labelled("m", "n"))
+    assert [case.label for case in dataset_from_folders(ct, mri, 0).cases if case.modality == "MR"] == [None, None]
+    read = dataset_from_folders(ct, mri, 0, labelled_mri=True)
+    assert {case.label for case in read.cases if case.modality == "MR"} == {
+        str((mri / f"{name}_label.nii.gz").resolve()) for name in "mn"
+    }
+    assert dataset_problems(read)
+    assert not dataset_problems(read, labelled_mri=True)
+
+
 def test_a_file_that_is_not_there(tmp_path):
     assert kind_of(lambda: dataset_from_file(tmp_path / "dataset.json")) == "missing_file"
 

@@ -107,7 +107,7 @@ def test_dark_marrow_as_under_fat_suppression():
 def test_the_neck_tells_the_side_of_a_head_that_the_user_points_at(orientation):
     image = sitk.DICOMOrient(scene(), orientation)
     for centre in (RIGHT, LEFT):
-        point = tuple(centre + [2.0, -2.0, 2.0])
+        point = tuple((centre + np.array([2.0, -2.0, 2.0])).tolist())
         heads = head_at(image, point)
         assert heads == (FemoralHeads(point, None) if centre is RIGHT else FemoralHeads(None, point))
 

@@ -296,6 +296,7 @@ def test_a_method_takes_back_the_state_it_gave(batch):
         first.train_step(batch, STAGE_2, np.random.default_rng(step))
     second.load_extra_state(first.extra_state())
     for name in ("s", "t"):
-        pairs = zip(first.pools[name].images, second.pools[name].images, strict=True)
-        assert len(first.pools[name].images) == 3
+        given, taken = (icmsc.discriminators.pools[name].images for icmsc in (first, second))
+        pairs = zip(given, taken, strict=True)
+        assert len(given) == 3
         assert all(torch.equal(a, b) for a, b in pairs)

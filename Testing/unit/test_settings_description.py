@@ -27,7 +27,7 @@ SETTINGS = (
     AugmentationSettings,
     SegmenterSettings,
     TranslatorSettings,
-    IcmscSettings,
+    *(method.Settings for method in methods.METHODS.values()),
 )
 KINDS = {"int": int, "float": float, "bool": bool, "text": str, "choice": str, "numbers": list}
 
@@ -94,7 +94,18 @@ def test_presets_come_whole_and_become_the_same_settings_again(described):
     assert json.dumps(described["presets"]["smoke"]) == json.dumps(to_json(PRESETS["smoke"]))
 
 
-def test_a_method_has_a_title_a_sentence_and_its_ways_to_segment(described):
+def test_every_method_has_a_title_a_sentence_and_its_ways_to_segment(described):
+    assert list(described["methods"]) == list(methods.METHODS)
+    titles = [about["title"] for about in described["methods"].values()]
+    assert len(set(titles)) == len(titles)
+    for name, about in described["methods"].items():
+        assert 3 < len(about["title"]) < 100
+        assert about["help"].endswith(".") and len(about["help"]) > 30
+        assert about["routes"]
+        assert about["reads_mr_labels"] == (name == "target_model")
+
+
+def test_what_is_said_of_icmsc(described):
     icmsc = described["methods"]["icmsc"]
     assert icmsc["title"] == "ICMSC: intra- and cross-modality semantic consistency"
     assert icmsc["help"].startswith("Stage 1 trains translation alone;")

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from HipICMSCLib.settings import replaced
 from HipICMSCTrainingLib.dataset import Dataset, dataset_from_folders
+from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.trainer import RunDescription, start_run
@@ -69,11 +70,24 @@ class TinyData:
         """So that a run need not preprocess the phantoms once more."""
         shutil.copytree(self.cache, run / "cache")
 
-    def start(self, path: Path, method: IcmscSettings | None = None, **changes: Any) -> RunFolder:
-        """A new run in ``path`` that has done no step yet."""
+    def start(self, path: Path, own: Any = None, **changes: Any) -> RunFolder:
+        """A new run in ``path`` that has done no step yet, of the method whose settings ``own`` are (ICMSC's)."""
         self.lend_cache(path)
-        own = method or IcmscSettings(image_pool=POOL)
-        return start_run(path, RunDescription("icmsc", tiny_settings(**changes), own, self.dataset))
+        own = own or IcmscSettings(image_pool=POOL)
+        name, method = next((name, method) for name, method in METHODS.items() if method.Settings is type(own))
+        dataset = self.with_labels_of_mri if method.reads_mr_labels else self.dataset
+        return start_run(path, RunDescription(name, tiny_settings(**changes), own, dataset))
+
+    @property
+    def with_labels_of_mri(self) -> Dataset:
+        """The same cases for a method that is trained on labelled MRIs."""
+        truth = self.folder / "mri_truth"
+        return Dataset(
+            tuple(
+                replace(case, label=str(truth / f"{case.name}_label.nii.gz")) if case.modality == "MR" else case
+                for case in self.dataset.cases
+            )
+        )
 
 
 def tiny_dataset(folder: Path) -> Dataset:

@@ -6,7 +6,7 @@ x_st = G_st(x_s), cyc_s = G_ts(x_st), x_ts = G_ts(x_t), cyc_t = G_st(x_ts).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,17 +20,15 @@ from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.losses import (
     GanLoss,
     TargetKind,
-    adversarial_loss,
-    discriminator_loss,
     one_hot,
     prediction_target,
     reconstruction_loss,
     segmentation_loss,
 )
-from HipICMSCTrainingLib.methods.image_pool import ImagePool
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, frozen, parameters_of, set_learning_rate
-from HipICMSCTrainingLib.networks import PatchDiscriminator
+from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, decay, frozen, parameters_of, set_learning_rate
+from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, cycle, objective
 from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.ways import Route, Ways
 
 
 @dataclass(frozen=True)
@@ -112,26 +110,15 @@ class Cycles(nn.Module):
         """
         with torch.autocast(batch.x_s.device.type, torch.bfloat16, enabled=self.bf16):
             terms, translated = self._ct(batch, moment, guess) if half == "CT" else self._mr(batch, moment)
-        with torch.autocast(batch.x_s.device.type, enabled=False):
-            translated = translated.float()
-            adversarial = adversarial_loss(judge(translated), True, self.own.gan_loss)
-        total = self.own.adversarial_weight * adversarial
-        for weight, value in terms.values():
-            total = total + weight * value
+        total, translated, logged = objective(terms, translated, judge, "t" if half == "CT" else "s", self.own)
         if half == "MR":
             total = total + self.distribution.anchor(self.parameters())
-        domain = "t" if half == "CT" else "s"
-        logged = {f"adv_G_{domain}": adversarial} | {name: value for name, (_, value) in terms.items()}
-        return total, translated, {name: value.detach() for name, value in logged.items()}
+        return total, translated, logged
 
-    def _ct(self, batch: Batch, moment: Moment, guess: Tensor | None) -> tuple[dict[str, tuple[float, Tensor]], Tensor]:
+    def _ct(self, batch: Batch, moment: Moment, guess: Tensor | None) -> tuple[Terms, Tensor]:
         own = self.own
         x_s, y_s = batch.x_s, one_hot(batch.y_s, len(CLASS_NAMES))
-        x_st = self.G_st(x_s)
-        cyc_s = self.G_ts(x_st)
-        terms = {"rec_s": (own.reconstruction_weight, reconstruction_loss(cyc_s, x_s))}
-        if own.identity_weight:
-            terms["identity_s"] = (own.identity_weight, reconstruction_loss(self.G_ts(x_s), x_s))
+        x_st, cyc_s, terms = cycle(self.G_st, self.G_ts, x_s, "s", own)
         if guess is not None:
             loss = segmentation_loss(self.F_t(guess), y_s, own.dice_weight)
             terms["prior_F"] = (own.contrast_prior_segmenter_weight, loss)
@@ -152,14 +139,10 @@ class Cycles(nn.Module):
             terms["cmsc_s"] = (own.cmsc_weight, segmentation_loss(self.F_t(x_st), y_s, own.dice_weight))
         return terms, x_st
 
-    def _mr(self, batch: Batch, moment: Moment) -> tuple[dict[str, tuple[float, Tensor]], Tensor]:
+    def _mr(self, batch: Batch, moment: Moment) -> tuple[Terms, Tensor]:
         own = self.own
         x_t = batch.x_t
-        x_ts = self.G_ts(x_t)
-        cyc_t = self.G_st(x_ts)
-        terms = {"rec_t": (own.reconstruction_weight, reconstruction_loss(cyc_t, x_t))}
-        if own.identity_weight:
-            terms["identity_t"] = (own.identity_weight, reconstruction_loss(self.G_st(x_t), x_t))
+        x_ts, cyc_t, terms = cycle(self.G_ts, self.G_st, x_t, "t", own)
         if moment.stage == 1:
             return terms, x_ts
         p_t = self.F_t(x_t)
@@ -186,19 +169,16 @@ class Icmsc(Method):
     ) -> None:
         self.settings, self.own, self.distribution = settings, own, distribution
         cycles = Cycles(settings, own, distribution).to(device)
-        d_s = PatchDiscriminator(settings.discriminator_width).to(device)
-        d_t = PatchDiscriminator(settings.discriminator_width).to(device)
-        self.networks = {
-            "G_st": cycles.G_st, "G_ts": cycles.G_ts, "F_s": cycles.F_s, "F_t": cycles.F_t, "D_s": d_s, "D_t": d_t,
-        }  # fmt: skip
-        self.cycles, self.d_s, self.d_t = (distribution.wrap(module) for module in (cycles, d_s, d_t))
+        self.discriminators = ImageDiscriminators(settings, own, device, distribution)
+        segmenters_and_generators = {"G_st": cycles.G_st, "G_ts": cycles.G_ts, "F_s": cycles.F_s, "F_t": cycles.F_t}
+        self.networks = segmenters_and_generators | self.discriminators.networks
+        self.cycles = distribution.wrap(cycles)
         betas, rate = settings.adam_betas_translation, settings.learning_rate_translation
         self.optimizers = {
             "G": torch.optim.Adam(parameters_of(cycles.G_st, cycles.G_ts), rate, betas),
             "F": torch.optim.Adam(parameters_of(cycles.F_s, cycles.F_t), settings.learning_rate_segmentation),
-            "D": torch.optim.Adam(parameters_of(d_s, d_t), rate, betas),
+            "D": self.discriminators.optimizer,
         }
-        self.pools = {"s": ImagePool(own.image_pool), "t": ImagePool(own.image_pool)}
 
     def train_step(self, batch: Batch, moment: Moment, random: np.random.Generator) -> dict[str, float]:
         self._set_learning_rates(moment)
@@ -220,32 +200,40 @@ class Icmsc(Method):
         if moment.stage == 2 or guess is not None:
             self.optimizers["F"].step()
 
-        # Discriminators, on images that gave the generators no gradient.
-        judged = {}
-        for name, judge, real, translated in (("t", self.d_t, batch.x_t, x_st), ("s", self.d_s, batch.x_s, x_ts)):
-            shown = self.pools[name].exchange(translated, random)
-            scores_real, scores_translated = judge(torch.cat([real, shown])).chunk(2)
-            loss = discriminator_loss(scores_real, scores_translated, self.own.gan_loss)
-            loss.backward()
-            judged[f"adv_D_{name}"] = loss.detach()
-        self.optimizers["D"].step()
+        judged = self.discriminators.step(batch, x_st, x_ts, random)
         return {name: float(value) for name, value in (ct_terms | mr_terms | judged).items()}
 
     def _set_learning_rates(self, moment: Moment) -> None:
         """G and D constant in stage 1 and linear to 0 in stage 2; F linear to 0 in stage 2."""
-        decay = 1.0 - moment.stage_fraction if moment.stage == 2 else 1.0
         for name in ("G", "D"):
-            set_learning_rate(self.optimizers[name], self.settings.learning_rate_translation * decay)
-        set_learning_rate(self.optimizers["F"], self.settings.learning_rate_segmentation * decay)
+            set_learning_rate(self.optimizers[name], self.settings.learning_rate_translation * decay(moment))
+        set_learning_rate(self.optimizers["F"], self.settings.learning_rate_segmentation * decay(moment))
 
-    def routes(self) -> dict[str, tuple[str, ...]]:
+    def ways(self) -> Ways:
         """F_t reads MR itself; before cmsc_s comes in it learns nothing, and F_s reads the translation (Table 2)."""
-        through_ct = {"F_s(G_ts)": ("G_ts", "F_s"), "F_s": ("F_s",)}
-        return {"F_t": ("F_t",)} | through_ct if self.own.cmsc_s else through_ct
+        segment_mr: tuple[Route, ...] = (("G_ts", "F_s"), ("F_s",))
+        if self.own.cmsc_s:
+            segment_mr = (("F_t",), *segment_mr)
+        return Ways(segment_mr, segment_ct=("F_s",), ct_to_mr=("G_st",), mr_to_ct=("G_ts",))
 
     def extra_state(self) -> dict[str, Any]:
-        return {name: pool.images for name, pool in self.pools.items()}
+        return self.discriminators.state()
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
-        for name, pool in self.pools.items():
-            pool.images = list(state[name])
+        self.discriminators.load_state(state)
+
+
+def table2_rows() -> dict[str, IcmscSettings]:
+    """The rows of the paper's Table 2, each with one consistency term more than the one before it.
+
+    F_t learns nothing before the third row, so that :meth:`Icmsc.ways` offers F_s(G_ts) as the best route of the first
+    two.
+    """
+    none = IcmscSettings(imsc_s=False, imsc_t=False, cmsc_s=False, cmsc_t=False)
+    return {
+        "no consistency": none,
+        "+ IMSC_S": replace(none, imsc_s=True),
+        "+ CMSC_S": replace(none, imsc_s=True, cmsc_s=True),
+        "+ IMSC_T": replace(none, imsc_s=True, cmsc_s=True, imsc_t=True),
+        "+ CMSC_T": IcmscSettings(),
+    }

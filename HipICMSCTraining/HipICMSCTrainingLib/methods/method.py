@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from HipICMSCLib.errors import HipError
+from HipICMSCLib.geometry import CropSettings
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.ways import Route, Ways, route_name
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Unpaired slices: x_s and x_t (batch, 1, rows, columns) in [-1, 1], y_s (batch, rows, columns) of classes."""
+    """Unpaired slices: x_s and x_t (batch, 1, rows, columns) in [-1, 1], y_s (batch, rows, columns) of classes.
+
+    y_t, as y_s, is there for a method that reads the labels of MRIs, and for no other.
+    """
 
     x_s: Tensor
     y_s: Tensor
     x_t: Tensor
+    y_t: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(self.x_s.to(device), self.y_s.to(device), self.x_t.to(device))
+        y_t = None if self.y_t is None else self.y_t.to(device)
+        return Batch(self.x_s.to(device), self.y_s.to(device), self.x_t.to(device), y_t)
 
 
 @dataclass(frozen=True)
@@ -44,14 +53,20 @@ class Moment:
 
 
 class Method(ABC):
-    """A way of adapting from CT to MRI.
+    """A way of getting from labelled CT to a segmentation of MRI.
 
     Attributes:
-        networks: every network that is trained, by the paper's names.
+        Settings: dataclass of the settings of this method alone; "Attributes:" in its docstring says what they mean.
+        reads_mr_labels: whether it learns from labels of MRIs, which no adaptation does. Such a method is trained on
+            labelled MRIs, and every other one refuses them.
+        slice_multiple: the rows and columns of a slice must be multiples of it.
+        networks: every network that is trained, by the paper's names. One that only judges is called D_….
         optimizers: every optimiser, by name.
     """
 
     Settings: ClassVar[type]
+    reads_mr_labels: ClassVar[bool] = False
+    slice_multiple: ClassVar[int] = 4
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 
@@ -60,13 +75,30 @@ class Method(ABC):
         self, settings: TrainingSettings, own: Any, device: torch.device, distribution: Distribution
     ) -> None: ...
 
+    @classmethod
+    def check_crop(cls, crop: CropSettings) -> None:
+        """Raise HipError ``bad_setting`` unless the networks give back slices of the size that they read."""
+        columns, slices, rows = crop.size
+        multiple = cls.slice_multiple
+        if columns % multiple or rows % multiple:
+            fitting = [multiple * math.ceil(columns / multiple), slices, multiple * math.ceil(rows / multiple)]
+            raise HipError(
+                "bad_setting",
+                f"The networks of this method need slices whose rows and columns are multiples of {multiple}, but the "
+                f"crop has {rows} rows and {columns} columns; set crop.size to {fitting} or choose another method.",
+            )
+
     @abstractmethod
     def train_step(self, batch: Batch, moment: Moment, random: np.random.Generator) -> dict[str, float]:
         """Do one step of every optimiser and return the losses by their names in the paper."""
 
     @abstractmethod
-    def routes(self) -> dict[str, tuple[str, ...]]:
-        """Each way from an MR slice to a segmentation, as the networks it passes, best first."""
+    def ways(self) -> Ways:
+        """What the networks can do; every route passes deployable networks alone."""
+
+    def routes(self) -> dict[str, Route]:
+        """Each way from an MR slice to a segmentation by its name, best first."""
+        return {route_name(route): route for route in self.ways().segment_mr}
 
     @property
     def deployable(self) -> tuple[str, ...]:
@@ -86,6 +118,25 @@ class Method(ABC):
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def decay(moment: Moment) -> float:
+    """The factor of learning rates that are constant in stage 1 and go down linearly to 0 in stage 2."""
+    return 1.0 - moment.stage_fraction if moment.stage == 2 else 1.0
+
+
+def phase_of(moment: Moment, shares: Mapping[str, float]) -> tuple[str, float]:
+    """The phase that a stage is in, and how much of that phase is done, 0 to 1.
+
+    Args:
+        shares: the phases of this stage in their order, with the share of the stage that each takes; together 1.
+    """
+    start = 0.0
+    for name, share in shares.items():
+        if share > 0 and moment.stage_fraction < start + share:
+            return name, (moment.stage_fraction - start) / share
+        start += share
+    return name, 1.0
 
 
 def parameters_of(*networks: nn.Module) -> list[nn.Parameter]:
