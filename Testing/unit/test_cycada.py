@@ -273,7 +273,9 @@ def test_D_f_gathers_no_gradient_while_F_t_learns():
 # Interruptions.
 
 
-@pytest.mark.parametrize("stop", range(1, STEPS))
+@pytest.mark.parametrize(
+    "stop", [pytest.param(stop, marks=() if stop in (4, 9) else pytest.mark.slow) for stop in range(1, STEPS)]
+)
 def test_resumed_after_any_step_it_ends_in_the_same_weights(stop):
     unbroken, first = method(), method()
     for step in range(STEPS):
