@@ -212,9 +212,3 @@ def test_the_test_classes_of_both_modules_are_found(bench, script):
     for name in script.MODULES:
         tests = getattr(slicer_stand_ins.load_module(name), f"{name}Test")
         assert script.unittest.TestLoader().getTestCaseNames(tests)
-
-
-def test_the_training_modules_own_test_runs_here_as_in_slicer(script, module_manager, capsys):
-    tests = script.TestRun()
-    tests.run(slicer_stand_ins.load_module("HipICMSCTraining").HipICMSCTrainingTest)
-    assert tests.succeeded, capsys.readouterr().out
