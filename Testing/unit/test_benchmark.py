@@ -158,6 +158,7 @@ def test_a_shared_stage_1_changes_nothing(finished, tmp_path, one_thread):
     assert stage_1.total_steps == CHANGES["steps_per_epoch"]
 
 
+@pytest.mark.slow
 def test_a_benchmark_interrupted_and_killed_goes_on_and_ends_in_the_same_table(finished, words, tmp_path):
     folder = tmp_path / "benchmark"
     shutil.copytree(finished, folder)
@@ -199,6 +200,7 @@ def send_back_to_stage_2(folder: Path, row: MeasuredRun) -> None:
     (row.run.checkpoints / "selected.safetensors").unlink()
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_is_told_and_the_others_go_on(finished, words, tmp_path, capsys):
     folder = tmp_path / "benchmark"
     shutil.copytree(finished, folder)

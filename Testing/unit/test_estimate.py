@@ -117,6 +117,7 @@ def test_nothing_is_left_behind(told, tiny_data):
     assert [path.name for path in told[1].iterdir() if not path.name.startswith("torch")] == []
 
 
+@pytest.mark.slow
 def test_a_training_takes_about_as_long_as_was_said(told, tiny_data, tmp_path):
     """Other processes of this machine may slow either down, hence so wide a margin."""
     run = RunFolder(tmp_path / "run")

@@ -100,10 +100,10 @@ def command(*arguments: object) -> list[str]:
 
 def child(arguments: list[str], **options: Any) -> subprocess.Popen:
     """A process of its own with one thread, so that its sums have the order they have here."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+    # What it prints is UTF-8 wherever the tests run.
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(arguments, env=environment, stdout=pipe, stderr=pipe, encoding="utf-8", **options)
 
 
 def differences(first: Any, second: Any, where: str = "") -> list[str]:
