@@ -20,7 +20,7 @@ from HipICMSCLib.model_package import read_package
 from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
 
 MIB = 2**20
-REAL_MRI = Path("/work/shared/data/mri_val/cptac_C3N-01003_t1cor.nii.gz")
+REAL_MRI = Path(__file__).resolve().parents[3] / "shared" / "data" / "mri_val" / "cptac_C3N-01003_t1cor.nii.gz"
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/meminfo")
 
 #: Segments a volume and prints by how many bytes the peak exceeds what the process held when model and volume were

@@ -327,7 +327,7 @@ def test_slicers_own_process_needs_no_torch_for_what_is_said_at_once():
 
 # Real volumes.
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 REAL = [path for folder in ("mri_unlabelled", "mri_val", "extra") for path in sorted((DATA / folder).glob("*.nii.gz"))]
 REAL_MRI = [
     pytest.param(path, marks=pytest.mark.slow if path.parent.name == "mri_unlabelled" else ())
