@@ -60,6 +60,7 @@ class Plan:
         method_settings: what differs from a method's defaults, by method and name.
         dataset: the user's dataset.json; None for synthetic data.
         contrast, data_seed: of the synthetic data.
+        roi_mm: the hip bone is measured only so near to a femoral head; None for all of it.
     """
 
     preset: str
@@ -68,6 +69,7 @@ class Plan:
     dataset: str | None = None
     contrast: Contrast = "fat-suppressed"
     data_seed: int = 0
+    roi_mm: float | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Plan | None:
@@ -231,7 +233,8 @@ class Benchmark:
             self._start(run, description)
             if stage_1 is not None:
                 _take_over(stage_1, run)
-        self._work(run, place, str(self.heads_file))
+        roi = [] if self.plan.roi_mm is None else [str(self.plan.roi_mm)]
+        self._work(run, place, str(self.heads_file), *roi)
 
     def _train_stage_1(self, run: RunFolder, description: RunDescription, place: _Place) -> None:
         """A run that ends where stage 2 would begin."""
@@ -250,9 +253,12 @@ class Benchmark:
                 _link(ready, run.cache / ready.name)
         start_run(run.path, description)
 
-    def _work(self, run: RunFolder, place: _Place, *heads: str) -> None:
-        """Train, and with ``heads`` measure, in a process of its own; an interruption lets it save itself first."""
-        command = [sys.executable, "-m", "HipICMSCTrainingLib.benchmark_row", str(run.path), *heads]
+    def _work(self, run: RunFolder, place: _Place, *measuring: str) -> None:
+        """Train, and with the words for ``measuring`` measure, in a process of its own.
+
+        An interruption lets it save itself first.
+        """
+        command = [sys.executable, "-m", "HipICMSCTrainingLib.benchmark_row", str(run.path), *measuring]
         with open(run.log, "wb") as log:
             # In a session of its own, so that Ctrl-C at a terminal reaches this process alone.
             process = subprocess.Popen(

@@ -36,6 +36,9 @@ def add_benchmark_command(commands: Any) -> None:
         parser.add_argument("--data-seed", type=int, help="of the synthetic volumes (0)")
         parser.add_argument("--dataset", type=Path, help="your dataset.json in place of synthetic volumes")
         parser.add_argument(
+            "--roi-mm", type=float, metavar="MM", help="measure the hip bone only so near to the femoral heads"
+        )
+        parser.add_argument(
             "--set",
             action="append",
             default=[],
@@ -80,7 +83,7 @@ def _plan(chosen: argparse.Namespace) -> Plan:
     """The plan that the options describe; that of the folder if there are no options."""
     from HipICMSCTrainingLib.benchmark import Plan
 
-    given = (chosen.preset, chosen.contrast, chosen.data_seed, chosen.dataset, *chosen.set)
+    given = (chosen.preset, chosen.contrast, chosen.data_seed, chosen.dataset, chosen.roi_mm, *chosen.set)
     known = Plan.read(chosen.folder)
     if known is not None and all(option is None for option in given):
         return known
@@ -93,9 +96,11 @@ def _new_plan(chosen: argparse.Namespace) -> Plan:
     from HipICMSCTrainingLib.benchmark import Plan
     from HipICMSCTrainingLib.benchmark_data import SCALES
     from HipICMSCTrainingLib.cli import name_and_value
+    from HipICMSCTrainingLib.evaluation import check_roi
     from HipICMSCTrainingLib.methods import METHODS
     from HipICMSCTrainingLib.training_settings import PRESETS
 
+    check_roi(chosen.roi_mm)
     preset = chosen.preset or "phantom-cpu"
     presets = {name: scale.settings for name, scale in SCALES.items()}
     if chosen.dataset:
@@ -118,6 +123,7 @@ def _new_plan(chosen: argparse.Namespace) -> Plan:
         dataset=str(chosen.dataset.resolve()) if chosen.dataset else None,
         contrast=chosen.contrast or "fat-suppressed",
         data_seed=chosen.data_seed or 0,
+        roi_mm=chosen.roi_mm,
     )
 
 

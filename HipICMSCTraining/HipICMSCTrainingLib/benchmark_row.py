@@ -1,9 +1,10 @@
 """One row of a benchmark with one seed: trained to its end, then measured on the labelled MRIs.
 
-``python -m HipICMSCTrainingLib.benchmark_row RUN [HEADS]`` does it in a process of its own, so that its memory can be
-told and its failure ends nobody else. What is done already is not done again; without HEADS it only trains.
+``python -m HipICMSCTrainingLib.benchmark_row RUN [HEADS [ROI]]`` does it in a process of its own, so that its memory
+can be told and its failure ends nobody else. What is done already is not done again; without HEADS it only trains.
 
 HEADS                        femoral heads of the test cases, see benchmark_heads.py
+ROI                          the hip bone counts only so near to a femoral head (mm), see evaluation.py
 RUN/…                        the run, see run_folder.py
 RUN/measured/seconds.json    how long the training has worked by now
 RUN/measured/cost.json       seconds and memory of the training when it has ended
@@ -148,7 +149,7 @@ def commit() -> str | None:
     return done.stdout.strip()
 
 
-def measure(run: RunFolder, heads: list[FemoralHeads | HipError]) -> None:
+def measure(run: RunFolder, heads: list[FemoralHeads | HipError], roi_mm: float | None = None) -> None:
     """Measure each of WEIGHTS that was not measured yet.
 
     Raises:
@@ -158,10 +159,16 @@ def measure(run: RunFolder, heads: list[FemoralHeads | HipError]) -> None:
     cases = measured_cases(RunDescription.read(run).dataset)
     for weights in WEIGHTS:
         if measured.scores(weights) is None:
-            _measure(measured, weights, cases, heads)
+            _measure(measured, weights, cases, heads, roi_mm)
 
 
-def _measure(measured: MeasuredRun, weights: Weights, cases: list[Case], heads: list[FemoralHeads | HipError]) -> None:
+def _measure(
+    measured: MeasuredRun,
+    weights: Weights,
+    cases: list[Case],
+    heads: list[FemoralHeads | HipError],
+    roi_mm: float | None,
+) -> None:
     with tempfile.TemporaryDirectory() as beside:
         package = Path(beside) / f"measured{ENDING}"
         manifest = export_package(measured.run, package, weights)
@@ -178,7 +185,8 @@ def _measure(measured: MeasuredRun, weights: Weights, cases: list[Case], heads: 
             # What the network itself says: the product's own clean-up would hide its strays.
             classes = segmenter.segment(image, of_case).classes
             truth = read_labels(replace(case, name=name), image)
-            volumes += evaluation.evaluate_cases([evaluation.Case(name, classes, truth)]).volumes
+            ignore = evaluation.ignore_mask_beside(Path(case.label), f"the mask of {name}")
+            volumes += evaluation.evaluate_cases([evaluation.Case(name, classes, truth, ignore)], roi_mm).volumes
         except HipError as error:
             failed[number] = error.sentence.replace(case.image, name).replace(case.label, f"the label map of {name}")
             continue
@@ -192,7 +200,7 @@ def _measure(measured: MeasuredRun, weights: Weights, cases: list[Case], heads: 
         {
             "step": manifest.training["step"],
             "route": route_name(manifest.route),
-            "evaluation": evaluation.Evaluation(None, volumes).as_dict(),
+            "evaluation": evaluation.Evaluation(roi_mm, volumes).as_dict(),
             "failed": failed,
         },
     )
@@ -210,10 +218,11 @@ def _end_with_whoever_started_this() -> None:
 
 def main() -> int:
     _end_with_whoever_started_this()
-    run, *heads = map(Path, sys.argv[1:])
+    run, *measuring = sys.argv[1:]
     try:
-        if train(RunFolder(run)) and heads:
-            measure(RunFolder(run), read_heads(heads[0]))
+        if train(RunFolder(Path(run))) and measuring:
+            heads, *roi_mm = measuring
+            measure(RunFolder(Path(run)), read_heads(Path(heads)), *map(float, roi_mm))
     except HipError as error:
         print(f"{error.detail}\nhipicmsc: {error.sentence}", file=sys.stderr)
         return 2

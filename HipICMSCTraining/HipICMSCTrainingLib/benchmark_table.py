@@ -12,7 +12,7 @@ from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.terminal import duration
 
 from HipICMSCTrainingLib.benchmark_rows import TITLES, Row
-from HipICMSCTrainingLib.evaluation import CLASSES, RESULTS, heading, markdown_table, summary_text
+from HipICMSCTrainingLib.evaluation import CLASSES, RESULTS, heading, markdown_table, roi_note, summary_text
 from HipICMSCTrainingLib.metrics import DEFINITIONS, METRICS
 
 #: What each choice of weights is, in the order of the tables.
@@ -164,8 +164,17 @@ def table_markdown(facts: Mapping[str, Any], rows: Sequence[RowOfSeeds]) -> str:
     ]
     notes = [f"- {RESULTS_IN_WORDS[result]}: {text}" for result, text in RESULTS.items()]
     notes += [f"- {heading(metric)}: {text}" for metric, text in DEFINITIONS.items()]
+    roi_mm = facts["plan"]["roi_mm"]
+    notes += [f"- {roi_note(roi_mm)}"] if roi_mm else []
+    if any(_has_ignored(row) for row in rows):
+        notes.append("- Voxels of the ignore masks beside the label maps were left out.")
     notes.append("- An empty prediction has Dice and surface Dice 0; its distances are missing, left out and counted.")
     return "\n\n".join([*head, *details, f"## Cost\n\n{_costs(rows)}", "\n".join(["## Definitions\n", *notes])]) + "\n"
+
+
+def _has_ignored(row: RowOfSeeds) -> bool:
+    volumes = [volume for seed in row.measured for volume in seed.scores[FIRST[0]]["evaluation"]["volumes"]]
+    return any(volume["sources"]["ignore"] for volume in volumes)
 
 
 def differences_of_order(rows: Sequence[RowOfSeeds]) -> list[str]:

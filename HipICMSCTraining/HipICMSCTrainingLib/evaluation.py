@@ -156,14 +156,19 @@ class Evaluation:
             "an empty prediction has Dice and surface Dice 0, and its distances are missing.",
         ]
         if self.roi_mm:
-            notes.append(
-                f"hip bone ({self.roi_mm:g} mm): only within {self.roi_mm:g} mm of a femoral head centre of the truth; "
-                "distances run from the border voxels inside to the whole other border."
-            )
+            notes.append(roi_note(self.roi_mm))
         ignored = [volume.name for volume in self.volumes if volume.sources["ignore"]]
         if ignored:
             notes.append(f"voxels of an ignore mask were left out in: {', '.join(ignored)}.")
         return notes
+
+
+def roi_note(roi_mm: float) -> str:
+    """What a region of interest does to the numbers of the hip bone."""
+    return (
+        f"hip bone ({roi_mm:g} mm): only within {roi_mm:g} mm of a femoral head centre of the truth; distances run "
+        "from the border voxels inside to the whole other border."
+    )
 
 
 def run_evaluate(prediction: Path, truth: Path, roi_mm: float | None = None, output: Path | None = None) -> str:
@@ -189,9 +194,17 @@ def evaluate_cases(cases: Iterable[Case], roi_mm: float | None = None) -> Evalua
         HipError: ``bad_setting``, ``unreadable``, ``unknown_label``, ``overlapping_segments``, ``geometry_mismatch`` or
             ``no_femoral_head`` (of the truth, with ``roi_mm``).
     """
+    check_roi(roi_mm)
+    return Evaluation(roi_mm, [_evaluate(case, roi_mm) for case in cases])
+
+
+def check_roi(roi_mm: float | None) -> None:
+    """
+    Raises:
+        HipError: ``bad_setting`` for a radius that is none.
+    """
     if roi_mm is not None and not roi_mm > 0:
         raise HipError("bad_setting", f"The radius of the region of interest must be above 0 mm, not {roi_mm:g}.")
-    return Evaluation(roi_mm, [_evaluate(case, roi_mm) for case in cases])
 
 
 def find_cases(prediction: Path, truth: Path) -> list[Case]:
@@ -252,6 +265,19 @@ def read_classes(source: Path | sitk.Image, name: str) -> sitk.Image:
             "right and left hip bone and 3 and 4 right and left femur.",
         )
     return sitk.ChangeLabel(sitk.Cast(image, sitk.sitkUInt16), {float(k): float(v) for k, v in classes.items()})
+
+
+def ignore_mask_beside(truth: Path, name: str) -> sitk.Image | None:
+    """The mask ``X_ignore`` beside the label map ``X`` or ``X_label``, if there is one.
+
+    Args:
+        name: what messages call the mask.
+
+    Raises:
+        HipError: ``unreadable``.
+    """
+    file = _ignore_mask(truth.parent, _stem(truth, _TRUTH_SUFFIXES))
+    return None if file is None else _read(file, name)
 
 
 def _evaluate(case: Case, roi_mm: float | None) -> VolumeScores:

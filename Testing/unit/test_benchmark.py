@@ -39,6 +39,7 @@ from tiny_training import ASSIGNMENTS, child, command, differences, tiny_setting
 PATIENCE = 300.0
 #: Two rows of Table 2, which have stage 1 in common; the second is a row of Table 1, too.
 FIRST, SECOND = "icmsc-step1", "icmsc"
+ROI_MM = 60.0
 #: Epochs long enough to be interrupted, and a checkpoint after each step.
 CHANGES = {"steps_per_epoch": 16, "stage2_epochs": 1, "checkpoint_minutes": 0.0, "batch_size": 1}
 
@@ -48,12 +49,16 @@ CHANGES = {"steps_per_epoch": 16, "stage2_epochs": 1, "checkpoint_minutes": 0.0,
 
 @pytest.fixture(scope="module")
 def dataset_file(tiny_data, tmp_path_factory) -> Path:
-    """The tiny phantoms, and an MRI of a third person to measure on."""
+    """The tiny phantoms, and an MRI of a third person to measure on, the upper part of which is not to be counted."""
     folder = tmp_path_factory.mktemp("third")
     person = make_mri(3, 2, in_plane_mm=4.0, slice_mm=6.0)
     image, label = str(folder / "mri02.nii.gz"), str(folder / "mri02_label.nii.gz")
     sitk.WriteImage(person.image, image)
     sitk.WriteImage(person.label, label)
+    ignore = sitk.Image(person.label.GetSize(), sitk.sitkUInt8)
+    ignore.CopyInformation(person.label)
+    ignore[:, person.label.GetHeight() // 2 :, :] = 1
+    sitk.WriteImage(ignore, str(folder / "mri02_ignore.nii.gz"))
     third = Case("mri02", "MR", "test", "mri02", image, label)
     write_dataset_file(Dataset((*tiny_data.dataset.cases, third)), folder / "dataset.json")
     return folder / "dataset.json"
@@ -67,7 +72,8 @@ def words(dataset_file) -> Callable[..., list[str]]:
 
     def given(folder: Path) -> list[str]:
         table = ["benchmark", "table2", str(folder), "--rows", f"{FIRST},{SECOND}", "--seeds", "1"]
-        return [*table, "--preset", "smoke", "--dataset", str(dataset_file), *assignments]
+        data = ["--preset", "smoke", "--dataset", str(dataset_file), "--roi-mm", str(ROI_MM)]
+        return [*table, *data, *assignments]
 
     return given
 
@@ -131,15 +137,20 @@ def test_each_row_appears_with_the_numbers_of_its_weights_and_what_it_cost(finis
     assert routes == ["F_s(G_ts)", "F_t"]
     markdown = (finished / "table2.md").read_text(encoding="utf-8")
     assert "74.55" in markdown and "88.16" in markdown  # the paper's
+    assert "hip bone (60 mm): only within 60 mm" in markdown and "ignore masks" in markdown
     assert "6-neighbour erosion" in markdown and "research use only" in markdown
     assert str(dataset_file.parent) not in json.dumps(table) + markdown
 
 
 def test_what_was_measured_is_what_the_product_says_of_the_mri(finished, dataset_file):
-    """The stored prediction of the selected weights, compared with the truth here, gives the table's raw numbers."""
+    """The stored prediction of the selected weights, compared with the truth here, gives the table's raw numbers: in
+    the region that was asked for, without the voxels of the mask beside the truth."""
     (case,) = read_data(dataset_file).measured_cases
     run = measured(finished, SECOND)
-    again = evaluate_cases([Compared("test 1", run.prediction(1), Path(case.label))])
+    ignore = dataset_file.with_name("mri02_ignore.nii.gz")
+    again = evaluate_cases([Compared("test 1", run.prediction(1), Path(case.label), ignore)], ROI_MM)
+    everywhere = evaluate_cases([Compared("test 1", run.prediction(1), Path(case.label))])
+    assert again.summary("raw", "hip_bone", "dice") != everywhere.summary("raw", "hip_bone", "dice")
     stored = run.scores("selected")["evaluation"]["summary"]["raw"]
     for name in CLASSES:
         for metric in METRICS:
@@ -314,7 +325,7 @@ def a_row(title: str, results: list[SeedResult], paper: float = 80.0) -> RowOfSe
 FACTS = {
     "table": "table1",
     "synthetic": True,
-    "plan": {"preset": "smoke", "contrast": "t1"},
+    "plan": {"preset": "smoke", "contrast": "t1", "roi_mm": None},
     "volumes": {"MR test": 2},
     "seeds": [0, 1],
 }
