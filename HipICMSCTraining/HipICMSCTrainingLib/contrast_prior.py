@@ -8,7 +8,8 @@ varied at random, gives F_t something to read from the first step on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,8 @@ import torch
 import torch.nn.functional as nnf
 from HipICMSCLib.intensity import PADDING
 from torch import Tensor
+
+from HipICMSCTrainingLib.losses import reconstruction_loss
 
 ContrastPrior = Literal["none", "t1"]
 
@@ -27,6 +30,52 @@ _KNOTS = {
         (130, 0.1), (300, 0.2), (450, 0.0), (600, -0.8), (1000, -1.0),
     ),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ContrastPriorSettings:
+    """How strongly a guess holds the generators of a method that translates.
+
+    Attributes:
+        contrast_prior: a pointwise guess g of the MR contrast that holds the generators: adds ‖G_st(x_s) − g(x_s)‖₁ +
+            ‖G_ts(g(x_s)) − x_s‖₁ (ours, off). Its weight fades to ``contrast_prior_rest`` of itself while translation
+            is trained alone.
+        contrast_prior_weight: weight of the two terms of ``contrast_prior`` at the start.
+        contrast_prior_rest: the share of ``contrast_prior_weight`` that is left afterwards.
+    """
+
+    contrast_prior: ContrastPrior = "none"
+    contrast_prior_weight: float = 10.0
+    contrast_prior_rest: float = 0.0
+
+
+def prior_terms(
+    x_s: Tensor,
+    x_st: Tensor,
+    G_ts: Callable[[Tensor], Tensor],
+    ct_window_hu: tuple[float, float],
+    own: ContrastPriorSettings,
+    faded: float,
+    guess: Tensor | None = None,
+) -> dict[str, tuple[float, Tensor]]:
+    """Weight and value of the term ``prior``; nothing where it is off or gone.
+
+    Args:
+        x_s, x_st: CT slices and what G_st makes of them.
+        faded: how much of its way to ``contrast_prior_rest`` the weight has gone, 0 to 1.
+        guess: what G_ts reads in place of g(x_s).
+    """
+    held = max(own.contrast_prior_rest, 1 - faded)
+    if own.contrast_prior == "none" or held <= 0:
+        return {}
+    plain = guessed_mr(x_s, ct_window_hu, own.contrast_prior)
+    back = G_ts(plain if guess is None else guess)
+    return {
+        "prior": (
+            own.contrast_prior_weight * held,
+            reconstruction_loss(x_st, plain) + reconstruction_loss(back, x_s),
+        )
+    }
 
 
 def guessed_mr(x_s: Tensor, ct_window_hu: tuple[float, float], prior: ContrastPrior) -> Tensor:

@@ -47,8 +47,17 @@ def description_of_settings() -> dict[str, Any]:
 
 
 def attribute_docs(cls: type) -> dict[str, str]:
-    """The entries below "Attributes:" in a docstring; one that names several attributes is the entry of each."""
-    _, _, section = inspect.getdoc(cls).partition("Attributes:\n")
+    """The entries below "Attributes:" in the docstrings of a class and of those that it is derived from; one that names
+    several attributes is the entry of each."""
+    docs: dict[str, str] = {}
+    for each in reversed(cls.__mro__[:-1]):
+        docs |= _attributes_in(inspect.cleandoc(each.__doc__ or ""))
+    return docs
+
+
+def _attributes_in(docstring: str) -> dict[str, str]:
+    _, _, after = docstring.partition("Attributes:\n")
+    section = re.split(r"^(?=\S)", after, maxsplit=1, flags=re.MULTILINE)[0]
     entries = re.findall(r"^    (\w[\w, ]*):\s+(.*(?:\n     .*)*)", section, re.MULTILINE)
     return {
         name: re.sub(r"\s+", " ", text).replace("``", "").strip()

@@ -1,4 +1,4 @@
-"""The guess of the MR contrast: right order of tissues, padding kept, F_t alone learns from it."""
+"""The guess of the MR contrast: right order of tissues, padding kept, the same for every method that translates."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from HipICMSCTrainingLib.contrast_prior import guessed_mr, random_guess
+from HipICMSCTrainingLib.contrast_prior import guessed_mr, prior_terms, random_guess
 from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
-from HipICMSCTrainingLib.methods.method import Batch, Moment
+from HipICMSCTrainingLib.methods.cycada import Cycada
+from HipICMSCTrainingLib.methods.cyclegan import CycleGan
+from HipICMSCTrainingLib.methods.icmsc import Icmsc
+from HipICMSCTrainingLib.methods.method import Batch, Method, Moment
+from HipICMSCTrainingLib.methods.sifa import Sifa
+from HipICMSCTrainingLib.methods.translation import TranslationSettings
 from HipICMSCTrainingLib.training_settings import PRESETS
 
 WINDOW = (-200.0, 600.0)
@@ -58,21 +62,41 @@ def batch() -> Batch:
     return Batch(x_s, torch.randint(0, 3, (1, 32, 32), generator=random), x_t)
 
 
-def losses_of(batch: Batch, stage: int, fraction: float, **own: object) -> tuple[Icmsc, dict[str, float]]:
+def losses_of(
+    batch: Batch, stage: int, fraction: float, kind: type[Method] = Icmsc, **own: object
+) -> tuple[Method, dict[str, float]]:
     torch.manual_seed(0)
     settings = dataclasses.replace(PRESETS["smoke"], batch_size=1)
-    method = Icmsc(settings, IcmscSettings(**own), torch.device("cpu"), Distribution())
+    method = kind(settings, kind.Settings(**own), torch.device("cpu"), Distribution())
     return method, method.train_step(batch, Moment(0, stage, fraction), np.random.default_rng(0))
 
 
-def test_the_prior_is_off_unless_asked_for(batch: Batch) -> None:
-    assert not {"prior", "prior_F"} & set(losses_of(batch, 1, 0.0)[1])
+TRANSLATING = pytest.mark.parametrize("kind", [CycleGan, Cycada, Sifa, Icmsc])
 
 
-def test_the_prior_fades_over_stage_1_and_may_keep_a_rest(batch: Batch) -> None:
-    assert "prior" in losses_of(batch, 1, 0.0, contrast_prior="t1")[1]
-    assert "prior" not in losses_of(batch, 2, 0.0, contrast_prior="t1")[1]
-    assert "prior" in losses_of(batch, 2, 0.5, contrast_prior="t1", contrast_prior_rest=0.2)[1]
+@TRANSLATING
+def test_the_prior_is_off_unless_asked_for(batch: Batch, kind: type[Method]) -> None:
+    assert not {"prior", "prior_F"} & set(losses_of(batch, 1, 0.0, kind)[1])
+
+
+@TRANSLATING
+def test_the_prior_fades_while_translation_learns_alone_and_may_keep_a_rest(batch: Batch, kind: type[Method]) -> None:
+    own = {"contrast_prior": "t1"}
+    assert losses_of(batch, 1, 0.0, kind, **own)[1]["prior"] > 0
+    assert "prior" not in losses_of(batch, 2, 0.0, kind, **own)[1]
+    assert losses_of(batch, 2, 0.1, kind, **own, contrast_prior_rest=0.2)[1]["prior"] > 0
+
+
+@pytest.mark.parametrize(("faded", "rest", "weight"), [(0.0, 0.0, 10.0), (0.75, 0.0, 2.5), (0.75, 0.5, 5.0)])
+def test_the_prior_is_the_distance_of_both_generators_from_the_guess(faded: float, rest: float, weight: float) -> None:
+    x_s = slice_of(-100, 50, 250, 600)
+    own = TranslationSettings(contrast_prior="t1", contrast_prior_rest=rest)
+    terms = prior_terms(x_s, torch.zeros_like(x_s), lambda x: x + 1, WINDOW, own, faded)
+    guess = guessed_mr(x_s, WINDOW, "t1")
+    assert terms["prior"][0] == pytest.approx(weight)
+    by_hand = guess.abs().mean() + (guess + 1 - x_s).abs().mean()
+    assert terms["prior"][1].item() == pytest.approx(by_hand.item())
+    assert prior_terms(x_s, x_s, lambda x: x, WINDOW, own, 1.0).keys() == ({"prior"} if rest else set())
 
 
 def test_f_t_learns_from_guesses_in_stage_1_and_f_s_does_not(batch: Batch) -> None:

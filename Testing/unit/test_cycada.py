@@ -87,7 +87,7 @@ def half_of(cycada: Cycada, half: str, batch, held: bool = True) -> tuple[Tensor
     judges = cycada.networks["D_s"], cycada.networks["D_t"]
     F_s = cycada.networks["F_s"]
     with frozen(*judges), at_rest(F_s):
-        total, _, terms = cycada.cycles(half, batch, judges[1 if half == "CT" else 0], F_s if held else None)
+        total, _, terms = cycada.cycles(half, batch, judges[1 if half == "CT" else 0], 1.0, F_s if held else None)
     return total, terms
 
 

@@ -17,7 +17,7 @@ from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.losses import GanLoss, one_hot, prediction_target, segmentation_loss
+from HipICMSCTrainingLib.losses import one_hot, prediction_target, segmentation_loss
 from HipICMSCTrainingLib.methods.alignment import Alignment, AlignmentSettings
 from HipICMSCTrainingLib.methods.at_rest import at_rest
 from HipICMSCTrainingLib.methods.cyclegan import Cycles
@@ -32,22 +32,16 @@ from HipICMSCTrainingLib.methods.method import (
 )
 from HipICMSCTrainingLib.methods.phases import phase_of_training, with_rest
 from HipICMSCTrainingLib.methods.supervision import Supervision
-from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, cycle, objective
+from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, objective
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 from HipICMSCTrainingLib.ways import Ways
 
 
 @dataclass(frozen=True)
-class CycadaSettings:
+class CycadaSettings(TranslationSettings):
     """The weights of CyCADA's terms, and how its stages share the training.
 
     Attributes:
-        adversarial_weight: weight of L_adv, equation 4: translations should look real to the discriminators.
-        reconstruction_weight: weight of L_rec, equation 5: a slice that is translated there and back should be itself
-            again.
-        identity_weight: weight of leaving alone a slice that is in the wanted domain already (off, as in ICMSC).
-        gan_loss: what equation 4 measures: squared distances (lsgan) or cross-entropy (bce).
-        image_pool: how many earlier translations each discriminator is shown again now and then.
         semantic: whether F_s, once it has learned, holds the translation: CE(F_s(G_st(x_s)), y_s) +
             CE(F_s(G_ts(x_t)), argmax F_s(x_t)).
         semantic_weight: weight of both terms of the semantic loss.
@@ -63,11 +57,6 @@ class CycadaSettings:
             to 0; the alignment takes the rest.
     """
 
-    adversarial_weight: float = 1.0
-    reconstruction_weight: float = 10.0
-    identity_weight: float = 0.0
-    gan_loss: GanLoss = "lsgan"
-    image_pool: int = 50
     semantic: bool = True
     semantic_weight: float = 1.0
     dice_weight: float = 1.0
@@ -83,22 +72,23 @@ class SemanticCycles(Cycles):
     """CycleGAN's halves with those of the semantic loss."""
 
     def forward(
-        self, half: str, batch: Batch, judge: nn.Module, F_s: nn.Module | None = None
+        self, half: str, batch: Batch, judge: nn.Module, faded: float, F_s: nn.Module | None = None
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """As :class:`Cycles`; ``F_s`` holds the translation and gathers no gradient, None leaves it free."""
         with torch.autocast(batch.x_s.device.type, torch.bfloat16, enabled=self.bf16):
-            if half == "CT":
-                translated, _, terms = cycle(self.G_st, self.G_ts, batch.x_s, "s", self.own)
-                if F_s is not None:
-                    meaning = one_hot(batch.y_s, len(CLASS_NAMES))
-                    terms["semantic_s"] = (self.own.semantic_weight, _cross_entropy(F_s(translated), meaning))
-            else:
-                translated, _, terms = cycle(self.G_ts, self.G_st, batch.x_t, "t", self.own)
-                if F_s is not None:
-                    with torch.no_grad():
-                        meaning = prediction_target(F_s(batch.x_t), "hard")
-                    terms["semantic_t"] = (self.own.semantic_weight, _cross_entropy(F_s(translated), meaning))
+            terms, translated = self._ct(batch.x_s, faded) if half == "CT" else self._mr(batch.x_t)
+            if F_s is not None:
+                terms |= self._semantic(half, batch, translated, F_s)
         return objective(terms, translated, judge, "t" if half == "CT" else "s", self.own)
+
+    def _semantic(self, half: str, batch: Batch, translated: Tensor, F_s: nn.Module) -> Terms:
+        if half == "CT":
+            name, meaning = "semantic_s", one_hot(batch.y_s, len(CLASS_NAMES))
+        else:
+            name = "semantic_t"
+            with torch.no_grad():
+                meaning = prediction_target(F_s(batch.x_t), "hard")
+        return {name: (self.own.semantic_weight, _cross_entropy(F_s(translated), meaning))}
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -169,11 +159,11 @@ class Cycada(Method):
         # Rates stay as they are as in stage 1, or go down to 0 with the phase as in stage 2.
         begun, ending = replace(moment, stage=1), replace(moment, stage=2, stage_fraction=fraction)
         if phase == "pretraining":
-            losses = self._translate(batch, begun, random, None)
+            losses = self._translate(batch, begun, random, None, fraction)
             losses |= {"supervised": self.source.step(batch.x_s, batch.y_s, ending)}  # equation 3
         elif phase == "translation":
             F_s = self.networks["F_s"] if self.own.semantic else None
-            losses = self._translate(batch, ending, random, F_s)
+            losses = self._translate(batch, ending, random, F_s, 1.0)
         elif phase == "target":
             losses = {"supervised_t": self.target.step(self._translated(batch.x_s), batch.y_s, ending)}
         else:
@@ -181,9 +171,9 @@ class Cycada(Method):
         return {name: float(value) for name, value in losses.items()}
 
     def _translate(
-        self, batch: Batch, moment: Moment, random: np.random.Generator, F_s: nn.Module | None
+        self, batch: Batch, moment: Moment, random: np.random.Generator, F_s: nn.Module | None, faded: float
     ) -> dict[str, Tensor]:
-        """CycleGAN's step, held by ``F_s`` where it is given."""
+        """CycleGAN's step, held by ``F_s`` where it is given, and by what is left of the contrast prior."""
         for name in ("G", "D"):
             set_learning_rate(self.optimizers[name], self.settings.learning_rate_translation * decay(moment))
             self.optimizers[name].zero_grad(set_to_none=True)
@@ -191,9 +181,9 @@ class Cycada(Method):
         # Generators; the discriminators and F_s only pass the gradient on.
         with frozen(self.networks["D_s"], self.networks["D_t"]), at_rest(self.networks["F_s"]):
             with self.distribution.accumulate(self.cycles):
-                loss, x_st, ct_losses = self.cycles("CT", batch, self.networks["D_t"], F_s)
+                loss, x_st, ct_losses = self.cycles("CT", batch, self.networks["D_t"], faded, F_s)
                 loss.backward()
-            loss, x_ts, mr_losses = self.cycles("MR", batch, self.networks["D_s"], F_s)
+            loss, x_ts, mr_losses = self.cycles("MR", batch, self.networks["D_s"], faded, F_s)
             loss.backward()
         self.optimizers["G"].step()
         return ct_losses | mr_losses | self.discriminators.step(batch, x_st, x_ts, random)

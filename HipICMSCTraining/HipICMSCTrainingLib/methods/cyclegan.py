@@ -14,55 +14,55 @@ from HipICMSCLib.segmenter import Segmenter
 from HipICMSCLib.translator import Translator
 from torch import Tensor, nn
 
+from HipICMSCTrainingLib.contrast_prior import prior_terms
 from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.losses import GanLoss
 from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, decay, frozen, parameters_of, set_learning_rate
 from HipICMSCTrainingLib.methods.supervision import Supervision
-from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, TranslationWeights, cycle, objective
+from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 from HipICMSCTrainingLib.ways import Ways
 
 
 @dataclass(frozen=True)
-class CycleGanSettings:
-    """The weights of CycleGAN's terms, as in ICMSC.
+class CycleGanSettings(TranslationSettings):
+    """The weights of CycleGAN's terms and of F_s's.
 
     Attributes:
-        adversarial_weight: weight of L_adv, equation 4: translations should look real to the discriminators.
-        reconstruction_weight: weight of L_rec, equation 5: a slice that is translated there and back should be itself
-            again.
-        identity_weight: weight of leaving alone a slice that is in the wanted domain already (off, as in ICMSC).
         dice_weight: λ1 of equation 2, the weight of the Dice term against the cross-entropy in F_s's loss.
-        gan_loss: what equation 4 measures: squared distances (lsgan) or cross-entropy (bce).
-        image_pool: how many earlier translations each discriminator is shown again now and then.
     """
 
-    adversarial_weight: float = 1.0
-    reconstruction_weight: float = 10.0
-    identity_weight: float = 0.0
     dice_weight: float = 1.0
-    gan_loss: GanLoss = "lsgan"
-    image_pool: int = 50
 
 
 class Cycles(nn.Module):
     """G_st and G_ts with one domain's half of their objective."""
 
-    def __init__(self, settings: TrainingSettings, own: TranslationWeights) -> None:
+    def __init__(self, settings: TrainingSettings, own: TranslationSettings) -> None:
         super().__init__()
         self.own = own
+        self.ct_window_hu = settings.intensity.ct_window_hu
         self.bf16 = settings.precision == "bf16"
         self.G_st = Translator(settings.translator, settings.recompute)
         self.G_ts = Translator(settings.translator, settings.recompute)
 
-    def forward(self, half: str, batch: Batch, judge: nn.Module) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """(total loss, translated image, the terms by name) of ``half`` "CT" or "MR"; ``judge`` is D_t or D_s."""
+    def forward(
+        self, half: str, batch: Batch, judge: nn.Module, faded: float
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """(total loss, translated image, the terms by name) of ``half`` "CT" or "MR".
+
+        ``judge`` is D_t or D_s, ``faded`` how far the contrast prior is gone.
+        """
         with torch.autocast(batch.x_s.device.type, torch.bfloat16, enabled=self.bf16):
-            if half == "CT":
-                translated, _, terms = cycle(self.G_st, self.G_ts, batch.x_s, "s", self.own)
-            else:
-                translated, _, terms = cycle(self.G_ts, self.G_st, batch.x_t, "t", self.own)
+            terms, translated = self._ct(batch.x_s, faded) if half == "CT" else self._mr(batch.x_t)
         return objective(terms, translated, judge, "t" if half == "CT" else "s", self.own)
+
+    def _ct(self, x_s: Tensor, faded: float) -> tuple[Terms, Tensor]:
+        x_st, _, terms = cycle(self.G_st, self.G_ts, x_s, "s", self.own)
+        return terms | prior_terms(x_s, x_st, self.G_ts, self.ct_window_hu, self.own, faded), x_st
+
+    def _mr(self, x_t: Tensor) -> tuple[Terms, Tensor]:
+        x_ts, _, terms = cycle(self.G_ts, self.G_st, x_t, "t", self.own)
+        return terms, x_ts
 
 
 class CycleGan(Method):
@@ -96,11 +96,12 @@ class CycleGan(Method):
             self.optimizers[name].zero_grad(set_to_none=True)
 
         # Generators; the discriminators only pass the gradient on.
+        faded = moment.stage_fraction if moment.stage == 1 else 1.0
         with frozen(self.networks["D_s"], self.networks["D_t"]):
             with self.distribution.accumulate(self.cycles):
-                loss, x_st, losses = self.cycles("CT", batch, self.networks["D_t"])
+                loss, x_st, losses = self.cycles("CT", batch, self.networks["D_t"], faded)
                 loss.backward()
-            loss, x_ts, mr_losses = self.cycles("MR", batch, self.networks["D_s"])
+            loss, x_ts, mr_losses = self.cycles("MR", batch, self.networks["D_s"], faded)
             loss.backward()
         self.optimizers["G"].step()
         losses |= mr_losses

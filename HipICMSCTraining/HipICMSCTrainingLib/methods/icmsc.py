@@ -15,32 +15,20 @@ from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
 from HipICMSCLib.translator import Translator
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.contrast_prior import ContrastPrior, guessed_mr, random_guess
+from HipICMSCTrainingLib.contrast_prior import prior_terms, random_guess
 from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.losses import (
-    GanLoss,
-    TargetKind,
-    one_hot,
-    prediction_target,
-    reconstruction_loss,
-    segmentation_loss,
-)
+from HipICMSCTrainingLib.losses import TargetKind, one_hot, prediction_target, segmentation_loss
 from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, decay, frozen, parameters_of, set_learning_rate
-from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, cycle, objective
+from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 from HipICMSCTrainingLib.ways import Route, Ways
 
 
 @dataclass(frozen=True)
-class IcmscSettings:
+class IcmscSettings(TranslationSettings):
     """Equation 1's weights and the switches of Table 2.
 
     Attributes:
-        adversarial_weight: weight of L_adv, equation 4: translations should look real to the discriminators.
-        reconstruction_weight: weight of L_rec, equation 5: a slice that is translated there and back should be itself
-            again.
-        identity_weight: weight of leaving alone a slice that is in the wanted domain already (CycleGAN's; off in the
-            paper).
         imsc_weight: weight of both terms of equation 6: a slice and its cycle should be segmented alike.
         cmsc_weight: weight of both terms of equation 7: a slice and its translation should be segmented alike.
         dice_weight: λ1 of equation 2, the weight of the Dice term against the cross-entropy in every segmentation loss.
@@ -49,22 +37,13 @@ class IcmscSettings:
         cmsc_s: whether equation 7 has its CT term; without it F_t learns nothing from labels.
         cmsc_t: whether equation 7 has its MR term.
         cmsc_t_symmetric: adds L_seg(x_ts, F_t(x_t), F_s), through which cmsc_t reaches the generators too (ours, off).
-        contrast_prior: a pointwise guess g of the MR contrast that holds the generators: adds ‖G_st(x_s) − g(x_s)‖₁ +
-            ‖G_ts(g(x_s)) − x_s‖₁ (ours, off). Its weight fades over stage 1 to ``contrast_prior_rest`` of itself.
-        contrast_prior_weight: weight of the two terms of ``contrast_prior`` at the start of stage 1.
-        contrast_prior_rest: the share of ``contrast_prior_weight`` that is left from the end of stage 1 on.
         contrast_prior_segmenter_weight: weight of L_seg(g'(x_s), y_s, F_t) in both stages, g' being the guess varied at
             random: it keeps F_t from following translations that call something else bone (ours, off).
         cmsc_t_start: the share of stage 2, 0 to 1, after which cmsc_t begins, for F_s(G_ts(x_t)) is a poor teacher at
             first.
         target: whether predictions that serve as targets are one-hot or probabilities.
-        gan_loss: what equation 4 measures: squared distances (lsgan) or cross-entropy (bce).
-        image_pool: how many earlier translations each discriminator is shown again now and then.
     """
 
-    adversarial_weight: float = 1.0
-    reconstruction_weight: float = 10.0
-    identity_weight: float = 0.0
     imsc_weight: float = 0.1
     cmsc_weight: float = 0.1
     dice_weight: float = 1.0
@@ -73,14 +52,9 @@ class IcmscSettings:
     cmsc_s: bool = True
     cmsc_t: bool = True
     cmsc_t_symmetric: bool = False
-    contrast_prior: ContrastPrior = "none"
-    contrast_prior_weight: float = 10.0
-    contrast_prior_rest: float = 0.0
     contrast_prior_segmenter_weight: float = 0.0
     cmsc_t_start: float = 0.0
     target: TargetKind = "hard"
-    gan_loss: GanLoss = "lsgan"
-    image_pool: int = 50
 
 
 class Cycles(nn.Module):
@@ -122,12 +96,8 @@ class Cycles(nn.Module):
         if guess is not None:
             loss = segmentation_loss(self.F_t(guess), y_s, own.dice_weight)
             terms["prior_F"] = (own.contrast_prior_segmenter_weight, loss)
-        held = max(own.contrast_prior_rest, 1 - moment.stage_fraction if moment.stage == 1 else 0.0)
-        if own.contrast_prior != "none" and held > 0:
-            plain = guessed_mr(x_s, self.ct_window_hu, own.contrast_prior)
-            back = self.G_ts(plain if guess is None else guess)
-            distance = reconstruction_loss(x_st, plain) + reconstruction_loss(back, x_s)
-            terms["prior"] = (own.contrast_prior_weight * held, distance)
+        faded = moment.stage_fraction if moment.stage == 1 else 1.0
+        terms |= prior_terms(x_s, x_st, self.G_ts, self.ct_window_hu, own, faded, guess)
         if moment.stage == 1:
             return terms, x_st
         p_s = self.F_s(x_s)

@@ -20,6 +20,7 @@ from HipICMSCLib.sifa_network import STRIDE, SifaEncoder, SifaHead, joined
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from HipICMSCTrainingLib.contrast_prior import ContrastPriorSettings, prior_terms
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.losses import (
     GanLoss,
@@ -48,7 +49,7 @@ GAN: GanLoss = "lsgan"
 
 
 @dataclass(frozen=True)
-class SifaSettings:
+class SifaSettings(ContrastPriorSettings):
     """The weights of SIFA's terms. Its authors train with a ``batch_size`` of 8.
 
     Attributes:
@@ -101,6 +102,7 @@ class SifaObjective(nn.Module):
     def __init__(self, settings: TrainingSettings, own: SifaSettings, distribution: Distribution) -> None:
         super().__init__()
         self.own, self.distribution = own, distribution
+        self.ct_window_hu = settings.intensity.ct_window_hu
         self.bf16 = settings.precision == "bf16"
         self.G_st = AddingTranslator(settings.translator, settings.recompute)
         self.E = SifaEncoder(settings.segmenter)
@@ -108,19 +110,27 @@ class SifaObjective(nn.Module):
         self.S = SifaHead(settings.segmenter)
         self.S_low = SifaHead(settings.segmenter)
 
-    def forward(self, part: str, batch: Batch, judges: Mapping[str, nn.Module], x_st: Tensor | None = None) -> Part:
-        """``part`` is "CT cycle", "MR cycle" or "segmentation"; the last one reads ``x_st``."""
+    def forward(
+        self,
+        part: str,
+        batch: Batch,
+        judges: Mapping[str, nn.Module],
+        x_st: Tensor | None = None,
+        faded: float = 1.0,
+    ) -> Part:
+        """``part`` is "CT cycle", in which the prior has ``faded``, "MR cycle", or "segmentation" of ``x_st``."""
         if part == "CT cycle":
-            return self._ct_cycle(batch.x_s, judges["D_t"])
+            return self._ct_cycle(batch.x_s, judges["D_t"], faded)
         if part == "MR cycle":
             return self._mr_cycle(batch.x_t, judges["D_s"])
         return self._segmentation(x_st, batch, judges)
 
-    def _ct_cycle(self, x_s: Tensor, d_t: nn.Module) -> Part:
+    def _ct_cycle(self, x_s: Tensor, d_t: nn.Module, faded: float) -> Part:
         with self._autocast(x_s):
             x_st = self.G_st(x_s)
             cyc_s = self.U(self.E(x_st))
-        terms = {
+            terms = prior_terms(x_s, x_st, lambda x: self.U(self.E(x)), self.ct_window_hu, self.own, faded)
+        terms |= {
             "adv_G_t": (self.own.adversarial_weight, adversarial_loss(d_t(x_st.float()), True, GAN)),
             "rec_s": (self.own.reconstruction_weight, reconstruction_loss(cyc_s, x_s)),
         }
@@ -207,7 +217,8 @@ class Sifa(Method):
         # All but the discriminators, which only pass the gradient on.
         with frozen(*self.judges.values()):
             with self.distribution.accumulate(self.objective):
-                ct = self.objective("CT cycle", batch, self.judges)
+                faded = moment.stage_fraction if moment.stage == 1 else 1.0
+                ct = self.objective("CT cycle", batch, self.judges, faded=faded)
                 ct.loss.backward()
                 mr = self.objective("MR cycle", batch, self.judges)
                 mr.loss.backward()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from HipICMSCTrainingLib.contrast_prior import ContrastPriorSettings
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.losses import GanLoss, adversarial_loss, discriminator_loss, reconstruction_loss
 from HipICMSCTrainingLib.methods.image_pool import ImagePool
@@ -19,18 +21,29 @@ from HipICMSCTrainingLib.training_settings import TrainingSettings
 Terms = dict[str, tuple[float, Tensor]]
 
 
-class TranslationWeights(Protocol):
-    """The settings of a method that this module reads; their meaning is that of CycleGanSettings."""
+@dataclass(frozen=True)
+class TranslationSettings(ContrastPriorSettings):
+    """The weights of CycleGAN's terms.
 
-    adversarial_weight: float
-    reconstruction_weight: float
-    identity_weight: float
-    gan_loss: GanLoss
-    image_pool: int
+    Attributes:
+        adversarial_weight: weight of L_adv, equation 4: translations should look real to the discriminators.
+        reconstruction_weight: weight of L_rec, equation 5: a slice that is translated there and back should be itself
+            again.
+        identity_weight: weight of leaving alone a slice that is in the wanted domain already (CycleGAN's; off in the
+            paper).
+        gan_loss: what equation 4 measures: squared distances (lsgan) or cross-entropy (bce).
+        image_pool: how many earlier translations each discriminator is shown again now and then.
+    """
+
+    adversarial_weight: float = 1.0
+    reconstruction_weight: float = 10.0
+    identity_weight: float = 0.0
+    gan_loss: GanLoss = "lsgan"
+    image_pool: int = 50
 
 
 def cycle(
-    there: nn.Module, back: nn.Module, x: Tensor, domain: Literal["s", "t"], own: TranslationWeights
+    there: nn.Module, back: nn.Module, x: Tensor, domain: Literal["s", "t"], own: TranslationSettings
 ) -> tuple[Tensor, Tensor, Terms]:
     """(there(x), back(there(x)), the domain's half of L_rec and, where it is on, the identity term)."""
     translated = there(x)
@@ -42,7 +55,7 @@ def cycle(
 
 
 def objective(
-    terms: Terms, translated: Tensor, judge: nn.Module, domain: Literal["s", "t"], own: TranslationWeights
+    terms: Terms, translated: Tensor, judge: nn.Module, domain: Literal["s", "t"], own: TranslationSettings
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """The sum of the terms of one half and of L_adv, which ``judge`` finds in fp32.
 
@@ -71,7 +84,7 @@ class ImageDiscriminators:
     """
 
     def __init__(
-        self, settings: TrainingSettings, own: TranslationWeights, device: torch.device, distribution: Distribution
+        self, settings: TrainingSettings, own: TranslationSettings, device: torch.device, distribution: Distribution
     ) -> None:
         self.own = own
         d_s = PatchDiscriminator(settings.discriminator_width).to(device)
