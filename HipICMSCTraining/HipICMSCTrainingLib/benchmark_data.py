@@ -51,8 +51,8 @@ SCALES: dict[str, Scale] = {
         Subjects(19, ct_train=15, ct_val=3, mr_train=10, mr_val=2),
         FULL,
     ),
-    # Slices of 96 × 80 pixels and narrow networks: an hour or two a seed on two CPU cores. Translation has few steps, so
-    # they are long ones.
+    # Slices of 96 × 80 pixels and narrow networks: an hour or two a seed on two CPU cores. Translation has few steps,
+    # so they are long ones.
     "phantom-cpu": Scale(
         replace(
             PRESETS["cpu-small"],
