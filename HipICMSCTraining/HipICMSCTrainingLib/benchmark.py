@@ -143,9 +143,9 @@ class Benchmark:
                 run = self.run(row, seed)
                 if not MeasuredRun(run).is_done:
                     place = _Place(number, len(work), f"{row.title}, seed {seed}", self.progress)
-                    shares_stage_1 = bool(row.stage_1) and sum(other.stage_1 == row.stage_1 for other in rows) > 1
+                    alone = not any(other.stage_1 == row.stage_1 for other in rows if other != row)
                     try:
-                        self._finish(row, seed, data, shares_stage_1, place)
+                        self._finish(row, seed, data, alone, place)
                     except HipError as error:
                         if error.kind == "stopped":
                             raise
@@ -221,17 +221,21 @@ class Benchmark:
             return "Left out: it learns from labels of MRIs, which the dataset has not for all in training."
         return ""
 
-    def _finish(self, row: Row, seed: int, data: BenchmarkData, shares_stage_1: bool, place: _Place) -> None:
-        """Train and measure one row with one seed, from wherever it stands."""
+    def _finish(self, row: Row, seed: int, data: BenchmarkData, alone: bool, place: _Place) -> None:
+        """Train and measure one row with one seed, from wherever it stands.
+
+        Args:
+            alone: no other row shares its stage 1 now; one that was trained earlier serves it all the same.
+        """
         description = self.plan.description(row, seed, _dataset_of(row, data))
         run = self.run(row, seed)
         if not (run.path / "run.json").exists():
-            stage_1 = None
-            if shares_stage_1 and description.settings.stage1_epochs:
-                stage_1 = RunFolder(run.path.with_name(f"stage1-{row.stage_1}-seed{seed}"))
+            stage_1 = RunFolder(run.path.with_name(f"stage1-{row.stage_1}-seed{seed}"))
+            shared = row.stage_1 and description.settings.stage1_epochs and (stage_1.path.exists() or not alone)
+            if shared:
                 self._train_stage_1(stage_1, description, place)
             self._start(run, description)
-            if stage_1 is not None:
+            if shared:
                 _take_over(stage_1, run)
         roi = [] if self.plan.roi_mm is None else [str(self.plan.roi_mm)]
         self._work(run, place, str(self.heads_file), *roi)
