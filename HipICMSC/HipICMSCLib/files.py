@@ -7,7 +7,7 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from HipICMSCLib.errors import HipError
@@ -26,6 +26,23 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         HipError: ``disk_full``, ``read_only`` or ``no_folder``, naming the folder; ``not_written`` for other reasons.
     """
+    with _written_beside(path, _replace) as beside:
+        yield beside
+
+
+@contextlib.contextmanager
+def creating(path: Path) -> Iterator[Path]:
+    """As :func:`replacing`, but nothing is replaced: of several processes that create a file one succeeds.
+
+    Raises:
+        HipError: ``exists``; as :func:`replacing`.
+    """
+    with _written_beside(path, _create) as beside:
+        yield beside
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, put: Callable[[Path, Path], None]) -> Iterator[Path]:
     path = Path(path)
     # The ending comes last: writers such as SimpleITK choose the format by it.
     beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
@@ -36,7 +53,9 @@ def replacing(path: Path) -> Iterator[Path]:
         # The NIfTI writer alone ends without a word where the disk was full.
         if is_nifti(beside) and not is_whole(beside):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        _replace(beside, path)
+        put(beside, path)
+    except FileExistsError as error:
+        raise HipError("exists", f"There is a file {path} already; remove it or choose another name.") from error
     except OSError as error:
         raise storage_error(error, path) from error
     except RuntimeError as error:
@@ -61,11 +80,27 @@ def _replace(beside: Path, path: Path) -> None:
     os.replace(beside, path)
 
 
+def _create(beside: Path, path: Path) -> None:
+    if os.name == "nt":
+        os.rename(beside, path)
+        return
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # FAT and some network drives know no links; on them two processes must not be too quick.
+        if path.exists():
+            raise FileExistsError(path) from None
+        _replace(beside, path)
+
+
 def storage_error(error: OSError, path: Path) -> HipError:
     """Say in one sentence why ``path`` could not be written."""
     folder = Path(path).parent
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return HipError("disk_full", f"The disk of the folder {folder} is full; nothing was written.", str(error))
+        sentence = f"The disk of the folder {folder} is full; nothing was written. Make room there and try again."
+        return HipError("disk_full", sentence, str(error))
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return HipError("read_only", f"The folder {folder} may not be written to; choose another one.", str(error))
     if error.errno in (errno.ENOENT, errno.ENOTDIR):

@@ -14,6 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from HipICMSCLib.errors import HipError
+
+#: Where the largest spacing is no more than this many times the next one, there are no slices to speak of.
+LEAST_SLICE_RATIO = 1.2
+#: By patient axis (x, y, z): slices that lie one after the other along it.
+PLANES = ("sagittal", "coronal", "axial")
+#: Voxels; six times those of the paper's.
+LARGEST_CROP = 2**26
+
 
 @dataclass(frozen=True)
 class CropSettings:
@@ -26,11 +35,24 @@ class CropSettings:
         largest_obliquity_deg: up to this angle between image axes and patient axes the volume is read along its own
             axes, so that an acquired coronal slice reaches the network without mixing with its neighbours; a volume
             that is turned further is resampled along the patient's axes.
+
+    Raises:
+        HipError: ``bad_setting`` for a region that is no region of a patient.
     """
 
     spacing_mm: tuple[float, float, float] = (1.25, 1.25, 1.0)
     size: tuple[int, int, int] = (300, 160, 240)
     largest_obliquity_deg: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not all(0.1 <= mm <= 50 for mm in self.spacing_mm):
+            raise HipError("bad_setting", "crop.spacing_mm are three numbers from 0.1 to 50 mm.")
+        if not all(1 <= voxels <= 1024 for voxels in self.size) or math.prod(self.size) > LARGEST_CROP:
+            raise HipError(
+                "bad_setting", f"crop.size are three numbers from 1 to 1024, together {LARGEST_CROP} voxels at most."
+            )
+        if not 0 <= self.largest_obliquity_deg <= 90:
+            raise HipError("bad_setting", "crop.largest_obliquity_deg is a number from 0 to 90.")
 
 
 @dataclass(frozen=True)
@@ -90,6 +112,18 @@ def obliquity_deg(image: sitk.Image) -> float:
     """The largest angle between an image axis and the patient axis nearest to it."""
     axes = np.abs(np.array(image.GetDirection()).reshape(3, 3))
     return math.degrees(math.acos(min(1.0, float(axes.max(axis=0).min()))))
+
+
+def slice_axis(image: sitk.Image) -> int | None:
+    """The image axis along which slices follow one another; None where voxels are about even."""
+    spacing = np.array(image.GetSpacing())
+    _, second, largest = np.sort(spacing)
+    return int(spacing.argmax()) if largest > LEAST_SLICE_RATIO * second else None
+
+
+def patient_axis(image: sitk.Image, axis: int) -> int:
+    """The patient axis (0 x, 1 y, 2 z of LPS) to which an image axis is nearest."""
+    return int(np.abs(np.array(image.GetDirection()).reshape(3, 3)[:, axis]).argmax())
 
 
 def crop_grid(image: sitk.Image, centre_lps: Sequence[float], settings: CropSettings) -> Grid:

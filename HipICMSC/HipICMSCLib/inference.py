@@ -20,6 +20,13 @@ FIRST_BATCH = {"cpu": 2, "cuda": 16, "mps": 8}
 #: Reduced precision is used only if it changes the class of no more than this share of a trial slice's pixels.
 LARGEST_CHANGE = 1e-3
 
+#: What PyTorch, its libraries and ITK say where memory does not suffice, and what tells that it is a graphics card's.
+_OUT_OF_MEMORY = (
+    "out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "bad_alloc", "bad allocation",
+    "failed to allocate memory",
+)  # fmt: skip
+_GRAPHICS_CARD = ("cuda", "cudnn", "cublas", "hip out of memory", "miopen", "mps backend")
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -53,12 +60,16 @@ class SliceInference:
 
     def __init__(self, network: nn.Module, device: torch.device, precision: Precision | None = None) -> None:
         """``precision`` None chooses the device's fast one and checks it on each volume."""
-        self.network = _fused(network).to(device, memory_format=torch.channels_last)
-        self.device = device
+        self.network = _fused(network).to(memory_format=torch.channels_last)
         self.fixed_precision = precision
-        self.precision = precision or fast_precision(device)
-        self.batch = FIRST_BATCH[device.type]
         self.fallbacks: list[str] = []
+        try:
+            self._use(device)
+        except (MemoryError, RuntimeError) as error:
+            # Another program, another Slicer for instance, may hold all of the card.
+            if device.type == "cpu" or not is_out_of_memory(error):
+                raise
+            self._use_processor(device)
 
     def foreground(
         self, slices: np.ndarray, progress: Callable[[float], None], cancelled: Callable[[], bool]
@@ -74,7 +85,7 @@ class SliceInference:
             (class - 1, slice, row, column) float32.
 
         Raises:
-            HipError: ``cancelled`` or ``out_of_memory``.
+            HipError: ``cancelled``, ``out_of_memory`` or ``not_finite_output``.
         """
         self._choose_precision(slices[len(slices) // 2])
         parts: list[np.ndarray] = []
@@ -89,9 +100,25 @@ class SliceInference:
                     raise
                 self._make_room(error)
                 continue
+            if not np.isfinite(parts[-1]).all():
+                raise HipError(
+                    "not_finite_output",
+                    "The model gives values that are no numbers for this volume; choose another model.",
+                    f"on {self.device} in {self.precision.name}",
+                )
             done += len(parts[-1])
             progress(done / len(slices))
         return np.concatenate(parts).swapaxes(0, 1)
+
+    def _use(self, device: torch.device) -> None:
+        self.network = self.network.to(device)
+        self.device = device
+        self.precision = self.fixed_precision or fast_precision(device)
+        self.batch = FIRST_BATCH[device.type]
+
+    def _use_processor(self, instead_of: torch.device) -> None:
+        self.fallbacks.append(f"The memory of the {instead_of.type} device is too small, so the CPU computes.")
+        self._use(torch.device("cpu"))
 
     def _choose_precision(self, trial: np.ndarray) -> None:
         if self.fixed_precision is not None or self.precision is FP32:
@@ -125,11 +152,7 @@ class SliceInference:
             at_once = f"{self.batch} slices are" if self.batch > 1 else "one slice is"
             self.fallbacks.append(f"Memory ran out, so {at_once} computed at once.")
         elif self.device.type != "cpu":
-            self.fallbacks.append(f"The memory of the {self.device.type} device is too small, so the CPU computes.")
-            self.device = torch.device("cpu")
-            self.network = self.network.to(self.device)
-            self.precision = self.fixed_precision or fast_precision(self.device)
-            self.batch = FIRST_BATCH["cpu"]
+            self._use_processor(self.device)
         else:
             raise HipError(
                 "out_of_memory", "There is not enough free memory for this model; close other programs and try again."
@@ -143,7 +166,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
     text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text or "not enough memory" in text
+    return any(words in text for words in _OUT_OF_MEMORY)
+
+
+def is_of_graphics_card(error: BaseException) -> bool:
+    """Whether it was the graphics card's memory that did not suffice, where :func:`is_out_of_memory`."""
+    text = str(error).lower()
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(word in text for word in _GRAPHICS_CARD)
 
 
 def _fused(network: nn.Module) -> nn.Module:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
+from HipICMSCLib.errors import HipError
 
 Modality = Literal["CT", "MR"]
 
@@ -20,10 +23,21 @@ class IntensitySettings:
     Attributes:
         ct_window_hu: the Hounsfield units that become -1 and +1; what lies beyond is clipped.
         mr_percentiles: the percentiles of an MRI's intensities that become -1 and +1; what lies beyond is clipped.
+
+    Raises:
+        HipError: ``bad_setting`` for a range that is none.
     """
 
     ct_window_hu: tuple[float, float] = (-200.0, 1000.0)
     mr_percentiles: tuple[float, float] = (0.5, 99.5)
+
+    def __post_init__(self) -> None:
+        lowest, highest = self.ct_window_hu
+        if not -math.inf < lowest < highest < math.inf:
+            raise HipError("bad_setting", "intensity.ct_window_hu are two numbers, the lower one first.")
+        lowest, highest = self.mr_percentiles
+        if not 0 <= lowest < highest <= 100:
+            raise HipError("bad_setting", "intensity.mr_percentiles are two numbers of 0 to 100, the lower one first.")
 
 
 def intensity_range(voxels: np.ndarray, modality: Modality, settings: IntensitySettings) -> tuple[float, float]:

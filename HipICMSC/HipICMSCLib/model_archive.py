@@ -1,15 +1,20 @@
 """The file of a model package, without torch, so that Slicer's own process can look at models and keep them.
 
 It is a zip archive with exactly four members: ``model.json``, ``weights.safetensors``, ``card.md`` and
-``checksums.json`` (SHA-256 of the other three). Nothing in it is ever executed or unpickled.
+``checksums.json`` (SHA-256 of the other three). Nothing in it is ever executed, unpickled or written to a file.
+
+It may come from anybody, so the archive is read into memory as a whole, within bounds that stand before anything is
+unpacked, and every byte of it must belong to one of the four members: nothing hides before, between or behind them.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import os
+import struct
 import zipfile
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,13 +22,31 @@ from typing import Any
 
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.files import replacing
+from HipICMSCLib.foreign_text import harmless, harmless_values
 from HipICMSCLib.settings import from_json
 
 FORMAT = 1
 
-_MEMBERS = ("model.json", "weights.safetensors", "card.md", "checksums.json")
-#: Far above any network of ours: a full-size F and G together take 70 MB.
-_LARGEST_BYTES = 512 * 2**20
+#: The members and how large each may be. A full-size F and G together take 70 MB; a card is shown as a whole.
+_LARGEST_MEMBERS = {
+    "model.json": 2**20,
+    "weights.safetensors": 512 * 2**20,
+    "card.md": 2**18,
+    "checksums.json": 2**16,
+}
+_MEMBERS = tuple(_LARGEST_MEMBERS)
+_LARGEST_BYTES = sum(_LARGEST_MEMBERS.values())
+#: Of a name, in characters: it goes into every result.
+LONGEST_NAME = 200
+
+#: As APPNOTE.TXT of PKWARE has them: the header before each member, the end of the list of members, and what stands
+#: before that end in the larger kind of zip.
+_LOCAL_HEADER, _LOCAL_SIGNATURE = struct.Struct("<4s5H3L2H"), b"PK\x03\x04"
+_END, _END_SIGNATURE = struct.Struct("<4s4H2LH"), b"PK\x05\x06"
+_ZIP64_LOCATOR_BYTES, _ZIP64_SIGNATURE = 20, b"PK\x06\x07"
+#: Of the list of members; four of ours take 300 bytes.
+_LARGEST_DIRECTORY = 4096
+_UTF8_NAME = 0x800
 
 
 @dataclass(frozen=True)
@@ -78,19 +101,19 @@ def read_archive(path: Path) -> ModelArchive:
     """
     path = Path(path)
     _check_file(path)
-    contents = _members(path)
+    data = _bytes_of(path)
+    contents = _members(path, data)
     _check_sums(path, contents)
     manifest = _manifest(path, contents["model.json"])
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    card = contents["card.md"].decode("utf-8", "replace")
-    return ModelArchive(path, sha256, manifest, card, contents["weights.safetensors"])
+    card = harmless(contents["card.md"].decode("utf-8", "replace"))
+    return ModelArchive(path, hashlib.sha256(data).hexdigest(), manifest, card, contents["weights.safetensors"])
 
 
 def write_archive(path: Path, manifest: dict[str, Any], weights: bytes, card: str) -> None:
     """Write a package's file; the same contents give the same bytes.
 
     Raises:
-        HipError: as for any file.
+        HipError: ``too_large`` for what :func:`read_archive` would refuse; as for any file.
     """
     contents = {
         "model.json": json.dumps(manifest, indent=2).encode(),
@@ -99,6 +122,11 @@ def write_archive(path: Path, manifest: dict[str, Any], weights: bytes, card: st
     }
     checksums = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     contents["checksums.json"] = json.dumps(checksums, indent=2).encode()
+    for name, most in _LARGEST_MEMBERS.items():
+        if len(contents[name]) > most:
+            raise HipError(
+                "too_large", f"The part {name} of a model package may have {most} bytes at most; make it shorter."
+            )
     with replacing(path) as beside, zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in _MEMBERS:
             # A fixed date: the same contents give the same file and so the same hash.
@@ -158,9 +186,10 @@ def damaged(path: Path, detail: str) -> HipError:
 
 
 def _check_file(path: Path) -> os.stat_result:
-    if not path.is_file():
-        raise HipError("missing_file", f"There is no model file {path}.")
     try:
+        # A folder, or a pipe that somebody would have to write into.
+        if not path.is_file():
+            raise HipError("missing_file", f"There is no model file {path}.")
         with open(path, "rb") as file:
             file.read(1)
             state = os.fstat(file.fileno())
@@ -173,45 +202,91 @@ def _check_file(path: Path) -> os.stat_result:
     return state
 
 
-def _members(path: Path) -> dict[str, bytes]:
+def _bytes_of(path: Path) -> bytes:
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            names = [entry.filename for entry in entries]
-            if sorted(names) != sorted(_MEMBERS):
-                raise HipError(
-                    "not_a_package",
-                    f"{path} is not a model package of HipICMSC; files of other programs, PyTorch checkpoints among "
-                    "them, are never opened because they can run code.",
-                    f"members: {names[:10]}",
-                )
-            if sum(entry.file_size for entry in entries) > _LARGEST_BYTES:
-                raise damaged(path, "it claims to be larger than any model")
-            return {name: _read_member(archive, name) for name in _MEMBERS}
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         with open(path, "rb") as file:
-            starts_as_zip = file.read(2) == b"PK"
-        if starts_as_zip:
-            raise damaged(path, str(error)) from error
-        raise HipError("not_a_package", f"{path} is not a model package of HipICMSC.", str(error)) from error
-    except Exception as error:
-        if isinstance(error, HipError):
-            raise
-        raise damaged(path, str(error)) from error  # zlib has an exception of its own
+            # No more than there is: room for all that is asked for is taken before anything is read.
+            return file.read(min(os.fstat(file.fileno()).st_size, _LARGEST_BYTES))
+    except OSError as error:
+        raise HipError("unreadable", f"The model file {path} cannot be read.", str(error)) from error
 
 
-def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    with archive.open(name) as member:
-        data = member.read(_LARGEST_BYTES + 1)
-    if len(data) > _LARGEST_BYTES:
-        raise zipfile.BadZipFile(f"{name} is larger than its entry says")
-    return data
+def _members(path: Path, data: bytes) -> dict[str, bytes]:
+    if not _has_plain_directory(data):
+        raise damaged(path, "it does not end as a package does") if _begins_as_ours(data) else _not_a_package(path)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = {entry.orig_filename: entry for entry in archive.infolist()}
+            if len(archive.infolist()) != len(_MEMBERS) or set(entries) != set(_MEMBERS):
+                raise _not_a_package(path, f"members: {list(entries)[:10]}")
+            _check_layout(data, list(entries.values()), archive.start_dir)
+            return {name: _read_member(archive, entries[name]) for name in _MEMBERS}
+    except HipError:
+        raise
+    except Exception as error:  # zipfile, zlib and struct have exceptions of their own
+        raise damaged(path, str(error)) from error
+
+
+def _not_a_package(path: Path, detail: str = "") -> HipError:
+    return HipError(
+        "not_a_package",
+        f"{path} is not a model package of HipICMSC; files of other programs, PyTorch checkpoints among them, are "
+        "never opened because they can run code.",
+        detail,
+    )
+
+
+def _has_plain_directory(data: bytes) -> bool:
+    """Whether a zip ends with a short list of its members and nothing else, so that it can be listed at little cost."""
+    if len(data) < _END.size:
+        return False
+    signature, disk, first_disk, _, _, size, offset, comment = _END.unpack(data[-_END.size :])
+    before_end = len(data) - _END.size
+    return (
+        signature == _END_SIGNATURE
+        and disk == first_disk == comment == 0
+        and size <= _LARGEST_DIRECTORY
+        and offset + size == before_end
+        and not data[:before_end][-_ZIP64_LOCATOR_BYTES:].startswith(_ZIP64_SIGNATURE)
+    )
+
+
+def _begins_as_ours(data: bytes) -> bool:
+    if not data.startswith(b"PK"):
+        return False
+    name = data[_LOCAL_HEADER.size :]
+    return any(name.startswith(member.encode()[: len(name)]) for member in _MEMBERS)
+
+
+def _check_layout(data: bytes, entries: list[zipfile.ZipInfo], end: int) -> None:
+    """Raise BadZipFile unless the members lie one behind the other and their two descriptions agree."""
+    place = 0
+    for entry in sorted(entries, key=lambda entry: entry.header_offset):
+        signature, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL_HEADER.unpack_from(
+            data, place
+        )
+        described = (entry.header_offset, entry.flag_bits, entry.compress_type, entry.CRC, entry.compress_size)
+        if signature != _LOCAL_SIGNATURE or described != (place, flags, method, crc, packed) or size != entry.file_size:
+            raise zipfile.BadZipFile(f"{entry.filename} is not described as it lies there")
+        if flags & ~_UTF8_NAME or method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise zipfile.BadZipFile(f"{entry.filename} is encrypted or packed in another way than ours")
+        if size > _LARGEST_MEMBERS[entry.filename]:
+            raise zipfile.BadZipFile(f"{entry.filename} claims to be larger than that of any model")
+        place += _LOCAL_HEADER.size + name_length + extra_length + packed
+    if place != end:
+        raise zipfile.BadZipFile("there is more in it than its members")
+
+
+def _read_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    with archive.open(entry) as member:
+        # One byte more than there should be: what is packed tighter than it says is not unpacked as a whole.
+        return member.read(entry.file_size + 1)
 
 
 def _check_sums(path: Path, contents: dict[str, bytes]) -> None:
     try:
         wanted = json.loads(contents["checksums.json"])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(path, str(error)) from error
     for name in _MEMBERS[:3]:
         if not isinstance(wanted, dict) or hashlib.sha256(contents[name]).hexdigest() != wanted.get(name):
@@ -220,10 +295,13 @@ def _check_sums(path: Path, contents: dict[str, bytes]) -> None:
 
 def _manifest(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        values = json.loads(data)
+        values = harmless_values(json.loads(data))
         written = int(values["format"])
+        name = str(values["name"])
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise damaged(path, str(error)) from error
+    if written < 1 or not 0 < len(name) <= LONGEST_NAME:
+        raise damaged(path, f"impossible format {written} or name {name[:LONGEST_NAME]}")
     if written > FORMAT:
         raise HipError(
             "newer_format", f"{path} was written for a newer version of HipICMSC (format {written}); update HipICMSC."

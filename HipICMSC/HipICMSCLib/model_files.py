@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing, storage_error
-from HipICMSCLib.model_archive import read_details
+from HipICMSCLib.files import creating, storage_error
+from HipICMSCLib.model_archive import LONGEST_NAME, read_details
 
 ENDING = ".hipmodel"
 DEFAULT_MODEL = "hip-t1-mri"
@@ -84,7 +84,7 @@ def is_users(path: Path) -> bool:
 
 def check_name(path: Path) -> None:
     """Raise HipError ``unknown_format`` unless a file has a name that packages have."""
-    if path.suffix != ENDING or path.name.startswith("."):
+    if not _has_a_packages_name(path):
         raise HipError("unknown_format", f"A model package has a name such as mine{ENDING}, but not {path.name}.")
 
 
@@ -105,24 +105,25 @@ def add_model(source: Path) -> Path:
     # What was checked is what is kept, even where somebody writes the file meanwhile.
     if hashlib.sha256(data).hexdigest() != details.sha256:
         raise HipError("unreadable", f"The model file {source} changed while it was read; add it again.")
-    # Some file systems do not tell small letters from capitals, and people hardly do.
-    for namesake in available_models():
-        if namesake.stem.casefold() != source.stem.casefold():
-            continue
-        if _bytes_of(namesake) == data:
-            return namesake
-        whose = "Your models" if is_users(namesake) else "The models that come with HipICMSC"
-        raise HipError(
-            "same_name",
-            f"{whose} hold another one with the name {namesake.stem}; rename the file {source.name} and add it then.",
-        )
+    if there := _there_already(source, data):
+        return there
     target = user_models_folder() / source.name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(error, Path(error.filename or target)) from error
-    with replacing(target) as beside:
-        beside.write_bytes(data)
+    try:
+        with creating(target) as beside:
+            beside.write_bytes(data)
+    except HipError as error:
+        if error.kind != "exists":
+            raise
+        # Another Slicer was quicker, and may have removed it again by now.
+        if there := _there_already(source, data):
+            return there
+        if os.path.lexists(target):
+            raise
+        return add_model(source)
     return target
 
 
@@ -150,13 +151,49 @@ def remove_model(path: Path) -> None:
         raise HipError("not_written", f"The model file {path} could not be deleted.", str(error)) from error
 
 
+def _there_already(source: Path, data: bytes) -> Path | None:
+    """The package that has the name of ``source`` and holds ``data``; HipError ``same_name`` if it holds another."""
+    for namesake in available_models():
+        # Some file systems do not tell small letters from capitals, and people hardly do.
+        if namesake.stem.casefold() != source.stem.casefold():
+            continue
+        try:
+            same = namesake.read_bytes() == data
+        except FileNotFoundError:  # another Slicer has just removed it
+            continue
+        except OSError as error:
+            raise _unreadable(namesake, error) from error
+        if same:
+            return namesake
+        whose = "Your models" if is_users(namesake) else "The models that come with HipICMSC"
+        raise HipError(
+            "same_name",
+            f"{whose} hold another one with the name {namesake.stem}; rename the file {source.name} and add it then.",
+        )
+    return None
+
+
 def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise HipError("unreadable", f"The model file {path} cannot be read.", str(error)) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> HipError:
+    return HipError("unreadable", f"The model file {path} cannot be read.", str(error))
 
 
 def _packages_in(folder: Path) -> list[Path]:
-    # Names with a dot are files that are just being written, and macOS's notes on files from elsewhere.
-    return [path for path in folder.glob(f"*{ENDING}") if path.is_file() and not path.name.startswith(".")]
+    return [path for path in folder.glob(f"*{ENDING}") if path.is_file() and _has_a_packages_name(path)]
+
+
+def _has_a_packages_name(path: Path) -> bool:
+    # Names with a dot are files that are just being written, and macOS's notes on files from elsewhere. What cannot be
+    # printed cannot be listed, and may not even be text.
+    return (
+        path.suffix == ENDING
+        and not path.name.startswith(".")
+        and path.name.isprintable()
+        and len(path.stem) <= LONGEST_NAME
+    )

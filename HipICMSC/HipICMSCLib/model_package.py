@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.intensity import IntensitySettings
-from HipICMSCLib.model_archive import FORMAT, damaged, read_archive, write_archive
+from HipICMSCLib.model_archive import FORMAT, ModelArchive, damaged, read_archive, write_archive
 from HipICMSCLib.model_files import check_name
 from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter, SegmenterSettings
 from HipICMSCLib.settings import from_json, to_json
 from HipICMSCLib.sifa_network import STRIDE, SifaEncoder, SifaHead
 from HipICMSCLib.translator import Translator, TranslatorSettings
+
+#: Of the JSON before the weights, in bytes; a network of ours has some hundred weights, each described in a hundred.
+_LARGEST_HEADER = 2**20
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,9 @@ _NETWORKS: dict[str, Callable[[ModelManifest], nn.Module]] = {
 }
 
 
+_SIFA = ("E", "S")
+
+
 @dataclass(frozen=True)
 class ModelPackage:
     """A package as read and checked. ``sha256`` is that of the whole file."""
@@ -81,13 +87,15 @@ class ModelPackage:
         stages = []
         try:
             for name in manifest.route:
-                network = _NETWORKS[name](manifest)
+                # A shell that takes no memory, however wide model.json says it is, until the weights fit it.
+                with torch.device("meta"):
+                    network = _NETWORKS[name](manifest)
                 prefix = f"{name}/"
-                network.load_state_dict(
-                    {key[len(prefix) :]: value for key, value in self.weights.items() if key.startswith(prefix)}
-                )
+                weights = {key[len(prefix) :]: value for key, value in self.weights.items() if key.startswith(prefix)}
+                _check_types(network, weights)
+                network.load_state_dict({key: value.clone() for key, value in weights.items()}, assign=True)
                 stages.append(network)
-        except (RuntimeError, ValueError, AttributeError) as error:
+        except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise damaged(self.path, f"weights do not fit the networks: {error}") from error
         return nn.Sequential(*stages).eval()
 
@@ -119,13 +127,29 @@ def read_package(path: Path) -> ModelPackage:
     """
     archive = read_archive(path)
     manifest = _manifest(archive.path, archive.manifest)
+    return ModelPackage(archive.path, archive.sha256, manifest, archive.card, _weights(archive, manifest.route))
+
+
+def _weights(archive: ModelArchive, route: tuple[str, ...]) -> dict[str, Tensor]:
+    if int.from_bytes(archive.weights[:8], "little") > _LARGEST_HEADER:
+        raise damaged(archive.path, "the list of the weights is longer than that of any model")
     try:
         weights = load(archive.weights)
+        is_finite = all(torch.isfinite(value).all() for value in weights.values())
     except Exception as error:  # safetensors raises its own kinds
         raise damaged(archive.path, str(error)) from error
-    if not all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point()):
+    if not is_finite:
         raise damaged(archive.path, "a weight is not a finite number")
-    return ModelPackage(archive.path, archive.sha256, manifest, archive.card, weights)
+    if not {name.partition("/")[0] for name in weights} <= set(route):
+        raise damaged(archive.path, "it holds weights of networks that it does not name")
+    return weights
+
+
+def _check_types(network: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Names and shapes are the concern of load_state_dict."""
+    for name, value in network.state_dict().items():
+        if name in weights and weights[name].dtype != value.dtype:
+            raise ValueError(f"{name} is of type {weights[name].dtype} in place of {value.dtype}")
 
 
 def _manifest(path: Path, values: dict[str, Any]) -> ModelManifest:
@@ -133,16 +157,16 @@ def _manifest(path: Path, values: dict[str, Any]) -> ModelManifest:
         manifest = from_json(ModelManifest, values)
     except (HipError, TypeError) as error:
         raise damaged(path, str(error)) from error
-    if tuple(manifest.labels) != CLASS_NAMES or not manifest.route or not set(manifest.route) <= set(_NETWORKS):
+    if tuple(manifest.labels) != CLASS_NAMES or not _is_possible(manifest.route):
         raise damaged(path, f"unknown labels {manifest.labels} or route {manifest.route}")
-    # What E gives is of use to S alone, and S reads nothing else.
-    is_sifa = bool({"E", "S"} & set(manifest.route))
-    if is_sifa and manifest.route != ("E", "S"):
-        raise damaged(path, f"impossible route {manifest.route}")
-    width, depth, height = manifest.crop.size
     # F halves rows and columns twice, so that only multiples of 4 come back with their own size; E thrice.
-    multiple = STRIDE if is_sifa else 4
-    has_size = min(width, depth, height) > 0 and width % multiple == height % multiple == 0
-    if not has_size or not all(0 < mm < float("inf") for mm in manifest.crop.spacing_mm):
+    multiple = STRIDE if manifest.route == _SIFA else 4
+    width, _, height = manifest.crop.size
+    if width % multiple or height % multiple:
         raise damaged(path, f"impossible crop {manifest.crop}")
     return manifest
+
+
+def _is_possible(route: tuple[str, ...]) -> bool:
+    """What E gives is of use to S alone, and S reads nothing else; all others end with F, which gives the classes."""
+    return route == _SIFA or (route[-1:] in (("F_t",), ("F_s",)) and route[:-1] in ((), ("G_ts",)))

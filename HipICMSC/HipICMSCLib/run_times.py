@@ -68,10 +68,13 @@ class RunTimes:
     def _read(self) -> list[_Run]:
         """The runs, oldest first."""
         try:
-            values = json.loads(self._path.read_text(encoding="utf-8"))
-            runs = [from_json(_Run, run) for run in values["runs"]]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, HipError):
+            entries = list(json.loads(self._path.read_text(encoding="utf-8"))["runs"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return []
+        runs = []
+        for entry in entries:
+            with contextlib.suppress(HipError):
+                runs.append(from_json(_Run, entry))
         return [run for run in runs if run.is_possible]
 
 

@@ -8,9 +8,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from HipICMSCLib.errors import HipError
+
 CLASS_NAMES = ("background", "acetabulum", "femur")
 
 Norm = Literal["batch", "instance", "group"]
+
+#: Of any network: eight times as wide, and many times as deep, as those of the paper.
+LARGEST_WIDTH, MOST_BLOCKS = 512, 64
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,20 @@ class SegmenterSettings:
         dilations: of the convolutions, one number for each residual block between encoder and decoder.
         norm: the normalisation of all layers. "group" and "instance" read one image at a time, so that they also suit
             small batches.
+
+    Raises:
+        HipError: ``bad_setting`` for what no computer can be meant to train or run.
     """
 
     width: int = 64
     dilations: tuple[int, ...] = (2, 2, 4, 4)
     norm: Norm = "batch"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= LARGEST_WIDTH:
+            raise HipError("bad_setting", f"segmenter.width is {self.width}; give a number from 1 to {LARGEST_WIDTH}.")
+        if len(self.dilations) > MOST_BLOCKS or not all(1 <= dilation <= 64 for dilation in self.dilations):
+            raise HipError("bad_setting", f"segmenter.dilations are up to {MOST_BLOCKS} numbers from 1 to 64.")
 
 
 def normalisation(kind: Norm, channels: int) -> nn.Module:

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from HipICMSCLib.errors import HipError
+from HipICMSCLib.segmenter import LARGEST_WIDTH, MOST_BLOCKS
+
 
 @dataclass(frozen=True)
 class TranslatorSettings:
@@ -20,10 +23,19 @@ class TranslatorSettings:
         width: channels of the first convolution (64 in CycleGAN); all others have multiples of it. Wider is slower
             and takes more memory.
         blocks: residual blocks between encoder and decoder (9 in CycleGAN).
+
+    Raises:
+        HipError: ``bad_setting`` for what no computer can be meant to train or run.
     """
 
     width: int = 64
     blocks: int = 9
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= LARGEST_WIDTH:
+            raise HipError("bad_setting", f"translator.width is {self.width}; give a number from 1 to {LARGEST_WIDTH}.")
+        if not 0 <= self.blocks <= MOST_BLOCKS:
+            raise HipError("bad_setting", f"translator.blocks is {self.blocks}; give a number from 0 to {MOST_BLOCKS}.")
 
 
 class ResidualBlock(nn.Module):

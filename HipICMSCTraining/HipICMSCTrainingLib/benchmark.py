@@ -37,6 +37,7 @@ from HipICMSCTrainingLib.benchmark_rows import Row, Table, rows_of
 from HipICMSCTrainingLib.benchmark_table import RowOfSeeds, SeedResult, table_json, table_markdown
 from HipICMSCTrainingLib.dataset import Dataset, write_dataset_file
 from HipICMSCTrainingLib.methods import METHODS
+from HipICMSCTrainingLib.run_files import read_object
 from HipICMSCTrainingLib.run_folder import RunFolder, runs_below
 from HipICMSCTrainingLib.slice_cache import cache_file, cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription, start_run
@@ -76,15 +77,14 @@ class Plan:
         """The plan of a benchmark's folder, or None if there is none.
 
         Raises:
-            HipError: ``damaged_benchmark``.
+            HipError: ``damaged_benchmark``; ``bad_setting`` or ``missing_setting`` where somebody edited it.
         """
         file = Path(folder) / "benchmark.json"
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-            return cls(**values | {"settings": from_json(TrainingSettings, values["settings"])})
+            return from_json(cls, read_object(file))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise HipError("damaged_benchmark", f"{file} cannot be read.", str(error)) from error
 
     def description(self, row: Row, seed: int, dataset: Dataset) -> RunDescription:

@@ -245,7 +245,7 @@ class _Preprocessing:
         timed = [self._smallest(modality) for modality in ("CT", "MR")]
         work = list(dict.fromkeys([*self.chosen, *filter(None, timed)]))
         seconds, voxels = dict.fromkeys(("CT", "MR"), 0.0), dict.fromkeys(("CT", "MR"), 0)
-        self.own_cache.mkdir()
+        self.own_cache.mkdir(exist_ok=True)
         for number, case in enumerate(work):
             progress(0.05 + 0.45 * number / len(work), f"Preprocessing {case.name}.")
             if case in self.cached:

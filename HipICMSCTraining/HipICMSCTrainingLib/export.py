@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from HipICMSCLib.errors import HipError
+from HipICMSCLib.foreign_text import harmless_values
 from HipICMSCLib.model_package import ModelManifest, write_package
 from HipICMSCLib.settings import to_json
-from torch import Tensor
+from torch import Tensor, nn
 
 from HipICMSCTrainingLib.batches import SliceStack
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method
+from HipICMSCTrainingLib.run_files import refuse_links
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.slice_cache import cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription
@@ -50,15 +51,24 @@ def export_package(
         route: one of the method's ways from MR to a segmentation, e.g. ``F_t`` or ``F_s(G_ts)``; None is the best.
 
     Raises:
-        HipError: ``no_checkpoint``, ``unknown_route``, or as for reading a run and writing a package.
+        HipError: ``no_checkpoint``, ``damaged_checkpoint``, ``not_finite_weights``, ``unknown_route``, or as for
+            reading a run and writing a package.
     """
     run = RunDescription.read(folder)
+    # What is not preprocessed yet is kept in the run.
+    refuse_links(folder.path)
     method = METHODS[run.method](run.settings, run.method_settings, torch.device("cpu"), Distribution())
     routes = method.routes()
     route = route or next(iter(routes))
     if route not in routes:
         raise HipError("unknown_route", f"{run.method} has no route {route}; it has {', '.join(routes)}.")
     networks, origin = _weights(folder, run, method, weights)
+    if not all(torch.isfinite(value).all() for network in networks.values() for value in network.values()):
+        raise HipError(
+            "not_finite_weights",
+            f"The {weights} weights of {folder.path} are no numbers any more; export others, or train anew with lower "
+            "learning rates.",
+        )
     translates = any(name.startswith("G_") for name in routes[route])
     manifest = ModelManifest(
         name=output.stem,
@@ -72,7 +82,8 @@ def export_package(
         citations=about.citations,
         training={
             "method": run.method,
-            "settings": to_json(run.settings),
+            # A path on this computer is nobody else's business; ``started_from`` says what lay there.
+            "settings": to_json(replace(run.settings, start_from=None)),
             "method_settings": to_json(run.method_settings),
             "weights": weights,
             "step": origin["step"],
@@ -81,7 +92,7 @@ def export_package(
             "mr_volumes": len(run.dataset.of("MR", "train")),
             "reads_mr_labels": method.reads_mr_labels,
             "started_from": to_json(run.started_from) if run.started_from else None,
-            "versions": folder.description()["versions"],
+            "versions": _versions(folder),
         },
     )
     write_package(output, manifest, networks, card(manifest, about))
@@ -96,6 +107,7 @@ def card(manifest: ModelManifest, about: About) -> str:
     spacing = " × ".join(f"{mm:g}" for mm in manifest.crop.spacing_mm)
     size = " × ".join(map(str, manifest.crop.size))
     start = training["started_from"]
+    torch_version = training["versions"].get("torch", "of an unknown version")
     if training["reads_mr_labels"]:
         labels, scored = "with labels", "Scores on held-out slices (dice_MR is against the labels of MRIs):"
     else:
@@ -114,7 +126,7 @@ Classes: {", ".join(manifest.labels)}.
 ## How it was trained
 Method {training["method"]}, {training["weights"]} weights of step {training["step"]}, seed
 {training["settings"]["seed"]}, on {training["ct_volumes"]} labelled CTs and {training["mr_volumes"]} MRIs
-{labels}. PyTorch {training["versions"]["torch"]}.{started} All settings stand in model.json.
+{labels}. PyTorch {torch_version}.{started} All settings stand in model.json.
 
 {scored}
 
@@ -139,21 +151,44 @@ def _weights(
 ) -> tuple[dict[str, dict[str, Tensor]], dict]:
     """State dictionaries of the deployable networks, and the step and scores they come with."""
     if which == "selected":
-        networks = folder.selected()
-        if networks is None:
+        selected, selection = folder.selected(), folder.selection()
+        if selected is None or selection is None:
             raise HipError("no_checkpoint", f"{folder.path} has no scored weights yet; wait for an epoch of stage 2.")
-        return networks, json.loads((folder.checkpoints / "selected.json").read_text(encoding="utf-8"))
+        _filled(method, selected, folder.checkpoints / "selected.safetensors")
+        return selected, selection
     state = folder.checkpoint()
     if state is None:
         raise HipError("no_checkpoint", f"{folder.path} has no checkpoint yet.")
-    networks = {name: method.networks[name] for name in method.deployable}
-    for name, network in networks.items():
-        network.load_state_dict(state["average" if which == "average" else "networks"][name])
+    checkpoint = folder.checkpoints / "last.pt"
+    networks = _filled(method, state.get("average" if which == "average" else "networks"), checkpoint)
     scores = [
-        line["scores"] for line in folder.metrics() if line["step"] == state["step"] and line.get("weights") == which
+        line["scores"]
+        for line in folder.metrics()
+        if line["step"] == state.get("step") and line.get("weights") == which
     ]
     mr = SliceStack([cached_volume(case, run.settings, folder.cache) for case in run.dataset.of("MR", "train")])
     x_t = mr.images(mr.evenly(run.settings.validation_slices))
     ready = ready_to_use(networks, method.ways(), x_t, torch.device("cpu"))
     weights = {name: network.state_dict() for name, network in ready.items()}
-    return weights, {"step": state["step"], "scores": scores[-1] if scores else {}}
+    return weights, {"step": state.get("step"), "scores": scores[-1] if scores else {}}
+
+
+def _filled(method: Method, weights: Any, file: Path) -> dict[str, nn.Module]:
+    """The deployable networks with these weights, by name.
+
+    Raises:
+        HipError: ``damaged_checkpoint`` if they are those of other networks.
+    """
+    networks = {name: method.networks[name] for name in method.deployable}
+    try:
+        for name, network in networks.items():
+            network.load_state_dict(weights[name])
+    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise HipError("damaged_checkpoint", f"{file} does not hold the weights of this run.", str(error)) from error
+    return networks
+
+
+def _versions(folder: RunFolder) -> dict[str, str]:
+    """What the run was made with, as far as run.json says it."""
+    said = folder.description().get("versions")
+    return harmless_values({name: str(version) for name, version in said.items()}) if isinstance(said, dict) else {}

@@ -4,7 +4,8 @@ RUN/run.json                 method, settings, dataset, versions: written once
 RUN/status.json              replaced at every heartbeat
 RUN/metrics.jsonl            one JSON object a line, append only
 RUN/checkpoints/last.pt      everything a resume needs
-RUN/checkpoints/selected.safetensors, selected.json
+RUN/checkpoints/selected.safetensors   the weights with the best label-free score, and what they scored
+RUN/checkpoints/selected.json          the latter alone, for people
 RUN/previews/step_*.png
 RUN/cache/                   preprocessed slices
 RUN/about.json               what the model card says that the run cannot know
@@ -29,7 +30,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing, storage_error, write_text
+from HipICMSCLib.files import creating, replacing, storage_error, write_text
+from HipICMSCLib.settings import from_json
+
+from HipICMSCTrainingLib.run_files import (
+    about_weights,
+    check_checkpoint,
+    checked_selection,
+    checked_status,
+    damaged_checkpoint,
+    end_of_text,
+    line_of_metrics,
+    open_file,
+    open_metrics,
+    read_object,
+    refuse_links,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -91,14 +107,23 @@ class RunFolder:
         Raises:
             HipError: ``run_exists`` if there is a run already; ``read_only``, ``disk_full`` … as for any file.
         """
+        there_is_one = HipError("run_exists", f"{self.path} already holds a run; resume it or choose another folder.")
         if (self.path / "run.json").exists():
-            raise HipError("run_exists", f"{self.path} already holds a run; resume it or choose another folder.")
+            raise there_is_one
+        self._make_folders()
+        try:
+            with creating(self.path / "run.json") as beside:
+                beside.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        except HipError as error:
+            # Another process made one since, and may have removed what it took for half-written.
+            raise there_is_one if (self.path / "run.json").exists() else error from error
+
+    def _make_folders(self) -> None:
         try:
             for folder in (self.path, self.cache, self.checkpoints, self.previews):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error(error, self.path) from error
-        write_text(self.path / "run.json", json.dumps(description, indent=2) + "\n")
 
     def description(self) -> dict[str, Any]:
         """run.json.
@@ -107,7 +132,7 @@ class RunFolder:
             HipError: ``no_run`` or ``damaged_run``.
         """
         try:
-            return json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+            return read_object(self.path / "run.json")
         except FileNotFoundError as error:
             raise HipError("no_run", f"{self.path} holds no run.") from error
         except (OSError, ValueError) as error:
@@ -119,9 +144,11 @@ class RunFolder:
         Raises:
             HipError: as :meth:`description`.
         """
-        settings = self.description().get("settings", {})
+        settings = self.description().get("settings")
+        if not isinstance(settings, dict):
+            return None
         first, second = settings.get("stage1_epochs"), settings.get("stage2_epochs")
-        if not isinstance(first, int) or not isinstance(second, int) or not first + second:
+        if not all(isinstance(epochs, int) and 0 <= epochs < 2**31 for epochs in (first, second)) or not first + second:
             return None
         return total_steps * first / (first + second)
 
@@ -132,7 +159,7 @@ class RunFolder:
             HipError: ``damaged_run``.
         """
         try:
-            return dict(json.loads(self.about_file.read_text(encoding="utf-8")))
+            return read_object(self.about_file)
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError) as error:
@@ -153,8 +180,9 @@ class RunFolder:
         """Hold the run for this process; the system lets go when the process dies, however it dies.
 
         Raises:
-            HipError: ``run_in_use``; ``read_only`` … as for any file.
+            HipError: ``run_in_use``; ``linked_run``; ``read_only`` … as for any file.
         """
+        refuse_links(self.path)
         with self._lock_file() as file:
             # Whoever only asks whether the run is in use holds the lock for an instant.
             attempts = 5
@@ -163,14 +191,10 @@ class RunFolder:
                 if not attempts:
                     raise HipError("run_in_use", f"Another process is training in {self.path}; stop it first.")
                 time.sleep(0.1)
+            # Somebody may have removed the pictures or the cache to make room.
+            self._make_folders()
             self._remove_half_written()
             yield
-
-    def in_use(self) -> bool:
-        if not (self.path / "lock").exists():
-            return False
-        with self._lock_file() as file:
-            return not _lock(file)
 
     def _lock_file(self) -> BinaryIO:
         try:
@@ -178,16 +202,52 @@ class RunFolder:
         except OSError as error:
             raise storage_error(error, self.path / "lock") from error
 
+    def in_use(self) -> bool:
+        """Whether a process holds the run.
+
+        Raises:
+            HipError: ``unreadable``.
+        """
+        try:
+            # Only to read: whoever watches may not be allowed to write here.
+            with open_file(self.path / "lock") as file:
+                return not _lock(file)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise HipError("unreadable", f"{self.path / 'lock'} cannot be read.", str(error)) from error
+
     def _remove_half_written(self) -> None:
         """What a killed process was writing when it died; a checkpoint is too large to leave a heap of them."""
-        for folder in (self.path, self.cache, self.checkpoints, self.previews):
-            for file in folder.glob(".????????-*"):
-                file.unlink(missing_ok=True)
+        try:
+            for folder in (self.path, self.cache, self.checkpoints, self.previews):
+                for file in folder.glob(".????????-*"):
+                    file.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(error, self.path) from error
 
     # How it goes.
 
     def write_status(self, status: Status) -> None:
-        write_text(self.path / "status.json", json.dumps(asdict(status), indent=2) + "\n")
+        write_text(self.path / "status.json", _as_text(status))
+
+    def write_last_status(self, status: Status) -> None:
+        """As :meth:`write_status`, but on a full disk, too, where the former status takes the only room there is.
+
+        Raises:
+            HipError: as for any file.
+        """
+        try:
+            self.write_status(status)
+        except HipError as full:
+            if full.kind != "disk_full":
+                raise
+            try:
+                with open(self.path / "status.json", "r+b") as file:
+                    file.write(_as_text(status).encode())
+                    file.truncate()
+            except OSError:
+                raise full from None
 
     def status(self) -> Status:
         """The state as it is now: a run that says "running" but whose process is gone is lost, and one whose process
@@ -199,16 +259,18 @@ class RunFolder:
         computer has to trust the heartbeat's date.
 
         Raises:
-            HipError: ``no_run``.
+            HipError: ``no_run``, ``damaged_run`` or ``unreadable``.
         """
         self.description()
         try:
-            status = Status(**json.loads((self.path / "status.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            status = from_json(Status, checked_status(read_object(self.path / "status.json")))
+        except (OSError, ValueError, TypeError, HipError):
             status = Status("lost", "preparing", "It never reported.", 0, 0, None, None, 0, 0.0)
         waiting_alive = status.state == "running" or (status.state == "paused" and status.phase == "waiting")
         if waiting_alive and not self.in_use():
             sentence = "The process ended without a word (killed, or the machine restarted); resume continues."
+            if not os.access(self.path, os.W_OK):
+                sentence = "The process ended and its folder may not be written to; allow it again, then resume."
             return Status(**asdict(status) | {"state": "lost", "sentence": sentence, "seconds_left": None})
         silence = _silence_seconds(status)
         if status.state == "running" and silence > STALLED_AFTER_SECONDS:
@@ -221,6 +283,9 @@ class RunFolder:
         try:
             with open(path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
+                file.flush()
+                # A checkpoint survives a power failure, and so must what was measured before it.
+                os.fsync(file.fileno())
         except OSError as error:
             raise storage_error(error, path) from error
 
@@ -235,20 +300,16 @@ class RunFolder:
 
     def previews_of(self) -> list[Path]:
         """The pictures of what the networks did, in the order of steps."""
-        return sorted(self.previews.glob("step_*.png"))
+        return sorted(path for path in self.previews.glob("step_*.png") if path.is_file())
 
     def tail_of_log(self, lines: int = 20) -> list[str]:
         """The last lines of what the process printed; none before it printed anything."""
         try:
-            with open(self.log, "rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - _LOG_BYTES))
-                text = file.read().decode("utf-8", "replace")
+            return end_of_text(self.log, lines, _LOG_BYTES)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise HipError("unreadable", f"The log {self.log} cannot be read.", str(error)) from error
-        return text.splitlines()[-lines:]
 
     # What is asked of it.
 
@@ -259,7 +320,10 @@ class RunFolder:
             raise storage_error(error, self.path / what) from error
 
     def withdraw(self, what: Literal["PAUSE", "STOP"]) -> None:
-        (self.path / what).unlink(missing_ok=True)
+        try:
+            (self.path / what).unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(error, self.path / what) from error
 
     def requested(self, what: Literal["PAUSE", "STOP"]) -> bool:
         return (self.path / what).exists()
@@ -290,13 +354,18 @@ class RunFolder:
         """
         import torch
 
+        from HipICMSCTrainingLib.checkpoint_state import check_tensors
+
         path = self.checkpoints / "last.pt"
         if not path.exists():
             return None
+        check_checkpoint(path)
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            check_tensors(state)
         except Exception as error:  # torch raises many kinds for a damaged file
-            raise HipError("damaged_checkpoint", f"{path} is damaged and cannot be resumed.", str(error)) from error
+            raise damaged_checkpoint(path, str(error)) from error
+        return state
 
     def save_selected(self, networks: dict[str, torch.nn.Module], about: dict[str, Any]) -> None:
         """Keep the weights with the best label-free score, and what they scored."""
@@ -314,26 +383,38 @@ class RunFolder:
     def selection(self) -> dict[str, Any] | None:
         """``step``, ``weights`` and ``scores`` of the selected weights, or None before the first scores.
 
+        They are read in the file of the weights, so that they always belong to these.
+
         Raises:
             HipError: ``damaged_run``.
         """
-        path = self.checkpoints / "selected.json"
+        path = self.checkpoints / "selected.safetensors"
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return checked_selection(about_weights(path))
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             raise HipError("damaged_run", f"{path} cannot be read.", str(error)) from error
 
     def selected(self) -> dict[str, dict[str, torch.Tensor]] | None:
-        """State dictionaries by network name, or None before the first scores."""
+        """State dictionaries by network name, or None before the first scores.
+
+        Raises:
+            HipError: ``damaged_checkpoint``.
+        """
         from safetensors.torch import load_file
 
         path = self.checkpoints / "selected.safetensors"
         if not path.exists():
             return None
+        try:
+            # What is no file would be waited for for ever.
+            open_file(path).close()
+            weights = load_file(path)
+        except Exception as error:  # safetensors raises its own kinds
+            raise HipError("damaged_checkpoint", f"{path} is damaged; resume the run.", str(error)) from error
         networks: dict[str, dict[str, torch.Tensor]] = {}
-        for name, value in load_file(path).items():
+        for name, value in weights.items():
             network, _, key = name.partition("/")
             networks.setdefault(network, {})[key] = value
         return networks
@@ -360,7 +441,7 @@ class MetricsReader:
             HipError: ``unreadable``.
         """
         try:
-            with open(self._path, "rb") as file:
+            with open_metrics(self._path) as file:
                 self.restarted = not self._still_as_read(file)
                 if self.restarted:
                     self._offset, self._last_line = 0, b""
@@ -375,7 +456,7 @@ class MetricsReader:
         if lines:
             self._offset += sum(len(line) + 1 for line in lines)
             self._last_line = lines[-1] + b"\n"
-        return [values for values in map(_object_in, lines) if values is not None]
+        return [values for values in map(line_of_metrics, lines) if values is not None]
 
     def _still_as_read(self, file: BinaryIO) -> bool:
         """Whether the last line that was read stands where it stood. After a resume the file may have grown beyond
@@ -416,18 +497,14 @@ def awake_seconds() -> float:
     return time.monotonic()
 
 
+def _as_text(status: Status) -> str:
+    return json.dumps(asdict(status), indent=2) + "\n"
+
+
 def _silence_seconds(status: Status) -> float:
     if status.awake is not None and status.machine == platform.node():
         return awake_seconds() - status.awake
     return time.time() - status.heartbeat
-
-
-def _object_in(line: bytes) -> dict[str, Any] | None:
-    try:
-        values = json.loads(line)
-    except ValueError:
-        return None
-    return values if isinstance(values, dict) else None
 
 
 def _lock(file: Any) -> bool:

@@ -14,7 +14,7 @@ from HipICMSCLib.femoral_heads import find_femoral_heads
 from HipICMSCLib.files import replacing
 from HipICMSCLib.geometry import coronal_slices
 from HipICMSCLib.preprocessing import prepare
-from HipICMSCLib.volume_input import looks_like_ct, read_volume
+from HipICMSCLib.volume_input import exists, looks_like_ct, read_volume
 from safetensors.numpy import load_file, save
 
 from HipICMSCTrainingLib.dataset import Case
@@ -32,12 +32,37 @@ def cached_volume(case: Case, settings: TrainingSettings, folder: Path) -> Cache
         HipError: whatever is wrong with the image or its label map, naming the case.
     """
     file = cache_file(case, settings, folder)
-    if not file.exists():
+    kept = _read(file, settings, bool(case.label))
+    if kept is None:
         volume = _prepare_case(case, settings)
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(file) as beside:
             beside.write_bytes(save(volume))
-    return load_file(file)
+        return load_file(file)
+    return kept
+
+
+def _read(file: Path, settings: TrainingSettings, labelled: bool) -> CachedVolume | None:
+    """What a file of the cache holds; None where there is none, or where it is not what would be written there."""
+    if not file.is_file():
+        return None
+    try:
+        volume = load_file(file)
+    except Exception:  # safetensors has kinds of its own
+        return None
+    columns, _, rows = settings.crop.size
+    count = len(volume["slices"]) if "slices" in volume else 0
+    expected = {
+        "slices": ((count, rows, columns), np.float16),
+        "covered": ((count, rows, columns), np.bool_),
+        "position_mm": ((count,), np.float32),
+    }
+    if labelled:
+        expected["labels"] = ((count, rows, columns), np.uint8)
+    if not count or {name: (array.shape, array.dtype.type) for name, array in volume.items()} != expected:
+        return None
+    whole = np.isfinite(volume["slices"]).all() and np.isfinite(volume["position_mm"]).all()
+    return volume if whole else None
 
 
 def cache_file(case: Case, settings: TrainingSettings, folder: Path) -> Path:
@@ -46,7 +71,8 @@ def cache_file(case: Case, settings: TrainingSettings, folder: Path) -> Path:
     Raises:
         HipError: ``missing_file``, naming the case.
     """
-    return folder / f"{case.name}-{_fingerprint(case, settings)}.safetensors"
+    # Without the case's name, which may be a patient's, or a path where run.json is somebody else's.
+    return folder / f"{_fingerprint(case, settings)}.safetensors"
 
 
 def _prepare_case(case: Case, settings: TrainingSettings) -> CachedVolume:
@@ -57,7 +83,8 @@ def _prepare_case(case: Case, settings: TrainingSettings) -> CachedVolume:
             raise HipError("ct_given", f"{case.name} is listed as an MRI, but its intensities are those of a CT.")
         heads = find_femoral_heads(image)
     except HipError as error:
-        raise HipError(error.kind, f"Case {case.name}: {error.sentence}", error.detail) from error
+        sentence = _without_folders(error.sentence, case)
+        raise HipError(error.kind, f"Case {case.name}: {sentence}", error.detail) from error
     prepared = prepare(image, heads, case.modality, settings.crop, settings.intensity)
     volume: CachedVolume = {
         "slices": prepared.slices.astype(np.float16),
@@ -71,11 +98,18 @@ def _prepare_case(case: Case, settings: TrainingSettings) -> CachedVolume:
     return {name: np.ascontiguousarray(array) for name, array in volume.items()}
 
 
+def _without_folders(sentence: str, case: Case) -> str:
+    """Sentences stay in the run, and folders have patients' names; run.json says where the files are."""
+    for path in filter(None, (case.image, case.label)):
+        sentence = sentence.replace(path, Path(path).name)
+    return sentence
+
+
 def _fingerprint(case: Case, settings: TrainingSettings) -> str:
     files = [Path(path) for path in (case.image, case.label) if path]
     for file in files:
-        if not file.exists():
-            raise HipError("missing_file", f"Case {case.name}: there is no file {file} any more.")
+        if not exists(file):
+            raise HipError("missing_file", f"Case {case.name}: there is no file {file.name} any more; put it back.")
     described = [
         [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
         case.modality,

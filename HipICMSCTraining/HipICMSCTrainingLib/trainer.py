@@ -18,17 +18,20 @@ import SimpleITK as sitk
 import torch
 from HipICMSCLib.devices import choose_device
 from HipICMSCLib.errors import HipError
+from HipICMSCLib.files import storage_error
 from HipICMSCLib.inference import is_out_of_memory
 from HipICMSCLib.model_files import find_model
 from HipICMSCLib.model_package import read_package
 from HipICMSCLib.settings import from_json, to_json
 
 from HipICMSCTrainingLib.batches import BatchSource, SliceStack
+from HipICMSCTrainingLib.checkpoint_state import check_optimizer, check_progress
 from HipICMSCTrainingLib.dataset import Dataset, check_labels
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.previews import write_preview
+from HipICMSCTrainingLib.run_files import damaged_checkpoint
 from HipICMSCTrainingLib.run_folder import HEARTBEAT_SECONDS, RunFolder, Status, awake_seconds
 from HipICMSCTrainingLib.scores import label_free_scores
 from HipICMSCTrainingLib.slice_cache import CachedVolume, cached_volume
@@ -59,16 +62,23 @@ class RunDescription:
 
     @classmethod
     def read(cls, folder: RunFolder) -> RunDescription:
+        """
+        Raises:
+            HipError: ``no_run``, ``damaged_run``; ``unknown_method`` or ``bad_setting`` where somebody edited it.
+        """
         values = folder.description()
-        method = find_method(values["method"])
-        started_from = values.get("started_from")
-        return cls(
-            method=values["method"],
-            settings=from_json(TrainingSettings, values["settings"]),
-            method_settings=from_json(method.Settings, values["method_settings"]),
-            dataset=from_json(Dataset, values["dataset"]),
-            started_from=from_json(StartingModel, started_from) if started_from else None,
-        )
+        try:
+            method = find_method(values["method"])
+            started_from = values.get("started_from")
+            return cls(
+                method=values["method"],
+                settings=from_json(TrainingSettings, values["settings"]),
+                method_settings=from_json(method.Settings, values["method_settings"]),
+                dataset=from_json(Dataset, values["dataset"]),
+                started_from=from_json(StartingModel, started_from) if started_from else None,
+            )
+        except (KeyError, TypeError) as error:
+            raise HipError("damaged_run", f"{folder.path / 'run.json'} describes no run.", repr(error)) from error
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -103,6 +113,9 @@ class Trainer:
         self.step, self.total_steps = 0, 0
         self.seconds_per_step: float | None = None
         self._said_at = self._saved_at = 0.0
+        self._saved_step: int | None = None
+        #: Of the steps since metrics were written; an interruption must not change what their mean is taken over.
+        self._losses: list[dict[str, float]] = []
         self.distribution = Distribution()
 
     def train(self) -> Status:
@@ -129,24 +142,33 @@ class Trainer:
     def _train_and_say_so(self) -> Status:
         try:
             return self._train()
+        except KeyboardInterrupt:
+            self._say_last("paused", "Interrupted; resume continues from the last checkpoint.")
+            raise
         except BaseException as error:
-            if not isinstance(error, HipError) and is_out_of_memory(error):
-                error = _out_of_memory(error)
-            interrupted = isinstance(error, KeyboardInterrupt)
-            sentence = error.sentence if isinstance(error, HipError) else f"{type(error).__name__}: {error}"
-            if interrupted:
-                sentence = "Interrupted; resume continues from the last checkpoint."
-            # What went wrong matters more than that a full disk takes no status.
-            with contextlib.suppress(HipError):
-                kind = error.kind if isinstance(error, HipError) else ""
-                self._say("paused" if interrupted else "failed", "stopped", sentence, kind)
-            raise error
+            told = _in_one_sentence(error, self.folder.log)
+            if told is None:
+                self._say_last("failed", f"{type(error).__name__}: {error}{self._what_is_kept()}")
+                raise
+            told = HipError(told.kind, told.sentence + self._what_is_kept(), told.detail)
+            self._say_last("failed", told.sentence, told.kind)
+            raise told from error
+
+    def _what_is_kept(self) -> str:
+        """To be added to the sentence that says why the training ended."""
+        if self._saved_step is None:
+            return ""
+        return f" The checkpoint of step {self._saved_step} is kept; resume starts there."
+
+    def _say_last(self, state: str, sentence: str, kind: str = "") -> None:
+        # What ended the training matters more than that nobody can be told.
+        with contextlib.suppress(HipError, OSError):
+            self._say(state, "stopped", sentence, kind)
 
     def _train(self) -> Status:
         self.prepare()
         self._say("running", f"stage {self._moment().stage}", "")
-        folder, distribution = self.folder, self.distribution
-        gathered: list[dict[str, float]] = []
+        folder, distribution, gathered = self.folder, self.distribution, self._losses
         while self.step < self.total_steps:
             if distribution.agree(distribution.is_main and self._asked_to_stop()):
                 self.save()
@@ -217,14 +239,15 @@ class Trainer:
         """The slices of each domain and role; every case is read before anything that is wrong is said, all at once."""
         volumes: dict[tuple[str, str], list[CachedVolume]] = {}
         problems: list[HipError] = []
-        for case in self.run.dataset.in_training():
+        cases = self.run.dataset.in_training()
+        for number, case in enumerate(cases, start=1):
             try:
                 volume = cached_volume(case, self.settings, self.folder.cache)
             except HipError as problem:
                 problems.append(problem)
                 continue
             volumes.setdefault((case.modality, case.role), []).append(volume)
-            self._say("running", "preparing", f"Preprocessed {case.name}.")
+            self._say("running", "preparing", f"Preprocessed {number} of {len(cases)} volumes.")
         if problems:
             raise HipError(
                 problems[0].kind,
@@ -245,17 +268,28 @@ class Trainer:
         load_starting_weights(package, self.method.networks)
 
     def _resume(self, state: dict[str, Any] | None) -> None:
+        if state is not None:
+            try:
+                self._take(state)
+            except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                raise damaged_checkpoint(self.folder.checkpoints / "last.pt", repr(error)) from error
         if self.distribution.is_main:
-            self.folder.forget_metrics_after(state["step"] if state else 0)
-        if state is None:
-            return
+            self.folder.forget_metrics_after(self.step)
+
+    def _take(self, state: dict[str, Any]) -> None:
+        columns, _, rows = self.settings.crop.size
+        check_progress(state, self.total_steps, (rows, columns))
         for name, network in self.method.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.method.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+            check_optimizer(optimizer)
         for name, network in self.average.networks.items():
             network.load_state_dict(state["average"][name])
         self.method.load_extra_state(state["extra"])
+        # A checkpoint of an older version has none.
+        self._losses = [{name: float(value) for name, value in losses.items()} for losses in state.get("losses", [])]
+        self._saved_step = state["step"]
         self.step, self.best_score = state["step"], state["best_score"]
 
     # Step by step.
@@ -296,14 +330,28 @@ class Trainer:
     def _refuse_non_finite(self, losses: dict[str, float]) -> None:
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad:
-            raise HipError(
-                "not_finite_loss",
-                f"The loss {bad[0]} is no longer a number at step {self.step}; the last checkpoint is kept. "
-                "Resume with a lower learning rate or in fp32.",
-            )
+            raise self._not_finite(f"The loss {bad[0]} is no longer a number")
+
+    def _refuse_non_finite_weights(self) -> None:
+        """A step can spoil the weights although its own losses, computed before, are still numbers."""
+        for name, network in self.method.networks.items():
+            if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
+                raise self._not_finite(f"The weights of {name} are no longer numbers")
+
+    def _not_finite(self, what: str) -> HipError:
+        return HipError(
+            "not_finite_loss",
+            f"{what} at step {self.step}; duplicate the run with lower learning rates or, if precision is bf16, with "
+            "fp32.",
+        )
 
     def score(self, stage: int) -> None:
-        """Score the weights as they are and their average; keep the better of all that were scored."""
+        """Score the weights as they are and their average; keep the better of all that were scored.
+
+        Raises:
+            HipError: ``not_finite_loss``; as for any file.
+        """
+        self._refuse_non_finite_weights()
         x_t = self.mr_train.images(self.mr_train.evenly(self.settings.validation_slices))
         ways = self.method.ways()
         candidates = {"last": self._deployable(), "average": self.average.networks}
@@ -323,9 +371,14 @@ class Trainer:
             network.train()
 
     def save(self) -> None:
-        """Write a checkpoint, in the first of several processes."""
+        """Write a checkpoint, in the first of several processes.
+
+        Raises:
+            HipError: ``not_finite_loss``, before a good checkpoint is replaced by a bad one; as for any file.
+        """
         if not self.distribution.is_main:
             return
+        self._refuse_non_finite_weights()
         self.folder.save_checkpoint(
             {
                 "step": self.step,
@@ -334,9 +387,10 @@ class Trainer:
                 "optimizers": {name: optimizer.state_dict() for name, optimizer in self.method.optimizers.items()},
                 "average": {name: network.state_dict() for name, network in self.average.networks.items()},
                 "extra": self.method.extra_state(),
+                "losses": self._losses,
             }
         )
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), self.step
 
     # Between this process and whoever watches.
 
@@ -366,17 +420,31 @@ class Trainer:
             kind, platform.node(), awake_seconds(),
         )  # fmt: skip
         if self.distribution.is_main:
-            self.folder.write_status(status)
+            write = self.folder.write_status if state == "running" else self.folder.write_last_status
+            write(status)
             self.report(status)
         self._said_at = time.monotonic()
         return status
 
 
+def _in_one_sentence(error: BaseException, log: Path) -> HipError | None:
+    """What ended a training, for a person; None for what nobody foresaw."""
+    if isinstance(error, HipError):
+        return error
+    if is_out_of_memory(error):
+        return _out_of_memory(error)
+    if isinstance(error, OSError):
+        # All files of a run say so themselves; what is left is what the process prints.
+        full = storage_error(error, log)
+        return full if full.kind == "disk_full" else None
+    return None
+
+
 def _out_of_memory(error: BaseException) -> HipError:
     return HipError(
         "out_of_memory",
-        "The memory did not suffice for a training step; the last checkpoint is kept. Close other programs and resume, "
-        "or duplicate the run with recompute on, a smaller batch_size or a narrower network.",
+        "The memory did not suffice for a training step. Close other programs and resume, or duplicate the run with "
+        "recompute on, a smaller batch_size or a narrower network.",
         str(error),
     )
 

@@ -5,12 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from HipICMSCLib.errors import HipError
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.intensity import IntensitySettings
-from HipICMSCLib.segmenter import SegmenterSettings
+from HipICMSCLib.segmenter import LARGEST_WIDTH, SegmenterSettings
 from HipICMSCLib.translator import TranslatorSettings
 
 from HipICMSCTrainingLib.augmentation import AugmentationSettings
+
+#: Least and largest value of each number whose absurdity would show only after hours, or as a lack of memory.
+_BOUNDS = {
+    "seed": (0, 2**31 - 1),
+    "batch_size": (1, 1024),
+    "stage1_epochs": (0, 100_000),
+    "stage2_epochs": (0, 100_000),
+    "steps_per_epoch": (1, 1_000_000),
+    "discriminator_width": (1, LARGEST_WIDTH),
+    "ema_decay": (0, 1),
+    "validation_slices": (1, 100_000),
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,9 @@ class TrainingSettings:
         checkpoint_minutes: a checkpoint is written this often, besides one at the end of each epoch.
         start_from: a model package (FILE.hipmodel) whose networks are the first weights of those of the same name; its
             architecture, crop and intensities must be those of the run. Without one the first weights are random.
+
+    Raises:
+        HipError: ``bad_setting`` for numbers that no training can be meant to have.
     """
 
     seed: int = 0
@@ -65,6 +81,12 @@ class TrainingSettings:
     validation_slices: int = 48
     checkpoint_minutes: float = 5.0
     start_from: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in _BOUNDS.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise HipError("bad_setting", f"{name} is {value}; give a number from {least} to {most}.")
 
 
 PRESETS: dict[str, TrainingSettings] = {

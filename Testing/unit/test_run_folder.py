@@ -419,6 +419,9 @@ def test_selected_weights_come_back_by_network(run):
     for name, network in networks.items():
         assert all(torch.equal(value, read[name][key]) for key, value in network.state_dict().items())
     assert json.loads((run.checkpoints / "selected.json").read_text())["scores"] == {"selection": 0.25}
+    # Killed before the file for people was written, the run still knows of which weights it speaks.
+    (run.checkpoints / "selected.json").write_text('{"step": 3}')
+    assert run.selection() == {"step": 5, "weights": "average", "scores": {"selection": 0.25}}
 
 
 def test_what_a_killed_process_was_writing_is_removed_by_the_next(run):

@@ -186,8 +186,8 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(tiny_dat
     assert caught.value.kind == "not_finite_loss"
     status = run.status()
     assert (status.state, status.sentence) == ("failed", caught.value.sentence)
-    assert "checkpoint is kept" in status.sentence
     assert 1 <= run.checkpoint()["step"] < status.step
+    assert f"The checkpoint of step {run.checkpoint()['step']} is kept" in status.sentence
 
 
 def test_other_failures_are_written_down_too(run):
