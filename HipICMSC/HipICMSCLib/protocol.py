@@ -1,7 +1,7 @@
 """What Slicer and its worker process say to each other: one JSON object a line, its ``say`` naming the message.
 
 Requests go to the worker's stdin, events come from its stdout. A worker does one request at a time; the last event of
-a request is either `Finished` or `Failed`.
+a request is either `Finished` or `Failed`. Unasked a worker says no more than `Ready` and `Alive`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from HipICMSCLib.errors import HipError
 from HipICMSCLib.settings import from_json, to_json
 
 Point = tuple[float, float, float]
+
+#: So much of a line that is no message is shown.
+_SHOWN_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,20 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Alive:
+    """The worker computes, although it has nothing to tell."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """``share`` of the whole request is done, 0 to 1."""
 
     stage: str
     share: float
+
+    def __post_init__(self) -> None:
+        if not -1e-6 <= self.share <= 1 + 1e-6:  # sums of shares are rounded
+            raise ValueError(f"{self.share} is no share")
 
 
 @dataclass(frozen=True)
@@ -101,13 +113,14 @@ class Failed:
     detail: str = ""
 
 
-Event = Ready | Progress | Warned | Finished | Failed
+Event = Ready | Alive | Progress | Warned | Finished | Failed
 
 _MESSAGES = {
     "segment": SegmentRequest,
     "preflight": PreflightRequest,
     "self-test": SelfTestRequest,
     "ready": Ready,
+    "alive": Alive,
     "progress": Progress,
     "warning": Warned,
     "result": Finished,
@@ -130,7 +143,10 @@ def decode(line: str) -> Request | Event:
     try:
         values = json.loads(line)
         return from_json(_MESSAGES[values.pop("say")], values)
-    except (HipError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (HipError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise HipError(
-            "bad_message", "Slicer and the segmentation process do not understand each other.", f"{error}: {line!r}"
+            "bad_message",
+            "Slicer and the segmentation process do not understand each other; try again, and restart Slicer if that "
+            "does not help.",
+            f"{error}: {line[:_SHOWN_CHARACTERS]!r}",
         ) from error

@@ -1,8 +1,9 @@
 """The process that segments for Slicer: ``python -m HipICMSCLib.worker [IDLE_SECONDS]``.
 
 It reads requests from stdin and answers on stdout (see protocol), one request after the other; models stay loaded in
-between. When stdin ends, for example because Slicer died, it gives up what it is doing and ends, too; and when nothing
-was asked for IDLE_SECONDS, so that a Slicer that is left open does not hold its memory for days.
+between. As long as it computes it gives signs of life. When stdin ends, for example because Slicer died, it gives up
+what it is doing and ends, too; and when nothing was asked for IDLE_SECONDS, so that a Slicer that is left open does not
+hold its memory for days.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from HipICMSCLib.femoral_heads import FemoralHeads, head_at
 from HipICMSCLib.files import replacing
 from HipICMSCLib.model_files import user_folder
 from HipICMSCLib.protocol import (
+    Alive,
     Event,
     Failed,
     Finished,
     PreflightRequest,
     Progress,
     Ready,
+    Request,
     SegmentRequest,
     SelfTestRequest,
     Warned,
@@ -43,11 +46,16 @@ from HipICMSCLib.settings import to_json
 from HipICMSCLib.volume_input import read_volume
 
 IDLE_SECONDS = 900.0
+#: So often it gives a sign of life.
+ALIVE_SECONDS = 5.0
+#: Whoever used less of a processor in that time waits for something that may never come.
+_LEAST_PROCESSOR_SECONDS = 0.01
 
 
 def main(idle_seconds: float = IDLE_SECONDS) -> int:
     """Returns 0 when stdin ended or nobody asked for long, 1 when a library is missing."""
     say = _sayer(_take_stdout())
+    threading.Thread(target=_tell_alive, args=(say,), daemon=True).start()
     try:
         # All that needs torch comes with this one, so a missing library is said before the first request.
         from HipICMSCLib.report import VERSION
@@ -87,10 +95,12 @@ class _Requests:
         return self._ended.is_set()
 
     def _read(self, stream: TextIO) -> None:
-        for line in stream:
-            self._lines.put(line)
-        self._ended.set()
-        self._lines.put(None)
+        try:
+            for line in stream:
+                self._lines.put(line)
+        finally:  # also where it is no text
+            self._ended.set()
+            self._lines.put(None)
 
 
 class _Worker:
@@ -104,17 +114,21 @@ class _Worker:
     def answer(self, line: str) -> None:
         """Do one request; whatever goes wrong becomes one error event."""
         try:
-            request = decode(line)
-            work = {SegmentRequest: self._segment, PreflightRequest: self._preflight, SelfTestRequest: self._self_test}
-            self._say(Finished(work[type(request)](request)))
+            self._say(Finished(self._done(decode(line))))
         except HipError as error:
             self._say(Failed(error.kind, error.sentence, error.detail))
-        except MemoryError:
-            sentence = "This computer has too little memory for this volume; close other programs or crop the volume."
-            self._say(Failed("out_of_memory", sentence, traceback.format_exc()))
         except Exception as error:
-            sentence = f"The segmentation failed unexpectedly ({type(error).__name__}); the details say more."
-            self._say(Failed("unexpected", sentence, traceback.format_exc()))
+            kind, sentence = _said_of(error)
+            self._say(Failed(kind, sentence, traceback.format_exc()))
+
+    def _done(self, request: Request | Event) -> dict:
+        if isinstance(request, SegmentRequest):
+            return self._segment(request)
+        if isinstance(request, PreflightRequest):
+            return self._preflight(request)
+        if isinstance(request, SelfTestRequest):
+            return self._self_test(request)
+        raise HipError("bad_message", "The segmentation process was asked for something that it does not know.")
 
     def _segment(self, request: SegmentRequest) -> dict:
         from HipICMSCLib.provenance import provenance
@@ -168,11 +182,40 @@ class _Worker:
         """The last model is kept, for most users have one."""
         from HipICMSCLib.engine import HipSegmenter
 
-        wanted = (package, package.stat().st_mtime_ns if package.is_file() else None, device)
+        wanted = (package, _state_of(package), device)
         if self._loaded is None or self._loaded[0] != wanted:
             self._loaded = None  # frees the old one's memory first
             self._loaded = wanted, HipSegmenter(package, device)
         return self._loaded[1]
+
+
+def _said_of(error: Exception) -> tuple[str, str]:
+    """Kind and sentence of a failure that is no HipError."""
+    from HipICMSCLib.inference import is_of_graphics_card, is_out_of_memory
+
+    if not is_out_of_memory(error):
+        return (
+            "unexpected",
+            f"The segmentation failed unexpectedly ({type(error).__name__}); the details say more.",
+        )
+    if is_of_graphics_card(error):
+        return (
+            "out_of_memory",
+            "The graphics card has too little free memory; close other programs that use it or choose cpu as device.",
+        )
+    return (
+        "out_of_memory",
+        "This computer has too little memory for this volume; close other programs or crop the volume.",
+    )
+
+
+def _state_of(file: Path) -> tuple[int, ...] | None:
+    """Changes when a file is replaced, by another Slicer for instance; None where there is none."""
+    try:
+        state = file.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 def _marked_heads(request: SegmentRequest | PreflightRequest, image: sitk.Image) -> FemoralHeads | None:
@@ -201,11 +244,25 @@ def _take_stdout() -> TextIO:
 
 
 def _sayer(stream: TextIO) -> Callable[[Event], None]:
+    lock = threading.Lock()
+
     def say(event: Event) -> None:
-        stream.write(encode(event))
-        stream.flush()
+        line = encode(event)
+        with lock:
+            stream.write(line)
+            stream.flush()
 
     return say
+
+
+def _tell_alive(say: Callable[[Event], None]) -> None:
+    """For ever. A process that was stopped, that waits for ever or that has nothing to do is silent."""
+    used = time.process_time()
+    while True:
+        time.sleep(ALIVE_SECONDS)
+        before, used = used, time.process_time()
+        if used - before > _LEAST_PROCESSOR_SECONDS:
+            say(Alive())
 
 
 if __name__ == "__main__":

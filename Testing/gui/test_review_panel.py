@@ -46,12 +46,12 @@ class Review:
 
     def with_map(self, node, path: Path):
         from HipICMSCLib.gui.mrml import image_of
-        from HipICMSCLib.gui.review import add_confidence_map
+        from HipICMSCLib.gui.review import add_confidence_map, read_confidence_map
 
         image = sitk.GetImageFromArray(np.full((4, 5, 6), 70, np.uint8))
         image.CopyInformation(image_of(self.volume))
         sitk.WriteImage(image, str(path))
-        return add_confidence_map(path, self.volume, node)
+        return add_confidence_map(read_confidence_map(path, self.volume), self.volume, node)
 
     @property
     def lines(self) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ import time
 import ball_hips
 import numpy as np
 import pytest
+import scripted_worker
 import SimpleITK as sitk
 import slicer_stand_ins
 from HipICMSCLib.errors import HipError
@@ -266,6 +269,215 @@ def test_a_worker_killed_in_the_middle_is_one_sentence_and_the_next_click_works(
     again = type(logic)()
     assert again.segment(volume, model=ball_model).GetSegmentation().GetNumberOfSegments() == 4
     again.close()
+
+
+# A worker that misbehaves once, among nodes that somebody worked on.
+
+
+@pytest.fixture(scope="module")
+def ready_result(ball_model, tmp_path_factory):
+    """A folder with what the real worker made of the balls, for a scripted one to hand out."""
+    from HipICMSCLib.gui.worker_client import WorkerClient
+    from HipICMSCLib.protocol import SegmentRequest
+
+    folder, told, client = tmp_path_factory.mktemp("ready"), [], WorkerClient()
+    names = ("balls.nrrd", "result.seg.nrrd", "cancel", "confidence.nrrd")
+    image, output, cancel_flag, confidence = (str(folder / name) for name in names)
+    sitk.WriteImage(ball_hips.ball_image(), image)
+    client.send(SegmentRequest(image, output, str(ball_model), cancel_flag, confidence, "cpu"), told.append)
+    limit = time.monotonic() + 300
+    while client.busy:
+        assert time.monotonic() < limit
+        client.poll()
+        time.sleep(0.02)
+    client.close()
+    (folder / "report.json").write_text(json.dumps(told[-1].report))
+    return folder
+
+
+@pytest.fixture
+def scripted(outcomes, ready_result, tmp_path, monkeypatch):
+    """Makes the worker of a logic one that misbehaves in some way at its first request; what the logic said."""
+    from HipICMSCLib.gui.worker_client import WorkerClient
+
+    logic, said = outcomes
+    temporary, ready = tmp_path / "temporary", tmp_path / "ready"
+    temporary.mkdir()
+    shutil.copytree(ready_result, ready)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+
+    def make(how):
+        logic.service._worker = WorkerClient((scripted_worker.__file__, how.__name__, str(ready)))
+        logic.service._worker.SILENT_SECONDS = 1.0
+        return logic, said, temporary
+
+    return make
+
+
+@pytest.fixture
+def worked_on(scene, outcomes, ready_result):
+    """A volume, and a segmentation of it in which somebody removed a bone and drew something."""
+    import slicer
+    from HipICMSCLib.gui.result import read_result
+
+    volume = add_volume(scene, ball_hips.ball_image())
+    report = json.loads((ready_result / "report.json").read_text())
+    node = read_result(ready_result / "result.seg.nrrd", report, volume)
+    node.GetSegmentation().RemoveSegment("LeftFemur")
+    node.GetSegmentation().AddEmptySegment("drawn", "drawn")
+    drawn = np.zeros_like(slicer.util.arrayFromVolume(volume), np.uint8)
+    drawn[5:9, 6:12, 7:20] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, "drawn", volume)
+    return volume, node
+
+
+def all_of(scene, volume, segmentation) -> dict:
+    """Everything in the scene that a segmentation could change."""
+    import slicer
+
+    nodes = [scene.GetNthNode(i) for i in range(scene.GetNumberOfNodes())]
+    bones = segmentation.GetSegmentation()
+    return {
+        "nodes": [(node.GetID(), node.GetName()) for node in nodes],
+        "attributes": {name: segmentation.GetAttribute(name) for name in segmentation.GetAttributeNames()},
+        "voxels": slicer.util.arrayFromVolume(volume).tobytes(),
+        "segments": {
+            name: slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, name, volume).tobytes()
+            for name in bones.GetSegmentIDs()
+        },
+        "states": {
+            name: slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentStatus(bones.GetSegment(name))
+            for name in bones.GetSegmentIDs()
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        (scripted_worker.dies_at_the_request, "worker_died"),
+        (scripted_worker.is_killed_while_the_result_is_written, "worker_died"),
+        (scripted_worker.is_killed_after_the_result_is_written, "worker_died"),
+        (scripted_worker.is_stopped, "no_answer"),
+        (scripted_worker.babbles, "bad_message"),
+        (scripted_worker.says_half_a_line, "bad_message"),
+        (scripted_worker.is_of_another_version, "other_version"),
+        (scripted_worker.says_a_result_that_is_not_there, "unreadable"),
+        (scripted_worker.says_a_result_whose_map_is_not_there, "unreadable"),
+        (scripted_worker.says_a_result_that_is_cut_off, "unreadable"),
+        (scripted_worker.says_an_empty_report, "bad_message"),
+        (scripted_worker.says_a_report_of_other_types, "bad_message"),
+    ],
+)
+def test_whatever_happens_to_the_worker_the_scene_is_as_before_and_the_next_click_works(
+    scripted, worked_on, scene, ball_model, how, kind
+):
+    (logic, said, temporary), (volume, node) = scripted(how), worked_on
+    before = all_of(scene, volume, node)
+
+    def click() -> None:
+        logic.segment(volume, node, ball_model, waitForCompletion=False, replaceUnlocked=True, device="cpu")
+        run_clock(logic)
+
+    click()
+    (error,) = said
+    assert (type(error), error.kind) == (HipError, kind)
+    assert error.sentence.endswith(".") and "\n" not in error.sentence
+    assert all_of(scene, volume, node) == before
+    assert list(temporary.iterdir()) == [] and Clock.running is None
+    click()
+    assert said[1].node is node and "LeftFemur" in node.GetSegmentation().GetSegmentIDs()
+    assert all_of(scene, volume, node)["segments"]["drawn"] == before["segments"]["drawn"]
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_look_at_a_volume_that_fails_stops_with_one_sentence_and_the_next_one_works(
+    scripted, worked_on, ball_model, monkeypatch
+):
+    from HipICMSCLib import model_files
+
+    monkeypatch.setattr(model_files, "_SHIPPED", (ball_model.parent,))
+    (logic, _, temporary), (volume, _) = scripted(scripted_worker.says_a_look_that_is_none), worked_on
+
+    def look() -> list:
+        told = []
+        logic.service.preflight(
+            volume, "balls", "cpu", None, lambda findings, pending: told.append((findings, pending))
+        )
+        limit = time.monotonic() + 20
+        while told[-1][1]:
+            assert time.monotonic() < limit
+            Clock.running.tick()
+            time.sleep(0.02)
+        assert list(temporary.iterdir()) == []
+        return [finding for finding in told[-1][0] if finding.level == "stop"]
+
+    (stop,) = look()
+    assert stop.sentence.endswith(".")
+    assert look() == []
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        (scripted_worker.is_killed_while_the_result_is_written, "worker_died"),
+        (scripted_worker.says_a_result_that_is_not_there, "unreadable"),
+    ],
+)
+def test_a_file_that_was_not_finished_is_not_there_and_the_next_try_writes_it(
+    scripted, ball_model, tmp_path, how, kind
+):
+    logic, _, temporary = scripted(how)
+    (tmp_path / "results").mkdir()
+    output = tmp_path / "results" / "of a patient.seg.nrrd"
+    for expected, files in ((kind, []), (None, [output])):
+        ends = []
+        logic.startFile(tmp_path / "balls.nrrd", output, str(ball_model), "cpu", lambda share: None, ends.append)
+        run_clock(logic)
+        (end,) = ends
+        assert getattr(end, "kind", None) == expected
+        assert list(output.parent.iterdir()) == files and list(temporary.iterdir()) == []
+    assert output.read_bytes() == (tmp_path / "ready" / "result.seg.nrrd").read_bytes()
+
+
+def test_without_a_place_for_temporary_files_nothing_is_begun(outcomes, worked_on, ball_model, tmp_path, monkeypatch):
+    logic, _ = outcomes
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "on a disk that was taken out"))
+    with pytest.raises(HipError) as caught:
+        logic.segment(worked_on[0], model=ball_model)
+    assert caught.value.kind == "no_folder" and not logic.busy
+
+
+@pytest.mark.parametrize("what", ["nothing", "a text"])
+def test_an_interpreter_that_is_none_is_one_sentence_and_the_next_click_works(scripted, worked_on, tmp_path, what):
+    (logic, said, temporary), (volume, _) = scripted(scripted_worker.work), worked_on
+    python = tmp_path / "python"
+    if what == "a text":
+        python.write_text("no program")
+    logic.service._worker._python = lambda: str(python)
+    with pytest.raises(HipError) as caught:
+        logic.segment(volume, model="a.hipmodel", waitForCompletion=False)
+    assert caught.value.kind == "not_started" and caught.value.sentence.endswith(".")
+    assert not logic.busy and said == [] and list(temporary.iterdir()) == []
+    logic.service._worker._python = lambda: None
+    logic.segment(volume, model="a.hipmodel", waitForCompletion=False)
+    run_clock(logic)
+    assert said[0].node.GetSegmentation().GetNumberOfSegments() == 4
+
+
+def test_only_what_a_crashed_slicer_left_is_removed(module, tmp_path, monkeypatch):
+    """Neither the folders of a Slicer that runs nor somebody's own that is called like this program."""
+    from HipICMSCLib.gui.segmentation_job import VolumeFile
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    crashed, running = (VolumeFile(ball_hips.ball_image(), "hips").folder for _ in range(2))
+    own = tmp_path / "HipICMSC-main"
+    own.mkdir()
+    long_ago = time.time() - 25 * 3600
+    for folder in (crashed, own):
+        os.utime(folder, (long_ago, long_ago))
+    module.HipICMSCLogic().close()
+    assert sorted(tmp_path.iterdir()) == sorted([running, own])
 
 
 def test_the_card_is_filled_at_once_and_then_by_the_worker(outcomes, scene, ball_model, monkeypatch):

@@ -143,15 +143,20 @@ def map_file(volume, path: Path) -> Path:
     return path
 
 
+def add_map(path: Path, volume, segmentation):
+    """As a result's is brought into the scene."""
+    from HipICMSCLib.gui.review import add_confidence_map, read_confidence_map
+
+    return add_confidence_map(read_confidence_map(path, volume), volume, segmentation)
+
+
 @pytest.fixture
 def shown(scene, tmp_path):
     """(volume, segmentation, map) of a result under a transform."""
-    from HipICMSCLib.gui.review import add_confidence_map
-
     volume = volume_in(scene, pose())
     segmentation = segmentation_in(scene)
     segmentation.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
-    return volume, segmentation, add_confidence_map(map_file(volume, tmp_path / "c.nrrd"), volume, segmentation)
+    return volume, segmentation, add_map(map_file(volume, tmp_path / "c.nrrd"), volume, segmentation)
 
 
 def test_the_views_move_to_the_point_and_keep_their_zoom_and_angle(scene):
@@ -269,10 +274,9 @@ def test_a_place_that_is_not_there_is_no_place_to_be(scene):
 def test_the_map_lies_on_the_mri_to_the_voxel(scene, tmp_path, matrix, axes):
     import slicer
     from HipICMSCLib.gui.mrml import voxels_to_world
-    from HipICMSCLib.gui.review import add_confidence_map
 
     volume = volume_in(scene, matrix, axes)
-    confidence = add_confidence_map(map_file(volume, tmp_path / "c.nrrd"), volume, segmentation_in(scene))
+    confidence = add_map(map_file(volume, tmp_path / "c.nrrd"), volume, segmentation_in(scene))
     assert slicer.util.arrayFromVolume(confidence).dtype == np.uint8
     expected = (np.arange(np.prod(SHAPE)) % 101).reshape(SHAPE)
     assert np.array_equal(slicer.util.arrayFromVolume(confidence), expected)
@@ -352,11 +356,11 @@ def test_the_map_is_laid_over_the_mri_and_what_was_there_comes_back(shown, scene
 
 
 def test_of_two_results_one_map_is_shown_and_the_views_come_back(shown, scene, tmp_path):
-    from HipICMSCLib.gui.review import add_confidence_map, is_confidence_map_shown, show_confidence_map
+    from HipICMSCLib.gui.review import is_confidence_map_shown, show_confidence_map
 
     volume, first, _ = shown
     second = segmentation_in(scene)
-    add_confidence_map(map_file(volume, tmp_path / "d.nrrd"), volume, second)
+    add_map(map_file(volume, tmp_path / "d.nrrd"), volume, second)
     show_confidence_map(first, True)
     show_confidence_map(second, True)
     assert is_confidence_map_shown(second) and not is_confidence_map_shown(first)
@@ -365,10 +369,10 @@ def test_of_two_results_one_map_is_shown_and_the_views_come_back(shown, scene, t
 
 
 def test_a_new_result_replaces_the_map(shown, scene, tmp_path):
-    from HipICMSCLib.gui.review import add_confidence_map, confidence_map_of
+    from HipICMSCLib.gui.review import confidence_map_of
 
     volume, segmentation, old = shown
-    new = add_confidence_map(map_file(volume, tmp_path / "d.nrrd"), volume, segmentation)
+    new = add_map(map_file(volume, tmp_path / "d.nrrd"), volume, segmentation)
     assert confidence_map_of(segmentation) is new and old.GetScene() is None
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 2
     assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeDisplayNode") == 1
@@ -400,30 +404,29 @@ def test_the_map_goes_with_its_segmentation(shown, scene):
 
 def test_the_map_is_in_the_study_of_the_mri(scene, tmp_path):
     import slicer
-    from HipICMSCLib.gui.review import add_confidence_map
 
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "study")
     volume = volume_in(scene)
     hierarchy.CreateItem(study, volume)
-    node = add_confidence_map(map_file(volume, tmp_path / "c.nrrd"), volume, segmentation_in(scene))
+    node = add_map(map_file(volume, tmp_path / "c.nrrd"), volume, segmentation_in(scene))
     assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == study
     hierarchy.RemoveItem(study)
 
 
 def test_a_map_that_does_not_fit_leaves_the_scene_as_it_was(shown, scene, tmp_path):
-    from HipICMSCLib.gui.review import add_confidence_map, confidence_map_of
+    from HipICMSCLib.gui.review import confidence_map_of
 
     volume, segmentation, confidence = shown
     before = node_ids(scene)
     path = map_file(volume, tmp_path / "d.nrrd")
     volume.SetOrigin(0.0, 0.0, 5.0)
     with pytest.raises(HipError) as caught:
-        add_confidence_map(path, volume, segmentation)
+        add_map(path, volume, segmentation)
     assert caught.value.kind == "wrong_geometry"
     path.write_bytes(b"NRRD")
     with pytest.raises(HipError) as caught:
-        add_confidence_map(path, volume, segmentation)
+        add_map(path, volume, segmentation)
     assert caught.value.kind == "unreadable"
     assert node_ids(scene) == before and confidence_map_of(segmentation) is confidence
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import SimpleITK as sitk
 
@@ -85,7 +86,7 @@ class PreflightCheck:
         if isinstance(event, Failed):
             self._end((_stop(HipError(event.kind, event.sentence)),))
         elif isinstance(event, Finished):
-            self._end(tuple(from_json(Finding, values) for values in event.report["findings"]))
+            self._end(_findings_in(event.report))
 
     def _end(self, found: tuple[Finding, ...]) -> None:
         if self._file is not None:
@@ -99,6 +100,14 @@ def _of_model(model: str) -> tuple[Finding, ...]:
     except HipError as error:
         return (_stop(error),)
     return model_findings(details.licence, details.intended_use)
+
+
+def _findings_in(report: dict[str, Any]) -> tuple[Finding, ...]:
+    try:
+        return tuple(from_json(Finding, values) for values in report["findings"])
+    except (KeyError, TypeError, HipError) as error:
+        sentence = "The segmentation process reported what is not understood here; restart Slicer and try again."
+        return (_stop(HipError("bad_message", sentence, str(error))),)
 
 
 def _stop(error: HipError) -> Finding:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import slicer
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
@@ -117,6 +118,11 @@ def read_result(
 
 def _read(path: Path):
     """A segmentation node of its own, in no scene of the user's."""
+    # A file that is missing or cut off makes Slicer's own reader crash.
+    try:
+        sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise HipError("unreadable", "The result of the segmentation could not be read.", str(error)) from error
     scratch = slicer.vtkMRMLScene()
     result = scratch.AddNode(slicer.vtkMRMLSegmentationNode())
     storage = slicer.vtkMRMLSegmentationStorageNode()

@@ -129,18 +129,11 @@ class Review:
         return replace(place, point_ras=tuple(point))
 
 
-def add_confidence_map(path: Path, volume_node, segmentation_node):
-    """Bring the confidence map of a result into the scene, in place of an older one.
-
-    Args:
-        path: uint8 image in per cent on the grid of the volume as `mrml.image_of` gives it.
-
-    Returns:
-        The vtkMRMLScalarVolumeNode, in the voxel grid of the volume and under its transform. It is hidden from lists
-        of volumes, for it is no MRI, and not shown yet.
+def read_confidence_map(path: Path, volume_node) -> sitk.Image:
+    """The confidence map of a result: uint8, in per cent on the grid of the volume as `mrml.image_of` gives it.
 
     Raises:
-        HipError: ``unreadable`` or ``wrong_geometry``; the scene stays as it was.
+        HipError: ``unreadable`` or ``wrong_geometry``.
     """
     try:
         image = sitk.ReadImage(str(path))
@@ -150,6 +143,19 @@ def add_confidence_map(path: Path, volume_node, segmentation_node):
         raise HipError(
             "wrong_geometry", "The volume was moved or changed while it was being segmented; segment it again."
         )
+    return image
+
+
+def add_confidence_map(image: sitk.Image, volume_node, segmentation_node):
+    """Bring the confidence map of a result into the scene, in place of an older one.
+
+    Args:
+        image: as :func:`read_confidence_map` gives it.
+
+    Returns:
+        The vtkMRMLScalarVolumeNode, in the voxel grid of the volume and under its transform. It is hidden from lists
+        of volumes, for it is no MRI, and not shown yet.
+    """
     forget_confidence_map(segmentation_node)
     scene = volume_node.GetScene()
     node = slicer.vtkMRMLScalarVolumeNode()

@@ -12,15 +12,20 @@ from typing import Any
 import SimpleITK as sitk
 
 from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing
+from HipICMSCLib.files import replacing, storage_error
 from HipICMSCLib.gui.mrml import image_of, points_of
 from HipICMSCLib.gui.result import read_result
-from HipICMSCLib.gui.review import add_confidence_map, store_places
+from HipICMSCLib.gui.review import add_confidence_map, read_confidence_map, store_places
 from HipICMSCLib.protocol import Point, SegmentRequest
-from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING
+from HipICMSCLib.provenance import provenance
+from HipICMSCLib.review import Place
+from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING, check_ending
+from HipICMSCLib.segments import SEGMENTS
+from HipICMSCLib.settings import from_json
 from HipICMSCLib.volume_input import check_volume
 
-_FOLDER_PREFIX = "HipICMSC-"
+#: Nobody else's folder begins so, for what begins so is removed.
+_FOLDER_PREFIX = "HipICMSC-job-"
 #: What a Slicer that crashed left behind; no segmentation takes so long.
 _LEFT_OVER_SECONDS = 24 * 3600
 
@@ -45,7 +50,7 @@ class VolumeFile:
             HipError: as `volume_input.check_volume` and `files.replacing`.
         """
         check_volume(image, name)
-        self.folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+        self.folder = _make_folder()
         self.path = self.folder / "volume.nrrd"
         try:
             with replacing(self.path) as beside:
@@ -106,16 +111,19 @@ class NodeJob:
         return self._segmentation_node if self._replace_unlocked else None
 
     def finish(self, report: dict[str, Any]):
-        """Returns the segmentation node with the result.
+        """Returns the segmentation node with the result. If anything is wrong the scene stays as it was.
 
         Raises:
-            HipError: as `result.read_result`.
+            HipError: as `result.read_result` and `review.read_confidence_map`; ``bad_message`` for a report that is
+                none.
         """
+        _check_report(report)
+        confidence = read_confidence_map(Path(self.request.confidence), self._volume_node)
         node = read_result(
             Path(self.request.output), report, self._volume_node, self._segmentation_node, self._replace_unlocked
         )
         store_places(node, report["doubtful_places"])
-        add_confidence_map(Path(self.request.confidence), self._volume_node, node)
+        add_confidence_map(confidence, self._volume_node, node)
         return node
 
     def close(self) -> None:
@@ -124,25 +132,69 @@ class NodeJob:
 
 
 class FileJob:
-    """Segments a file into a file; the scene is not touched."""
+    """Segments a file into a file; the scene is not touched, and ``output`` is there when it is whole.
+
+    A worker that is killed leaves what it was just writing, so it writes into a temporary folder.
+    """
 
     input_gone, changed_node = False, None
 
     def __init__(self, path: Path, output: Path, model: Path, device: str = "auto") -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+        """
+        Raises:
+            HipError: as `segmentation_file.check_ending` and `files.replacing`.
+        """
+        ending = check_ending(output)
+        self._output, self._folder = output, _make_folder()
         self.request = SegmentRequest(
             image=str(path),
-            output=str(output),
+            output=str(self._folder / f"result{ending}"),
             model=str(model),
             cancel_flag=str(self._folder / "cancel"),
             device=device,
         )
 
     def finish(self, report: dict[str, Any]) -> None:
-        """The worker wrote the result itself."""
+        """
+        Raises:
+            HipError: ``unreadable`` where there is no result after all; as `files.replacing`.
+        """
+        if not Path(self.request.output).is_file():
+            raise HipError("unreadable", "The result of the segmentation could not be read.", self.request.output)
+        with replacing(self._output) as beside:
+            shutil.copyfile(self.request.output, beside)
 
     def close(self) -> None:
+        """Remove the files."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _make_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    except OSError as error:
+        if error.filename:
+            raise storage_error(error, Path(error.filename)) from error
+        raise HipError(
+            "no_folder", "This computer has no folder for temporary files; free its disk.", str(error)
+        ) from error
+
+
+def _check_report(report: dict[str, Any]) -> None:
+    """Does it say all that the scene and the views take from it? Another version of the worker's may not."""
+    try:
+        " ".join(provenance(report).values())
+        [float(report["volumes_ml"][segment.name]) for segment in SEGMENTS]
+        [from_json(Place, place) for place in report["doubtful_places"]]
+        heads = [head for head in report["femoral_heads_lps_mm"].values() if head is not None]
+        if not heads or any(len(head) != 3 for head in heads):
+            raise ValueError(f"femoral heads {heads}")
+    except (KeyError, TypeError, ValueError, AttributeError, HipError) as error:
+        raise HipError(
+            "bad_message",
+            "The segmentation process reported what is not understood here; restart Slicer and try again.",
+            f"{type(error).__name__}: {error}",
+        ) from error
 
 
 def marked_heads(markups_node) -> tuple[Point, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +92,9 @@ class SegmentationTask:
             return Outcome(self._job.finish(report), report)
         except HipError as error:
             return error
+        except Exception as error:  # not even a mistake of ours may leave the module busy for ever
+            sentence = f"The result could not be brought into Slicer ({type(error).__name__}); the details say more."
+            return HipError("unexpected", sentence, traceback.format_exc())
 
     def _end(self, outcome: Outcome | HipError) -> None:
         self._job.close()
