@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib import nifti
+from HipICMSCLib import metaimage, nifti, nrrd
+from HipICMSCLib.dicom import is_dicom, read_frames, read_series
 from HipICMSCLib.errors import HipError
+from HipICMSCLib.volume_header import LARGEST_DISAGREEMENT_MM, check_size, not_oriented, not_scalar, refused
 
 SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.05, 20.0
 SMALLEST_EXTENT_MM = 40.0
-#: Distances between the slices of a DICOM series may differ by this share (positions are rounded).
-LARGEST_UNEVENNESS = 0.1
 
 #: Voxels along each axis by which CT is told from MRI.
 MODALITY_SAMPLES = 128
@@ -38,19 +38,40 @@ def volume_files(folder: Path) -> list[Path]:
     )
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; False also for what no system takes for a name."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def read_volume(path: Path) -> sitk.Image:
-    """Read an intensity volume: NRRD, NIfTI, MetaImage, or a folder that holds one DICOM series.
+    """Read an intensity volume: NRRD, NIfTI, MetaImage, a DICOM file of many slices, or a folder with one DICOM series.
+
+    The file may come from a stranger: no more memory is taken than its voxels need that are really there, and no file
+    is read that lies elsewhere.
 
     Returns:
         A 3-D scalar image with LPS geometry, checked by :func:`check_volume`.
 
     Raises:
-        HipError: ``missing_file``, ``unreadable``, ``several_series``, or a kind of :func:`check_volume`.
+        HipError: ``missing_file``, ``unreadable``, ``too_large``, ``several_series``, or a kind of
+            :func:`check_volume`.
     """
     path = Path(path)
-    if not path.exists():
+    if not exists(path):
         raise HipError("missing_file", f"There is no file {path}.")
-    image = _read_dicom_series(path) if path.is_dir() else _read_file(path)
+    # SimpleITK takes text alone, and ends the process where a name is none.
+    if str(path).encode("utf-8", "replace").decode("utf-8") != str(path):
+        raise refused(path, "its name, or that of its folder, is no text; rename it")
+    try:
+        with _without_warnings():
+            image = read_series(path) if path.is_dir() else _read_file(path)
+    except MemoryError as error:
+        raise _too_little_memory(path, str(error)) from error
+    except (RuntimeError, OSError) as error:
+        raise _unreadable(path, str(error)) from error
     check_volume(image, str(path))
     return image
 
@@ -62,11 +83,9 @@ def check_volume(image: sitk.Image, name: str) -> None:
         HipError: ``not_3d``, ``not_scalar``, ``bad_geometry``, ``too_small``, ``not_finite`` or ``constant``.
     """
     if image.GetDimension() != 3 or 1 in image.GetSize():
-        raise HipError("not_3d", f"{name} is not a 3-D volume; its size is {_times(image.GetSize())}.")
+        raise _not_3d(name, image.GetSize())
     if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
-        raise HipError(
-            "not_scalar", f"{name} has colours or several channels; a volume with one value a voxel is needed."
-        )
+        raise not_scalar(name)
     spacing = np.array(image.GetSpacing())
     geometry = np.concatenate([spacing, image.GetOrigin(), image.GetDirection()])
     if not np.isfinite(geometry).all() or (spacing < SMALLEST_SPACING_MM).any() or (spacing > LARGEST_SPACING_MM).any():
@@ -80,7 +99,7 @@ def check_volume(image: sitk.Image, name: str) -> None:
             "too_small", f"{name} measures only {_times(np.round(extent))} mm, which cannot hold a hip joint."
         )
     voxels = sitk.GetArrayViewFromImage(image)
-    if not np.isfinite(voxels).all():
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
         raise _not_finite(name)
     if voxels.min() == voxels.max():
         raise HipError("constant", f"{name} is empty: every voxel has the value {voxels.flat[0]:g}.")
@@ -112,32 +131,95 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _read_file(path: Path) -> sitk.Image:
-    try:
-        if nifti.is_nifti(path):
-            _check_nifti(path)
-        with _without_warnings():
-            return sitk.ReadImage(str(path))
-    except (RuntimeError, OSError) as error:
-        raise _unreadable(path, str(error)) from error
+    # A pipe or a device never ends.
+    if not path.is_file():
+        raise refused(path, "it is no file")
+    ending = path.name.lower()
+    reader = sitk.ImageFileReader()
+    if ending.endswith(nifti.ENDINGS):
+        _check_nifti(path)
+        reader.SetImageIO("NiftiImageIO")
+    elif ending.endswith(nrrd.ENDINGS):
+        nrrd.check(path)
+        reader.SetImageIO("NrrdImageIO")
+    elif ending.endswith(metaimage.ENDINGS):
+        metaimage.check(path)
+        reader.SetImageIO("MetaImageIO")
+    elif is_dicom(path):
+        return read_frames(path)
+    else:
+        raise refused(path, "it is neither NIfTI, NRRD, MetaImage nor DICOM")
+    reader.SetFileName(str(path))
+    _check_declared(path, reader)
+    image = reader.Execute()
+    if nifti.is_nifti(path):
+        _check_nifti_place(path, image)
+    return image
+
+
+def _check_declared(path: Path, reader: sitk.ImageFileReader) -> None:
+    """Refuse what is too large, before memory is reserved for it."""
+    reader.ReadImageInformation()
+    pixel = sitk.Image([1, 1], reader.GetPixelID(), reader.GetNumberOfComponents())
+    check_size(path, reader.GetSize(), pixel.GetSizeOfPixelComponent() * reader.GetNumberOfComponents())
 
 
 def _check_nifti(path: Path) -> None:
     """Refuse what the reader would make up."""
     header = nifti.read_header(path)
-    if header and not all(np.abs(header.spacing) > 0):
+    if header is None:
+        raise refused(path, "it is no NIfTI file, or the file is cut off or damaged")
+    wrong = nifti.what_is_wrong(header)
+    if wrong:
+        raise refused(path, wrong)
+    check_size(path, header.size, header.bits // 8)
+    if header.kind in nifti.OTHER_TYPES:
+        raise not_scalar(path)
+    if len(header.size) < 3:
+        raise _not_3d(str(path), header.size)
+    if not all(step > 0 for step in header.spacing):
         raise _bad_spacing(str(path), header.spacing)
+    if not header.transforms or not np.isfinite(header.transforms).all():
+        raise not_oriented(path)
     if not nifti.is_whole(path):
-        raise _unreadable(path, "the file is cut off or damaged")
+        raise refused(path, "the file is cut off or damaged")
     if not nifti.is_finite(path):
         raise _not_finite(str(path))
 
 
+def _check_nifti_place(path: Path, image: sitk.Image) -> None:
+    """Refuse a volume that was read to lie elsewhere than its header says: two of the header's fields contradict each
+    other, and the reader took something of both."""
+    if image.GetDimension() != 3:
+        return
+    index = np.array([(*corner, 1.0) for corner in np.ndindex(2, 2, 2)]) * (*np.array(image.GetSize()) - 1.0, 1.0)
+    read = [image.TransformContinuousIndexToPhysicalPoint(corner[:3].tolist()) for corner in index]
+    for transform in nifti.read_header(path).transforms:
+        if np.abs((index @ transform.T)[:, :3] - read).max() <= LARGEST_DISAGREEMENT_MM:
+            return
+    raise HipError(
+        "bad_geometry", f"{path} says two things about where its voxels lie; export it again from its source."
+    )
+
+
+def _too_little_memory(path: Path, detail: str) -> HipError:
+    return HipError(
+        "out_of_memory", f"This computer has too little memory for {path}; close other programs and try again.", detail
+    )
+
+
 def _unreadable(path: Path, detail: str) -> HipError:
+    if "Failed to allocate memory" in detail or "bad_alloc" in detail:
+        return _too_little_memory(path, detail)
     if "Zero-valued spacing" in detail:
         return HipError("bad_geometry", f"{path} has a voxel spacing of 0 mm; correct it first.", detail)
     if "orthonormal direction cosines" in detail:
         return _oblique_axes(str(path))
-    return HipError("unreadable", f"{path} cannot be read as an image; it is damaged or of another kind.", detail)
+    return refused(path, "the file is damaged or of another kind", detail)
+
+
+def _not_3d(name: str, size: Iterable[int]) -> HipError:
+    return HipError("not_3d", f"{name} is not a 3-D volume; its size is {_times(size)}.")
 
 
 def _bad_spacing(name: str, spacing: Iterable[float]) -> HipError:
@@ -152,43 +234,6 @@ def _not_finite(name: str) -> HipError:
 
 def _oblique_axes(name: str) -> HipError:
     return HipError("bad_geometry", f"{name} has axes that are not at right angles (gantry tilt?); resample it first.")
-
-
-def _read_dicom_series(folder: Path) -> sitk.Image:
-    reader = sitk.ImageSeriesReader()
-    with _without_warnings():
-        series = reader.GetGDCMSeriesIDs(str(folder))
-    if not series:
-        raise HipError("unreadable", f"The folder {folder} holds no DICOM series.")
-    if len(series) > 1:
-        raise HipError(
-            "several_series",
-            f"The folder {folder} holds {len(series)} DICOM series; put the one to segment into a folder of its own.",
-        )
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
-    reader.MetaDataDictionaryArrayUpdateOn()
-    try:
-        with _without_warnings():
-            image = reader.Execute()
-    except RuntimeError as error:
-        raise HipError("unreadable", f"The DICOM series in {folder} cannot be read.", str(error)) from error
-    _check_evenly_spaced(reader, image, folder)
-    return image
-
-
-def _check_evenly_spaced(reader: sitk.ImageSeriesReader, image: sitk.Image, folder: Path) -> None:
-    """A series that lacks a slice is read as if the others lay further apart."""
-    tag, count = "0020|0032", image.GetSize()[2]
-    if count < 3 or not all(reader.HasMetaDataKey(number, tag) for number in range(count)):
-        return
-    positions = np.array([[float(x) for x in reader.GetMetaData(number, tag).split("\\")] for number in range(count)])
-    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
-    if np.abs(steps - np.median(steps)).max() > LARGEST_UNEVENNESS * np.median(steps):
-        raise HipError(
-            "bad_geometry",
-            f"The slices of the DICOM series in {folder} are not evenly spaced; one of them may be missing.",
-            f"steps of {steps.min():g} to {steps.max():g} mm",
-        )
 
 
 def _times(numbers: object) -> str:

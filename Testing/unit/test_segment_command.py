@@ -171,7 +171,7 @@ def test_each_mistake_is_one_sentence_and_leaves_no_file(model, mri, folder, tmp
     damaged, pickled = other / "damaged.hipmodel", other / "pickle.hipmodel"
     damaged.write_bytes(model.read_bytes()[:-100])
     pickled.write_bytes(b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94K\x01s.")
-    flat = other / "flat.png"
+    flat = other / "flat.nrrd"
     sitk.WriteImage(sitk.Image(50, 40, sitk.sitkUInt8), str(flat))
     sitk.WriteImage(as_ct(scene(blank(CORONAL, (3.0, 3.0, 6.0)))[0]), str(other / "ct.nrrd"))
     (other / "twice").mkdir()
@@ -212,8 +212,10 @@ def test_each_mistake_is_one_sentence_and_leaves_no_file(model, mri, folder, tmp
 def test_an_old_result_survives_a_failure_and_background_is_shown_on_demand(model, tmp_path):
     out = tmp_path / "a.seg.nrrd"
     out.write_text("old")
-    (tmp_path / "bad.nrrd").write_text("NRRD0004\nthis is no header\n\n")
-    command = ["segment", tmp_path / "bad.nrrd", "-o", out, "--model", model]
+    bad = tmp_path / "bad.nrrd"
+    sitk.WriteImage(sitk.Image(20, 20, 20, sitk.sitkInt16), str(bad), useCompression=True)
+    bad.write_bytes(bad.read_bytes()[:-8])
+    command = ["segment", bad, "-o", out, "--model", model]
     plain, verbose = run_all([command, ["--verbose", *command]])
     assert plain.code == verbose.code == 2
     assert plain.error.count("\n") == 1
