@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from HipICMSCLib.batch import BatchItem
+from HipICMSCLib.dicom import is_dicom
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.files import check_writable
 from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING
@@ -105,9 +106,4 @@ def _may_hold_dicom(folder: Path) -> bool:
 
 def _holds_dicom(folder: Path) -> bool:
     files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.name.upper() != "DICOMDIR")
-    return any(_is_dicom(path) for path in islice(files, _FILES_LOOKED_AT))
-
-
-def _is_dicom(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    return any(is_dicom(path) for path in islice(files, _FILES_LOOKED_AT))

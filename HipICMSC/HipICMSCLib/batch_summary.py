@@ -55,7 +55,7 @@ def _row(item: BatchItem) -> dict[str, Any]:
     row = dict.fromkeys(_COLUMNS) | {
         "name": item.name,
         "state": item.state,
-        "sentence": item.sentence,
+        "sentence": _without_folder(item),
         "sides_found": [],
         "warnings": [],
         "seconds": None if item.seconds is None else round(item.seconds, 1),
@@ -72,6 +72,12 @@ def _row(item: BatchItem) -> dict[str, Any]:
             "date": item.report["date"],
         }
     return row
+
+
+def _without_folder(item: BatchItem) -> str:
+    """Folders have patients' names; what the item is called suffices to find it."""
+    path = getattr(item.source, "path", None)  # a node has none
+    return item.sentence.replace(str(path), item.name) if path else item.sentence
 
 
 def _volume_column(segment: Segment) -> str:

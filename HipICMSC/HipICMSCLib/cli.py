@@ -90,7 +90,9 @@ def _segment(chosen: argparse.Namespace) -> int:
                 raise
             failed.append(error)
             print(f"{source}: {error.sentence}", file=sys.stderr)
-            reports.append({"input": source.name, "error": {"kind": error.kind, "sentence": error.sentence}})
+            # Folders have patients' names; what the input is called suffices to find it.
+            sentence = error.sentence.replace(str(source), source.name)
+            reports.append({"input": source.name, "error": {"kind": error.kind, "sentence": sentence}})
     if chosen.report:
         write_text(chosen.report, json.dumps(reports if to_folder else reports[0], indent=2) + "\n")
     if to_folder:

@@ -121,7 +121,7 @@ def test_a_dialog_that_is_closed_adds_nothing(models, dialogs):
     ("name", "contents", "sentence"),
     [
         ("damaged.hipmodel", b"PK\x03\x04", "is damaged or was altered; get it again."),
-        ("notes.hipmodel", b"hello", "is not a model package of HipICMSC."),
+        ("notes.hipmodel", b"hello", "are never opened because they can run code."),
         ("weights.pth", b"\x80\x02}q\x00.", "a name such as mine.hipmodel, but not weights.pth."),
     ],
 )
@@ -278,3 +278,34 @@ import HipICMSCLib.gui.model_panel
     paths = [str(RESOURCES.parent)]
     done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        "![x](file:///etc/hostname)", "!![x](file:///etc/hostname)", "!!![x](file:///etc/hostname)",
+        "![x][1]\n\n[1]: file:///etc/hostname", "\\![x](file:///etc/hostname)", "\\\\![x](file:///etc/hostname)",
+        "<img src='file:///etc/hostname'>", "<script>alert(1)</script>", "&lt;img src='file:///etc/hostname'&gt;",
+        "<!-- --><img\nsrc=file:///etc/hostname>", "`![x](file:///etc/hostname)`", "[![x](file:///etc/hostname)](http://x)",
+    ],
+)  # fmt: skip
+def test_the_card_of_a_stranger_shows_no_picture_and_runs_nothing(models, mine, card):
+    """Qt would open the file of a picture; a picture that is none is a replacement character in the text."""
+    from HipICMSCLib.model_archive import read_archive, write_archive
+
+    archive = read_archive(mine)
+    write_archive(mine, archive.manifest | {"name": card.replace("\n", " ")}, archive.weights, f"# Card\n\n{card}\n")
+    models.add(mine)
+    models.ui.modelDetailsButton.click()
+    browser = models.ui.modelDetailsBrowser
+    html = browser.toHtml().partition("<body")[2]
+    assert "Card" in models.details() and "\ufffc" not in models.details()
+    assert "<img" not in html and "<script" not in html
+    assert not browser.openLinks and not browser.openExternalLinks
+
+
+def test_the_name_of_a_file_is_no_html_in_a_tool_tip(models, mine):
+    named = mine.with_name("<img src='x'>.hipmodel")
+    mine.rename(named)
+    models.add(named)
+    assert models.ui.removeModelButton.toolTip.startswith("<qt>") and "&lt;img" in models.ui.removeModelButton.toolTip

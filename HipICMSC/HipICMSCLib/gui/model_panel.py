@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from HipICMSCLib.errors import HipError
+from HipICMSCLib.foreign_text import tool_tip
 from HipICMSCLib.model_archive import ModelDetails, read_details
 from HipICMSCLib.model_files import (
     DEFAULT_MODEL,
@@ -125,7 +126,7 @@ class ModelPanel:
             sentence = _("Delete your model {name}.")
         else:
             sentence = _("{name} is not one of your own models and cannot be removed here.")
-        button.toolTip = sentence.format(name=self._current)
+        button.toolTip = tool_tip(sentence.format(name=self._current))
 
     def _show_details(self) -> None:
         if not self.ui.modelDetailsButton.checked:
@@ -186,4 +187,4 @@ def _trained_on(details: ModelDetails) -> str:
 
 def _escaped(text: str) -> str:
     """Markdown that shows no picture and no HTML: a card is anybody's, and showing it may not open other files."""
-    return text.replace("![", "[").replace("<", "&lt;")
+    return text.replace("![", "!\\[").replace("<", "&lt;")
