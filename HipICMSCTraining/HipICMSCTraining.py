@@ -103,6 +103,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.panelsFrame.layout().addWidget(panel.widget)
 
         self.dataPanel.changed.connect(self.onDataChanged)
+        self.settingsPanel.changed.connect(self.onSettingsChanged)
         self.settingsPanel.described.connect(self.onSettingsDescribed)
         if self.settingsPanel.description is not None:  # it was read before
             self.onSettingsDescribed(self.settingsPanel.description)
@@ -192,6 +193,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if _chosen(node.datasetFile) != self.dataPanel.dataset_file:
             self.dataPanel.set_dataset_file(_chosen(node.datasetFile))
         self.settingsPanel.show()
+        self.onSettingsChanged()
         self.runsPanel.select(_chosen(node.runFolder))
 
     def _readChoices(self):
@@ -213,8 +215,14 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.datasetFile = self.dataPanel.dataset_file
         self.runsPanel.refresh()
 
+    def onSettingsChanged(self):
+        """What the data must be like depends on the method."""
+        self.dataPanel.set_method(self.settingsPanel.method, self.settingsPanel.reads_mr_labels)
+
     def onSettingsDescribed(self, description):
-        self.finishPanel.know_routes({name: method.routes for name, method in description.methods.items()})
+        self.onSettingsChanged()
+        self.livePanel.know_methods(description.methods)
+        self.finishPanel.know_methods(description.methods)
 
     def onRunAttached(self, run):
         self.livePanel.attach(run)
@@ -255,7 +263,7 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
     def getParameterNode(self):
         return HipICMSCTrainingParameterNode(super().getParameterNode())
 
-    def addCase(self, datasetFile, volumeNode, labelNode=None, mapping=None, name="", patient=""):
+    def addCase(self, datasetFile, volumeNode, labelNode=None, mapping=None, name="", patient="", labelledMri=False):
         """Write a volume of the scene into a data set: as a CT to train on, or as an MRI without labels.
 
         Args:
@@ -265,6 +273,7 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
                 what the names suggest.
             name: of the case; by default a number. The node's own name, which may name a patient, is not used.
             patient: by default the case's name.
+            labelledMri: the data set is for a method that is trained on labelled MRIs, such as the target model.
 
         Returns:
             The case.
@@ -283,8 +292,8 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
         if labelNode is not None and mapping is None:
             mapping = suggested_mapping(parts_of(labelNode))
         image, label = export_case(dataset.make_folder(), name, volumeNode, labelNode, mapping)
-        role = "test" if modality == "MR" and label is not None else dataset.role_of(patient or name)
-        case = Case(name, modality, role, patient or name, str(image), None if label is None else str(label))
+        case = Case(name, modality, "train", patient or name, str(image), None if label is None else str(label))
+        case = dataset.with_role(case, labelledMri)
         dataset.add([case])
         return case
 

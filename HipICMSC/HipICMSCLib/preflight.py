@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.femoral_heads import FemoralHeads, find_femoral_heads
-from HipICMSCLib.geometry import CropSettings, Grid, crop_grid, obliquity_deg
+from HipICMSCLib.geometry import PLANES, CropSettings, Grid, crop_grid, obliquity_deg, patient_axis, slice_axis
 from HipICMSCLib.memory import SAFETY, activation_bytes, free_bytes, needed_bytes
 from HipICMSCLib.postprocessing import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room_mm
 from HipICMSCLib.research_use import RESEARCH_USE
@@ -34,11 +34,7 @@ Level = Literal["fine", "caution", "stop"]
 COARSEST_PIXEL_MM = 2.5
 #: Between slices farther apart the outlines are anyone's guess.
 WIDEST_SLICE_STEP_MM = 6.0
-#: Where the largest spacing is no more than this many times the next one, there are no slices to speak of.
-LEAST_SLICE_RATIO = 1.2
 
-#: By patient axis (x, y, z): the plane of slices that lie one after the other along it.
-_PLANES = ("Sagittal", "Coronal", "Axial")
 #: By patient axis (LPS): what lies at its beginning and at its end.
 _BORDERS = (
     ("on the patient's right", "on the patient's left"),
@@ -201,14 +197,14 @@ def verdict(findings: Iterable[Finding]) -> Finding:
 def _orientation_finding(image: sitk.Image) -> Finding:
     angle = obliquity_deg(image)
     turned = f", turned by {angle:.0f}° against the patient's axes" if angle >= 0.5 else ""
-    axis = _slice_axis(image)
+    axis = slice_axis(image)
     if axis is None:
         return Finding(
             "fine",
             "Orientation",
             f"A volume without thick slices{turned}; the coronal slices that the network reads are cut from it.",
         )
-    plane, step = _PLANES[_patient_axis(image, axis)], image.GetSpacing()[axis]
+    plane, step = PLANES[patient_axis(image, axis)].capitalize(), image.GetSpacing()[axis]
     if plane == "Coronal" and angle <= CropSettings().largest_obliquity_deg:
         return Finding("fine", "Orientation", f"{plane} slices{turned}, as the network reads them.")
     if step <= COARSEST_PIXEL_MM:
@@ -226,7 +222,7 @@ def _orientation_finding(image: sitk.Image) -> Finding:
 
 
 def _voxel_finding(image: sitk.Image) -> Finding:
-    spacing, axis = list(image.GetSpacing()), _slice_axis(image)
+    spacing, axis = list(image.GetSpacing()), slice_axis(image)
     doubts = []
     if axis is None:
         measured = f"Voxels of {_times(spacing)} mm."
@@ -244,23 +240,6 @@ def _modality_finding(image: sitk.Image) -> Finding:
     if looks_like_ct(image):
         return Finding("stop", "Modality", "This looks like a CT, but the model segments MRI; choose an MRI.")
     return Finding("fine", "Modality", "By its intensities it looks like an MRI.")
-
-
-def _slice_axis(image: sitk.Image) -> int | None:
-    """The image axis along which slices follow one another; None where voxels are about even."""
-    spacing = np.array(image.GetSpacing())
-    _, second, largest = np.sort(spacing)
-    return int(spacing.argmax()) if largest > LEAST_SLICE_RATIO * second else None
-
-
-def _patient_axis(image: sitk.Image, axis: int) -> int:
-    """The patient axis (0 x, 1 y, 2 z of LPS) to which an image axis is nearest."""
-    return int(np.abs(_axis_in_patient(image, axis)).argmax())
-
-
-def _axis_in_patient(image: sitk.Image, axis: int) -> np.ndarray:
-    """The unit vector (3,) of an image axis, LPS."""
-    return np.array(image.GetDirection()).reshape(3, 3)[:, axis]
 
 
 def _cut_finding(image: sitk.Image, side: str, head: tuple[float, float, float]) -> Finding | None:
@@ -283,9 +262,9 @@ def _cut_finding(image: sitk.Image, side: str, head: tuple[float, float, float])
 
 def _border(image: sitk.Image, axis: int, end: int) -> str:
     """What lies at the beginning (0) or the end (1) of an image axis."""
-    patient_axis = _patient_axis(image, axis)
-    forwards = _axis_in_patient(image, axis)[patient_axis] > 0
-    return _BORDERS[patient_axis][end if forwards else 1 - end]
+    of_patient = patient_axis(image, axis)
+    forwards = np.array(image.GetDirection()).reshape(3, 3)[of_patient, axis] > 0
+    return _BORDERS[of_patient][end if forwards else 1 - end]
 
 
 def _computer(segmenter: HipSegmenter) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from HipICMSCTrainingLib.alarms import Alarm, alarms
 from HipICMSCTrainingLib.run_folder import MetricsReader, RunFolder, Status
+from HipICMSCTrainingLib.run_method import RunMethod
 
 #: Far more than what alarms call usual or recent.
 _LINES_KEPT = 2000
@@ -15,7 +16,7 @@ class AlarmWatch:
     """The alarms of one run. Of a long run it keeps the latest lines, all scores, and the first line of each stage."""
 
     def __init__(self, run: RunFolder) -> None:
-        self._reader = MetricsReader(run)
+        self._run, self._reader = run, MetricsReader(run)
         self._lines: list[dict[str, Any]] = []
         self._known: tuple[str, str] | None = None
         self._alarms: tuple[Alarm, ...] = ()
@@ -24,7 +25,7 @@ class AlarmWatch:
         """What is wrong by now; it is only thought over where there is something new.
 
         Raises:
-            HipError: ``unreadable``.
+            HipError: ``unreadable``, ``no_run`` or ``damaged_run``.
         """
         new = self._reader.new_lines()
         if self._reader.restarted:
@@ -34,7 +35,7 @@ class AlarmWatch:
             self._known = known
             self._lines += [line for line in new if isinstance(line.get("step"), int | float)]
             self._forget_old_lines()
-            self._alarms = alarms(self._lines, status)
+            self._alarms = alarms(self._lines, status, RunMethod.of(self._run))
         return self._alarms
 
     def _forget_old_lines(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.femoral_heads import FemoralHeads, find_femoral_heads
-from HipICMSCLib.geometry import CropSettings, crop_grid, obliquity_deg
+from HipICMSCLib.geometry import PLANES, CropSettings, crop_grid, obliquity_deg, patient_axis, slice_axis
 from HipICMSCLib.postprocessing import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room_mm, separate_sides
 from HipICMSCLib.segments import FEMUR, HIP_BONE
 from HipICMSCLib.volume_input import looks_like_ct, read_volume
@@ -21,10 +21,6 @@ from HipICMSCTrainingLib.label_maps import read_labels
 
 Orientation = Literal["sagittal", "coronal", "axial", "even", ""]
 
-#: By patient axis (x, y, z): slices that lie one after the other along it.
-PLANES: tuple[Orientation, ...] = ("sagittal", "coronal", "axial")
-#: Where the largest spacing is no more than this many times the next one, there are no slices to speak of.
-LEAST_SLICE_RATIO = 1.2
 #: Between slices farther apart the outlines are anyone's guess.
 THICKEST_SLICE_MM = 6.0
 #: A CT without air around the body may hold few voxels below -150 HU, but an MRI has hardly any below zero.
@@ -59,6 +55,7 @@ FIXES = {
     "not_scalar": "Export it again with one value a voxel, or leave the case out.",
     "bad_geometry": "Export it again with its true spacing and axes at right angles, or leave the case out.",
     "too_small": "Use a volume that shows a whole hip joint.",
+    "too_large": "Crop it to the pelvis, or leave the case out.",
     "not_finite": "Give these voxels the value of the background and save the volume again.",
     "constant": "Export it again, or leave the case out.",
     "geometry_mismatch": "Resample the label map to its volume with nearest neighbours, and look at both together.",
@@ -350,9 +347,8 @@ def _patient_spacing(image: sitk.Image) -> tuple[float, float, float]:
 
 
 def _orientation(image: sitk.Image) -> Orientation:
-    spacing = _patient_spacing(image)
-    _, middle, largest = sorted(spacing)
-    return "even" if largest <= LEAST_SLICE_RATIO * middle else PLANES[int(np.argmax(spacing))]
+    axis = slice_axis(image)
+    return "even" if axis is None else PLANES[patient_axis(image, axis)]
 
 
 def _fingerprint(image: sitk.Image) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,7 +118,9 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ct", type=Path, help="folder with X.nii.gz and X_label.nii.gz (1 hip bone, 2 proximal femur)"
     )
-    parser.add_argument("--mri", type=Path, help="folder with unlabelled MRIs")
+    parser.add_argument(
+        "--mri", type=Path, help="folder with MRIs; label maps X_label in it are read by target_model alone"
+    )
     parser.add_argument("--test-mri", type=Path, help="folder with X.nii.gz and X_label.nii.gz, for measuring only")
     parser.add_argument("--dataset", type=Path, help="dataset.json instead of folders")
 
@@ -171,24 +175,34 @@ def _run_description(chosen: argparse.Namespace):
     )
 
 
-def _estimate(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.estimate import estimate
-
+@contextlib.contextmanager
+def _progress(chosen: argparse.Namespace, what: str) -> Iterator[Callable[[float, str], None]]:
+    """A function of the share that is done and of what comes next: a line for a person, or with --progress a JSON
+    object, in which the latter is called ``what``."""
     line = ProgressLine()
 
     def show(share: float, text: str) -> None:
         if chosen.progress:
-            print(json.dumps({"progress": share, "text": text}), flush=True)
+            print(json.dumps({"progress": share, what: text}), flush=True)
         else:
             line.show(share, text)
+
+    try:
+        yield show
+    finally:
+        line.close()
+
+
+def _estimate(chosen: argparse.Namespace) -> None:
+    from HipICMSCTrainingLib.estimate import estimate
 
     # Whoever ends it in the usual way finds no temporary files left.
     before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        result = estimate(_run_description(chosen), chosen.cache, show)
+        with _progress(chosen, "text") as show:
+            result = estimate(_run_description(chosen), chosen.cache, show)
     finally:
         signal.signal(signal.SIGTERM, before)
-        line.close()
     if chosen.progress:
         print(json.dumps({"estimate": result.to_json()}), flush=True)
     else:
@@ -238,18 +252,8 @@ def _check(chosen: argparse.Namespace) -> int:
     for assignment in chosen.set:
         settings = replaced(settings, *name_and_value(assignment))
     data = _dataset(chosen, settings.seed, chosen.method, check=False)
-    line = ProgressLine()
-
-    def show(share: float, case: str) -> None:
-        if chosen.progress:
-            print(json.dumps({"progress": share, "case": case}), flush=True)
-        else:
-            line.show(share, case)
-
-    try:
+    with _progress(chosen, "case") as show:
         report = check_dataset(data, settings.crop, show, labelled_mri=find_method(chosen.method).reads_mr_labels)
-    finally:
-        line.close()
     if chosen.json:
         write_text(chosen.json, json.dumps(report_json(report), indent=2) + "\n")
     print(json.dumps({"report": report_json(report)}) if chosen.progress else report_text(report), flush=True)
@@ -342,12 +346,13 @@ def _export(chosen: argparse.Namespace) -> None:
     from HipICMSCLib.settings import from_json
 
     from HipICMSCTrainingLib.export import About, export_package
+    from HipICMSCTrainingLib.run_files import read_object
     from HipICMSCTrainingLib.run_folder import RunFolder
 
     about = About()
     if chosen.about:
         try:
-            about = from_json(About, json.loads(chosen.about.read_text(encoding="utf-8")))
+            about = from_json(About, read_object(chosen.about))
         except (OSError, ValueError) as error:
             raise HipError("bad_about", f"{chosen.about} cannot be read as JSON.", str(error)) from error
     export_package(RunFolder(chosen.folder), chosen.output, chosen.weights, chosen.route, about)
@@ -358,18 +363,8 @@ def _measure(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.measure import measure_run
     from HipICMSCTrainingLib.run_folder import RunFolder
 
-    line = ProgressLine()
-
-    def show(share: float, case: str) -> None:
-        if chosen.progress:
-            print(json.dumps({"progress": share, "case": case}), flush=True)
-        else:
-            line.show(share, case)
-
-    try:
+    with _progress(chosen, "case") as show:
         measured = measure_run(RunFolder(chosen.folder), chosen.weights, chosen.route, show)
-    finally:
-        line.close()
     if chosen.progress:
         print(json.dumps({"measured": measured.to_json()}), flush=True)
         return
@@ -404,7 +399,8 @@ def _status(chosen: argparse.Namespace) -> None:
     for line in [line for line in folder.metrics() if "scores" in line][-2:]:
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in line["scores"].items())
         print(f"step {line['step']}, {line['weights']} weights: {numbers}")
-    age = time.time() - status.heartbeat
+    # The clock may have been set back since.
+    age = max(0.0, time.time() - status.heartbeat)
     print(f"step {status.step} of {status.total_steps}, phase {status.phase}, last sign of life {duration(age)} ago")
     left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
     print(f"{status.state}{left}. {status.sentence}".strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,9 +13,17 @@ import numpy as np
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.files import write_text
 from HipICMSCLib.settings import from_json
-from HipICMSCLib.volume_input import volume_files, volume_stem
+from HipICMSCLib.volume_input import exists, volume_files, volume_stem
+
+from HipICMSCTrainingLib.run_files import read_object
 
 Role = Literal["train", "val", "test"]
+
+#: Characters of a case's or a patient's name.
+LONGEST_NAME = 200
+
+#: Of the patients of each domain so many are held out for the scores, at least one.
+VALIDATION_SHARE = 0.15
 
 #: What a case of a role is for, within a sentence.
 PURPOSES: dict[Role, str] = {"train": "training", "val": "validation", "test": "testing"}
@@ -111,7 +120,7 @@ def dataset_from_folders(
     ct: Path,
     mri: Path,
     seed: int,
-    validation_share: float = 0.15,
+    validation_share: float = VALIDATION_SHARE,
     test_mri: Path | None = None,
     labelled_mri: bool = False,
 ) -> Dataset:
@@ -135,7 +144,7 @@ def unchecked_dataset_from_folders(
     ct: Path,
     mri: Path,
     seed: int,
-    validation_share: float = 0.15,
+    validation_share: float = VALIDATION_SHARE,
     test_mri: Path | None = None,
     labelled_mri: bool = False,
 ) -> Dataset:
@@ -147,11 +156,11 @@ def unchecked_dataset_from_folders(
     for folder in filter(None, (ct, mri, test_mri)):
         if not folder.is_dir():
             raise HipError("missing_folder", f"There is no folder {folder}.")
-    mris = _labelled(mri, "MR", "train")
+    mris = cases_of_folder(mri, "MR", "train")
     if not labelled_mri:
         mris = [replace(case, label=None) for case in mris]
-    cases = _hold_out([*_labelled(ct, "CT", "train"), *mris], seed, validation_share)
-    return Dataset((*cases, *(_labelled(test_mri, "MR", "test") if test_mri else ())))
+    cases = suggest_roles([*cases_of_folder(ct, "CT", "train"), *mris], seed, labelled_mri, validation_share)
+    return Dataset((*cases, *(cases_of_folder(test_mri, "MR", "test") if test_mri else ())))
 
 
 def dataset_from_file(path: Path, labelled_mri: bool = False) -> Dataset:
@@ -169,7 +178,7 @@ def dataset_from_file(path: Path, labelled_mri: bool = False) -> Dataset:
     dataset = unchecked_dataset_from_file(path)
     for case in dataset.cases:
         for file in filter(None, (case.image, case.label)):
-            if not Path(file).exists():
+            if not exists(Path(file)):
                 raise HipError("missing_file", f"The case {case.name} names a file that does not exist: {file}.")
     return _checked(dataset, labelled_mri)
 
@@ -182,22 +191,42 @@ def unchecked_dataset_from_file(path: Path) -> Dataset:
     """
     path = Path(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        entries = list(values["cases"])
+        values = read_object(path)
+        entries = values["cases"]
         defaults = {key: values[key] for key in ("label_values",) if key in values}
     except FileNotFoundError as error:
         raise HipError("missing_file", f"There is no file {path}.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HipError("bad_dataset", f"{path} is not a dataset file with a list of cases.", str(error)) from error
-    cases = []
-    for entry in entries:
-        try:
-            case = from_json(Case, defaults | entry if isinstance(entry, dict) else entry)
-        except TypeError as error:
-            raise HipError("bad_dataset", f"A case in {path} lacks a field: {error}.") from error
-        label = str((path.parent / case.label).resolve()) if case.label else None
-        cases.append(replace(case, image=str((path.parent / case.image).resolve()), label=label))
-    return Dataset(tuple(cases))
+    except (OSError, ValueError, KeyError) as error:
+        raise _no_dataset(path, str(error)) from error
+    if not isinstance(entries, list):
+        raise _no_dataset(path, f"a {type(entries).__name__} in place of the list")
+    return Dataset(tuple(_case_of(entry, defaults, path) for entry in entries))
+
+
+def _no_dataset(path: Path, detail: str) -> HipError:
+    return HipError("bad_dataset", f"{path} is not a dataset file with a list of cases.", detail)
+
+
+def _case_of(entry: object, defaults: dict, path: Path) -> Case:
+    """A case of the dataset file ``path``."""
+    try:
+        case = from_json(Case, defaults | entry if isinstance(entry, dict) else entry)
+        image, label = (
+            str((path.parent / named).resolve()) if named else named for named in (case.image, case.label or None)
+        )
+    except HipError as error:
+        kind = "bad_dataset" if error.kind == "missing_setting" else error.kind
+        raise HipError(kind, f"A case in {path} is not right: {error.sentence}", error.detail) from error
+    except (OSError, ValueError, RuntimeError) as error:  # no system takes it for a name, or it is a circle of links
+        raise HipError("bad_dataset", f"A case in {path} names a file that cannot exist.", str(error)) from error
+    for name in (case.name, case.patient):
+        if not name.isprintable() or len(name) > LONGEST_NAME:
+            raise HipError(
+                "bad_dataset",
+                f"A case in {path} or its patient is called {name[:60]!r}, which cannot be shown; choose a name of at "
+                f"most {LONGEST_NAME} letters and digits.",
+            )
+    return replace(case, image=image, label=label)
 
 
 def write_dataset_file(dataset: Dataset, path: Path) -> None:
@@ -222,6 +251,61 @@ def write_dataset_file(dataset: Dataset, path: Path) -> None:
             del entry["label_values"]
         entries.append(entry)
     write_text(path, json.dumps({"cases": entries}, indent=2) + "\n")
+
+
+def cases_of_folder(folder: Path, modality: Literal["CT", "MR"], role: Role) -> list[Case]:
+    """Each image X of ``folder`` with X_label where there is one, a patient each; masks called X_ignore are no images.
+
+    Raises:
+        OSError: for a folder that cannot be read.
+    """
+    files = {volume_stem(path): path for path in volume_files(folder)}
+    cases = []
+    for stem, path in files.items():
+        if stem.endswith(("_label", "_ignore")):
+            continue
+        label = files.get(f"{stem}_label")
+        cases.append(Case(stem, modality, role, stem, str(path.resolve()), str(label.resolve()) if label else None))
+    return cases
+
+
+def only_measures(case: Case, labelled_mri: bool = False) -> bool:
+    """Whether a case is an MRI with labels that takes no part in a training, so that its role must be test.
+
+    Args:
+        labelled_mri: the method is trained on labelled MRIs, which may then have any role.
+    """
+    return case.modality == "MR" and bool(case.label) and not labelled_mri
+
+
+def suggest_roles(
+    cases: Iterable[Case], seed: int, labelled_mri: bool = False, validation_share: float = VALIDATION_SHARE
+) -> list[Case]:
+    """Give training and validation to patients at random, the same for the same seed.
+
+    Of each domain a share of the patients, at least one, is held out, and at least one is trained on; a domain of one
+    patient has none to hold out. All cases of a patient have one role. A patient of whom a case is for testing, or can
+    be for nothing else (:func:`only_measures`), takes no part in the training.
+    """
+    cases = list(cases)
+    tested = {case.patient for case in cases if case.role == "test" or only_measures(case, labelled_mri)}
+    domains = [{case.patient for case in cases if case.modality == modality} - tested for modality in ("CT", "MR")]
+    held_out: set[str] = set()
+    for of_domain in domains:
+        wanted = max(1, round(validation_share * len(of_domain)))
+        for index in np.random.default_rng([seed, len(of_domain)]).permutation(len(of_domain)):
+            if len(of_domain & held_out) >= wanted:
+                break
+            patient = sorted(of_domain)[index]
+            if all(other - held_out - {patient} for other in domains if patient in other):
+                held_out.add(patient)
+
+    def role(patient: str) -> Role:
+        if patient in tested:
+            return "test"
+        return "val" if patient in held_out else "train"
+
+    return [replace(case, role=role(case.patient)) for case in cases]
 
 
 def dataset_problems(dataset: Dataset, labelled_mri: bool = False) -> list[Problem]:
@@ -251,15 +335,19 @@ def _refuse(problems: list[Problem]) -> None:
 
 
 def _problems_of_names(dataset: Dataset) -> Iterator[Problem]:
-    names = [case.name for case in dataset.cases]
-    for name in sorted({name for name in names if names.count(name) > 1}):
+    counts = Counter(case.name for case in dataset.cases)
+    for name in sorted(name for name, count in counts.items() if count > 1):
         yield Problem("stop", "bad_dataset", name, f"Two cases are called {name}.", "Give each case a name of its own.")
-    for name in names:
-        if Path(name).name != name:
+    for name in counts:
+        if not _can_name_a_file(name):
             yield Problem(
                 "stop", "bad_dataset", name, f"A case is called {name!r}, which cannot be the name of a file.",
                 "Choose a name without slashes.",
             )  # fmt: skip
+
+
+def _can_name_a_file(name: str) -> bool:
+    return name not in ("", ".", "..") and not set(name) & set("/\\")
 
 
 def _problems_of_roles(dataset: Dataset) -> Iterator[Problem]:
@@ -290,10 +378,11 @@ def _problems_of_labels(dataset: Dataset, labelled_mri: bool) -> Iterator[Proble
                 f"The MRI {case.name} has no label map, but the method is trained on labelled MRIs.",
                 "Add its label map (in a folder: X_label beside X), or choose a method that adapts from CT.",
             )  # fmt: skip
-        if not labelled_mri and case.label:
+        if only_measures(case, labelled_mri):
             yield Problem(
                 "stop", "labelled_mri_in_training", case.name,
-                f"The MRI {case.name} has a label map, but is in {PURPOSES[case.role]}.",
+                f"The MRI {case.name} has a label map, but is in {PURPOSES[case.role]}, where a method that adapts "
+                "from CT may not see any label of an MRI.",
                 "Give it the role test, so that it is only measured, or leave its label map out.",
             )  # fmt: skip
 
@@ -308,26 +397,3 @@ def _problems_of_numbers(dataset: Dataset) -> Iterator[Problem]:
                     f"Of the {what} there are {count} in training and validation, and none to {purpose}.",
                     f"Use {what} of at least two patients, one to train on and one to hold out.",
                 )  # fmt: skip
-
-
-def _labelled(folder: Path, modality: Literal["CT", "MR"], role: Role) -> list[Case]:
-    """Each image of ``folder`` with X_label where there is one; masks called X_ignore are no images."""
-    files = {volume_stem(path): path for path in volume_files(folder)}
-    cases = []
-    for stem, path in files.items():
-        if stem.endswith(("_label", "_ignore")):
-            continue
-        label = files.get(f"{stem}_label")
-        cases.append(Case(stem, modality, role, stem, str(path.resolve()), str(label.resolve()) if label else None))
-    return cases
-
-
-def _hold_out(cases: Iterable[Case], seed: int, share: float) -> list[Case]:
-    cases = list(cases)
-    held_out: set[tuple[str, str]] = set()
-    for modality in ("CT", "MR"):
-        patients = sorted({case.patient for case in cases if case.modality == modality})
-        count = max(1, round(share * len(patients)))
-        chosen = np.random.default_rng([seed, len(patients)]).permutation(patients)[:count]
-        held_out |= {(modality, str(patient)) for patient in chosen}
-    return [replace(case, role="val" if (case.modality, case.patient) in held_out else "train") for case in cases]

@@ -80,11 +80,17 @@ class Field:
 
 @dataclass(frozen=True)
 class Method:
-    """A method; ``routes`` are its ways to segment an MRI, best first."""
+    """A method.
+
+    Attributes:
+        routes: its ways to segment an MRI, best first.
+        reads_mr_labels: whether it is trained on labelled MRIs, as no adaptation is.
+    """
 
     title: str
     help: str
     routes: tuple[str, ...]
+    reads_mr_labels: bool
     settings: tuple[Field, ...]
 
 
@@ -111,10 +117,7 @@ class Description:
         """
         try:
             return cls(
-                {
-                    name: Method(about["title"], about["help"], tuple(about["routes"]), _fields(about["settings"]))
-                    for name, about in values["methods"].items()
-                },
+                {name: _method(about) for name, about in values["methods"].items()},
                 _fields(values["settings"]),
                 {name: flattened(preset) for name, preset in values["presets"].items()},
                 tuple(values["devices"]),
@@ -243,6 +246,11 @@ def _flattened(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, An
             yield from _flattened(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
+
+
+def _method(about: Mapping[str, Any]) -> Method:
+    routes, settings = tuple(about["routes"]), _fields(about["settings"])
+    return Method(about["title"], about["help"], routes, about["reads_mr_labels"], settings)
 
 
 def _fields(described: list[dict[str, Any]]) -> tuple[Field, ...]:

@@ -460,6 +460,39 @@ def test_a_labelled_mri_is_only_measured_and_that_is_said(data, path, pictures):
     assert data.panel.blocking_sentence() != ""
 
 
+def test_for_a_method_that_is_trained_on_labelled_mris_they_are_added_like_cts(data, path, tmp_path, pictures):
+    ui = data.ui
+    data.panel.set_method("target_model", labelled_mri=True)
+    data.panel.set_dataset_file(path)
+    volume = add_volume(data.scene, "MRI", mri_image(1))
+    classes = ball_classes(ball_image())
+    add_segmentation(volume, "MRI hips", Pelvis=classes == 1, Femur=classes == 2)
+    ui.dataSceneButton.click()
+    assert "choose what is drawn" in ui.dataSceneNoteLabel.text and ui.dataSceneAddButton.enabled
+    data.choose("MRI", 2, "MRI hips")
+    assert not data.shows(ui.dataSceneNoteLabel)
+    ui.dataSceneAddButton.click()
+    for stem in ("a", "b"):
+        write_pair(tmp_path / "mri", stem, mri_image(2))
+    ui.dataFolderButton.click()
+    ui.dataFolderEdit.currentPath = str(tmp_path / "mri")
+    ui.dataFolderKindComboBox.currentIndex = 2
+    assert ui.dataFolderKindComboBox.currentText == "MRIs with label maps"
+    assert "for the training" in ui.dataFolderNoteLabel.text
+    ui.dataFolderAddButton.click()
+    assert [row[2:4] for row in data.rows()] == [["present", "Training"]] * 3
+    ui.dataRolesButton.click()
+    assert sorted(row[3] for row in data.rows()) == ["Training", "Training", "Validation"]
+    data.picture(pictures / "data-target-model.png")
+    for row in range(3):
+        data.role(row, "Test")
+    assert not data.shows(ui.dataMeasureButton)
+    assert "given another role in the table" in "\n".join(data.problems())
+    data.panel.set_method("icmsc", labelled_mri=False)
+    assert ui.dataFolderKindComboBox.currentText == "MRIs with label maps, for measuring only"
+    assert [row[2] for row in data.rows()] == ["measuring only"] * 3
+
+
 def test_the_kind_can_be_corrected(data, path):
     volume = add_volume(data.scene, "odd", mri_image(1))
     add_segmentation(volume, "odd seg", Pelvis=ball_classes(ball_image()) == 1)

@@ -90,6 +90,20 @@ def write_card(finish) -> None:
     finish.ui.finishLimitsEdit.plainText = "Of no use."
 
 
+def method(*routes: str):
+    from HipICMSCTrainingLib.settings_choices import Method
+
+    return Method("Title", "Stage 1 trains this, stage 2 that.", routes, False, ())
+
+
+def scored(finish, **scores: float) -> list[str]:
+    """What is said of weights with these scores, in lines."""
+    finish.run.save_selected({}, {"step": 24, "weights": "last", "scores": scores})
+    finish.panel.attach(None)
+    finish.panel.attach(finish.run)
+    return finish.ui.finishScoresLabel.text.splitlines()
+
+
 def test_without_a_run_it_says_what_is_missing(finish, pictures):
     assert finish.reasons() == ["Choose a run first."] * 2
     finish.picture(pictures / "finish-empty.png")
@@ -100,19 +114,42 @@ def test_the_weights_with_the_best_score_are_offered_first_with_their_scores(fin
     finish.panel.attach(finish.run)
     box = finish.ui.finishWeightsComboBox
     assert box.currentIndex == 0 and box.currentText == f"Best label-free score (step {selected['step']})"
-    text = finish.ui.finishScoresLabel.text
-    assert text.startswith(f"Step {selected['step']}: selection {selected['scores']['selection']:.2f}")
-    assert "do not measure accuracy on MRI" in text
+    title, *lines, limits = finish.ui.finishScoresLabel.text.splitlines()
+    assert title == f"Scores of step {selected['step']}:"
+    said = dict(line.removeprefix("• ").rsplit(": ", 1) for line in lines)
+    scores = selected["scores"]
+    assert said == {
+        "selection (the weights with the highest one are kept)": f"{scores['selection']:.2f}",
+        "Dice of F_s on held-out CT": f"{scores['dice_F_s']:.2f}",
+        "Dice of F_t on held-out CT that looks like MRI": f"{scores['dice_F_t']:.2f}",
+        "Dice between the two best ways to segment an MRI": f"{scores['agreement']:.2f}",
+        "doubt on MRI (0 none, 1 a guess)": f"{scores['entropy']:.2f}",
+        "hip bone on MRI, in shares of CT (0.5 to 2 is usual)": f"{scores['foreground_acetabulum']:.2f}",
+        "femur on MRI, in shares of CT (0.5 to 2 is usual)": f"{scores['foreground_femur']:.2f}",
+    }
+    assert "do not measure accuracy on MRI" in limits
     assert finish.ui.finishExportButton.enabled and finish.ui.finishUseButton.enabled
     assert not finish.ui.finishCancelButton.enabled
     box.currentIndex = 2
     last = [line for line in finish.run.metrics() if line.get("weights") == "last"][-1]
-    assert finish.ui.finishScoresLabel.text.startswith(
-        f"Step 24: selection {last['scores']['selection']:.2f}, "
-        f"Dice on CT that looks like MRI {last['scores']['dice_F_t']:.2f}"
-    )
+    text = finish.ui.finishScoresLabel.text
+    assert text.startswith("Scores of step 24:") and f"looks like MRI: {last['scores']['dice_F_t']:.2f}" in text
     write_card(finish)
     finish.picture(pictures / "finish.png")
+
+
+def test_scores_of_any_method_are_said_with_their_meaning(finish, pictures):
+    """As CycleGAN, SIFA and the target model are scored; what chose by labels of MRIs is not called label-free."""
+    of_cyclegan = scored(finish, **{"dice_F_s": 0.91, "dice_F_s(G_ts)": 0.52, "entropy": 0.04, "selection": 0.52})
+    assert "• Dice of F_s(G_ts) on held-out CT that looks like MRI: 0.52" in of_cyclegan
+    assert "• Dice of S(E) on held-out CT that looks like MRI: 0.47" in scored(
+        finish, **{"dice_S(E)": 0.47, "selection": 0.47}
+    )
+    of_target = scored(finish, entropy=0.1, foreground_femur=1.1, dice_MR=0.83, selection=0.83)
+    assert "• Dice on held-out MRI: 0.83" in of_target
+    assert of_target[-1].startswith("The Dice on MRI chose the weights;")
+    assert finish.ui.finishWeightsComboBox.currentText == "Best Dice on held-out MRI (step 24)"
+    finish.picture(pictures / "finish-target-model.png")
 
 
 def test_a_model_is_exported_with_what_was_written_about_it(finish, tmp_path, pictures):
@@ -141,7 +178,7 @@ def test_a_model_is_used_in_hipicmsc(finish, selected_modules):
     finish.panel.attach(finish.run)
     assert finish.ui.finishNameEdit.text == "hip-t2"
     finish.ui.finishWeightsComboBox.currentIndex = 1
-    finish.panel.know_routes({"icmsc": ["F_t", "F_s(G_ts)", "F_s"]})
+    finish.panel.know_methods({"icmsc": method("F_t", "F_s(G_ts)", "F_s")})
     finish.ui.finishRouteComboBox.currentIndex = 1
     finish.ui.finishUseButton.click()
     sentence = finish.wait_for_export()
@@ -223,7 +260,10 @@ def test_a_run_in_stage_1_has_no_model_yet(finish):
     finish.panel.attach(finish.run)
     for index in range(3):
         finish.ui.finishWeightsComboBox.currentIndex = index
-        assert all("stage 1" in reason for reason in finish.reasons())
+        assert all(reason.startswith("The run is in stage 1") for reason in finish.reasons())
+        assert all("translat" not in reason for reason in finish.reasons()), "not every method does"
+    finish.panel.know_methods({"icmsc": method("F_t")})
+    assert all(reason.endswith("Stage 1 trains this, stage 2 that.") for reason in finish.reasons())
     # Stage 2 has begun: the weights as they are can be taken, a best score there is not.
     finish.run.write_status(replace(finish.run.status(), step=9))
     finish.panel.refresh()
@@ -249,7 +289,7 @@ def test_reasons_against_an_export_are_said(finish):
 def test_routes_are_offered_where_there_are_several(finish):
     finish.panel.attach(finish.run)
     assert not finish.ui.finishRouteComboBox.visible
-    finish.panel.know_routes({"icmsc": ["F_t", "F_s"], "other": ["F"]})
+    finish.panel.know_methods({"icmsc": method("F_t", "F_s"), "other": method("F")})
     assert finish.ui.finishRouteComboBox.visible and finish.ui.finishRouteComboBox.currentText == "F_t"
     finish.panel.attach(None)
     assert not finish.ui.finishRouteComboBox.visible

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -189,12 +190,65 @@ def test_alarms_are_said_with_what_to_change_and_taken_back(watch, pictures):
         watch.run.append_metrics({"step": step, "stage": 2, "scores": scores, "weights": "last"})
     watch.panel.refresh()
     text = watch.ui.liveAlarmsLabel.text
-    assert watch.ui.liveAlarmsLabel.visible and text.startswith("Caution: F_t hardly finds any femur on MRI")
+    assert watch.ui.liveAlarmsLabel.visible and text.startswith("Caution: Hardly any femur is found on MRI")
     assert "cmsc_t_start" in text
     watch.picture(pictures / "live-alarm.png")
     watch.run.forget_metrics_after(21)
     watch.panel.refresh()
     assert not watch.ui.liveAlarmsLabel.visible
+
+
+def as_another_method(watch, name: str) -> None:
+    """The run says that it is one of this method, with its usual settings."""
+    from HipICMSCLib.settings import to_json
+    from HipICMSCTrainingLib.methods import METHODS
+
+    description = watch.run.description()
+    description |= {"method": name, "method_settings": to_json(METHODS[name].Settings())}
+    (watch.run.path / "run.json").write_text(json.dumps(description))
+
+
+def described() -> dict:
+    from HipICMSCTrainingLib.settings_choices import Description
+    from HipICMSCTrainingLib.settings_description import description_of_settings
+
+    return Description.from_json(description_of_settings()).methods
+
+
+def test_what_a_method_does_when_is_said_whatever_the_method(watch, pictures):
+    """ADDA has phases of its own and translates nothing."""
+    as_another_method(watch, "adda")
+    watch.panel.know_methods(described())
+    with watch.run.locked():
+        now = dict(machine="", awake=None, heartbeat=time.time(), seconds_left=None)
+        for step, words in ((3, "stage 1 (pretraining)"), (18, "stage 2 (alignment)")):
+            watch.say(state="running", phase=words[:7], sentence="", step=step, **now)
+            watch.attach()
+            assert watch.ui.liveStateLabel.text == f"Running, {words}, step {step} of 24."
+    text = watch.ui.liveMethodLabel.text
+    assert text.startswith("ADDA: ") and "F_s learns from CT, then its copy F_t" in text
+    assert [watch.ui.livePreviewComboBox.itemText(index) for index in range(2)] == ["MRI", "CT"]
+    watch.ui.livePreviewSlider.value = 0
+    assert "translat" not in watch.ui.livePreviewText.text
+    watch.picture(pictures / "live-adda.png")
+
+    as_another_method(watch, "icmsc")
+    watch.panel.attach(None)
+    assert not watch.ui.liveMethodLabel.visible
+    watch.attach()
+    assert watch.ui.liveMethodLabel.text.startswith("ICMSC: ") and "Stage 1 trains" in watch.ui.liveMethodLabel.text
+    assert watch.ui.livePreviewComboBox.itemText(0) == "MRI → CT-like → back to MRI"
+
+
+def test_an_alarm_advises_what_the_method_of_the_run_has(watch):
+    as_another_method(watch, "sifa")
+    watch.run.forget_metrics_after(0)
+    for step in (21, 22):
+        scores = {"dice_S(E)": 0.9, "selection": 0.5, "foreground_femur": 0.01}
+        watch.run.append_metrics({"step": step, "stage": 2, "scores": scores, "weights": "last"})
+    watch.attach()
+    text = watch.ui.liveAlarmsLabel.text
+    assert "prediction_weight" in text and "cmsc" not in text and "F_t" not in text
 
 
 @pytest.mark.parametrize("damage", ["gone", "no description", "damaged description"])
@@ -223,13 +277,13 @@ def test_the_slider_goes_back_in_time_and_stays_there(watch):
     assert slider.value == 3, "the newest picture is not shown"
     slider.value = 0
     assert watch.ui.livePreviewText.text.startswith("Picture 1 of 4, after step 8.")
-    assert "before stage 2 the outlines mean little" in watch.ui.livePreviewText.text
+    assert "of stage 1, so that its outlines may mean little" in watch.ui.livePreviewText.text
     watch.add_preview(200)
     watch.panel.refresh()
     assert (slider.value, slider.maximum) == (0, 4)
     slider.value = 4
     assert watch.ui.livePreviewText.text.startswith("Picture 5 of 5, after step 200.")
-    assert "stage 2" not in watch.ui.livePreviewText.text
+    assert "stage" not in watch.ui.livePreviewText.text
 
 
 def test_each_way_of_translating_has_its_half_of_the_sheet_as_wide_as_the_panel(watch, pictures):
@@ -357,3 +411,30 @@ def test_the_log_shows_the_last_lines(watch):
     watch.ui.liveLogCollapsibleButton.collapsed = False
     lines = watch.ui.liveLogText.plainText.splitlines()
     assert (len(lines), lines[-1]) == (200, "line 999")
+
+
+def test_a_run_of_a_stranger_is_shown_without_harm(watch):
+    """What its files say is text and nothing else, and a picture that is none or far too large is not opened."""
+    from malformed.run_folders import RECIPES, RunMaker
+
+    maker = RunMaker(watch.run.path, watch.run.path.parent)
+    maker.run = watch.run.path
+    for kind in ("status: commands", "log: commands", "metrics: numbers", "metrics: other names", "previews: a bomb"):
+        RECIPES[kind][1](maker)
+    watch.attach()
+    watch.ui.liveLogCollapsibleButton.collapsed = False
+    watch.ui.liveCurvesButton.checked = True
+    watch.settle()
+    shown = watch.ui.liveStateLabel.text, watch.ui.liveLogText.plainText
+    assert all("<img" in text and "\x1b" not in text and "\u202e" not in text for text in shown)
+    for label in (watch.ui.liveStateLabel, watch.ui.liveAlarmsLabel, watch.ui.livePreviewText):
+        assert label.textFormat == qt_plain_text()
+    assert watch.ui.livePreviewText.text.startswith("Picture 4 of 4")
+    watch.ui.livePreviewSlider.value = [path.name for path in watch.run.previews_of()].index("step_0000009.png")
+    assert watch.ui.livePreviewText.text == "The picture step_0000009.png cannot be read."
+
+
+def qt_plain_text():
+    from PySide6.QtCore import Qt
+
+    return Qt.TextFormat.PlainText

@@ -193,14 +193,17 @@ def test_what_the_scene_keeps_of_another_version_does_no_harm(open_panels):
     assert panels.settings.arguments() == ["--method", "icmsc", "--preset", "cpu-small"]
 
 
-def test_another_method_brings_its_own_settings(panels, open_panels, home):
+def test_another_method_brings_its_own_settings(panels, open_panels, home, request):
     """A library with a second method, as it would describe itself."""
     file = home / "training-settings.json"
-    kept = json.loads(file.read_text())
+    text = file.read_text()
+    request.addfinalizer(lambda: file.write_text(text))
+    kept = json.loads(text)
     of_icmsc = kept["description"]["methods"]["icmsc"]["settings"]
     shared = next(about for about in of_icmsc if about["name"] == "dice_weight")
     own = {"name": "sharpness", "type": "float", "default": 1.5, "choices": [], "optional": False, "help": "how sharp."}
-    plain = {"title": "Plain: a second method", "help": "It is plain.", "routes": ["F_s"], "settings": [own, shared]}
+    plain = {"title": "Plain: a second method", "help": "It is plain.", "routes": ["F_s"], "reads_mr_labels": True}
+    plain["settings"] = [own, shared]
     kept["description"]["methods"] = {"icmsc": kept["description"]["methods"]["icmsc"], "plain": plain}
     file.write_text(json.dumps(kept))
     panels = open_panels(dataset=Path("a.json"))
@@ -208,6 +211,8 @@ def test_another_method_brings_its_own_settings(panels, open_panels, home):
     panels.ui("setting_dice_weight").text = "2"
     panels.pick("settingsMethodComboBox", "Plain: a second method")
     assert panels.ui("settingsMethodComboBox").toolTip == "It is plain."
+    assert panels.ui("settingsMethodNoteLabel").text.startswith("It is plain. Each MRI to train on")
+    assert (panels.settings.method, panels.settings.reads_mr_labels) == ("plain", True)
     assert panels.ui("setting_sharpness").text == "1.5" and panels.ui("mark_dice_weight").text == "changed"
     panels.ui("setting_sharpness").text = "3"
     assert panels.settings.arguments() == [
@@ -215,7 +220,7 @@ def test_another_method_brings_its_own_settings(panels, open_panels, home):
     ]
     panels.wait(lambda: not panels.has("setting_imsc_weight"))
     panels.pick("settingsMethodComboBox", "ICMSC: intra- and cross-modality semantic consistency")
-    assert panels.ui("setting_imsc_weight").text == "0.3"
+    assert panels.ui("setting_imsc_weight").text == "0.3" and not panels.settings.reads_mr_labels
     assert "sharpness=3.0" not in panels.settings.arguments()
     assert panels.ui("settingsNameEdit").placeholderText == "icmsc-cpu-small"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,8 +22,6 @@ def panel(open_panel):
 @pytest.fixture(scope="module")
 def synthetic_data(tmp_path_factory) -> Path:
     """The data set that "Try it on synthetic data" makes."""
-    import subprocess
-
     folder = tmp_path_factory.mktemp("data") / "synthetic"
     command = ["phantom", str(folder), "--subjects", "3", "--seed", "2026", "--coarse"]
     subprocess.run([sys.executable, "-m", "HipICMSCTrainingLib.cli", *command], check=True, capture_output=True)
@@ -46,6 +46,124 @@ def test_with_data_a_training_can_be_started(panel, synthetic_data):
     panel.widget.dataPanel.set_dataset_file(synthetic_data)
     assert panel.ui.runsStartButton.enabled, panel.ui.runsStartButton.toolTip
     assert panel.logic.getParameterNode().datasetFile == synthetic_data
+
+
+TARGET, ICMSC = "Target model", "ICMSC"
+
+
+@pytest.fixture
+def labelled_data(synthetic_data, tmp_path):
+    """Makes a data set of the same volumes in which these MRIs have label maps; nobody is for testing."""
+
+    def made(*labelled: str) -> Path:
+        cases = json.loads(synthetic_data.read_text())["cases"]
+        for case in cases:
+            name = case["name"]
+            case["image"] = str(synthetic_data.parent / case["image"])
+            if case["modality"] == "CT":
+                case["label"] = str(synthetic_data.parent / case["label"])
+            elif name in labelled:
+                case["label"] = str(synthetic_data.parent / "mri_truth" / f"{name}_label.nii.gz")
+                assert Path(case["label"]).is_file()
+        path = tmp_path / "dataset.json"
+        path.write_text(json.dumps({"cases": cases}))
+        return path
+
+    return made
+
+
+def mris(synthetic_data: Path, role: str) -> list[str]:
+    cases = json.loads(synthetic_data.read_text())["cases"]
+    return [case["name"] for case in cases if case["modality"] == "MR" and case["role"] == role]
+
+
+def pick(panel, title: str) -> None:
+    """A method, by how its title begins."""
+    box = panel.ui.settingsMethodComboBox
+    titles = [box.itemText(index) for index in range(box.count)]
+    (index,) = [index for index, text in enumerate(titles) if text.startswith(title)]
+    box.currentIndex = index
+
+
+def problems(panel) -> str:
+    box = panel.ui.dataProblemsList
+    return "\n".join(box.item(row).text() for row in range(box.count))
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess:
+    line = [sys.executable, "-m", "HipICMSCTrainingLib.cli", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+def test_labelled_mris_are_trained_on_only_by_a_method_that_learns_from_them(
+    panel, labelled_data, synthetic_data, tmp_path, pictures
+):
+    """The panel says what the command says, and changes its mind with the method."""
+    described(panel)
+    ui, start = panel.ui, panel.ui.runsStartButton
+    everyone = mris(synthetic_data, "train") + mris(synthetic_data, "val")
+    path = labelled_data(*everyone)
+    panel.widget.dataPanel.set_dataset_file(path)
+    assert not start.enabled and "may not see any label of an MRI" in start.toolTip
+    assert not ui.dataMeasureButton.isHidden() and "Only measure with labelled MRIs" in problems(panel)
+    refused = command("train", tmp_path / "run", "--dataset", path, "--method", "icmsc")
+    assert refused.returncode == 2 and "may not see any label of an MRI" in refused.stderr
+    panel.picture(pictures / "training-labelled-mri-refused.png")
+
+    pick(panel, TARGET)
+    assert start.enabled, start.toolTip
+    assert ui.dataMeasureButton.isHidden() and problems(panel) == ""
+    assert "learns from labelled MRIs" in ui.dataStateLabel.text
+    assert "needs its label map" in ui.settingsMethodNoteLabel.text
+    rows = range(ui.dataTable.rowCount)
+    assert [ui.dataTable.item(row, 2).text() for row in rows] == ["present"] * 6
+    assert all(ui.dataTable.cellWidget(row, 3).enabled for row in rows)
+
+    panel.widget.dataPanel.set_dataset_file(labelled_data(*everyone[:2]))
+    assert not start.enabled and f"{everyone[2]} has no label map, but the method is trained" in start.toolTip
+    pick(panel, ICMSC)
+    ui.dataMeasureButton.click()
+    roles = {case["name"]: case["role"] for case in json.loads(path.read_text())["cases"]}
+    assert [roles[name] for name in everyone[:2]] == ["test", "test"] and ui.dataMeasureButton.isHidden()
+    assert not start.enabled and "Of the MRIs there are 1" in start.toolTip, "it would be the only one"
+
+
+def test_with_some_mris_only_measured_a_method_that_adapts_can_start(panel, labelled_data, synthetic_data):
+    described(panel)
+    (first, _second), start = mris(synthetic_data, "train"), panel.ui.runsStartButton
+    panel.widget.dataPanel.set_dataset_file(labelled_data(first))
+    assert not start.enabled
+    panel.ui.dataMeasureButton.click()
+    assert start.enabled, start.toolTip
+    assert "Labelled MRIs are for measuring only" in panel.ui.dataStateLabel.text
+
+
+def test_a_check_looks_at_the_labels_of_mris_as_at_those_of_cts(
+    panel, labelled_data, synthetic_data, tmp_path, pictures
+):
+    """The check itself is for the chosen method; what it finds in the volumes holds for any other, too."""
+    import SimpleITK as sitk
+
+    described(panel)
+    everyone = mris(synthetic_data, "train") + mris(synthetic_data, "val")
+    path = labelled_data(*everyone)
+    values = json.loads(path.read_text())
+    wrong = next(case for case in values["cases"] if case["name"] == everyone[0])
+    sitk.WriteImage(sitk.ReadImage(wrong["label"]) * 3, str(tmp_path / "other_values.nii.gz"))
+    wrong["label"] = str(tmp_path / "other_values.nii.gz")
+    path.write_text(json.dumps(values))
+    panel.widget.dataPanel.set_dataset_file(path)
+    pick(panel, TARGET)
+    assert panel.ui.runsStartButton.enabled, "nothing can be told without reading the volumes"
+    panel.ui.dataCheckButton.click()
+    panel.wait(lambda: panel.ui.dataCheckButton.text == "Check data")
+    stops = [line for line in problems(panel).splitlines() if line.startswith("Stop")]
+    assert len(stops) == 1 and everyone[0] in stops[0] and not panel.ui.runsStartButton.enabled
+    found = json.loads(path.with_suffix(".check.json").read_text())["report"]["problems"]
+    assert [problem["kind"] for problem in found if problem["level"] == "stop"] == ["unknown_labels"]
+    panel.picture(pictures / "training-target-model.png")
+    pick(panel, ICMSC)
+    assert "may not see any label" in problems(panel) and "out of date" not in panel.ui.dataCheckLabel.text
 
 
 def test_choices_are_saved_with_the_scene_and_come_back(panel, synthetic_data, tmp_path):

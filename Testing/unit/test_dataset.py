@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from HipICMSCTrainingLib.dataset import (
     dataset_from_file,
     dataset_from_folders,
     dataset_problems,
+    suggest_roles,
     unchecked_dataset_from_file,
     unchecked_dataset_from_folders,
     write_dataset_file,
@@ -66,6 +68,14 @@ def test_the_split_holds_out_some_patients_of_each_domain_and_depends_on_the_see
     assert first != other
     assert (len(first.of("CT", "val")), len(first.of("CT", "train"))) == (3, 17)
     assert (len(first.of("MR", "val")), len(first.of("MR", "train"))) == (2, 12)
+
+
+def test_who_is_held_out_is_the_same_from_folders_and_in_the_panel(tmp_path):
+    """There is one rule, so that a data set that was put together by hand is split as the command splits it."""
+    ct, mri = folders(tmp_path, labelled(*(f"ct{n:02d}" for n in range(9))), [f"mr{n:02d}.nii.gz" for n in range(7)])
+    for seed in range(3):
+        cases = dataset_from_folders(ct, mri, seed).cases
+        assert suggest_roles([replace(case, role="train") for case in cases], seed) == list(cases)
 
 
 def test_missing_folder(tmp_path):

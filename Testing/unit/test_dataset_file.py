@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from HipICMSCLib.errors import HipError
-from HipICMSCTrainingLib.dataset import Case, LabelValues, dataset_from_file
+from HipICMSCTrainingLib.dataset import Case, LabelValues, dataset_from_file, suggest_roles
 from HipICMSCTrainingLib.gui.check_report import fingerprint, read_report, report_path, write_report
-from HipICMSCTrainingLib.gui.dataset_file import DatasetFile, suggest_roles
+from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
 
 
 def case(folder: Path, name: str, patient: str = "", role: str = "train", labelled: bool | None = None) -> Case:
@@ -175,6 +175,22 @@ def test_a_single_patient_is_trained_on(tmp_path):
     assert suggest_roles([], 0) == []
 
 
+def test_for_a_method_that_is_trained_on_labelled_mris_they_are_cases_like_others(file):
+    folder = file.path.parent
+    rows = [case(folder, f"{kind}-{i}", role="test", labelled=True) for kind in ("ct", "mri") for i in range(3)]
+    assert [file.with_role(row, labelled_mri=True).role for row in rows] == ["train"] * 6
+    assert [file.with_role(row, labelled_mri=False).role for row in rows] == ["train"] * 3 + ["test"] * 3
+    rows = [file.with_role(row, labelled_mri=True) for row in rows] + [case(folder, "mri-9", "mri-0")]
+    suggested = suggest_roles(rows, 0, labelled_mri=True)
+    assert sorted(row.role for row in suggested[:3]) == sorted(row.role for row in suggested[3:6])
+    assert {row.role for row in suggested} == {"train", "val"}
+    assert [row.role for row in suggest_roles(rows, 0)[3:]] == ["test"] * 4, "with all of the patient"
+    file.add(suggested)
+    assert [(stop.kind, stop.case) for stop in file.stops(labelled_mri=True)] == [("mri_without_label", "mri-9")]
+    refused = [(stop.kind, stop.case) for stop in file.stops()]
+    assert refused == [("labelled_mri_in_training", f"mri-{i}") for i in range(3)]
+
+
 # The report of a check.
 
 REPORT = {
@@ -213,6 +229,15 @@ def test_a_report_is_current_until_something_that_was_checked_changes(checked):
 def test_nothing_is_told_of_a_case_that_is_gone(checked):
     checked.remove(checked.cases[:1])
     assert [problem.kind for problem in read_report(checked.path, checked.cases).problems] == ["few_volumes"]
+
+
+def test_what_another_method_had_said_of_labels_is_not_told(checked):
+    """A check for a method that adapts refused what the target model is trained on; all else holds for both."""
+    refused = {"level": "stop", "kind": "labelled_mri_in_training", "case": "mri-001", "sentence": "No.", "fix": "Go."}
+    kept = {**REPORT, "problems": [refused, *REPORT["problems"]]}
+    write_report(checked.path, fingerprint(checked.path, checked.cases), kept)
+    report = read_report(checked.path, checked.cases)
+    assert report.is_current and [problem.kind for problem in report.problems] == ["no_hip", "few_volumes"]
 
 
 def test_the_fingerprint_names_no_file(checked):

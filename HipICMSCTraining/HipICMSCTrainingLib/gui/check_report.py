@@ -15,13 +15,17 @@ from HipICMSCLib.settings import from_json
 
 from HipICMSCTrainingLib.dataset import Case, Problem
 
+#: Which MRIs must have labels depends on the method, which may be another one by now; it is told without any check.
+_OF_METHOD = {"labelled_mri_in_training", "mri_without_label"}
+
 
 @dataclass(frozen=True)
 class CheckReport:
     """What a check found.
 
     Attributes:
-        problems: stops first; those of cases that are not in the data set any more are left out.
+        problems: stops first; those of cases that are not in the data set any more are left out, and so is what
+            depends on the method.
         is_current: whether the data set and all of its files are as they were when they were checked.
     """
 
@@ -70,7 +74,8 @@ def read_report(dataset: Path, cases: Sequence[Case]) -> CheckReport | None:
         kept = json.loads(report_path(dataset).read_text(encoding="utf-8"))
         problems = [from_json(Problem, problem) for problem in kept["report"]["problems"]]
         is_current = kept["fingerprint"] == fingerprint(dataset, cases)
-    except (OSError, ValueError, KeyError, TypeError, HipError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, HipError):
         return None
     names = {"", *(case.name for case in cases)}
-    return CheckReport(tuple(problem for problem in problems if problem.case in names), is_current)
+    kept_problems = [problem for problem in problems if problem.case in names and problem.kind not in _OF_METHOD]
+    return CheckReport(tuple(kept_problems), is_current)

@@ -17,18 +17,18 @@ from HipICMSCLib.errors import HipError
 from HipICMSCLib.signal import Signal
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.dataset import Case, Problem, unchecked_dataset_from_file
+from HipICMSCTrainingLib.dataset import Case, Problem, only_measures, suggest_roles, unchecked_dataset_from_file
 from HipICMSCTrainingLib.gui.check_report import CheckReport, fingerprint, read_report, write_report
 from HipICMSCTrainingLib.gui.command import Command
 from HipICMSCTrainingLib.gui.data_table import DataTable
-from HipICMSCTrainingLib.gui.dataset_file import DatasetFile, suggest_roles
+from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
 from HipICMSCTrainingLib.gui.folder_area import FolderArea
 from HipICMSCTrainingLib.gui.scene_area import SceneArea
 
 _FILE_NAME = "dataset.json"
 #: The same patients are held out each time; who wants others changes roles by hand.
 _SEED = 0
-_BUTTONS = ("Scene", "Folder", "File", "SceneAdd", "FolderAdd", "Remove", "Roles", "Check")
+_BUTTONS = ("Scene", "Folder", "File", "SceneAdd", "FolderAdd", "Remove", "Roles", "Check", "Measure")
 
 
 class DataPanel:
@@ -43,6 +43,7 @@ class DataPanel:
         self.widget = slicer.util.loadUI(resource_path("UI/HipICMSCTraining-Data.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._file: DatasetFile | None = None
+        self._method, self._labelled_mri = "icmsc", False
         self._problem = _("Choose the dataset.json of a data set, or make a new one.")
         self._stops: list[Problem] = []
         self._report: CheckReport | None = None
@@ -61,6 +62,19 @@ class DataPanel:
     def dataset_file(self) -> Path | None:
         """The dataset.json, which may be still to be made; None where none is chosen or it cannot be read."""
         return self._file.path if self._file else None
+
+    def set_method(self, name: str, labelled_mri: bool) -> None:
+        """Judge the data by what this method needs; ``changed`` is emitted if another one was known before.
+
+        Args:
+            labelled_mri: whether it is trained on labelled MRIs. Any other method must not see them.
+        """
+        if (name, labelled_mri) == (self._method, self._labelled_mri):
+            return
+        self._method, self._labelled_mri = name, labelled_mri
+        self._scene_area.set_labelled_mri(labelled_mri)
+        self._folder_area.set_labelled_mri(labelled_mri)
+        self._after_change()
 
     def set_dataset_file(self, path: Path | None) -> None:
         """Show another data set; ``changed`` is emitted."""
@@ -117,6 +131,7 @@ class DataPanel:
         ui.dataRemoveButton.connect("clicked(bool)", self._on_remove)
         ui.dataRolesButton.connect("clicked(bool)", self._on_roles)
         ui.dataCheckButton.connect("clicked(bool)", self._on_check)
+        ui.dataMeasureButton.connect("clicked(bool)", self._on_measure)
         ui.dataProblemsList.connect("itemSelectionChanged()", self._on_problem)
         self._table.role_chosen.connect(self._on_role)
         self._table.patient_entered.connect(self._on_patient)
@@ -204,20 +219,24 @@ class DataPanel:
         self._change(lambda: self._file.remove(self._table.selected()))
 
     def _on_roles(self, checked: bool = False) -> None:
-        self._change(lambda: self._file.change(suggest_roles(self._file.cases, _SEED)))
+        self._change(lambda: self._file.change(suggest_roles(self._file.cases, _SEED, self._labelled_mri)))
+
+    def _on_measure(self, checked: bool = False) -> None:
+        patients = {case.patient for case in self._file.cases if only_measures(case)}
+        changed = [replace(case, role="test") if case.patient in patients else case for case in self._file.cases]
+        self._change(lambda: self._file.change(changed))
 
     def _on_role(self, chosen: Case, role: str) -> None:
         def changed(case: Case) -> Case:
-            # A labelled MRI stays what it is.
-            is_measured = case.modality == "MR" and case.label is not None and case != chosen
+            # What only measures stays what it is.
+            is_measured = only_measures(case, self._labelled_mri) and case != chosen
             return replace(case, role=role) if case.patient == chosen.patient and not is_measured else case
 
         self._change(lambda: self._file.change(map(changed, self._file.cases)))
 
     def _on_patient(self, chosen: Case, patient: str) -> None:
         patient = patient or chosen.name
-        is_measured = chosen.modality == "MR" and chosen.label is not None
-        role = None if is_measured else self._file.role_of(patient)
+        role = None if only_measures(chosen, self._labelled_mri) else self._file.role_of(patient)
         changed = replace(chosen, patient=patient, role=role or chosen.role)
         self._change(lambda: self._file.change(changed if case == chosen else case for case in self._file.cases))
 
@@ -263,7 +282,8 @@ class DataPanel:
             self._after_change()
 
         self.ui.dataCheckProgressBar.value = 0
-        self._check = Command(["check", "--dataset", str(path), "--progress"], on_line, on_end)
+        command = ["check", "--dataset", str(path), "--method", self._method, "--progress"]
+        self._check = Command(command, on_line, on_end)
         self._show()
         self.ui.dataCheckLabel.text = _("The check is starting …")
 
@@ -276,9 +296,10 @@ class DataPanel:
 
     def _show(self) -> None:
         cases = self._file.cases if self._file else ()
-        self._stops = self._file.stops() if cases else self._no_cases()
+        self._stops = self._file.stops(self._labelled_mri) if cases else self._no_cases()
         self._report = read_report(self._file.path, cases) if self._file else None
-        self._table.show(cases, self._stops)
+        self._table.show(cases, self._stops, self._labelled_mri)
+        self.ui.dataMeasureButton.visible = any(stop.kind == "labelled_mri_in_training" for stop in self._stops)
         self.ui.dataSceneFrame.visible = self.ui.dataSceneButton.checked and self._file is not None
         self.ui.dataFolderFrame.visible = self.ui.dataFolderButton.checked and self._file is not None
         self.ui.dataStateLabel.text = "\n".join(filter(None, [self._said, *self._state(cases)]))
@@ -311,8 +332,15 @@ class DataPanel:
                 train=mr.count("train"), val=mr.count("val")
             ),
         ]
-        if any(case.modality == "MR" and case.label for case in cases):
-            lines.append(_("Labelled MRIs are for measuring only: they take no part in the training."))
+        if self._labelled_mri:
+            lines.append(_("The chosen method learns from labelled MRIs; those with the role test only measure."))
+        elif any(map(only_measures, cases)):
+            lines.append(
+                _(
+                    "Labelled MRIs are for measuring only: they may take no part in the training, because the chosen "
+                    "method does not learn from labels of MRIs."
+                )
+            )
         if self.blocking_sentence():
             return [*lines, _("A training cannot start yet; first solve what is called a stop below.")]
         return [*lines, _("A training can start with these data.")]
@@ -354,8 +382,12 @@ class DataPanel:
         return " ".join(filter(None, [problem.sentence, problem.fix, self._hint(problem)]))
 
     def _hint(self, problem: Problem) -> str:
+        if problem.kind == "labelled_mri_in_training":
+            return _("The button Only measure with labelled MRIs does that for all of them.")
         if problem.kind != "too_few_volumes":
             return ""
+        if self._labelled_mri and any(case.role == "test" and only_measures(case) for case in self._file.cases):
+            return _("Labelled MRIs that are now for testing can be given another role in the table.")
         patients = [{case.patient for case in self._file.cases if case.modality == kind} for kind in ("CT", "MR")]
         return _("Press Suggest roles to hold some out.") if min(map(len, patients)) > 1 else ""
 
@@ -370,6 +402,7 @@ class DataPanel:
             ("Remove", "" if self._table.selected() else _("Select rows of the table first.")),
             ("Roles", self._reason_without_cases()),
             ("Check", self._reason_without_cases()),
+            ("Measure", ""),
         ):
             button = self._button(name)
             button.enabled = not (busy or reason)

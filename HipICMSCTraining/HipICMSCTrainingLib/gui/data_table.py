@@ -9,7 +9,7 @@ import qt
 from HipICMSCLib.signal import Signal
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.dataset import Case, Problem
+from HipICMSCTrainingLib.dataset import Case, Problem, only_measures
 
 _NAME, _KIND, _LABELS, _ROLE, _PATIENT = _COLUMNS = range(5)
 _ROLES = ("train", "val", "test")
@@ -34,14 +34,18 @@ class DataTable:
         table.connect("itemChanged(QTableWidgetItem*)", self._on_changed)
         table.connect("itemSelectionChanged()", self.selection_changed.emit)
 
-    def show(self, cases: Sequence[Case], stops: Sequence[Problem]) -> None:
-        """Show these cases; a row whose name a stop has says in its tool tips why it is incomplete."""
+    def show(self, cases: Sequence[Case], stops: Sequence[Problem], labelled_mri: bool) -> None:
+        """Show these cases; a row whose name a stop has says in its tool tips why it is incomplete.
+
+        Args:
+            labelled_mri: the method is trained on labelled MRIs.
+        """
         self._filling = True
         self._cases = list(cases)
         self._set_row_count(len(cases))
         for row, case in enumerate(cases):
             reasons = [f"{stop.sentence} {stop.fix}" for stop in stops if stop.case == case.name]
-            self._show_row(row, case, "\n".join(reasons))
+            self._show_row(row, case, "\n".join(reasons), labelled_mri)
         for column in (_KIND, _LABELS, _ROLE, _PATIENT):
             self._table.resizeColumnToContents(column)
         self._filling = False
@@ -77,18 +81,18 @@ class DataTable:
         combo.connect("currentIndexChanged(int)", lambda index: self._on_role(row, index))
         return combo
 
-    def _show_row(self, row: int, case: Case, reasons: str) -> None:
+    def _show_row(self, row: int, case: Case, reasons: str, labelled_mri: bool) -> None:
         texts = {
             _NAME: (case.name, case.image),
             _KIND: (_("CT") if case.modality == "CT" else _("MRI"), ""),
-            _LABELS: (_labels(case), case.label or ""),
+            _LABELS: (_labels(case, labelled_mri), case.label or ""),
             _PATIENT: (case.patient, _("Double-click to change it; all volumes of a person must have one patient.")),
         }
         for column, (text, tip) in texts.items():
             item = self._table.item(row, column)
             item.setText(text)
             item.setToolTip("\n".join(filter(None, [reasons, tip])))
-        combo, is_measured = self._combos[row], case.modality == "MR" and case.label is not None
+        combo, is_measured = self._combos[row], only_measures(case, labelled_mri)
         combo.currentIndex = _ROLES.index(case.role)
         combo.enabled = not (is_measured and case.role == "test")
         combo.toolTip = (
@@ -107,11 +111,12 @@ class DataTable:
             self.patient_entered.emit(self._cases[item.row()], item.text().strip())
 
 
-def _labels(case: Case) -> str:
+def _labels(case: Case, labelled_mri: bool) -> str:
+    needs_labels = case.modality == "CT" or (labelled_mri and case.role != "test")
     if not Path(case.image).exists():
         return _("volume missing")
     if case.label is None:
-        return _("missing") if case.modality == "CT" else _("not needed")
+        return _("missing") if needs_labels else _("not needed")
     if not Path(case.label).exists():
         return _("file missing")
-    return _("present") if case.modality == "CT" else _("measuring only")
+    return _("measuring only") if only_measures(case, labelled_mri) else _("present")

@@ -9,7 +9,6 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-import numpy as np
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.files import storage_error
 from HipICMSCLib.volume_input import volume_files, volume_stem
@@ -19,12 +18,11 @@ from HipICMSCTrainingLib.dataset import (
     Dataset,
     Problem,
     dataset_problems,
+    only_measures,
     unchecked_dataset_from_file,
     write_dataset_file,
 )
 
-#: Of the patients of each domain so many are held out for the scores, at least one.
-VALIDATION_SHARE = 0.15
 NAME_PREFIXES = {"CT": "ct", "MR": "mri"}
 
 
@@ -70,18 +68,30 @@ class DatasetFile:
         """Save these in place of the present cases, of which there are as many. Raises as :meth:`add`."""
         self._save(cases)
 
-    def stops(self) -> list[Problem]:
+    def stops(self, labelled_mri: bool = False) -> list[Problem]:
         """Why no training can start with these cases, as far as can be told without reading a volume.
 
         Those with the name of a case say why its row is incomplete.
+
+        Args:
+            labelled_mri: the method is trained on labelled MRIs.
         """
         missing = [problem for case in self.cases for problem in _missing_files(case)]
-        return [*missing, *dataset_problems(Dataset(self.cases))]
+        return [*missing, *dataset_problems(Dataset(self.cases), labelled_mri)]
 
     def role_of(self, patient: str) -> str:
         """The role of a patient's cases; empty for a new patient, and where they do not agree."""
         roles = {case.role for case in self.cases if case.patient == patient}
         return roles.pop() if len(roles) == 1 else ""
+
+    def with_role(self, case: Case, labelled_mri: bool) -> Case:
+        """A new case with the role that it must have, or else with that of its patient, or training.
+
+        Args:
+            labelled_mri: the method is trained on labelled MRIs; otherwise they are only measured.
+        """
+        role = "test" if only_measures(case, labelled_mri) else self.role_of(case.patient) or "train"
+        return replace(case, role=role)
 
     def free_name(self, modality: str, wanted: str = "", besides: Iterable[str] = ()) -> str:
         """A name for a new case, and for its files in this file's folder, that nothing else has.
@@ -135,39 +145,6 @@ class DatasetFile:
         self.make_folder()
         write_dataset_file(Dataset(cases), self.path)
         self.reread()
-
-
-def suggest_roles(cases: Iterable[Case], seed: int) -> list[Case]:
-    """Give training and validation to patients at random, the same for the same seed.
-
-    Of each domain a share of the patients, at least one, is held out, and at least one is trained on; a domain of one
-    patient has none to hold out. All cases of a patient have one role. A patient of whom a case is for testing, as
-    every labelled MRI is, takes no part in the training.
-    """
-    cases = list(cases)
-    tested = {case.patient for case in cases if case.role == "test" or (case.modality == "MR" and case.label)}
-    domains = {
-        modality: {case.patient for case in cases if case.modality == modality} - tested for modality in NAME_PREFIXES
-    }
-    patients = sorted(set().union(*domains.values()))
-    order = [patients[index] for index in np.random.default_rng([seed, len(patients)]).permutation(len(patients))]
-    held_out: set[str] = set()
-    for of_domain in domains.values():
-        wanted = max(1, round(VALIDATION_SHARE * len(of_domain)))
-        for patient in order:
-            if len(of_domain & held_out) >= wanted:
-                break
-            if patient in of_domain and all(
-                other - held_out - {patient} for other in domains.values() if patient in other
-            ):
-                held_out.add(patient)
-    return [replace(case, role=_role(case.patient, tested, held_out)) for case in cases]
-
-
-def _role(patient: str, tested: set[str], held_out: set[str]) -> str:
-    if patient in tested:
-        return "test"
-    return "val" if patient in held_out else "train"
 
 
 def _missing_files(case: Case) -> list[Problem]:

@@ -4,7 +4,7 @@ they do on labelled MRIs, where the dataset has some."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from HipICMSCLib.research_use import RESEARCH_USE
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.command import Command
+from HipICMSCTrainingLib.gui.score_words import scores_in_words, used_labels_of_mri
 from HipICMSCTrainingLib.run_folder import MetricsReader, RunFolder
+from HipICMSCTrainingLib.settings_choices import Method
 
 #: As `hipicmsc export --weights` takes them, in the order of the list.
 _WEIGHTS = ("selected", "average", "last")
@@ -41,7 +43,7 @@ class FinishPanel:
         self.widget = slicer.util.loadUI(resource_path("UI/HipICMSCTraining-Finish.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._usual_tips = {name: getattr(self.ui, name).toolTip for name in _CONTROLS}
-        self._routes: dict[str, list[str]] = {}
+        self._methods: Mapping[str, Method] = {}
         self._command: Command | None = None
         self._run: RunFolder | None = None
         self._about: dict[str, Any] = {}
@@ -54,11 +56,11 @@ class FinishPanel:
         self.ui.finishMeasureButton.connect("clicked(bool)", self._on_measure)
         self.attach(None)
 
-    def know_routes(self, routes: Mapping[str, Sequence[str]]) -> None:
-        """The ways from an MRI to a segmentation by method, best first, as `hipicmsc describe` lists them; before they
-        are known, the best is taken."""
-        self._routes = {method: list(of_method) for method, of_method in routes.items()}
+    def know_methods(self, methods: Mapping[str, Method]) -> None:
+        """All methods by name, as `hipicmsc describe` lists them; before, the best way to segment is taken."""
+        self._methods = methods
         self._list_routes()
+        self.refresh()
 
     def attach(self, run: RunFolder | None) -> None:
         """Offer the weights of this run, or of none."""
@@ -120,21 +122,27 @@ class FinishPanel:
         scored = self._scores_of(weights)
         if weights == "selected":
             if scored is None:
-                return _("Best label-free score (none yet)")
+                return _("Best score (none yet)")
+            if used_labels_of_mri(scored["scores"]):
+                return _("Best Dice on held-out MRI (step {step})").format(step=scored["step"])
             return _("Best label-free score (step {step})").format(step=scored["step"])
         return _("Newest average of the weights") if weights == "average" else _("Newest weights")
 
     def _list_routes(self) -> None:
-        routes: list[str] = []
-        if self._run is not None:
-            try:
-                routes = self._routes.get(str(self._run.description().get("method")), [])
-            except HipError as error:
-                self._say_error(error)
+        about = self._about_method()
+        routes = [] if about is None else about.routes
         box = self.ui.finishRouteComboBox
         box.clear()
-        box.addItems(routes)
+        box.addItems(list(routes))
         box.visible = self.ui.finishRouteLabel.visible = len(routes) > 1
+
+    def _about_method(self) -> Method | None:
+        """The run's method, as far as it is known."""
+        try:
+            return None if self._run is None else self._methods.get(str(self._run.description().get("method")))
+        except HipError as error:
+            self._say_error(error)
+            return None
 
     def _route_arguments(self) -> list[str]:
         index = self.ui.finishRouteComboBox.currentIndex
@@ -277,7 +285,9 @@ class FinishPanel:
         against = self._reason_against_export()
         scored = self._scores_of(self._weights())
         self.ui.finishScoresLabel.text = (
-            _scores_in_words(scored) if scored else against or _("These weights have no scores yet.")
+            scores_in_words(scored["step"], scored["scores"])
+            if scored
+            else against or _("These weights have no scores yet.")
         )
         reason = running or against
         self._enable("finishExportButton", reason)
@@ -298,7 +308,9 @@ class FinishPanel:
                 return _("There is no checkpoint yet; the first one comes with the end of the first epoch.")
             stage_1 = self._run.stage_1_steps(status.total_steps)
             if self._run.selection() is None and (stage_1 is None or status.step <= stage_1):
-                return _("The run is in stage 1, which trains the translations; a model needs an epoch of stage 2.")
+                about = self._about_method()
+                needs = _("The run is in stage 1; a model needs an epoch of stage 2.")
+                return needs if about is None else f"{needs} {about.help}"
             if self._weights() == "selected" and self._run.selection() is None:
                 return _("No weights were scored yet; the first scores come with the end of an epoch of stage 2.")
         except HipError as error:
@@ -330,19 +342,6 @@ class FinishPanel:
 
     def _say_error(self, error: HipError) -> None:
         self._say(error.sentence, error.detail)
-
-
-def _scores_in_words(scored: Mapping[str, Any]) -> str:
-    scores = scored["scores"]
-    words = {
-        "selection": _("selection"),
-        "dice_F_t": _("Dice on CT that looks like MRI"),
-        "agreement": _("agreement on MRI"),
-        "entropy": _("entropy"),
-    }
-    numbers = ", ".join(f"{words[name]} {scores[name]:.2f}" for name in words if name in scores)
-    sentence = _("Step {step}: {numbers}. These scores tell a collapsed training; they do not measure accuracy on MRI.")
-    return sentence.format(step=scored["step"], numbers=numbers)
 
 
 def _measured_in_words(measured: Mapping[str, Any]) -> str:

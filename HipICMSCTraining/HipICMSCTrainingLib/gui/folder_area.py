@@ -9,8 +9,7 @@ from HipICMSCLib.errors import HipError
 from HipICMSCLib.signal import Signal
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.dataset import Case, LabelValues
-from HipICMSCTrainingLib.dataset import _labelled as cases_of_folder
+from HipICMSCTrainingLib.dataset import Case, LabelValues, cases_of_folder
 from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
 from HipICMSCTrainingLib.gui.label_mapping import ACETABULUM, FEMUR, remember_mapping, remembered_mapping
 
@@ -25,12 +24,20 @@ class FolderArea:
     def __init__(self, ui) -> None:
         self.changed = Signal()
         self._ui = ui
+        self._labelled_mri = False
         values = _remembered_values()
         ui.dataHipBoneValuesEdit.text, ui.dataFemurValuesEdit.text = values[ACETABULUM], values[FEMUR]
         ui.dataFolderEdit.connect("currentPathChanged(QString)", self._on_text)
         ui.dataHipBoneValuesEdit.connect("textChanged(QString)", self._on_text)
         ui.dataFemurValuesEdit.connect("textChanged(QString)", self._on_text)
         ui.dataFolderKindComboBox.connect("currentIndexChanged(int)", self._on_kind)
+        self.refresh()
+
+    def set_labelled_mri(self, labelled_mri: bool) -> None:
+        """Say whether the method is trained on labelled MRIs; otherwise they are for measuring only."""
+        self._labelled_mri = labelled_mri
+        text = _("MRIs with label maps") if labelled_mri else _("MRIs with label maps, for measuring only")
+        self._ui.dataFolderKindComboBox.setItemText(_LABELLED_MRI, text)
         self.refresh()
 
     def refresh(self) -> None:
@@ -92,7 +99,8 @@ class FolderArea:
             return cases_of_folder(Path(path), "CT", "train")
         if kind == _MRI:
             return [replace(case, label=None) for case in cases_of_folder(Path(path), "MR", "train")]
-        return [case for case in cases_of_folder(Path(path), "MR", "test") if case.label]
+        role = "train" if self._labelled_mri else "test"
+        return [case for case in cases_of_folder(Path(path), "MR", role) if case.label]
 
     def _values(self) -> LabelValues:
         """
@@ -115,7 +123,10 @@ class FolderArea:
         if kind == _MRI:
             return _("Volumes in this folder: {count}.").format(count=len(cases))
         if kind == _LABELLED_MRI:
-            counts = _("Volumes with label maps: {count}. They are for measuring only, not for the training.")
+            if self._labelled_mri:
+                counts = _("Volumes with label maps: {count}, for the training.")
+            else:
+                counts = _("Volumes with label maps: {count}. They are for measuring only, not for the training.")
             return counts.format(count=len(cases))
         counts = _("Volumes in this folder: {count}, with label maps: {labelled}.")
         return counts.format(count=len(cases), labelled=labelled)

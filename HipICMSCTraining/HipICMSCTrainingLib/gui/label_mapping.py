@@ -53,8 +53,10 @@ def remembered_mapping() -> Mapping:
     import qt
 
     try:
-        kept = dict(json.loads(qt.QSettings().value(_SETTING, "") or "{}"))
-    except (TypeError, ValueError):
+        kept = json.loads(qt.QSettings().value(_SETTING, "") or "{}")
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    if not isinstance(kept, dict):
         return {}
     return {name: meaning for name, meaning in kept.items() if meaning in (*CLASSES.values(), LEFT_OUT)}
 

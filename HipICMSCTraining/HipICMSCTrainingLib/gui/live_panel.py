@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import qt
@@ -17,6 +17,8 @@ from HipICMSCTrainingLib.curves import CHARTS
 from HipICMSCTrainingLib.gui.plots import Plots, show_chart
 from HipICMSCTrainingLib.gui.preview_view import PreviewView
 from HipICMSCTrainingLib.run_folder import RunFolder, Status, runs_below
+from HipICMSCTrainingLib.run_method import RunMethod
+from HipICMSCTrainingLib.settings_choices import Method
 
 REFRESH_MILLISECONDS = 1000
 _LOG_LINES = 200
@@ -37,6 +39,7 @@ class LivePanel:
         self._timer = RepeatingTimer(REFRESH_MILLISECONDS, self.refresh)
         self._layout_before: int | None = None
         self._others: list[RunFolder] = []
+        self._methods: Mapping[str, Method] = {}
         self._usual_tip = self.ui.liveCurvesButton.toolTip
         self.ui.liveChartComboBox.addItems([_("Losses"), _("Label-free scores"), _("Learning rates")])
         self.ui.liveChartComboBox.connect("currentIndexChanged(int)", self._on_chart_chosen)
@@ -53,6 +56,11 @@ class LivePanel:
     def exit(self) -> None:
         """Another module is shown; nothing is read until the next :meth:`enter`."""
         self._timer.stop()
+
+    def know_methods(self, methods: Mapping[str, Method]) -> None:
+        """All methods by name, as `hipicmsc describe` lists them; before, it is not said what the run's one does."""
+        self._methods = methods
+        self.refresh()
 
     def attach(self, run: RunFolder | None) -> None:
         """Watch this run, or none."""
@@ -72,12 +80,14 @@ class LivePanel:
         if self._run is None:
             self._say(_("Choose or start a run above to watch it here."), 0.0)
             self._show_alarms([])
+            self.ui.liveMethodLabel.visible = False
             return
         try:
-            status = self._run.status()
-            self._say(_in_words(status), status.step / status.total_steps if status.total_steps else 0.0)
+            status, method = self._run.status(), RunMethod.of(self._run)
+            self._say(_in_words(status, method), _share_done(status))
+            self._show_method(method)
             self._show_alarms([f"{alarm.sentence} {alarm.advice}" for alarm in self._watch.look(status)])
-            self._preview.refresh(status)
+            self._preview.refresh(status, method)
             self._list_other_runs()
             self._update_curves()
             self._read_log()
@@ -96,6 +106,12 @@ class LivePanel:
     def _say(self, sentence: str, share: float) -> None:
         self.ui.liveStateLabel.text = sentence
         self.ui.liveProgressBar.value = round(100 * share)
+
+    def _show_method(self, method: RunMethod) -> None:
+        """What it is and what it does when."""
+        about = self._methods.get(method.name)
+        self.ui.liveMethodLabel.visible = about is not None
+        self.ui.liveMethodLabel.text = "" if about is None else f"{about.title}. {about.help}"
 
     def _show_alarms(self, texts: list[str]) -> None:
         self.ui.liveAlarmsLabel.visible = bool(texts)
@@ -204,7 +220,11 @@ class LivePanel:
             self.ui.liveLogText.moveCursor(qt.QTextCursor.End)
 
 
-def _in_words(status: Status) -> str:
+def _share_done(status: Status) -> float:
+    return status.step / status.total_steps if status.total_steps else 0.0
+
+
+def _in_words(status: Status, method: RunMethod) -> str:
     state = {
         "running": _("Running"),
         "paused": _("Paused"),
@@ -215,7 +235,9 @@ def _in_words(status: Status) -> str:
     }[status.state]
     parts = [_("{state}, step {step} of {total}").format(state=state, step=status.step, total=status.total_steps)]
     if status.state == "running":
-        parts = [_("{state}, {phase}").format(state=state, phase=status.phase)]
+        own = method.phase_at(_share_done(status)) if status.total_steps else ""
+        phase = _("{stage} ({phase})").format(stage=status.phase, phase=own) if own else status.phase
+        parts = [_("{state}, {phase}").format(state=state, phase=phase)]
         if status.total_steps:
             parts.append(_("step {step} of {total}").format(step=status.step, total=status.total_steps))
     if status.seconds_left is not None:

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import qt
 from slicer.i18n import tr as _
 
+from HipICMSCTrainingLib.run_files import is_picture
 from HipICMSCTrainingLib.run_folder import RunFolder, Status
+from HipICMSCTrainingLib.run_method import RunMethod
 
 _LARGEST_WINDOW = (1600, 1000)
 
@@ -24,7 +26,7 @@ class PreviewView:
         self._ui = ui
         self._window = self._window_label = None
         self._usual_tip = ui.livePreviewOpenButton.toolTip
-        ui.livePreviewComboBox.addItems([_("MRI → CT-like → back to MRI"), _("CT → MR-like → back to CT")])
+        ui.livePreviewComboBox.addItems([_("MRI"), _("CT")])
         ui.livePreviewComboBox.connect("currentIndexChanged(int)", self._on_changed)
         ui.livePreviewSlider.connect("valueChanged(int)", self._on_changed)
         ui.livePreviewOpenButton.connect("clicked(bool)", self._on_open)
@@ -40,8 +42,9 @@ class PreviewView:
         self._set_slider(0)
         self._show()
 
-    def refresh(self, status: Status) -> None:
+    def refresh(self, status: Status, method: RunMethod) -> None:
         """Look for new pictures; one that is shown already is not read again."""
+        self._name_halves(method)
         slider = self._ui.livePreviewSlider
         at_end = slider.value == slider.maximum
         paths = self._run.previews_of()
@@ -56,6 +59,14 @@ class PreviewView:
         if self._window is not None:
             self._window.close()
             self._window = self._window_label = None
+
+    def _name_halves(self, method: RunMethod) -> None:
+        names = [_("MRI"), _("CT")]
+        if method.translates:
+            names = [_("MRI → CT-like → back to MRI"), _("CT → MR-like → back to CT")]
+        for index, name in enumerate(names):
+            if self._ui.livePreviewComboBox.itemText(index) != name:
+                self._ui.livePreviewComboBox.setItemText(index, name)
 
     def _set_slider(self, value: int) -> None:
         slider = self._ui.livePreviewSlider
@@ -79,7 +90,7 @@ class PreviewView:
             return
         path = self._paths[ui.livePreviewSlider.value]
         if self._sheet is None or self._sheet[0] != path:
-            self._sheet = (path, qt.QPixmap(str(path)))
+            self._sheet = (path, qt.QPixmap(str(path)) if is_picture(path) else qt.QPixmap())
             self._fill_window()
         self._show_half(path, self._sheet[1])
 
@@ -104,8 +115,7 @@ class PreviewView:
             number=number, count=count, step=step
         )
         if self._stage_1_steps is not None and step <= self._stage_1_steps:
-            untrained = _("Stage 1 trains the translations; before stage 2 the outlines mean little.")
-            text = f"{text} {untrained}"
+            text = f"{text} {_('It is of stage 1, so that its outlines may mean little yet.')}"
         return text
 
     def _reason_against(self) -> str:

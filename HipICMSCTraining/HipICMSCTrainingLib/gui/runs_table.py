@@ -10,6 +10,7 @@ from pathlib import Path
 
 import qt
 from HipICMSCLib.errors import HipError
+from HipICMSCLib.foreign_text import tool_tip
 from HipICMSCLib.signal import Signal
 from HipICMSCLib.terminal import duration
 from slicer.i18n import tr as _
@@ -99,7 +100,7 @@ class RunsTable:
             for column, text in enumerate(row.texts):
                 cell = self._table.item(number, column)
                 cell.setText(text)
-                cell.setToolTip(row.note or text)
+                cell.setToolTip(tool_tip(row.note or text))
         for column in range(_COLUMNS - 1):
             self._table.resizeColumnToContents(column)
         self._table.setColumnWidth(0, min(self._table.columnWidth(0), _WIDEST_NAME))

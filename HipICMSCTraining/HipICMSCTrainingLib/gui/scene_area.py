@@ -64,7 +64,7 @@ class SceneArea(VTKObservationMixin):
         self._known_parts: dict[tuple[str, int], list[LabelPart]] = {}
         #: Patients of this session by data set and by what DICOM tells them apart by, which is written nowhere.
         self._patients: dict[tuple[Path, str], str] = {}
-        self._filling = self._is_adding = self._is_shown = False
+        self._filling = self._is_adding = self._is_shown = self._labelled_mri = False
         self._listing = RepeatingTimer(_LISTING_MILLISECONDS, self.refresh)
         for table, stretched in ((ui.dataSceneTable, _VOLUME), (ui.dataMappingTable, 0)):
             table.horizontalHeader().setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
@@ -74,6 +74,11 @@ class SceneArea(VTKObservationMixin):
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndImportEvent):
             self.addObserver(scene, event, self._on_scene_changed)
         self.addObserver(scene, scene.EndCloseEvent, self._on_scene_closed)
+
+    def set_labelled_mri(self, labelled_mri: bool) -> None:
+        """Say whether the method is trained on labelled MRIs; otherwise they are for measuring only."""
+        self._labelled_mri = labelled_mri
+        self._show_note()
 
     def show(self, shown: bool) -> None:
         """Follow the scene while the area is shown."""
@@ -154,9 +159,8 @@ class SceneArea(VTKObservationMixin):
         resample = self._ui.dataResampleCheckBox.checked
         image_path, label_path = export_case(file.make_folder(), name, node, label, self._meanings, resample)
         patient = self._patient(file, node, name)
-        role = "test" if choice.modality == "MR" and label is not None else file.role_of(patient) or "train"
         paths = [str(path.resolve()) if path else None for path in (image_path, label_path)]
-        file.add([Case(name, choice.modality, role, patient, *paths)])
+        file.add([file.with_role(Case(name, choice.modality, "train", patient, *paths), self._labelled_mri)])
         if label is not None:
             remember_mapping({part.name: self._meanings[part.name] for part in self._parts(label)})
 
@@ -299,13 +303,17 @@ class SceneArea(VTKObservationMixin):
         self._filling = False
 
     def _show_note(self) -> None:
-        is_measured = any(choice.modality == "MR" and choice.label_id for _volume, choice in self._ticked())
-        measuring = _("A labelled MRI gets the role test: it is for measuring only and takes no part in the training.")
-        self._ui.dataSceneNoteLabel.text = "\n".join(
-            filter(None, [self.reason_against(), measuring if is_measured else ""])
-        )
+        self._ui.dataSceneNoteLabel.text = "\n".join(filter(None, [self.reason_against(), self._note_on_mris()]))
         self._ui.dataSceneNoteLabel.visible = bool(self._ui.dataSceneNoteLabel.text)
         self.changed.emit()
+
+    def _note_on_mris(self) -> str:
+        are_labelled = [bool(choice.label_id) for _volume, choice in self._ticked() if choice.modality == "MR"]
+        if self._labelled_mri and not all(are_labelled):
+            return _("The method is trained on labelled MRIs; choose what is drawn on those that it shall learn from.")
+        if not self._labelled_mri and any(are_labelled):
+            return _("A labelled MRI gets the role test: it is for measuring only and takes no part in the training.")
+        return ""
 
 
 def _node(node_id: str):

@@ -94,6 +94,16 @@ class SettingsPanel:
         """All that can be chosen, as soon as it is known."""
         return self._description
 
+    @property
+    def method(self) -> str:
+        """The name of the chosen method."""
+        return self._choices.method
+
+    @property
+    def reads_mr_labels(self) -> bool:
+        """Whether the chosen method is trained on labelled MRIs; False until it is known what can be chosen."""
+        return self._description is not None and self._description.methods[self.method].reads_mr_labels
+
     def arguments(self) -> list[str]:
         """Method, preset and what deviates from it, as ``hipicmsc train`` takes them.
 
@@ -326,7 +336,10 @@ class SettingsPanel:
         methods = self._description.methods
         _fill(self.ui.settingsMethodComboBox, [about.title for about in methods.values()])
         self.ui.settingsMethodComboBox.currentIndex = list(methods).index(self._choices.method)
-        self.ui.settingsMethodComboBox.toolTip = methods[self._choices.method].help
+        about = methods[self._choices.method]
+        self.ui.settingsMethodComboBox.toolTip = about.help
+        needs = _("Each MRI to train on or to hold out needs its label map.") if about.reads_mr_labels else ""
+        self.ui.settingsMethodNoteLabel.text = " ".join(filter(None, [about.help, needs]))
         _fill(self.ui.settingsPresetComboBox, list(self._description.presets))
         self.ui.settingsPresetComboBox.currentIndex = list(self._description.presets).index(self._choices.preset)
         self._show_models()

@@ -20,6 +20,7 @@ from HipICMSCLib.files import storage_error
 from HipICMSCLib.gui.child_process import end_tree, start_detached
 
 import HipICMSCTrainingLib
+from HipICMSCTrainingLib.run_files import refuse_links
 from HipICMSCTrainingLib.run_folder import RunFolder, runs_below
 
 #: As Status.state, but "paused" is a process that waits and "stopped" none at all; what was asked for and what is
@@ -247,6 +248,7 @@ def _starting(path: Path) -> _Process | None:
 def _start(run: RunFolder, arguments: list[str], python: str | None, resumes: bool) -> None:
     folders = [Path(library.__file__).resolve().parents[1] for library in (HipICMSCLib, HipICMSCTrainingLib)]
     command = ["-m", "HipICMSCTrainingLib.cli", *arguments]
+    refuse_links(run.path)
     log_size = run.log.stat().st_size if run.log.exists() else 0
     heartbeat = run.status().heartbeat if is_run(run.path) else 0.0
     try:
