@@ -170,6 +170,19 @@ def test_a_shared_stage_1_changes_nothing(finished, tmp_path, one_thread):
 
 
 @pytest.mark.slow
+def test_a_row_that_comes_later_takes_the_stage_1_that_is_there(finished, words, tmp_path):
+    folder = tmp_path / "benchmark"
+    shutil.copytree(finished, folder)
+    row = measured(folder, SECOND)
+    shutil.rmtree(row.run.path)
+    assert main([*words(folder), "--rows", SECOND]) == 0
+    # How long its steps took is the same to the last digit, as in no two trainings.
+    stage_1 = (folder / "runs" / "stage1-icmsc-seed0" / "metrics.jsonl").read_bytes()
+    assert (row.run.path / "metrics.jsonl").read_bytes().startswith(stage_1)
+    assert numbers(folder) == numbers(finished)
+
+
+@pytest.mark.slow
 def test_a_benchmark_interrupted_and_killed_goes_on_and_ends_in_the_same_table(finished, words, tmp_path):
     folder = tmp_path / "benchmark"
     shutil.copytree(finished, folder)
