@@ -10,19 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import tempfile
-import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ball_hips import write_ball_model
-from malformed.child import MOST_MEMORY
-from malformed.watch import Outcome, outcomes, plan
-from malformed_input import commit, show, summary
+from malformed.watch import Outcome, plan
+from malformed_input import tried
 
 RESULTS = Path(__file__).with_suffix(".json")
 #: A run folder is resumed, and its volumes may have to be prepared anew.
@@ -39,22 +34,8 @@ def main() -> int:
     chosen = parser.parse_args()
     runs = round(SHARE_OF_RUNS * chosen.cases)
     planned = plan(chosen.cases - runs, chosen.seed, ["model_packages"]) + plan(runs, chosen.seed, ["run_folders"])
-    started = time.monotonic()
-    found: list[Outcome] = []
-    with tempfile.TemporaryDirectory() as folder:
-        model = write_ball_model(Path(folder) / "balls.hipmodel")
-        for outcome in outcomes(planned, model, lambda count: show(count, len(planned)), SECONDS_PER_CASE):
-            found.append(outcome)
-            if outcome.outcome == "failed":
-                print(f"\n{outcome.area}, {outcome.kind}, seed {outcome.seed}: {outcome.why}", file=sys.stderr)
-    results = summary(found) | {
-        "by kind": _by_kind(found),
-        "seed": chosen.seed,
-        "seconds": round(time.monotonic() - started),
-        "limits": {"seconds a case": SECONDS_PER_CASE, "MiB a case": MOST_MEMORY >> 20},
-        "commit": commit(),
-        "machine": f"{os.cpu_count()} CPU cores",
-    }
+    found, results = tried(planned, chosen.seed, SECONDS_PER_CASE)
+    results["by kind"] = _by_kind(found)
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     counts = results["outcomes"]
     print(

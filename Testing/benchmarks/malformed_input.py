@@ -17,6 +17,7 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -33,22 +34,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    planned = plan(chosen.cases, chosen.seed)
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        model = write_ball_model(Path(folder) / "balls.hipmodel")
-        found = []
-        for outcome in outcomes(planned, model, done=lambda count: show(count, len(planned))):
-            found.append(outcome)
-            if outcome.outcome == "failed":
-                print(f"\n{outcome.area}, {outcome.kind}, seed {outcome.seed}: {outcome.why}", file=sys.stderr)
-    results = summary(found) | {
-        "seed": chosen.seed,
-        "seconds": round(time.monotonic() - started),
-        "limits": {"seconds a case": SECONDS_PER_CASE, "MiB a case": MOST_MEMORY >> 20},
-        "commit": commit(),
-        "machine": f"{os.cpu_count()} CPU cores",
-    }
+    found, results = tried(plan(chosen.cases, chosen.seed), chosen.seed, SECONDS_PER_CASE)
     RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     counts = results["outcomes"]
     print(
@@ -58,7 +44,28 @@ def main() -> int:
     return 1 if counts.get("failed") else 0
 
 
-def summary(found: list[Outcome]) -> dict:
+def tried(
+    planned: list[tuple[str, str, int]], seed: int, seconds_per_case: float
+) -> tuple[list[Outcome], dict[str, Any]]:
+    """What came of each case, failures told at once, and all that the file of results says of them."""
+    started = time.monotonic()
+    found: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as folder:
+        model = write_ball_model(Path(folder) / "balls.hipmodel")
+        for outcome in outcomes(planned, model, lambda count: _show(count, len(planned)), seconds_per_case):
+            found.append(outcome)
+            if outcome.outcome == "failed":
+                print(f"\n{outcome.area}, {outcome.kind}, seed {outcome.seed}: {outcome.why}", file=sys.stderr)
+    return found, _summary(found) | {
+        "seed": seed,
+        "seconds": round(time.monotonic() - started),
+        "limits": {"seconds a case": seconds_per_case, "MiB a case": MOST_MEMORY >> 20},
+        "commit": _commit(),
+        "machine": f"{os.cpu_count()} CPU cores",
+    }
+
+
+def _summary(found: list[Outcome]) -> dict:
     """Counts by area, kind of refusal and outcome, and all that failed."""
     by_area: dict[str, Counter] = defaultdict(Counter)
     for outcome in found:
@@ -74,12 +81,12 @@ def summary(found: list[Outcome]) -> dict:
     }
 
 
-def show(count: int, total: int) -> None:
+def _show(count: int, total: int) -> None:
     if count % 50 == 0 or count == total:
         print(f"\r{count} of {total}", end="", file=sys.stderr, flush=True)
 
 
-def commit() -> str:
+def _commit() -> str:
     done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parent, capture_output=True, text=True)
     return done.stdout.strip()
 
