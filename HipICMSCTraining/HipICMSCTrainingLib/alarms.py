@@ -57,7 +57,7 @@ _AGAINST_LOST_CLASSES = {
     "prediction_weight": "a smaller prediction_weight",
     "alignment_weight": "a smaller alignment_weight",
     "alignment.learning_rate": "a smaller alignment.learning_rate",
-    "contrast_prior": "contrast_prior t1, where the MRIs are T1-weighted",
+    "contrast_prior": "contrast_prior t1 or fat-suppressed, as the MRIs are",
     "contrast_prior_segmenter_weight": "contrast_prior_segmenter_weight 0.1 beside that",
 }
 _AGAINST_DISAGREEMENT = {
@@ -183,8 +183,8 @@ def _unless_it_adapts(scorings: Scorings, method: RunMethod) -> str:
 def _against_wrong_shares(method: RunMethod) -> str:
     if method.translates:
         otherwise = (
-            "look at the previews: where the translations are wrong, duplicate the run with contrast_prior t1 for "
-            "T1-weighted MRIs or with more stage1_epochs"
+            "look at the previews: where the translations are wrong, duplicate the run with contrast_prior t1 or "
+            "fat-suppressed, as the MRIs are, or with more stage1_epochs"
         )
     else:
         otherwise = "duplicate the run with a smaller alignment.learning_rate, or choose a method that translates"

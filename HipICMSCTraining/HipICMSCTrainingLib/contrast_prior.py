@@ -20,14 +20,19 @@ from torch import Tensor
 
 from HipICMSCTrainingLib.losses import reconstruction_loss
 
-ContrastPrior = Literal["none", "t1"]
+ContrastPrior = Literal["none", "t1", "fat-suppressed"]
 
 #: (HU, brightness on MR from -1 to 1), linear in between. T1: fat bright, muscle dark, marrow (trabecular bone)
-#: between them, cortex as black as air.
+#: between them, cortex as black as air. Fat-suppressed (proton density or T2): fat and marrow dark, muscle in between,
+#: what holds as much water as fluid or cartilage brighter.
 _KNOTS = {
     "t1": (
         (-200, -1.0), (-150, 0.3), (-100, 0.7), (-50, 0.5), (20, -0.5), (70, -0.5),
         (130, 0.1), (300, 0.2), (450, 0.0), (600, -0.8), (1000, -1.0),
+    ),
+    "fat-suppressed": (
+        (-200, -1.0), (-150, -0.8), (-100, -0.75), (-50, -0.6), (10, 0.1), (50, -0.2), (80, -0.2),
+        (130, -0.6), (300, -0.7), (450, -0.8), (600, -0.9), (1000, -1.0),
     ),
 }  # fmt: skip
 

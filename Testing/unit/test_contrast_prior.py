@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from HipICMSCTrainingLib.contrast_prior import guessed_mr, prior_terms, random_guess
+from HipICMSCTrainingLib.contrast_prior import ContrastPrior, guessed_mr, prior_terms, random_guess
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods.cycada import Cycada
 from HipICMSCTrainingLib.methods.cyclegan import CycleGan
@@ -34,6 +34,14 @@ def test_t1_orders_the_tissues_as_on_mri() -> None:
     assert muscle == pytest.approx(-0.5)
 
 
+def test_fat_suppression_darkens_fat_and_marrow_and_leaves_muscle_and_fluid() -> None:
+    hu = slice_of(-1000, -100, 10, 50, 250, 600)
+    air, fat, fluid, muscle, marrow, cortex = guessed_mr(hu, WINDOW, "fat-suppressed").flatten().tolist()
+    assert fluid > muscle > marrow > cortex >= air
+    assert fat == pytest.approx(-0.75)  # a knot of the curve
+    assert fat < muscle - 0.5  # far enough apart for the muscles to stand out against the fat between them
+
+
 def test_the_guess_follows_the_unit_and_not_the_window() -> None:
     wide = (-200.0, 1000.0)
     rescaled = (torch.tensor([-100.0, 50.0, 250.0]) - wide[0]) / (wide[1] - wide[0]) * 2 - 1
@@ -44,11 +52,12 @@ def test_the_guess_follows_the_unit_and_not_the_window() -> None:
     )
 
 
-def test_random_guesses_differ_repeat_and_keep_the_padding() -> None:
+@pytest.mark.parametrize("prior", ["t1", "fat-suppressed"])
+def test_random_guesses_differ_repeat_and_keep_the_padding(prior: ContrastPrior) -> None:
     x_s = torch.full((2, 1, 16, 16), -1.0)
     x_s[..., 4:, :] = slice_of(50)[0, 0, 0, 0]
-    first, again = (random_guess(x_s, WINDOW, "t1", np.random.default_rng(3)) for _ in range(2))
-    other = random_guess(x_s, WINDOW, "t1", np.random.default_rng(4))
+    first, again = (random_guess(x_s, WINDOW, prior, np.random.default_rng(3)) for _ in range(2))
+    other = random_guess(x_s, WINDOW, prior, np.random.default_rng(4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert (first[..., :4, :] == -1).all()
