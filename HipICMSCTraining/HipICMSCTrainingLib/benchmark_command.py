@@ -107,7 +107,8 @@ def _new_plan(chosen: argparse.Namespace) -> Plan:
         presets = PRESETS | presets  # also those for which no synthetic volumes are foreseen
     if preset not in presets:
         raise HipError("unknown_preset", f"There is no preset {preset}; there are {', '.join(presets)}.")
-    settings, method_settings = presets[preset], {}
+    settings, contrast = presets[preset], chosen.contrast or "fat-suppressed"
+    method_settings = {} if chosen.dataset else SCALES[preset].method_settings(contrast)
     for assignment in chosen.set:
         name, value = name_and_value(assignment)
         method, _, own = name.partition(".")
@@ -121,7 +122,7 @@ def _new_plan(chosen: argparse.Namespace) -> Plan:
         settings=settings,
         method_settings=method_settings,
         dataset=str(chosen.dataset.resolve()) if chosen.dataset else None,
-        contrast=chosen.contrast or "fat-suppressed",
+        contrast=contrast,
         data_seed=chosen.data_seed or 0,
         roi_mm=chosen.roi_mm,
     )

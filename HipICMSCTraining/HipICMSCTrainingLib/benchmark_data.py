@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from HipICMSCLib.errors import HipError
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.segmenter import SegmenterSettings
 from HipICMSCLib.translator import TranslatorSettings
 
+from HipICMSCTrainingLib.contrast_prior import ContrastPriorSettings
 from HipICMSCTrainingLib.dataset import Case, Dataset, Role, dataset_from_file, write_dataset_file
+from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.phantom import FULL, SMOKE, Resolution, write_dataset
 from HipICMSCTrainingLib.training_settings import PRESETS, TrainingSettings
 
@@ -36,11 +38,22 @@ class Subjects:
 
 @dataclass(frozen=True)
 class Scale:
-    """What a benchmark costs: settings of every training, and the synthetic data that go with them."""
+    """What a benchmark costs: settings of every training, and the synthetic data that go with them.
+
+    Attributes:
+        contrast_prior: on synthetic data, whether a guess of their contrast holds all that translates
+            (contrast_prior.py).
+    """
 
     settings: TrainingSettings
     subjects: Subjects
     resolution: Resolution
+    contrast_prior: bool = False
+
+    def method_settings(self, contrast: Contrast) -> dict[str, dict[str, Any]]:
+        """What differs from a method's defaults on synthetic data, by method and name."""
+        translating = [name for name, method in METHODS.items() if issubclass(method.Settings, ContrastPriorSettings)]
+        return {name: {"contrast_prior": contrast} for name in translating} if self.contrast_prior else {}
 
 
 # Rows and columns are multiples of 8, as SIFA needs them; the paper has 300 columns.
@@ -52,7 +65,7 @@ SCALES: dict[str, Scale] = {
         FULL,
     ),
     # Slices of 96 × 80 pixels and narrow networks: an hour or two a seed on two CPU cores. Translation has few steps,
-    # so they are long ones.
+    # so they are long ones, and without a guess of the contrast all that translates would leave bright what is bright.
     "phantom-cpu": Scale(
         replace(
             PRESETS["cpu-small"],
@@ -67,6 +80,7 @@ SCALES: dict[str, Scale] = {
         ),
         Subjects(12, ct_train=9, ct_val=2, mr_train=6, mr_val=2),
         Resolution(ct_mm=(1.5, 2.0, 1.5), mri_in_plane_mm=1.2, mri_slice_mm=4.5),
+        contrast_prior=True,
     ),
     # Shows within minutes that everything works together; its numbers say nothing.
     "smoke": Scale(

@@ -431,6 +431,20 @@ def test_synthetic_data_hide_the_labels_of_mris_from_all_but_the_target_model(tm
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "data").rglob("*.*")} == made
 
 
+def test_only_short_trainings_on_synthetic_data_are_given_a_guess_of_the_contrast(dataset_file, tmp_path):
+    def planned(name: str, *options: str) -> dict[str, Any]:
+        assert main(["benchmark", "table1", str(tmp_path / name), "--rows", "no such row", *options]) == 2
+        return json.loads((tmp_path / name / "benchmark.json").read_text(encoding="utf-8"))["method_settings"]
+
+    translating = ("cyclegan", "cycada", "sifa", "icmsc")
+    assert planned("default") == {method: {"contrast_prior": "fat-suppressed"} for method in translating}
+    changed = planned("t1", "--contrast", "t1", "--set", "icmsc.contrast_prior=none", "--set", "cycada.image_pool=3")
+    assert changed["icmsc"] == {"contrast_prior": "none"}
+    assert changed["cycada"] == {"contrast_prior": "t1", "image_pool": 3}
+    assert planned("paper", "--preset", "paper") == {}
+    assert planned("own", "--preset", "phantom-cpu", "--dataset", str(dataset_file)) == {}
+
+
 def test_the_target_model_is_left_out_where_mris_have_no_labels(dataset_file, tmp_path):
     plan = Plan("smoke", tiny_settings(), dataset=str(dataset_file))
     failures = Benchmark(tmp_path / "benchmark", plan).make("table1", [0], ["target_model"])
