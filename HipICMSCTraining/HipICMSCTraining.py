@@ -406,8 +406,8 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
         self.assertTrue(self.widget.runsPanel.ui.runsStartButton.toolTip)
 
     def test_trainedModelSegments(self):
-        """A smoke training on synthetic data, started here and left to itself, paused, resumed and exported; HipICMSC
-        then segments a synthetic MRI with the new model, which has learned nothing of use."""
+        """A smoke training on synthetic data, started here, left to itself and exported; HipICMSC then segments a
+        synthetic MRI with the new model, which has learned nothing of use."""
         from HipICMSCLib.errors import HipError
         from HipICMSCLib.gui.sample_data import load_phantom
 

@@ -36,7 +36,7 @@ class TrainingSettings:
         precision: how generators and segmenters compute; losses and discriminators stay in fp32.
         recompute: keep no activations of the generators' residual blocks (less memory, a little more time).
         batch_size: slices of each domain in a step, and in each process where there are several.
-        stage1_epochs: epochs of stage 1, which trains translation alone.
+        stage1_epochs: epochs of stage 1, which trains translation alone; ADDA and CyCADA share both stages out anew.
         stage2_epochs: epochs of stage 2, which trains everything together.
         steps_per_epoch: unless it is given, the paper's rule holds: max(#CT slices, #MR slices) / batch size.
         position_window_mm: an MR slice is drawn from as far front or back of the femoral heads as the CT slice, give
