@@ -134,14 +134,12 @@ def _exploded(metrics: Metrics, method: RunMethod) -> Iterator[Alarm]:
 
 def _calmer(method: RunMethod) -> str:
     """The changes that let a training take smaller and more exact steps."""
-    own = [name for name in ("encoder_learning_rate", "alignment.learning_rate") if name in method.settings]
-    shared = ["learning_rate_translation"] if method.translates else []
-    # What has an encoder's rate has no other for its segmenter.
-    if "encoder_learning_rate" not in own:
-        shared.append("learning_rate_segmentation")
-    rates = " and ".join([*shared, *own])
+    of_alignment = "alignment.learning_rate"
+    rates = ["learning_rate_translation"] if method.translates else []
+    rates += [rate for rate in (method.segmenter_rate,) if rate not in rates]
+    rates += [of_alignment] if of_alignment in method.settings else []
     exact = ", or with precision fp32 in place of bf16" if method.settings.get("precision") == "bf16" else ""
-    return f"{rates} halved{exact}"
+    return f"{' and '.join(rates)} halved{exact}"
 
 
 def _vanishing_or_off(scorings: Scorings, method: RunMethod) -> Iterator[Alarm]:
@@ -222,13 +220,13 @@ def _slow_segmenter(metrics: Metrics, scorings: Scorings, status: Status, method
     slices = {"dice_F_s": "held-out CT", "dice_MR": "held-out MRI"}.get(name, "held-out CT that looks like MRI")
     labelled = "MRIs" if name == "dice_MR" else "CTs"
     longer = "pretraining_share, stage2_epochs" if "pretraining_share" in method.settings else "stage2_epochs"
-    rate = "encoder_learning_rate" if "encoder_learning_rate" in method.settings else "learning_rate_segmentation"
     by_batch = method.settings.get("segmenter.norm") == "batch"
     norm = ", or set segmenter.norm to group if batch_size is small" if by_batch else ""
     yield Alarm(
         "slow_segmenter",
         f"What learns from labels reaches a Dice of only {dice:.2f} on {slices}, although half of stage 2 is over.",
-        f"Check that the label maps lie on their {labelled}. Then train longer ({longer}) or raise {rate}{norm}.",
+        f"Check that the label maps lie on their {labelled}. Then train longer ({longer}) or raise "
+        f"{method.segmenter_rate}{norm}.",
     )
 
 

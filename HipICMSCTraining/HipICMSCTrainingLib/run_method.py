@@ -45,6 +45,11 @@ class RunMethod:
         return "reconstruction_weight" in self.settings
 
     @property
+    def segmenter_rate(self) -> str:
+        """The setting that says how fast its segmenters learn; one whose encoder translates too learns as that does."""
+        return f"learning_rate_{'translation' if 'encoder_translation_weight' in self.settings else 'segmentation'}"
+
+    @property
     def adapts(self) -> bool:
         """Whether its segmenter of MRI learns from what tells CTs and MRIs apart."""
         return self.translates or bool(self.phases)

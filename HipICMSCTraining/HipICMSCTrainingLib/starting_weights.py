@@ -68,13 +68,24 @@ def check_fits(package: ModelPackage, settings: TrainingSettings) -> None:
     )
 
 
-def load_starting_weights(package: ModelPackage, networks: Mapping[str, nn.Module]) -> None:
+def load_starting_weights(package: ModelPackage, networks: Mapping[str, nn.Module], needed: str | None = None) -> None:
     """Give the weights of a package to the networks of the same names.
 
+    Args:
+        needed: a network without which the others of the package are of no use.
+
     Raises:
-        HipError: ``start_does_not_fit`` if there is no such network or it has another architecture; ``damaged_model``.
+        HipError: ``start_does_not_fit`` if there is no such network, it has another architecture, or the package lacks
+            the one that is needed; ``damaged_model``.
     """
     started = dict(zip(package.manifest.route, package.network(), strict=True))
+    if needed is not None and needed not in started:
+        raise HipError(
+            "start_does_not_fit",
+            f"The model {package.manifest.name} cannot be the start of this training, which would overwrite what it "
+            f"holds ({', '.join(started)}): this method makes the rest from {needed}. Start from a model that has "
+            f"{needed}, or choose another method.",
+        )
     for name, network in started.items():
         try:
             networks[name].load_state_dict(network.state_dict())

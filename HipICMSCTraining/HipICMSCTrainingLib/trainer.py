@@ -265,7 +265,7 @@ class Trainer:
                 "start a new run.",
                 f"SHA-256 {package.sha256} in place of {self.run.started_from.sha256}",
             )
-        load_starting_weights(package, self.method.networks)
+        load_starting_weights(package, self.method.networks, self.method.starts_with)
 
     def _resume(self, state: dict[str, Any] | None) -> None:
         if state is not None:

@@ -47,7 +47,7 @@ class TrainingSettings:
         learning_rate_translation: Adam's, for generators and discriminators; constant in stage 1, linear to 0 in
             stage 2.
         adam_betas_translation: Adam's two decay rates, for generators and discriminators.
-        learning_rate_segmentation: Adam's, for the segmenters; linear to 0 in stage 2.
+        learning_rate_segmentation: Adam's, for the segmenters but SIFA's; linear to 0 in stage 2.
         ema_decay: how slowly the averaged copy of the weights follows them; 0 is the weights themselves.
         validation_slices: how many held-out slices of each domain the label-free scores are computed on.
         checkpoint_minutes: a checkpoint is written this often, besides one at the end of each epoch.

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 class WeightAverage:
     """Exponential moving average of every floating-point tensor of the networks.
 
-    Early on the average follows faster, so that it does not drag the random start along.
+    Early on the average follows faster, so that it does not drag the random start along. A network that begins to learn
+    later, as the segmenters do in stage 2, is left by its start at the usual pace, within some 1 / (1 - decay) steps.
     """
 
     def __init__(self, networks: dict[str, nn.Module], decay: float) -> None:

@@ -25,7 +25,8 @@ SETTINGS = tiny_settings()
 #: Half of the training: steps 0 to 5 train F_s, 6 to 11 align F_t.
 FIRST_ALIGNED = 6
 PRETRAINING, ALIGNMENT = Moment(2, 1, 0.5), Moment(8, 2, 0.5)
-EAGER = AddaSettings(alignment=AlignmentSettings(least_accuracy=0.0, accuracy_steps=3))
+EAGER = AddaSettings(alignment=AlignmentSettings(least_accuracy=0.0, accuracy_steps=1))
+SLOWER = AddaSettings(alignment=AlignmentSettings(least_accuracy=0.0, accuracy_steps=2))
 
 
 def method(own: AddaSettings = EAGER, **changes) -> Adda:
@@ -35,12 +36,12 @@ def method(own: AddaSettings = EAGER, **changes) -> Adda:
 
 
 def aligning(own: AddaSettings = EAGER) -> Adda:
-    """In the middle of the alignment, with an accuracy that lets F_t learn."""
+    """In the middle of the alignment, with accuracies that let F_t learn."""
     adda = method(own)
     for step in range(FIRST_ALIGNED):
         do_step(adda, step, SETTINGS)
     adda.train_step(batch_of(50), ALIGNMENT, np.random.default_rng(0))
-    adda.alignment.accuracies = [0.7]
+    adda.alignment.accuracies = [0.7] * own.alignment.accuracy_steps
     return adda
 
 
@@ -52,7 +53,7 @@ def gradients(network: torch.nn.Module) -> list[torch.Tensor | None]:
 
 
 def test_both_losses_are_cross_entropies_of_which_domain_the_features_are_of():
-    adda, batch = aligning(), batch_of(51)
+    adda, batch = aligning(SLOWER), batch_of(51)
     F_s, F_t, D_f = (copy.deepcopy(adda.networks[name]) for name in ("F_s", "F_t", "D_f"))
     losses = adda.train_step(batch, ALIGNMENT, np.random.default_rng(0))
     with torch.no_grad():
@@ -63,7 +64,7 @@ def test_both_losses_are_cross_entropies_of_which_domain_the_features_are_of():
         by_hand = 0.5 * (nnf.softplus(-scores_s).mean() + nnf.softplus(scores_t).mean())
         assert losses["adv_D_f"] == pytest.approx(by_hand.item(), rel=1e-5)
         right = torch.cat([scores_s.flatten() > 0, scores_t.flatten() <= 0]).float().mean()
-        assert adda.alignment.accuracies == pytest.approx([0.7, right.item()])
+        assert adda.alignment.accuracies == pytest.approx([0.7, right.item()])  # those of the last two steps
         assert losses["accuracy_D_f"] == pytest.approx((0.7 + right.item()) / 2)
         # Labels are inverted: MR should pass for CT, before the discriminator as it is after its step.
         inverted = nnf.softplus(-adda.networks["D_f"](of_mr)).mean()
@@ -142,10 +143,14 @@ def test_a_network_at_rest_reads_the_statistics_of_its_slice_and_keeps_none():
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "learns"), [([], False), ([0.6], False), ([0.61], True), ([0.9, 0.2], False), ([0.3, 0.95], True)]
-)
+    ("accuracies", "learns"),
+    [
+        ([], False), ([0.9], False),  # D_f has hardly learned
+        ([0.6, 0.6], False), ([0.61, 0.61], True), ([0.9, 0.2], False), ([0.3, 0.95], True),
+    ],
+)  # fmt: skip
 def test_F_t_learns_only_while_D_f_knows_more_than_60_percent(accuracies, learns):
-    adda = aligning(AddaSettings())
+    adda = aligning(AddaSettings(alignment=AlignmentSettings(accuracy_steps=2)))
     adda.alignment.accuracies = list(accuracies)
     before = {name: p.detach().clone() for name, p in adda.networks["F_t"].named_parameters()}
     judge = copy.deepcopy(adda.networks["D_f"].state_dict())
@@ -156,7 +161,7 @@ def test_F_t_learns_only_while_D_f_knows_more_than_60_percent(accuracies, learns
 
 
 def test_the_accuracy_is_that_of_the_last_steps():
-    adda = aligning()
+    adda = aligning(AddaSettings(alignment=AlignmentSettings(accuracy_steps=3)))
     adda.alignment.accuracies = [0.0, 0.9, 1.0]
     adda.train_step(batch_of(51), ALIGNMENT, np.random.default_rng(0))
     assert adda.alignment.accuracies[:2] == [0.9, 1.0]
@@ -197,11 +202,14 @@ def test_the_alignment_begins_after_its_share_of_the_whole_training(share, stage
     assert rates[:aligned] == pytest.approx([1e-3 * (1 - step / aligned) for step in range(aligned)])
 
 
-def test_the_alignment_has_adam_with_a_rate_of_1e_4_and_a_first_beta_of_a_half():
-    adda = aligning()
-    for name in ("F_t", "D_f"):
-        group = adda.optimizers[name].param_groups[0]
-        assert (group["lr"], group["betas"]) == (1e-4, (0.5, 0.999))
+def test_the_alignment_has_adam_with_a_rate_from_1e_4_to_0_and_a_first_beta_of_a_half():
+    adda = method()
+    for step in range(STEPS):
+        do_step(adda, step, SETTINGS)
+        expected = 1e-4 * min(1.0, (STEPS - step) / (STEPS - FIRST_ALIGNED))
+        for name in ("F_t", "D_f"):
+            group = adda.optimizers[name].param_groups[0]
+            assert (group["lr"], group["betas"]) == (pytest.approx(expected), (0.5, 0.999))
 
 
 @pytest.mark.parametrize("stop", [3, FIRST_ALIGNED - 1, FIRST_ALIGNED, FIRST_ALIGNED + 1, STEPS - 2])
@@ -233,10 +241,10 @@ def test_a_pretrained_F_s_needs_no_phase_of_its_own():
 
 
 def test_patches_judge_features_that_are_large_enough_for_them():
-    own = replace(EAGER, alignment=AlignmentSettings(discriminator="patch", least_accuracy=0.0))
+    own = replace(EAGER, alignment=replace(EAGER.alignment, discriminator="patch"))
     adda = method(own, crop=CropSettings(spacing_mm=(2.0, 8.0, 2.0), size=(112, 16, 96)))
     assert isinstance(adda.networks["D_f"], PatchDiscriminator)
-    adda.alignment.accuracies = [0.9]
+    adda.alignment.accuracies = [0.9] * own.alignment.accuracy_steps
     before = weights(adda)
     losses = adda.train_step(batch_of(1, 96, 112), ALIGNMENT, np.random.default_rng(0))
     assert all(np.isfinite(value) for value in losses.values())
@@ -250,6 +258,7 @@ def test_patches_judge_features_that_are_large_enough_for_them():
         (AddaSettings(pretraining_share=1.5), "pretraining_share 1.5"),
         (AddaSettings(pretraining_share=-0.5), "pretraining_share -0.5"),
         (AddaSettings(alignment=AlignmentSettings(discriminator="patch")), "choose pixel"),
+        (AddaSettings(alignment=AlignmentSettings(accuracy_steps=0)), "at least 1"),
     ],
 )
 def test_settings_that_cannot_be_meant(own, words):

@@ -275,7 +275,7 @@ def test_the_segmenter_of_mri_is_not_judged_before_it_learns(methods, name, befo
     [
         ("cyclegan", "held-out CT,", "lie on their CTs"), ("adda", "held-out CT,", "pretraining_share"),
         ("target_model", "held-out MRI,", "lie on their MRIs"),
-        ("sifa", "held-out CT that looks like MRI,", "encoder_learning_rate"),
+        ("sifa", "held-out CT that looks like MRI,", "raise learning_rate_translation"),
     ],
 )  # fmt: skip
 def test_what_learns_from_labels_is_judged_by_the_slices_it_learns_from(methods, name, slices, advice):

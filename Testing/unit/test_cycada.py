@@ -28,7 +28,7 @@ OWN = CycadaSettings(
     pretraining_share=0.25,
     translation_share=0.25,
     target_share=0.25,
-    alignment=AlignmentSettings(least_accuracy=0.0, accuracy_steps=3),
+    alignment=AlignmentSettings(least_accuracy=0.0, accuracy_steps=1),
 )
 PHASES = {"pretraining": 0, "translation": 3, "target": 6, "alignment": 9}
 TRANSLATION_LOSSES = {"adv_G_t", "rec_s", "adv_G_s", "rec_t", "adv_D_t", "adv_D_s"}
@@ -178,8 +178,8 @@ def test_rates_go_down_to_0_with_the_phase_of_what_learns():
         assert [r[name] for r in rates[3:6]] == pytest.approx([2e-4 * f for f in falling])
     assert [r["F_t"] for r in rates[6:9]] == pytest.approx([1e-3 * f for f in falling])
     for name in ("F_t_alignment", "D_f"):
-        group = cycada.optimizers[name].param_groups[0]
-        assert (group["lr"], group["betas"]) == (1e-4, (0.5, 0.999))
+        assert [r[name] for r in rates[9:12]] == pytest.approx([1e-4 * f for f in falling])
+        assert cycada.optimizers[name].param_groups[0]["betas"] == (0.5, 0.999)
 
 
 def test_F_t_starts_as_an_exact_copy_of_F_s():
@@ -215,14 +215,15 @@ def aligned_step(accuracy: float, own: CycadaSettings) -> tuple[Cycada, dict, di
     """A step at which D_f knew ``accuracy`` of the domains before: the method after it, its networks before, losses."""
     cycada = grown("alignment", own)
     do_step(cycada, PHASES["alignment"], SETTINGS)
-    cycada.alignment.accuracies = [accuracy]
+    cycada.alignment.accuracies = [accuracy] * own.alignment.accuracy_steps
     before = copy.deepcopy(cycada.networks)
     losses = do_step(without_gradients(cycada), PHASES["alignment"] + 1, SETTINGS)
     return cycada, before, losses
 
 
 def test_D_f_tells_scores_of_translated_CT_from_scores_of_MR():
-    cycada, before, losses = aligned_step(0.9, OWN)
+    own = replace(OWN, alignment=replace(OWN.alignment, accuracy_steps=2))
+    cycada, before, losses = aligned_step(0.9, own)
     batch = batch_of(PHASES["alignment"] + 1)
     with torch.no_grad():
         scores_st, scores_t = before["F_t"](before["G_st"](batch.x_s)), before["F_t"](batch.x_t)
@@ -240,9 +241,9 @@ def test_D_f_tells_scores_of_translated_CT_from_scores_of_MR():
 @pytest.mark.parametrize(
     ("accuracy", "own", "weight"),
     [
-        (0.61, replace(OWN, alignment=AlignmentSettings()), 0.1),
-        (0.6, replace(OWN, alignment=AlignmentSettings()), 0.0),
-        (0.61, replace(OWN, alignment=AlignmentSettings(), alignment_weight=2.0), 2.0),
+        (0.61, replace(OWN, alignment=AlignmentSettings(accuracy_steps=1)), 0.1),
+        (0.6, replace(OWN, alignment=AlignmentSettings(accuracy_steps=1)), 0.0),
+        (0.61, replace(OWN, alignment=AlignmentSettings(accuracy_steps=1), alignment_weight=2.0), 2.0),
     ],
 )
 def test_F_t_learns_from_labels_and_with_a_tenth_from_a_D_f_that_knows_more_than_60_percent(accuracy, own, weight):

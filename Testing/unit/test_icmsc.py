@@ -277,6 +277,13 @@ def test_F_t_is_a_way_to_segment_only_where_cmsc_s_teaches_it():
     assert list(method(IcmscSettings(cmsc_s=False)).routes()) == ["F_s(G_ts)", "F_s"]
 
 
+def test_an_image_pool_of_0_shows_the_new_images_only():
+    pool, random = ImagePool(0), np.random.default_rng(0)
+    for value in range(5):
+        images = torch.full((2, 1, 2, 2), float(value))
+        assert torch.equal(pool.exchange(images, random), images)
+
+
 def test_the_image_pool_shows_old_images_half_of_the_time_and_keeps_its_size():
     pool, random = ImagePool(4), np.random.default_rng(0)
     images = [torch.full((1, 1, 2, 2), float(n), requires_grad=True) for n in range(200)]

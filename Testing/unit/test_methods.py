@@ -40,6 +40,8 @@ from tiny_training import POOL, TinyData, at_step, child, differences, tiny_sett
 
 CPU = torch.device("cpu")
 STAGE_1_STEPS, STEPS = 4, 12
+#: One in each phase of every method.
+MOMENTS = (Moment(0, 1, 0.0), Moment(4, 2, 0.0), Moment(8, 2, 0.5), Moment(11, 2, 0.875))
 
 #: Settings that suit the tiny run; the method follows from them.
 METHODS_UNDER_TEST: dict[str, Any] = {
@@ -48,11 +50,11 @@ METHODS_UNDER_TEST: dict[str, Any] = {
         image_pool=POOL, imsc_s=False, imsc_t=False, cmsc_s=False, cmsc_t=False
     ),
     "no_adaptation": NoAdaptationSettings(),
-    "adda": AddaSettings(alignment=AlignmentSettings(least_accuracy=0.0, accuracy_steps=2)),
+    "adda": AddaSettings(alignment=AlignmentSettings(least_accuracy=0.0, accuracy_steps=1)),
     "cyclegan": CycleGanSettings(image_pool=POOL),
     "cycada": CycadaSettings(
         image_pool=POOL, pretraining_share=0.25, translation_share=0.25, target_share=0.25,
-        alignment=AlignmentSettings(least_accuracy=0.0, accuracy_steps=2),
+        alignment=AlignmentSettings(least_accuracy=0.0, accuracy_steps=1),
     ),
     "sifa": SifaSettings(image_pool=POOL),
     "target_model": TargetModelSettings(),
@@ -136,6 +138,8 @@ def test_each_network_learns_something_by_the_end(finished, name):
         if any(not torch.equal(parameter, after[network][key]) for key, parameter in module.named_parameters())
     }
     assert learned == after.keys() - silent
+    if "D_f" in after:  # F_t began as a copy of F_s
+        assert differences(dict(after["F_s"]), dict(after["F_t"])) != []
 
 
 @every_method
@@ -161,7 +165,7 @@ def test_a_stage_may_be_left_out(tiny_data, tmp_path, name, stages):
 @every_method
 def test_losses_are_finite_in_bf16_too(name):
     method = made(METHODS_UNDER_TEST[name], precision="bf16")
-    for moment in (Moment(0, 1, 0.0), Moment(4, 2, 0.0), Moment(8, 2, 0.5)):
+    for moment in MOMENTS:
         losses = method.train_step(batch_of(1), moment, np.random.default_rng(0))
         assert losses
         assert all(isinstance(value, float) and math.isfinite(value) for value in losses.values())
@@ -173,7 +177,7 @@ def test_only_a_method_that_says_so_touches_labels_of_mri(name):
     method, other = made(METHODS_UNDER_TEST[name]), made(METHODS_UNDER_TEST[name])
     batch = batch_of(1)
     otherwise_labelled = Batch(batch.x_s, batch.y_s, batch.x_t, 2 - batch.y_t)
-    for moment in (Moment(0, 1, 0.0), Moment(4, 2, 0.0), Moment(8, 2, 0.5)):
+    for moment in MOMENTS:
         losses = method.train_step(batch, moment, np.random.default_rng(0))
         assert (losses == other.train_step(otherwise_labelled, moment, np.random.default_rng(0))) == (
             not method.reads_mr_labels

@@ -15,6 +15,8 @@ from HipICMSCLib.settings import replaced
 from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.export import export_package
+from HipICMSCTrainingLib.methods.adda import AddaSettings
+from HipICMSCTrainingLib.methods.cycada import CycadaSettings
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.starting_weights import check_fits, with_settings_of
 from HipICMSCTrainingLib.trainer import RunDescription, Trainer
@@ -106,6 +108,24 @@ def test_another_package_in_its_place_is_noticed_before_the_first_step(tiny_data
         Trainer(run).train()
     assert caught.value.kind == "changed_start"
     assert run.status().kind == "changed_start"
+
+
+@pytest.mark.parametrize("own", [AddaSettings(), AddaSettings(pretraining_share=0.0), CycadaSettings()])
+def test_what_a_method_would_overwrite_is_no_start_for_it(tiny_data, tmp_path, models, own):
+    """ADDA and CyCADA make F_t from F_s, so that a package of F_t alone would be lost without a word."""
+    run = tiny_data.start(tmp_path / "run", own, start_from=str(models["usual"]))
+    with pytest.raises(HipError, match="Start from a model that has F_s") as refused:
+        Trainer(run).train()
+    assert refused.value.kind == run.status().kind == "start_does_not_fit"
+
+
+def test_cycada_starts_from_a_package_that_has_F_s(tiny_data, tmp_path, models):
+    run = tiny_data.start(
+        tmp_path / "run", CycadaSettings(pretraining_share=0.0), start_from=str(models["translating"])
+    )
+    state, package = stopped_at_once(run), read_package(models["translating"])
+    for name in ("G_ts", "F_s"):
+        assert differences(of_package(package, name), dict(state["networks"][name])) == []
 
 
 # What the package and the run must share.

@@ -59,6 +59,7 @@ class Adda(Method):
     """F_s learns from CT, then its copy F_t learns to give features of MRI that look like F_s's features of CT."""
 
     Settings: ClassVar[type] = AddaSettings
+    starts_with: ClassVar[str | None] = "F_s"  # F_t begins as its copy
 
     def __init__(
         self, settings: TrainingSettings, own: AddaSettings, device: torch.device, distribution: Distribution
@@ -96,6 +97,7 @@ class Adda(Method):
             self.networks["F_t"].load_state_dict(self.networks["F_s"].state_dict())
         self.aligning = phase == "alignment"
         if self.aligning:
+            self.alignment.set_learning_rates(self.optimizers["F_t"], fraction)
             losses = self._align(batch)
         else:
             ending = replace(moment, stage=2, stage_fraction=fraction)  # the rate goes down to 0 with the phase

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.losses import adversarial_loss, discriminator_loss
-from HipICMSCTrainingLib.methods.method import frozen
+from HipICMSCTrainingLib.methods.method import frozen, set_learning_rate
 from HipICMSCTrainingLib.networks import PatchDiscriminator
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 
@@ -29,8 +29,9 @@ class AlignmentSettings:
             positions (patch, a PatchGAN; it needs maps of at least 24 × 24 positions).
         least_accuracy: the network of MR learns from D_f only while D_f knows the domain of more than this share of
             positions, for one that guesses teaches nothing.
-        accuracy_steps: D_f's accuracy is the mean of so many of its last steps.
-        learning_rate: Adam's, for D_f and for the network of MR; constant.
+        accuracy_steps: D_f's accuracy is the mean of so many of its last steps; before it has done as many, it teaches
+            nothing.
+        learning_rate: Adam's, for D_f and for the network of MR; it goes down linearly to 0 with the alignment.
         adam_betas: Adam's two decay rates, for both.
     """
 
@@ -70,7 +71,7 @@ class Alignment:
         accuracies: the share of positions whose domain D_f knew, in each of its last steps.
 
     Raises:
-        HipError: ``bad_setting`` if the maps are too small for patches.
+        HipError: ``bad_setting`` if the maps are too small for patches, or an accuracy is that of no step.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class Alignment:
         distribution: Distribution,
     ) -> None:
         self.own, self.distribution = own, distribution
+        if own.accuracy_steps < 1:
+            raise HipError("bad_setting", f"alignment.accuracy_steps is {own.accuracy_steps}; give at least 1.")
         columns, _, rows = settings.crop.size
         if own.discriminator == "patch" and min(rows, columns) < LEAST_PATCH_MAP * stride:
             raise HipError(
@@ -105,7 +108,13 @@ class Alignment:
 
     def tells_apart(self) -> bool:
         """Whether D_f has been right so often of late that there is something to learn from it."""
-        return self.distribution.agree(self.accuracy > self.own.least_accuracy)
+        known = len(self.accuracies) == self.own.accuracy_steps
+        return self.distribution.agree(known and self.accuracy > self.own.least_accuracy)
+
+    def set_learning_rates(self, of_mr: torch.optim.Optimizer, fraction: float) -> None:
+        """Adam's rate of D_f and of the network of MR when this much of the alignment is over, 0 to 1."""
+        for optimizer in (self.optimizer, of_mr):
+            set_learning_rate(optimizer, self.own.learning_rate * (1 - fraction))
 
     def step(self, maps_s: Tensor, maps_t: Tensor) -> dict[str, Tensor | float]:
         """Let D_f learn from maps of CT and of MR, which give their networks no gradient.

@@ -65,7 +65,8 @@ class CycadaSettings(TranslationSettings):
     pretraining_share: float = 0.25
     translation_share: float = 0.35
     target_share: float = 0.25
-    alignment: AlignmentSettings = AlignmentSettings()
+    # A single pixel's scores of three classes hardly tell the domain, and D_f would never be right often enough.
+    alignment: AlignmentSettings = AlignmentSettings(discriminator="patch")
 
 
 class SemanticCycles(Cycles):
@@ -111,6 +112,7 @@ class Cycada(Method):
     """Translates CT to MRI with its meaning kept, trains F_t on it, and aligns F_t's scores of MRI with those of it."""
 
     Settings: ClassVar[type] = CycadaSettings
+    starts_with: ClassVar[str | None] = "F_s"  # F_t begins as its copy
 
     def __init__(
         self, settings: TrainingSettings, own: CycadaSettings, device: torch.device, distribution: Distribution
@@ -124,8 +126,8 @@ class Cycada(Method):
         self.settings, self.own, self.distribution = settings, own, distribution
         shares = {name: getattr(own, f"{name}_share") for name in ("pretraining", "translation", "target")}
         self.phases = with_rest(shares, "alignment")
-        cycles = SemanticCycles(settings, own).to(device)
         self.discriminators = ImageDiscriminators(settings, own, device, distribution)
+        cycles = SemanticCycles(settings, own).to(device)
         self.source, self.target = (
             Supervision(Segmenter(settings.segmenter), settings, own.dice_weight, device, distribution)
             for _ in range(2)
@@ -167,6 +169,7 @@ class Cycada(Method):
         elif phase == "target":
             losses = {"supervised_t": self.target.step(self._translated(batch.x_s), batch.y_s, ending)}
         else:
+            self.alignment.set_learning_rates(self.optimizers["F_t_alignment"], fraction)
             losses = self._align(batch)
         return {name: float(value) for name, value in losses.items()}
 

@@ -74,9 +74,10 @@ class CycleGan(Method):
         self, settings: TrainingSettings, own: CycleGanSettings, device: torch.device, distribution: Distribution
     ) -> None:
         self.settings, self.distribution = settings, distribution
+        # First, as in ICMSC, so that both begin with the same translation where the seed is the same.
+        self.discriminators = ImageDiscriminators(settings, own, device, distribution)
         cycles = Cycles(settings, own).to(device)
         self.supervision = Supervision(Segmenter(settings.segmenter), settings, own.dice_weight, device, distribution)
-        self.discriminators = ImageDiscriminators(settings, own, device, distribution)
         self.networks = {"G_st": cycles.G_st, "G_ts": cycles.G_ts, "F_s": self.supervision.segmenter}
         self.networks |= self.discriminators.networks
         self.cycles = distribution.wrap(cycles)

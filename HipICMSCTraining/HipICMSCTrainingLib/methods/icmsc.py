@@ -138,8 +138,9 @@ class Icmsc(Method):
         self, settings: TrainingSettings, own: IcmscSettings, device: torch.device, distribution: Distribution
     ) -> None:
         self.settings, self.own, self.distribution = settings, own, distribution
-        cycles = Cycles(settings, own, distribution).to(device)
+        # First, as in CycleGAN, so that both begin with the same translation where the seed is the same.
         self.discriminators = ImageDiscriminators(settings, own, device, distribution)
+        cycles = Cycles(settings, own, distribution).to(device)
         segmenters_and_generators = {"G_st": cycles.G_st, "G_ts": cycles.G_ts, "F_s": cycles.F_s, "F_t": cycles.F_t}
         self.networks = segmenters_and_generators | self.discriminators.networks
         self.cycles = distribution.wrap(cycles)

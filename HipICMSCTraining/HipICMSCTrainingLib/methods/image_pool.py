@@ -8,7 +8,10 @@ from torch import Tensor
 
 
 class ImagePool:
-    """Keeps up to ``capacity`` translated images; half of those it returns are older ones, exchanged for the new."""
+    """Keeps up to ``capacity`` translated images; half of those it returns are older ones, exchanged for the new.
+
+    One without capacity returns what it is given.
+    """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -16,6 +19,8 @@ class ImagePool:
 
     def exchange(self, images: Tensor, random: np.random.Generator) -> Tensor:
         """(batch, 1, rows, columns) in, as many out, without gradient."""
+        if not self.capacity:
+            return images.detach()
         returned = []
         for image in images.detach():
             if len(self.images) < self.capacity:

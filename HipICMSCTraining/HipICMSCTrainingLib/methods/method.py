@@ -59,6 +59,8 @@ class Method(ABC):
         Settings: dataclass of the settings of this method alone; "Attributes:" in its docstring says what they mean.
         reads_mr_labels: whether it learns from labels of MRIs, which no adaptation does. Such a method is trained on
             labelled MRIs, and every other one refuses them.
+        starts_with: a network that a model package must hold for a training to start from it, because what the others
+            know is made from that one; None where each network may start by itself.
         slice_multiple: the rows and columns of a slice must be multiples of it.
         networks: every network that is trained, by the paper's names. One that only judges is called D_….
         optimizers: every optimiser, by name.
@@ -66,6 +68,7 @@ class Method(ABC):
 
     Settings: ClassVar[type]
     reads_mr_labels: ClassVar[bool] = False
+    starts_with: ClassVar[str | None] = None
     slice_multiple: ClassVar[int] = 4
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]

@@ -50,7 +50,8 @@ GAN: GanLoss = "lsgan"
 
 @dataclass(frozen=True)
 class SifaSettings(ContrastPriorSettings):
-    """The weights of SIFA's terms. Its authors train with a ``batch_size`` of 8.
+    """The weights of SIFA's terms. Its authors train with a ``batch_size`` of 8. All its networks have the same rate,
+    ``learning_rate_translation``.
 
     Attributes:
         adversarial_weight: of the translations' own terms: they should look real to D_t and D_s.
@@ -62,7 +63,6 @@ class SifaSettings(ContrastPriorSettings):
         lower_prediction_weight: of the same for the lower layer's predictions and D_P_low.
         auxiliary_weight: of translations of MR looking to the auxiliary head of D_s like cycles of CT.
         l2_weight: of half the sum of squares of all weights of E and its heads.
-        encoder_learning_rate: Adam's, for E and its heads; constant in stage 1, linear to 0 in stage 2.
         image_pool: how many earlier translations D_t and D_s are shown again now and then.
     """
 
@@ -75,7 +75,6 @@ class SifaSettings(ContrastPriorSettings):
     lower_prediction_weight: float = 0.01
     auxiliary_weight: float = 0.1
     l2_weight: float = 1e-4
-    encoder_learning_rate: float = 2e-4
     image_pool: int = 50
 
 
@@ -201,9 +200,7 @@ class Sifa(Method):
             "G": torch.optim.Adam(parameters_of(objective.G_st, objective.U), rate, betas),
             # Adam's weight decay is the gradient of the L2 term.
             "E": torch.optim.Adam(
-                parameters_of(objective.E, objective.S, objective.S_low),
-                own.encoder_learning_rate,
-                weight_decay=own.l2_weight,
+                parameters_of(objective.E, objective.S, objective.S_low), rate, weight_decay=own.l2_weight
             ),
             "D": torch.optim.Adam(parameters_of(*self.judges.values()), rate, betas),
         }
@@ -254,9 +251,9 @@ class Sifa(Method):
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _set_learning_rates(self, moment: Moment) -> None:
-        for name in ("G", "D"):
-            set_learning_rate(self.optimizers[name], self.settings.learning_rate_translation * decay(moment))
-        set_learning_rate(self.optimizers["E"], self.own.encoder_learning_rate * decay(moment))
+        """E belongs to the translation from MR to CT, so that it and its heads have the rate of that."""
+        for optimizer in self.optimizers.values():
+            set_learning_rate(optimizer, self.settings.learning_rate_translation * decay(moment))
 
     def ways(self) -> Ways:
         return Ways((("E", "S"),), ct_to_mr=("G_st",), mr_to_ct=("E", "U"))
