@@ -30,7 +30,14 @@ from HipICMSCLib.errors import HipError
 from HipICMSCLib.files import replacing, storage_error, write_text
 from HipICMSCLib.settings import from_json, replaced, to_json
 
-from HipICMSCTrainingLib.benchmark_data import SCALES, BenchmarkData, Contrast, read_data, write_phantoms
+from HipICMSCTrainingLib.benchmark_data import (
+    SCALES,
+    BenchmarkData,
+    Contrast,
+    read_data,
+    settings_of_preset,
+    write_phantoms,
+)
 from HipICMSCTrainingLib.benchmark_heads import find_heads
 from HipICMSCTrainingLib.benchmark_row import WEIGHTS, MeasuredRun
 from HipICMSCTrainingLib.benchmark_rows import Row, Table, rows_of
@@ -39,6 +46,7 @@ from HipICMSCTrainingLib.dataset import Dataset, write_dataset_file
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.run_files import read_object
 from HipICMSCTrainingLib.run_folder import RunFolder, runs_below
+from HipICMSCTrainingLib.settings_choices import assignment, flattened
 from HipICMSCTrainingLib.slice_cache import cache_file, cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription, start_run
 from HipICMSCTrainingLib.training_settings import TrainingSettings
@@ -86,6 +94,20 @@ class Plan:
             return None
         except (OSError, ValueError) as error:
             raise HipError("damaged_benchmark", f"{file} cannot be read.", str(error)) from error
+
+    def without_folders(self) -> dict[str, Any]:
+        """What may be published of it: not where the user's data lie, and nothing of the synthetic ones beside them."""
+        values = to_json(self)
+        if self.dataset is not None:
+            values["dataset"] = "the user's own"
+            del values["contrast"], values["data_seed"]
+        return values
+
+    def changes(self) -> list[str]:
+        """Each setting that is not as the preset or the method's defaults have it, as ``--set`` takes it."""
+        usual = flattened(to_json(settings_of_preset(self.preset, synthetic=self.dataset is None)))
+        changed = {name: value for name, value in flattened(to_json(self.settings)).items() if value != usual[name]}
+        return [assignment(name, value) for name, value in (changed | flattened(self.method_settings)).items()]
 
     def description(self, row: Row, seed: int, dataset: Dataset) -> RunDescription:
         own = from_json(METHODS[row.method].Settings, row.method_settings)
@@ -162,15 +184,17 @@ class Benchmark:
             for row in rows_of(table)
         ]
         results = [row for row in results if row.row in wanted or row.measured]
+        volumes = {
+            f"{modality} {role}": len(data.adaptation.of(modality, role))
+            for modality in ("CT", "MR")
+            for role in ("train", "val")
+        }
         facts = {
             "table": table,
             "synthetic": self.plan.dataset is None,
-            "plan": to_json(self.plan) | {"dataset": "the user's own" if self.plan.dataset else None},
-            "volumes": {
-                f"{modality} {role}": len(data.adaptation.of(modality, role))
-                for modality in ("CT", "MR")
-                for role in ("train", "val", "test")
-            },
+            "plan": self.plan.without_folders(),
+            "changes": self.plan.changes(),
+            "volumes": volumes | {"MR test": len(data.measured_cases)},
             "seeds": list(seeds),
             "command": ["hipicmsc", *map(_without_folders, sys.argv[1:])],
             "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",

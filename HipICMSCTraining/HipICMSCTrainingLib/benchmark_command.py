@@ -32,7 +32,11 @@ def add_benchmark_command(commands: Any) -> None:
         parser.add_argument(
             "--preset", help="paper (for a GPU), phantom-cpu (default, hours on a CPU), smoke; cpu-small with --dataset"
         )
-        parser.add_argument("--contrast", choices=("t1", "fat-suppressed"), help="of synthetic MRIs (fat-suppressed)")
+        parser.add_argument(
+            "--contrast",
+            choices=("t1", "fat-suppressed"),
+            help="of synthetic MRIs (fat-suppressed); of yours, a guess of which then holds all that translates",
+        )
         parser.add_argument("--data-seed", type=int, help="of the synthetic volumes (0)")
         parser.add_argument("--dataset", type=Path, help="your dataset.json in place of synthetic volumes")
         parser.add_argument(
@@ -94,21 +98,16 @@ def _new_plan(chosen: argparse.Namespace) -> Plan:
     from HipICMSCLib.settings import replaced
 
     from HipICMSCTrainingLib.benchmark import Plan
-    from HipICMSCTrainingLib.benchmark_data import SCALES
+    from HipICMSCTrainingLib.benchmark_data import SCALES, contrast_priors, settings_of_preset
     from HipICMSCTrainingLib.cli import name_and_value
     from HipICMSCTrainingLib.evaluation import check_roi
     from HipICMSCTrainingLib.methods import METHODS
-    from HipICMSCTrainingLib.training_settings import PRESETS
 
     check_roi(chosen.roi_mm)
-    preset = chosen.preset or "phantom-cpu"
-    presets = {name: scale.settings for name, scale in SCALES.items()}
-    if chosen.dataset:
-        presets = PRESETS | presets  # also those for which no synthetic volumes are foreseen
-    if preset not in presets:
-        raise HipError("unknown_preset", f"There is no preset {preset}; there are {', '.join(presets)}.")
-    settings, contrast = presets[preset], chosen.contrast or "fat-suppressed"
-    method_settings = {} if chosen.dataset else SCALES[preset].method_settings(contrast)
+    preset, contrast = chosen.preset or "phantom-cpu", chosen.contrast or "fat-suppressed"
+    settings = settings_of_preset(preset, synthetic=chosen.dataset is None)
+    guessed = chosen.contrast is not None if chosen.dataset else SCALES[preset].contrast_prior
+    method_settings = contrast_priors(contrast) if guessed else {}
     for assignment in chosen.set:
         name, value = name_and_value(assignment)
         method, _, own = name.partition(".")

@@ -50,11 +50,6 @@ class Scale:
     resolution: Resolution
     contrast_prior: bool = False
 
-    def method_settings(self, contrast: Contrast) -> dict[str, dict[str, Any]]:
-        """What differs from a method's defaults on synthetic data, by method and name."""
-        translating = [name for name, method in METHODS.items() if issubclass(method.Settings, ContrastPriorSettings)]
-        return {name: {"contrast_prior": contrast} for name in translating} if self.contrast_prior else {}
-
 
 # Rows and columns are multiples of 8, as SIFA needs them; the paper has 300 columns.
 SCALES: dict[str, Scale] = {
@@ -89,6 +84,24 @@ SCALES: dict[str, Scale] = {
         SMOKE,
     ),
 }
+
+
+def contrast_priors(contrast: Contrast) -> dict[str, dict[str, Any]]:
+    """The settings by which a guess of the contrast holds each method that translates, by method and name."""
+    translating = [name for name, method in METHODS.items() if issubclass(method.Settings, ContrastPriorSettings)]
+    return {name: {"contrast_prior": contrast} for name in translating}
+
+
+def settings_of_preset(name: str, synthetic: bool) -> TrainingSettings:
+    """The settings of a preset, which need not be a scale where the user has data.
+
+    Raises:
+        HipError: ``unknown_preset``.
+    """
+    presets = ({} if synthetic else PRESETS) | {scale: SCALES[scale].settings for scale in SCALES}
+    if name not in presets:
+        raise HipError("unknown_preset", f"There is no preset {name}; there are {', '.join(presets)}.")
+    return presets[name]
 
 
 @dataclass(frozen=True)

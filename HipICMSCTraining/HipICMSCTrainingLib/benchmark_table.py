@@ -105,8 +105,8 @@ def table_json(facts: Mapping[str, Any], rows: Sequence[RowOfSeeds]) -> dict[str
     """Everything that the Markdown says and the numbers behind it; paths and names of cases are not in it.
 
     Args:
-        facts: what holds for all rows: ``table``, ``synthetic``, ``plan``, ``volumes``, ``seeds``, ``command`` and
-            ``machine``.
+        facts: what holds for all rows: ``table``, ``synthetic``, ``plan``, ``changes``, ``volumes``, ``seeds``,
+            ``command`` and ``machine``.
     """
     return {
         **facts,
@@ -150,8 +150,8 @@ def table_markdown(facts: Mapping[str, Any], rows: Sequence[RowOfSeeds]) -> str:
     head = [
         f"# {TITLES[facts['table']]}",
         _note(facts),
-        f"Volumes: {volumes}. Seeds: {seeds}. Settings: {facts['plan']['preset']}. Numbers are the mean over the test "
-        "MRIs, then mean ± sample standard deviation over the seeds.",
+        f"Volumes: {volumes}. Seeds: {seeds}. Settings: {_settings(facts)}. Numbers are the mean over the test MRIs, "
+        "then mean ± sample standard deviation over the seeds.",
         f"## Beside the paper: {RESULTS_IN_WORDS[FIRST[1]].lower()}, {WEIGHTS_IN_WORDS[FIRST[0]]}",
         _beside_the_paper(rows),
         *differences_of_order(rows),
@@ -170,6 +170,11 @@ def table_markdown(facts: Mapping[str, Any], rows: Sequence[RowOfSeeds]) -> str:
         notes.append("- Voxels of the ignore masks beside the label maps were left out.")
     notes.append("- An empty prediction has Dice and surface Dice 0; its distances are missing, left out and counted.")
     return "\n\n".join([*head, *details, f"## Cost\n\n{_costs(rows)}", "\n".join(["## Definitions\n", *notes])]) + "\n"
+
+
+def _settings(facts: Mapping[str, Any]) -> str:
+    changes = ", ".join(f"`{change}`" for change in facts["changes"])
+    return f"preset {facts['plan']['preset']}" + (f" with {changes}" if changes else "")
 
 
 def _has_ignored(row: RowOfSeeds) -> bool:

@@ -196,7 +196,7 @@ class Choices:
         """For ``hipicmsc train`` and ``estimate``. Raises nothing: what does not fit, the command says."""
         start = ["--start-from", self.start_from] if self.start_from else []
         deviations = self.deviations(description, of_model)
-        assignments = [part for name, value in deviations.items() for part in ("--set", _assignment(name, value))]
+        assignments = [part for name, value in deviations.items() for part in ("--set", assignment(name, value))]
         return ["--method", self.method, "--preset", self.preset, *start, *assignments]
 
 
@@ -240,6 +240,13 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return dict(_flattened(values, prefix))
 
 
+def assignment(name: str, value: Any) -> str:
+    """As --set takes it: JSON, or the bare word where that is no JSON."""
+    if isinstance(value, str) and not _is_json(value):
+        return f"{name}={value}"
+    return f"{name}={json.dumps(value, separators=(',', ':'))}"
+
+
 def _flattened(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         if isinstance(value, dict):
@@ -260,13 +267,6 @@ def _fields(described: list[dict[str, Any]]) -> tuple[Field, ...]:
 def _number_text(value: float) -> str:
     """The shortest text from which the very number is read again."""
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(value)
-
-
-def _assignment(name: str, value: Any) -> str:
-    """As --set takes it: JSON, or the bare word where that is no JSON."""
-    if isinstance(value, str) and not _is_json(value):
-        return f"{name}={value}"
-    return f"{name}={json.dumps(value, separators=(',', ':'))}"
 
 
 def _is_json(text: str) -> bool:

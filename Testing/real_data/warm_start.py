@@ -56,7 +56,9 @@ def rescore(folder: RunFolder, state: dict) -> None:
         SliceStack([cached_volume(case, run.settings, folder.cache) for case in run.dataset.of(modality, "val")])
         for modality in ("CT", "MR")
     )
-    scores = label_free_scores(method.networks, ct, mr, run.settings.validation_slices, torch.device("cpu"))
+    scores = label_free_scores(
+        method.networks, method.ways(), ct, mr, run.settings.validation_slices, torch.device("cpu")
+    )
     folder.append_metrics({"step": state["step"], "scores": scores, "weights": "last"})
 
 
