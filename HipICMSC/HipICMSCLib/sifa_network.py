@@ -43,8 +43,9 @@ class SifaEncoder(nn.Module):
     """E: (batch, 1, rows, columns) in [-1, 1] → :func:`joined` latent and slice at an eighth of the resolution.
 
     Residual blocks with three halvings between them, then the dilated ones and two convolutions. Of F's settings it has
-    the norm, the dilations, and a quarter of the width, so that both take about as long (published are a first
-    convolution of 16 channels and two blocks with dilation 2). Rows and columns must be multiples of 8.
+    the norm, the dilations, and a quarter of the width (with group norm in steps of 8), so that both take about as long
+    (published are a first convolution of 16 channels and two blocks with dilation 2). Rows and columns must be
+    multiples of 8.
     """
 
     def __init__(self, settings: SegmenterSettings) -> None:

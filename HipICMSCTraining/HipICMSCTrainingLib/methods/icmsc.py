@@ -34,11 +34,13 @@ class IcmscSettings(TranslationSettings):
         dice_weight: λ1 of equation 2, the weight of the Dice term against the cross-entropy in every segmentation loss.
         imsc_s: whether equation 6 has its CT term.
         imsc_t: whether equation 6 has its MR term.
-        cmsc_s: whether equation 7 has its CT term; without it F_t learns nothing from labels.
+        cmsc_s: whether equation 7 has its CT term; without it F_t learns nothing from labels, unless the contrast prior
+            teaches it.
         cmsc_t: whether equation 7 has its MR term.
         cmsc_t_symmetric: adds L_seg(x_ts, F_t(x_t), F_s), through which cmsc_t reaches the generators too (ours, off).
         contrast_prior_segmenter_weight: weight of L_seg(g'(x_s), y_s, F_t) in both stages, g' being the guess varied at
-            random: it keeps F_t from following translations that call something else bone (ours, off).
+            random, which G_ts then reads in place of g(x_s), too: it keeps F_t from following translations that call
+            something else bone (ours, off).
         cmsc_t_start: the share of stage 2, 0 to 1, after which cmsc_t begins, for F_s(G_ts(x_t)) is a poor teacher at
             first.
         target: whether predictions that serve as targets are one-hot or probabilities.

@@ -28,7 +28,11 @@ class NoAdaptationSettings:
 
 
 class NoAdaptation(Method):
-    """F_s learns from labelled CT in both stages and never sees an MRI: what is gained where nothing is done."""
+    """F_s learns from labelled CT in both stages and never sees an MRI: what is gained where nothing is done.
+
+    Its CTs are cut to the field of view of the MRI of the same step, as those of every method are
+    (``share_field_of_view``).
+    """
 
     Settings: ClassVar[type] = NoAdaptationSettings
 

@@ -56,7 +56,8 @@ class SifaSettings(ContrastPriorSettings):
     Attributes:
         adversarial_weight: of the translations' own terms: they should look real to D_t and D_s.
         reconstruction_weight: of the cycles: a slice that is translated there and back should be itself again.
-        encoder_translation_weight: of both terms above in what E learns; G_st and U have them whole.
+        encoder_translation_weight: of both terms above, and of the contrast prior, in what E learns; G_st and U have
+            them whole.
         dice_weight: of the Dice term against the cross-entropy in both segmentation losses.
         lower_segmentation_weight: of the segmentation loss of the lower layer's predictions.
         prediction_weight: of predictions on MR looking to D_P like those on translated CT.

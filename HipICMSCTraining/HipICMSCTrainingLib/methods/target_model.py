@@ -28,7 +28,11 @@ class TargetModelSettings:
 
 
 class TargetModel(Method):
-    """F_t learns from labels of the MRIs themselves in both stages, which no adaptation has: what could be reached."""
+    """F_t learns from labels of the MRIs themselves in both stages, which no adaptation has: what could be reached.
+
+    Its MRIs are cut to the field of view of the CT of the same step, as those of every method are
+    (``share_field_of_view``).
+    """
 
     Settings: ClassVar[type] = TargetModelSettings
     reads_mr_labels: ClassVar[bool] = True
