@@ -1,0 +1,107 @@
+"""Step 1, where a slab lies: its plane, turns, scale, thickness and centre."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from HipICMSCTrainingLib.simulation.anatomy import FINE_MM, Anatomy
+from HipICMSCTrainingLib.simulation.drawing import drawn_name
+from HipICMSCTrainingLib.simulation.settings import SimulationSettings
+
+#: Slice, row and column directions of each plane along (z to the head, y to the back, x to the left): the orientation
+#: in which preprocessing hands acquired slices to the network.
+AXES = {
+    "coronal": np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], float),
+    "axial": np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], float),
+    "sagittal": np.array([[0, 0, 1], [-1, 0, 0], [0, 1, 0]], float),
+}
+#: Slices thicker than this are an average of thinner ones.
+_SUB_SLICE_MM = 1.6
+_AIMED_AT_BONE = 0.7
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Attributes:
+    axes: (3, 3), rows are the directions of slices, rows and columns, each of a length in source mm per output mm.
+    centre: the middle of the slab in the anatomy, mm (z, y, x).
+    step_mm: distance between slices.
+    thickness_mm: what one slice averages.
+    mirrored: whether the patient is seen in a mirror.
+    """
+
+    plane: str
+    axes: np.ndarray
+    centre: np.ndarray
+    step_mm: float
+    thickness_mm: float
+    mirrored: bool
+
+    @property
+    def sub_slices(self) -> int:
+        """How many parallel planes one slice is averaged from."""
+        return max(1, int(np.ceil(self.thickness_mm / _SUB_SLICE_MM)))
+
+
+def draw_pose(anatomy: Anatomy, settings: SimulationSettings, random: np.random.Generator) -> Pose:
+    """A slab somewhere in the anatomy, mostly at a bone."""
+    plane = drawn_name(settings.planes, random)
+    nearest = plane if plane in AXES else random.choice(list(AXES))
+    degrees = random.normal(0, settings.pose_deg, 3) if plane in AXES else random.uniform(-45, 45, 3)
+    size = np.exp(random.normal(0, settings.size_sd)) * np.exp(random.normal(0, settings.size_sd / 2, 3))
+    axes = AXES[nearest] @ rotation(degrees) / size
+    thin, thick = settings.slice_mm
+    if random.random() < settings.thin_share:
+        step = random.uniform(thin, min(1.6, thick))
+        thickness = step
+    else:
+        step = random.uniform(min(max(thin, 2.0), thick), thick)
+        thickness = step / random.uniform(1.0, 1.35)
+    extent = np.array(anatomy.shape) * FINE_MM
+    if random.random() < _AIMED_AT_BONE and len(anatomy.bone_voxels):
+        at = anatomy.bone_voxels[random.integers(len(anatomy.bone_voxels))] * FINE_MM
+        # Along the slices the bone stays in the slab; within them it may lie anywhere.
+        centre = at + random.normal(0, 35, 2) @ AXES[nearest][1:] + random.normal(0, 2) * AXES[nearest][0]
+    else:
+        centre = extent * random.uniform(0.15, 0.85, 3)
+    return Pose(plane, axes, centre, step, thickness, bool(random.random() < 0.5))
+
+
+def rotation(degrees: np.ndarray) -> np.ndarray:
+    """About the first, second and third axis, one after the other."""
+    matrix = np.eye(3)
+    for axis, angle in enumerate(np.deg2rad(degrees)):
+        i, j = [other for other in range(3) if other != axis]
+        turn = np.eye(3)
+        turn[i, i] = turn[j, j] = np.cos(angle)
+        turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
+        matrix = matrix @ turn
+    return matrix
+
+
+def points_of(pose: Pose, anatomy: Anatomy, settings: SimulationSettings, count: int) -> Tensor:
+    """Where the slab's (sub-)slices lie: (slices × sub-slices, rows, columns, 3), mm (z, y, x), float32.
+
+    Args:
+        count: so many rows and columns, from the patch's first to its last.
+    """
+    edge = (settings.patch - 1) / 2 * settings.pixel_mm
+    across = np.linspace(-edge, edge, count)
+    middle = (settings.slices - 1) / 2
+    sub = ((np.arange(pose.sub_slices) + 0.5) / pose.sub_slices - 0.5) * pose.thickness_mm
+    along = (((np.arange(settings.slices) - middle) * pose.step_mm)[:, None] + sub).ravel()
+    slice_axis, row_axis, column_axis = (torch.from_numpy(axis).float() for axis in pose.axes)
+    along, across = torch.from_numpy(along).float(), torch.from_numpy(across).float()
+    points = (
+        torch.from_numpy(pose.centre).float()
+        + along[:, None, None, None] * slice_axis
+        + across[:, None, None] * row_axis
+        + across[:, None] * column_axis
+    )
+    if pose.mirrored:
+        points[..., 2] = (anatomy.shape[2] - 1) * FINE_MM - points[..., 2]
+    return points

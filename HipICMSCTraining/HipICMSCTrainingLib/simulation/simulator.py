@@ -1,0 +1,81 @@
+"""A simulated MR slab with its labels, from an anatomy and chance: the steps in their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from HipICMSCTrainingLib.simulation import acquisition
+from HipICMSCTrainingLib.simulation.anatomy import Anatomy
+from HipICMSCTrainingLib.simulation.contrast import Contrast, draw_contrast
+from HipICMSCTrainingLib.simulation.deformation import deformed
+from HipICMSCTrainingLib.simulation.pose import Pose, draw_pose, points_of
+from HipICMSCTrainingLib.simulation.sampling import Section, cut
+from HipICMSCTrainingLib.simulation.settings import SimulationSettings
+from HipICMSCTrainingLib.simulation.tissues import shares_of
+
+#: A deformation varies slowly: it is computed at each such pixel.
+_DEFORMED_EVERY = 6
+
+
+@dataclass(frozen=True)
+class Slab:
+    """Attributes:
+    image: (slices, rows, columns) float32 in [-1, 1].
+    labels: (rows, columns) uint8 classes of the middle slice.
+    """
+
+    image: Tensor
+    labels: Tensor
+    pose: Pose
+    contrast: Contrast
+
+
+def simulated(anatomy: Anatomy, settings: SimulationSettings, random: np.random.Generator) -> Slab:
+    pose = draw_pose(anatomy, settings, random)
+    contrast = draw_contrast(settings.contrasts, random)
+    section = section_of(anatomy, pose, settings, random)
+    shares = shares_of(section, random)
+    planes = acquisition.signal(shares, contrast, random)
+    profile = acquisition.slice_profile(pose.sub_slices, random)
+    image = (planes.unflatten(0, (settings.slices, pose.sub_slices)) * profile[:, None, None]).sum(1)
+    labels = labels_of(section, profile, settings.slices)
+    image, labels = acquisition.with_metal(image, labels, random)
+    image = acquisition.with_bias_field(image, random)
+    image = acquisition.through_k_space(image, random)
+    image, labels = acquisition.within_field_of_view(image, labels, random)
+    image = _at_the_end_of_a_volume(acquisition.rescaled(image, random), random)
+    return Slab(image, labels, pose, contrast)
+
+
+def section_of(anatomy: Anatomy, pose: Pose, settings: SimulationSettings, random: np.random.Generator) -> Section:
+    """The CT of another patient made from this one, cut along the slab."""
+    few = points_of(pose, anatomy, settings, settings.patch // _DEFORMED_EVERY + 2)
+    moved = deformed(few, anatomy, settings, random)
+    size = (settings.patch, settings.patch)
+    points = nnf.interpolate(moved.movedim(-1, 1), size, mode="bilinear", align_corners=True).movedim(1, -1)
+    return cut(anatomy, points, outline=moved)
+
+
+def labels_of(section: Section, profile: Tensor, slices: int) -> Tensor:
+    """The bone that fills at least half of the middle slice's thickness at each pixel."""
+    middle = slice(slices // 2 * len(profile), (slices // 2 + 1) * len(profile))
+    weight = profile[:, None, None]
+    hip, femur = section.hip[middle], section.femur[middle]
+    of_hip = ((hip < 0) & (hip <= femur)).float().mul(weight).sum(0)
+    of_femur = ((femur < 0) & (femur < hip)).float().mul(weight).sum(0)
+    bone = of_hip + of_femur >= 0.5
+    return torch.where(bone, torch.where(of_femur > of_hip, 2, 1), 0).to(torch.uint8)
+
+
+def _at_the_end_of_a_volume(image: Tensor, random: np.random.Generator) -> Tensor:
+    """The first and last slice of a volume have no neighbour; preprocessing repeats them."""
+    if random.random() < 0.06:
+        image = image.clone()
+        middle = len(image) // 2
+        image[:middle] = image[middle]
+    return image
