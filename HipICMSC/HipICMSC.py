@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import slicer
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.gui.batch_panel import BatchPanel
 from HipICMSCLib.gui.editor_panel import EditorPanel
 from HipICMSCLib.gui.model_panel import ModelPanel
@@ -25,7 +26,6 @@ from HipICMSCLib.gui.set_up_panel import SetUpPanel
 from HipICMSCLib.gui.views import centre_views_on
 from HipICMSCLib.model_files import DEFAULT_MODEL, PHANTOM_MODEL, find_model
 from HipICMSCLib.preflight import Finding
-from HipICMSCLib.signal import Signal
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate

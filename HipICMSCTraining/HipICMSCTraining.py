@@ -153,7 +153,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onAboutToQuit(self):
         """Trainings outlive Slicer unless the user wants otherwise."""
         if self.logic.getParameterNode().atExit == STOP_AND_SAVE:
-            from HipICMSCLib.errors import HipError
+            from HipICMSCLib.common.errors import HipError
             from HipICMSCTrainingLib.gui.runs_panel import runs_folder
             from HipICMSCTrainingLib.gui.training_process import running_runs, stop_all
 
@@ -203,7 +203,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.getParameterNode().choices = text
 
     def _datasetFile(self):
-        from HipICMSCLib.errors import HipError
+        from HipICMSCLib.common.errors import HipError
 
         reason = self.dataPanel.blocking_sentence()
         if reason:
@@ -408,7 +408,7 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
     def test_trainedModelSegments(self):
         """A smoke training on synthetic data, started here, left to itself and exported; HipICMSC then segments a
         synthetic MRI with the new model, which has learned nothing of use."""
-        from HipICMSCLib.errors import HipError
+        from HipICMSCLib.common.errors import HipError
         from HipICMSCLib.gui.sample_data import load_phantom
 
         data, run = Path(self.folder.name) / "data", Path(self.folder.name) / "run"

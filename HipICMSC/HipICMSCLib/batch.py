@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.signal import Signal
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.signal import Signal
 
 State = Literal["waiting", "running", "done", "failed", "cancelled", "skipped"]
 

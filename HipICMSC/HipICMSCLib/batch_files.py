@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from HipICMSCLib.batch import BatchItem
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import check_writable
 from HipICMSCLib.dicom import is_dicom
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import check_writable
 from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING
 from HipICMSCLib.volume_input import volume_files, volume_stem
 

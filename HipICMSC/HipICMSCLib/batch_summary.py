@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from HipICMSCLib.batch import BatchItem, notes
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import write_text
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import write_text
 from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.segments import SEGMENTS, Segment
 

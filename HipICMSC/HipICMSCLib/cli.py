@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from HipICMSCLib.batch_files import make_result_folder, result_paths, volumes_of
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import check_writable, write_text
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import check_writable, write_text
+from HipICMSCLib.common.terminal import ProgressLine
 from HipICMSCLib.model_files import (
     DEFAULT_MODEL,
     ENDING,
@@ -25,7 +26,6 @@ from HipICMSCLib.model_files import (
 )
 from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.segmentation_file import check_ending, write_segmentation
-from HipICMSCLib.terminal import ProgressLine
 from HipICMSCLib.volume_input import read_volume
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.dicom_elements import about_file, bytes_of_voxels
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.volume_header import (
     LARGEST_DISAGREEMENT_MM,
     are_numbers,

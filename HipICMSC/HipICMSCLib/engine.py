@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.devices import choose_device, device_name
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.geometry import Grid, from_coronal_slices
 from HipICMSCLib.inference import Precision, SliceInference

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.settings import from_json, to_json
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import from_json, to_json
 
 OLDEST_PYTHON = (3, 10)
 #: torch has a line of its own because not pip installs it into Slicer, but the PyTorch extension.

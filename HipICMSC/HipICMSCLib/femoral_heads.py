@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 COARSE = 2.5  # mm, grid for the votes and the mirror images
 FINE = 1.5  # mm, grid of the fit: at 2 mm the joint space of a CT is gone and the fit drifts by up to 20 mm

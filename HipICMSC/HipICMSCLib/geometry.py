@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 #: Where the largest spacing is no more than this many times the next one, there are no slices to speak of.
 LEAST_SLICE_RATIO = 1.2

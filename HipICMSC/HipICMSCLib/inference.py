@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 #: Slices at once. On a CPU larger batches leave the cache and gain nothing.
 FIRST_BATCH = {"cpu": 2, "cuda": 16, "mps": 8}

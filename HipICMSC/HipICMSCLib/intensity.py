@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 Modality = Literal["CT", "MR"]
 

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing
-from HipICMSCLib.foreign_text import harmless, harmless_values
-from HipICMSCLib.settings import from_json
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import replacing
+from HipICMSCLib.common.foreign_text import harmless, harmless_values
+from HipICMSCLib.common.settings import from_json
 
 FORMAT = 1
 

@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import creating, storage_error
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import creating, storage_error
 from HipICMSCLib.model_archive import LONGEST_NAME, read_details
 
 ENDING = ".hipmodel"
@@ -17,7 +17,7 @@ DEFAULT_MODEL = "hip-t1-mri"
 PHANTOM_MODEL = "hip-phantom-mri"
 
 #: Where packages that ship are found: in the module's Resources, or in the library when it was installed as a wheel.
-_SHIPPED = (Path(__file__).parents[1] / "Resources" / "Models", Path(__file__).parent / "Models")
+_SHIPPED = (Path(__file__).parents[1] / "Resources" / "Models", Path(__file__).parent / "shipped_models")
 
 
 def user_folder() -> Path:

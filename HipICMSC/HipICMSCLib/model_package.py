@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import from_json, to_json
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.intensity import IntensitySettings
 from HipICMSCLib.model_archive import FORMAT, ModelArchive, damaged, read_archive, write_archive
 from HipICMSCLib.model_files import check_name
 from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter, SegmenterSettings
-from HipICMSCLib.settings import from_json, to_json
 from HipICMSCLib.sifa_network import STRIDE, SifaEncoder, SifaHead
 from HipICMSCLib.translator import Translator, TranslatorSettings
 

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
 
+from HipICMSCLib.common.files import replacing
 from HipICMSCLib.femoral_heads import FemoralHeads
-from HipICMSCLib.files import replacing
 from HipICMSCLib.segments import SEGMENTS
 
 PIXEL_MM = 0.7
@@ -52,7 +52,7 @@ def write_overlays(image: sitk.Image, labels: sitk.Image, heads: FemoralHeads, f
         heads: femoral head centres, LPS, mm; if none is known the planes go through bone near the bones' middle.
 
     Raises:
-        HipError: what `HipICMSCLib.files.replacing` raises.
+        HipError: what `HipICMSCLib.common.files.replacing` raises.
     """
     low, high = np.percentile(sitk.GetArrayViewFromImage(image), WINDOW_PERCENTILES)
     paths = []

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.settings import from_json, to_json
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import from_json, to_json
 
 Point = tuple[float, float, float]
 

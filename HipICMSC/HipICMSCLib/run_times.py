@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import write_text
-from HipICMSCLib.settings import from_json, to_json
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import write_text
+from HipICMSCLib.common.settings import from_json, to_json
 
 #: As many runs of a model on a device are remembered.
 REMEMBERED = 20

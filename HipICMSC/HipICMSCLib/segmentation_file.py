@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import replacing
 from HipICMSCLib.segments import SEGMENTS
 
 SEGMENTATION_ENDING = ".seg.nrrd"
@@ -30,7 +30,7 @@ def write_segmentation(labels: sitk.Image, path: Path, provenance: dict[str, str
             no place for it.
 
     Raises:
-        HipError: ``unknown_format``, or what `HipICMSCLib.files.replacing` raises.
+        HipError: ``unknown_format``, or what `HipICMSCLib.common.files.replacing` raises.
     """
     ending = check_ending(path)
     image = _plain(labels)

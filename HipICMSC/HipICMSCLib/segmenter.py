@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 CLASS_NAMES = ("background", "acetabulum", "femur")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.devices import available_devices
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.report import versions
 
 SLICES = 2

@@ -10,9 +10,9 @@ import re
 from pathlib import PureWindowsPath
 from typing import Any
 
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.environment import Environment, Problem
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.version import VERSION
 
 #: The end of a traceback says where it happened.
 _PLACES = 8

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib import metaimage, nifti, nrrd
+from HipICMSCLib import metaimage, nrrd
+from HipICMSCLib.common import nifti
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.dicom import is_dicom, read_frames, read_series
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.volume_header import LARGEST_DISAGREEMENT_MM, check_size, not_oriented, not_scalar, refused
 
 SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.05, 20.0

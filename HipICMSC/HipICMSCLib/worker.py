@@ -21,9 +21,10 @@ from typing import TextIO
 
 import SimpleITK as sitk
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import replacing
+from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.femoral_heads import FemoralHeads, head_at
-from HipICMSCLib.files import replacing
 from HipICMSCLib.model_files import user_folder
 from HipICMSCLib.protocol import (
     Alive,
@@ -42,7 +43,6 @@ from HipICMSCLib.protocol import (
 )
 from HipICMSCLib.run_times import RunTimes
 from HipICMSCLib.segmentation_file import write_segmentation
-from HipICMSCLib.settings import to_json
 from HipICMSCLib.volume_input import read_volume
 
 IDLE_SECONDS = 900.0

@@ -26,9 +26,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing, storage_error, write_text
-from HipICMSCLib.settings import from_json, replaced, to_json
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import replacing, storage_error, write_text
+from HipICMSCLib.common.foreign_files import read_object
+from HipICMSCLib.common.settings import from_json, replaced, to_json
 
 from HipICMSCTrainingLib.benchmark_data import (
     SCALES,
@@ -44,7 +45,6 @@ from HipICMSCTrainingLib.benchmark_rows import Row, Table, rows_of
 from HipICMSCTrainingLib.benchmark_table import RowOfSeeds, SeedResult, table_json, table_markdown
 from HipICMSCTrainingLib.dataset import Dataset, write_dataset_file
 from HipICMSCTrainingLib.methods import METHODS
-from HipICMSCTrainingLib.run_files import read_object
 from HipICMSCTrainingLib.run_folder import RunFolder, runs_below
 from HipICMSCTrainingLib.settings_choices import assignment, flattened
 from HipICMSCTrainingLib.slice_cache import cache_file, cached_volume

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.terminal import ProgressLine
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.terminal import ProgressLine
 
 if TYPE_CHECKING:
     from HipICMSCTrainingLib.benchmark import Plan
@@ -95,11 +95,11 @@ def _plan(chosen: argparse.Namespace) -> Plan:
 
 
 def _new_plan(chosen: argparse.Namespace) -> Plan:
-    from HipICMSCLib.settings import replaced
+    from HipICMSCLib.common.settings import replaced
+    from HipICMSCLib.common.terminal import name_and_value
 
     from HipICMSCTrainingLib.benchmark import Plan
     from HipICMSCTrainingLib.benchmark_data import SCALES, contrast_priors, settings_of_preset
-    from HipICMSCTrainingLib.cli import name_and_value
     from HipICMSCTrainingLib.evaluation import check_roi
     from HipICMSCTrainingLib.methods import METHODS
 

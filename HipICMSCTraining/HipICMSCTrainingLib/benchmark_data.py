@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.segmenter import SegmenterSettings
 from HipICMSCLib.translator import TranslatorSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from HipICMSCLib.settings import to_json
+from HipICMSCLib.common.settings import to_json
 
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.icmsc import table2_rows

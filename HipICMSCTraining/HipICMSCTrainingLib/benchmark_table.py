@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.research_use import RESEARCH_USE
-from HipICMSCLib.terminal import duration
 
 from HipICMSCTrainingLib.benchmark_rows import TITLES, Row
 from HipICMSCTrainingLib.evaluation import CLASSES, RESULTS, heading, markdown_table, roi_note, summary_text

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.geometry import PLANES, CropSettings, crop_grid, obliquity_deg, patient_axis, slice_axis
 from HipICMSCLib.postprocessing import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room_mm, separate_sides

@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from HipICMSCLib.cli import add_commands as add_engine_commands
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.terminal import ProgressLine, duration
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.terminal import ProgressLine, duration, name_and_value
 
 from HipICMSCTrainingLib.benchmark_command import add_benchmark_command
 
@@ -242,8 +241,8 @@ def _dataset(chosen: argparse.Namespace, seed: int, method: str, check: bool = T
 
 def _check(chosen: argparse.Namespace) -> int:
     """Exit code 2 where something would stop a training, as for any other error."""
-    from HipICMSCLib.files import write_text
-    from HipICMSCLib.settings import replaced
+    from HipICMSCLib.common.files import write_text
+    from HipICMSCLib.common.settings import replaced
 
     from HipICMSCTrainingLib.dataset_check import check_dataset, report_json, report_text
     from HipICMSCTrainingLib.trainer import find_method
@@ -264,22 +263,12 @@ def _assigned(settings, own, assignment: str):
     """``name=value`` set in the shared settings or, if it is not one of them, in the method's."""
     from dataclasses import fields
 
-    from HipICMSCLib.settings import replaced
+    from HipICMSCLib.common.settings import replaced
 
     name, value = name_and_value(assignment)
     if name.split(".")[0] in {field.name for field in fields(own)}:
         return settings, replaced(own, name, value)
     return replaced(settings, name, value), own
-
-
-def name_and_value(assignment: str) -> tuple[str, Any]:
-    name, equals, text = assignment.partition("=")
-    if not equals:
-        raise HipError("bad_setting", f"--set needs NAME=VALUE, not {assignment}.")
-    try:
-        return name, json.loads(text)
-    except ValueError:
-        return name, text
 
 
 def _resume(chosen: argparse.Namespace) -> None:
@@ -342,11 +331,11 @@ def _request(chosen: argparse.Namespace, what: str, sentence: str) -> None:
 
 
 def _export(chosen: argparse.Namespace) -> None:
+    from HipICMSCLib.common.foreign_files import read_object
+    from HipICMSCLib.common.settings import from_json
     from HipICMSCLib.model_package import read_package
-    from HipICMSCLib.settings import from_json
 
     from HipICMSCTrainingLib.export import About, export_package
-    from HipICMSCTrainingLib.run_files import read_object
     from HipICMSCTrainingLib.run_folder import RunFolder
 
     about = About()

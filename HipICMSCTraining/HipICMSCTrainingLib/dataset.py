@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import write_text
-from HipICMSCLib.settings import from_json
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import write_text
+from HipICMSCLib.common.foreign_files import read_object
+from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.volume_input import exists, volume_files, volume_stem
-
-from HipICMSCTrainingLib.run_files import read_object
 
 Role = Literal["train", "val", "test"]
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.geometry import CropSettings
-from HipICMSCLib.settings import from_json
 
 from HipICMSCTrainingLib.case_check import BONES, CaseSummary, CheckedCase, check_case
 from HipICMSCTrainingLib.dataset import PURPOSES, Dataset, Problem, dataset_problems

@@ -23,10 +23,10 @@ from typing import Any
 
 import SimpleITK as sitk
 import torch
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.devices import device_name
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.geometry import crop_grid
-from HipICMSCLib.terminal import duration
 from HipICMSCLib.volume_input import read_volume
 from safetensors import safe_open
 

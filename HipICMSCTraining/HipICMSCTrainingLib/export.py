@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.foreign_text import harmless_values
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.foreign_files import refuse_links
+from HipICMSCLib.common.foreign_text import harmless_values
+from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.model_package import ModelManifest, write_package
-from HipICMSCLib.settings import to_json
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.batches import SliceStack
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method
-from HipICMSCTrainingLib.run_files import refuse_links
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.slice_cache import cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.model_files import ENDING
 from HipICMSCLib.segments import SEGMENTS
 from HipICMSCLib.volume_input import read_volume

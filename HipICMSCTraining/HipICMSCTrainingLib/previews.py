@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from HipICMSCLib.files import replacing
+from HipICMSCLib.common.files import replacing
 from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
 

@@ -29,9 +29,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import creating, replacing, storage_error, write_text
-from HipICMSCLib.settings import from_json
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import creating, replacing, storage_error, write_text
+from HipICMSCLib.common.foreign_files import (
+    open_file,
+    read_object,
+    refuse_links,
+)
+from HipICMSCLib.common.settings import from_json
 
 from HipICMSCTrainingLib.run_files import (
     about_weights,
@@ -41,10 +46,7 @@ from HipICMSCTrainingLib.run_files import (
     damaged_checkpoint,
     end_of_text,
     line_of_metrics,
-    open_file,
     open_metrics,
-    read_object,
-    refuse_links,
 )
 
 if TYPE_CHECKING:

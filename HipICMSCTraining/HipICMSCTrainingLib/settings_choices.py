@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 #: Settings that must be those of the model from which a training starts, if the model says them.
 PARTS_OF_A_MODEL = ("crop", "intensity", "segmenter", "translator")

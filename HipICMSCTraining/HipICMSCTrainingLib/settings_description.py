@@ -14,8 +14,8 @@ import typing
 from typing import Any, Literal, Union
 
 import torch
+from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.devices import available_devices
-from HipICMSCLib.settings import to_json
 
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods import METHODS

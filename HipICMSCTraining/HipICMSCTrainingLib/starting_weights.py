@@ -14,9 +14,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import replaced
 from HipICMSCLib.model_package import ModelPackage
-from HipICMSCLib.settings import replaced
 from torch import nn
 
 from HipICMSCTrainingLib.training_settings import PRESETS, TrainingSettings

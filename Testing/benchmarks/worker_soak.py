@@ -119,7 +119,7 @@ class Slicer:
         Args:
             cancel_at: share of the whole at which it is cancelled.
         """
-        from HipICMSCLib.errors import HipError
+        from HipICMSCLib.common.errors import HipError
         from HipICMSCLib.gui.segmentation_job import NodeJob
         from HipICMSCLib.gui.segmentation_task import Listener
 

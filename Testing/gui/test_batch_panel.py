@@ -167,7 +167,7 @@ def add(scene, name: str, kind: str = "vtkMRMLScalarVolumeNode"):
 
 
 def error(kind: str, sentence: str):
-    from HipICMSCLib.errors import HipError
+    from HipICMSCLib.common.errors import HipError
 
     return HipError(kind, sentence, "the technical background")
 
@@ -459,7 +459,7 @@ class WorkerProcess:
         self._start(FileJob(path, output, self.model, "cpu"), on_progress, on_end)
 
     def _start(self, job, on_progress, on_end) -> None:
-        from HipICMSCLib.errors import HipError
+        from HipICMSCLib.common.errors import HipError
         from HipICMSCLib.gui.segmentation_task import Listener
 
         listener = Listener(

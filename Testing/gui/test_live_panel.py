@@ -200,7 +200,7 @@ def test_alarms_are_said_with_what_to_change_and_taken_back(watch, pictures):
 
 def as_another_method(watch, name: str) -> None:
     """The run says that it is one of this method, with its usual settings."""
-    from HipICMSCLib.settings import to_json
+    from HipICMSCLib.common.settings import to_json
     from HipICMSCTrainingLib.methods import METHODS
 
     description = watch.run.description()

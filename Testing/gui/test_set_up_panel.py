@@ -13,7 +13,7 @@ from types import ModuleType
 import fake_site
 import pytest
 import slicer_stand_ins
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
 LIBRARY = slicer_stand_ins.module_file("HipICMSC").parent

@@ -148,7 +148,7 @@ def test_another_preset_shows_its_values_and_leaves_what_was_changed(panels):
 
 
 def test_what_is_no_value_is_said_and_nothing_can_be_started_with_it(panels, pictures):
-    from HipICMSCLib.errors import HipError
+    from HipICMSCLib.common.errors import HipError
 
     edit = panels.ui("setting_learning_rate_translation")
     edit.text = "fast"

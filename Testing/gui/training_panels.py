@@ -119,7 +119,7 @@ class TrainingPanels:
         self.runs.select(self.run_folder)
 
     def _dataset(self) -> Path:
-        from HipICMSCLib.errors import HipError
+        from HipICMSCLib.common.errors import HipError
 
         if self.dataset is None:
             raise HipError("no_data", "Choose the data first.")
@@ -154,7 +154,7 @@ def tiny_choices(folder: Path, described, **changes) -> TinyChoices:
         folder: for the dataset.json.
         described: the Description of what can be chosen.
     """
-    from HipICMSCLib.settings import from_json
+    from HipICMSCLib.common.settings import from_json
     from HipICMSCTrainingLib.dataset import Dataset, write_dataset_file
     from HipICMSCTrainingLib.run_folder import RunFolder
     from HipICMSCTrainingLib.settings_choices import choices_of_run

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.geometry import same_geometry
 from HipICMSCLib.preflight import image_findings, inspect, verdict
 from HipICMSCLib.provenance import provenance

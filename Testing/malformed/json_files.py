@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from HipICMSCLib.common.settings import from_json, to_json
 from HipICMSCLib.geometry import CropSettings
-from HipICMSCLib.settings import from_json, to_json
 from HipICMSCTrainingLib.benchmark import Plan
 from HipICMSCTrainingLib.curves import RunCurves
 from HipICMSCTrainingLib.dataset import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.volume_input import read_volume
 from HipICMSCTrainingLib.dataset import Case as DatasetCase

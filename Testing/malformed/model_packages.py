@@ -602,7 +602,7 @@ def try_package(hostile: Hostile, good_weights: dict[str, Any]) -> Outcome:
     Args:
         good_weights: of the sound package; what is right must compute with the same.
     """
-    from HipICMSCLib.errors import HipError
+    from HipICMSCLib.common.errors import HipError
 
     with tempfile.TemporaryDirectory() as home, _home(Path(home)):
         with watched(hostile.path.parent, Path(home)) as done:
@@ -673,8 +673,8 @@ def _used(hostile: Hostile, good_weights: dict[str, Any]) -> Outcome:
         HipError: for what is refused.
     """
     import torch
+    from HipICMSCLib.common.errors import HipError
     from HipICMSCLib.engine import HipSegmenter
-    from HipICMSCLib.errors import HipError
     from HipICMSCLib.model_archive import read_details
     from HipICMSCLib.model_files import add_model, available_models, remove_model
     from HipICMSCLib.self_test import self_test
@@ -744,7 +744,7 @@ def area_of(
         return make
 
     def attempt(case: Case) -> None:
-        from HipICMSCLib.errors import HipError
+        from HipICMSCLib.common.errors import HipError
 
         chosen = json.loads(case.path.read_text())
         with tempfile.TemporaryDirectory() as folder:

@@ -501,7 +501,7 @@ def try_run(hostile: Hostile, only_watch: bool = False) -> Outcome:
 
 
 def _refusal(error: Exception) -> Outcome | None:
-    from HipICMSCLib.errors import HipError
+    from HipICMSCLib.common.errors import HipError
 
     if not isinstance(error, HipError):
         return None
@@ -518,7 +518,7 @@ def _others(hostile: Hostile) -> dict[str, bytes | None]:
 
 def _watch(path: Path) -> str:
     """As the training panel does, without its widgets. What is wrong, or nothing."""
-    from HipICMSCLib.errors import HipError
+    from HipICMSCLib.common.errors import HipError
     from HipICMSCTrainingLib.alarm_watch import AlarmWatch
     from HipICMSCTrainingLib.curves import RunCurves
     from HipICMSCTrainingLib.run_files import is_picture
@@ -557,7 +557,7 @@ def _watch(path: Path) -> str:
 
 
 def _export(path: Path) -> str:
-    from HipICMSCLib.errors import HipError
+    from HipICMSCLib.common.errors import HipError
     from HipICMSCLib.model_package import read_package
     from HipICMSCTrainingLib.export import export_package
     from HipICMSCTrainingLib.run_folder import RunFolder

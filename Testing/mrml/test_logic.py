@@ -15,7 +15,7 @@ import pytest
 import scripted_worker
 import SimpleITK as sitk
 import slicer_stand_ins
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 c, s = np.cos(0.5), np.sin(0.5)
 GEOMETRIES = {

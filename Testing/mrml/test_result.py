@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.segmentation_file import TAG_PREFIX, write_segmentation
 from HipICMSCLib.segments import SEGMENTS
 

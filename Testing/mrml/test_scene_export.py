@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer_stand_ins
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.segments import SEGMENTS
 from test_result import DIRECTIONS, displayed, put_under, rigid
 

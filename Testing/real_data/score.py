@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 import SimpleITK as sitk
+from HipICMSCLib.common.files import write_text
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.files import write_text
 from HipICMSCTrainingLib.evaluation import Case, evaluate_cases
 from HipICMSCTrainingLib.export import export_package
 from HipICMSCTrainingLib.run_folder import RunFolder

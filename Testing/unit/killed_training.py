@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.gui import training_process
 from HipICMSCTrainingLib.run_folder import MetricsReader, RunFolder
 from PIL import Image

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods.adda import Adda, AddaSettings

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from HipICMSCLib.settings import to_json
+from HipICMSCLib.common.settings import to_json
 from HipICMSCTrainingLib.alarms import Alarm, alarms
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.run_folder import RunFolder, Status

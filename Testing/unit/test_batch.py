@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from HipICMSCLib.batch import Batch, BatchItem
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 REPORT = {"warnings": [], "fallbacks": []}
 

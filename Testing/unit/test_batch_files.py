@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from HipICMSCLib.batch_files import items_of_folder, make_result_folder, result_paths, volumes_of
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from test_volume_input import dicom_series
 
 SLICES = np.zeros((3, 8, 8), np.int16)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from HipICMSCLib.batch import Batch, BatchItem
 from HipICMSCLib.batch_summary import write_csv, write_json, write_summary
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 REPORT = {
     "use": "For research use only; not a medical device.",
@@ -111,7 +111,7 @@ def test_a_full_disk_leaves_the_old_summary(tmp_path, name):
     program = (
         "import sys; from pathlib import Path\n"
         "from HipICMSCLib.batch import BatchItem; from HipICMSCLib.batch_summary import write_summary\n"
-        "from HipICMSCLib.errors import HipError\n"
+        "from HipICMSCLib.common.errors import HipError\n"
         "try: write_summary(Path(sys.argv[1]), [BatchItem('x' * 100, None)] * 100)\n"
         "except HipError as error: print(error.kind)"
     )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.benchmark import Benchmark, Plan
 from HipICMSCTrainingLib.benchmark_data import SCALES, Subjects, read_data, write_phantoms
 from HipICMSCTrainingLib.benchmark_row import WEIGHTS, MeasuredRun

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods.alignment import AlignmentSettings
 from HipICMSCTrainingLib.methods.at_rest import at_rest

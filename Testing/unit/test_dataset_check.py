@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.geometry import CropSettings, same_geometry
 from HipICMSCTrainingLib.case_check import check_case
 from HipICMSCTrainingLib.dataset import Case, Dataset, LabelValues, dataset_from_folders, write_dataset_file

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import STAGES, HipSegmenter
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.femoral_heads import FemoralHeads
 from HipICMSCLib.inference import FP32
 from HipICMSCLib.segments import FEMUR, HIP_BONE

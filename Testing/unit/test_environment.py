@@ -11,6 +11,7 @@ from pathlib import Path
 import fake_site
 import pytest
 from HipICMSCLib import environment as environment_module
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.environment import (
     TORCH_VERSIONS,
     Environment,
@@ -20,7 +21,6 @@ from HipICMSCLib.environment import (
     problems,
     read_environment,
 )
-from HipICMSCLib.errors import HipError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIREMENTS = (REPOSITORY / "HipICMSC" / "Resources" / "HipICMSC-requirements.txt").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib import estimate as estimate_module
 from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.cli import main

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.evaluation import Case, evaluate_cases, find_cases, read_classes, run_evaluate
 
 SPACING = (1.5, 1.0, 2.0)

@@ -6,10 +6,10 @@ import json
 
 import pytest
 import torch
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.model_package import read_package
 from HipICMSCLib.segmenter import Segmenter
-from HipICMSCLib.settings import to_json
 from HipICMSCLib.translator import Translator
 from HipICMSCTrainingLib.batches import SliceStack
 from HipICMSCTrainingLib.cli import main

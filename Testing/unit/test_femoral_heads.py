@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.femoral_heads import FemoralHeads, find_femoral_heads, head_at
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

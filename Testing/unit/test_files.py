@@ -11,9 +11,9 @@ import sys
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import check_writable, replacing, storage_error, write_text
-from HipICMSCLib.nifti import is_finite, is_whole, read_header
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import check_writable, replacing, storage_error, write_text
+from HipICMSCLib.common.nifti import is_finite, is_whole, read_header
 
 
 @contextlib.contextmanager
@@ -96,8 +96,8 @@ _FILL = """
 import os, sys
 from pathlib import Path
 import numpy as np, SimpleITK as sitk
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import replacing
 folder = Path(sys.argv[1])
 image = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 5, (60, 100, 100)).astype(np.uint8))
 for ending in (".nii.gz", ".nii", ".nrrd", ".mha", ".bin"):

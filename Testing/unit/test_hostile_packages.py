@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.model_archive import LONGEST_NAME, read_archive, read_details, write_archive
 from HipICMSCLib.model_files import add_model, user_models
 from HipICMSCLib.model_package import read_package, write_package
@@ -55,7 +55,7 @@ def test_what_is_tried_would_be_noticed_if_it_worked(good, weights, tmp_path):
 _WITHIN_BOUNDS = """
 import resource, sys
 from pathlib import Path
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.model_archive import read_details
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 3 * 2**29,) * 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.run_files import is_picture, line_of_metrics
 from HipICMSCTrainingLib.run_folder import RunFolder
 from malformed.run_folders import RECIPES, RunMaker, try_run, write_good_run

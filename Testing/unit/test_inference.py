@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.devices import choose_device
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.inference import BF16, FIRST_BATCH, FP32, LARGEST_CHANGE, SliceInference, fast_precision
 from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
 from packages import random_network, threshold_network

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.inference import FP32
 from HipICMSCLib.model_package import read_package
 from HipICMSCTrainingLib import trainer as trainer_module

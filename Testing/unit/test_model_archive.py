@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from HipICMSCLib import model_archive
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.model_archive import read_archive, read_details, write_archive
 from HipICMSCLib.model_files import shipped_models
 from HipICMSCLib.model_package import read_package

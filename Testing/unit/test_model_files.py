@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from HipICMSCLib import model_files
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.model_archive import read_details
 from HipICMSCLib.model_files import (
     DEFAULT_MODEL,
@@ -29,7 +29,7 @@ from packages import write_threshold_package
 _ADD = """
 import sys, time
 from pathlib import Path
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.model_files import add_model
 while not Path(sys.argv[2]).exists():
     time.sleep(0.001)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.model_files import find_model
 from HipICMSCLib.model_package import read_package, write_package

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.femoral_heads import find_femoral_heads
 from HipICMSCTrainingLib.phantom import SMOKE, PhantomSubject, make_ct, make_mri, write_dataset
 from HipICMSCTrainingLib.phantom.shape import POPULATIONS, draw_shape

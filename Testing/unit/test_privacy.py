@@ -31,7 +31,7 @@ from ball_hips import ball_image
 from HipICMSCLib.batch import BatchItem
 from HipICMSCLib.batch_files import FileSource
 from HipICMSCLib.batch_summary import write_summary
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.model_archive import read_details
 from HipICMSCLib.protocol import (
     Failed,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.engine import HipSegmenter, Result
 from HipICMSCLib.femoral_heads import FemoralHeads
 from HipICMSCLib.inference import FP32
@@ -17,7 +18,6 @@ from HipICMSCLib.provenance import provenance
 from HipICMSCLib.report import report
 from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.segmentation_file import write_segmentation
-from HipICMSCLib.version import VERSION
 from packages import HEADS, blank, scene, write_threshold_package
 
 CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.run_folder import (
     STALLED_AFTER_SECONDS,
     MetricsReader,

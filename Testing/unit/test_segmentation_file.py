@@ -7,7 +7,7 @@ import gzip
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.segmentation_file import check_ending, write_segmentation
 from HipICMSCLib.segments import SEGMENTS
 

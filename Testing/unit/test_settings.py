@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.settings import from_json, replaced, to_json
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import from_json, replaced, to_json
 
 
 @dataclass(frozen=True)

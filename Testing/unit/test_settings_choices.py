@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.settings import to_json
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import to_json
 from HipICMSCTrainingLib.cli import _parser, _run_description
 from HipICMSCTrainingLib.dataset import write_dataset_file
 from HipICMSCTrainingLib.settings_choices import Choices, Description, choices_of_run, settings_of_model

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pytest
+from HipICMSCLib.common.settings import from_json, replaced, to_json
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.intensity import IntensitySettings
 from HipICMSCLib.segmenter import SegmenterSettings
-from HipICMSCLib.settings import from_json, replaced, to_json
 from HipICMSCLib.translator import TranslatorSettings
 from HipICMSCTrainingLib import methods, settings_description
 from HipICMSCTrainingLib.augmentation import AugmentationSettings

@@ -55,7 +55,7 @@ def begin():
 # Models.
 
 _MODELS = """
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.model_archive import read_details
 from HipICMSCLib.model_files import add_model, available_models, find_model, remove_model
 begin()
@@ -102,7 +102,7 @@ def test_two_slicers_add_use_and_remove_models(packages, tmp_path):
 
 def test_of_two_models_with_one_name_the_first_is_kept_and_the_second_refused(packages, tmp_path):
     program = """
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.model_files import add_model
 begin()
 try:
@@ -216,7 +216,7 @@ def test_two_workers_side_by_side_find_what_each_finds_alone(ball_model, tmp_pat
 def test_two_trainings_that_begin_in_one_folder_are_one_training(tmp_path):
     """The one that was later is told so, and what is written down is what the other trains."""
     program = """
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.run_folder import RunFolder
 begin()
 for number in range(50):
@@ -246,7 +246,7 @@ def test_two_trainings_that_fill_one_cache_read_what_each_would_read_alone(tiny_
 import hashlib, json
 from HipICMSCTrainingLib.dataset import Case
 from HipICMSCTrainingLib.slice_cache import cached_volume
-from HipICMSCLib.settings import from_json
+from HipICMSCLib.common.settings import from_json
 from tiny_training import tiny_settings
 case = from_json(Case, json.loads(sys.argv[2]))
 begin()

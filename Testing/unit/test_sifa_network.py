@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.geometry import CropSettings, same_geometry
 from HipICMSCLib.memory import activation_bytes
 from HipICMSCLib.model_package import ModelPackage, read_package, write_package

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.femoral_heads import find_femoral_heads
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.preprocessing import prepare

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import replaced
 from HipICMSCLib.model_package import ModelPackage, read_package
-from HipICMSCLib.settings import replaced
 from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.export import export_package

@@ -5,10 +5,10 @@ from __future__ import annotations
 import getpass
 from pathlib import Path
 
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.environment import Environment, Package, problems
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.system_report import report_text
-from HipICMSCLib.version import VERSION
 
 ENVIRONMENT = Environment(
     python="3.12.10",

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.dataset import Dataset
 from HipICMSCTrainingLib.methods.icmsc import Icmsc

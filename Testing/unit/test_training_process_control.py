@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.child_process import end_tree
 from HipICMSCTrainingLib.dataset import write_dataset_file
 from HipICMSCTrainingLib.gui import training_process

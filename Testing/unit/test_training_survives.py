@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.gui import training_process

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.geometry import same_geometry
 from HipICMSCLib.volume_input import check_volume, looks_like_ct, read_volume, volume_files, volume_stem
 from packages import rotation

@@ -10,7 +10,7 @@ import ball_hips
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.worker_client import WorkerClient
 from HipICMSCLib.protocol import (
     Failed,

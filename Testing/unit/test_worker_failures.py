@@ -14,9 +14,9 @@ import ball_hips
 import pytest
 import scripted_worker
 import SimpleITK as sitk
+from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.gui.worker_client import WorkerClient
 from HipICMSCLib.protocol import Failed, Finished, Progress, SegmentRequest, SelfTestRequest, encode
-from HipICMSCLib.version import VERSION
 
 HEADS = (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE)
 #: The worker as it is, but for torch and what it computes: for what the process around them does.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from HipICMSCLib.settings import replaced
+from HipICMSCLib.common.settings import replaced
 from HipICMSCTrainingLib.dataset import Dataset, dataset_from_folders
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings

@@ -14,12 +14,12 @@ from slicer.util import VTKObservationMixin
 from HipICMSCLib.batch import Batch, BatchItem
 from HipICMSCLib.batch_files import FileSource, items_of_folder, make_result_folder
 from HipICMSCLib.batch_summary import write_summary
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.gui.batch_table import BatchTable
 from HipICMSCLib.gui.mrml import image_volumes
 from HipICMSCLib.gui.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.result import result_of
-from HipICMSCLib.signal import Signal
 
 OnProgress = Callable[[float], None]
 OnEnd = Callable[["dict[str, Any] | HipError"], None]

@@ -8,8 +8,8 @@ import qt
 from slicer.i18n import tr as _
 
 from HipICMSCLib.batch import BatchItem, notes
+from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.segments import SEGMENTS
-from HipICMSCLib.signal import Signal
 
 _NAME, _STATE, _RIGHT, _LEFT, _NOTE = _COLUMNS = range(5)
 _WIDEST_NAME = 140

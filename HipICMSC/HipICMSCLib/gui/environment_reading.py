@@ -6,8 +6,8 @@ import contextlib
 import time
 from pathlib import Path
 
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.environment import Environment, environment_of
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.gui.child_process import end_tree, start_connected
 
 _LIBRARY_FOLDER = Path(__file__).resolve().parents[2]

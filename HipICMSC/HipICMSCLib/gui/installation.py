@@ -13,8 +13,8 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.environment import TORCH_VERSIONS, Problem, title_of
-from HipICMSCLib.errors import HipError
 
 _INTERPRETER_SETTING = "HipICMSC/PythonInterpreter"
 

@@ -9,8 +9,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.foreign_text import tool_tip
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.foreign_text import tool_tip
+from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.model_archive import ModelDetails, read_details
 from HipICMSCLib.model_files import (
     DEFAULT_MODEL,
@@ -21,7 +22,6 @@ from HipICMSCLib.model_files import (
     remove_model,
     user_models_folder,
 )
-from HipICMSCLib.signal import Signal
 
 
 class ModelPanel:

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import slicer
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.gui.mrml import image_of
 from HipICMSCLib.gui.segmentation_job import VolumeFile, marked_heads
 from HipICMSCLib.gui.worker_client import WorkerClient
@@ -15,7 +16,6 @@ from HipICMSCLib.model_archive import read_details
 from HipICMSCLib.model_files import find_model
 from HipICMSCLib.preflight import Finding, image_findings, model_findings
 from HipICMSCLib.protocol import Event, Failed, Finished, PreflightRequest
-from HipICMSCLib.settings import from_json
 
 #: Called with the findings so far, and whether there are more to come.
 OnFindings = Callable[[tuple[Finding, ...], bool], None]

@@ -15,7 +15,7 @@ import slicer
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.mrml import parent_to_world, voxels_to_world
 from HipICMSCLib.provenance import provenance
 from HipICMSCLib.segmentation_file import TAG_PREFIX

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import slicer
 from slicer.i18n import tr as _
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.terminal import duration
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.terminal import duration
 
 #: Before so much is done, the time left is a guess that nobody should see.
 _LEAST_SHARE = 0.05

@@ -11,11 +11,11 @@ from pathlib import Path
 import slicer
 from slicer.i18n import tr as _
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import storage_error
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import storage_error
+from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.gui.child_process import end_tree, start_connected
 from HipICMSCLib.gui.installation import python_interpreter
-from HipICMSCLib.version import VERSION
 
 CATEGORY = "HipICMSC"
 #: The subject that `make demo` segments, too.

@@ -11,8 +11,9 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing, storage_error
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import replacing, storage_error
+from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.gui.mrml import image_of, points_of
 from HipICMSCLib.gui.result import read_result
 from HipICMSCLib.gui.review import add_confidence_map, read_confidence_map, store_places
@@ -21,7 +22,6 @@ from HipICMSCLib.provenance import provenance
 from HipICMSCLib.review import Place
 from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING, check_ending
 from HipICMSCLib.segments import SEGMENTS
-from HipICMSCLib.settings import from_json
 from HipICMSCLib.volume_input import check_volume
 
 #: Nobody else's folder begins so, for what begins so is removed.

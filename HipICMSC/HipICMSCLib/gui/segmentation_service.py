@@ -8,7 +8,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.installation import python_interpreter
 from HipICMSCLib.gui.preflight_check import ImageLook, OnFindings, PreflightCheck
 from HipICMSCLib.gui.repeating_timer import RepeatingTimer

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.segmentation_job import FileJob, NodeJob
 from HipICMSCLib.gui.worker_client import WorkerClient
 from HipICMSCLib.protocol import Event, Failed, Finished, Progress, Warned

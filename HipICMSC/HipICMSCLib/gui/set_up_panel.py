@@ -10,12 +10,12 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.environment import Environment, Problem, in_words, problems
-from HipICMSCLib.errors import HipError
 from HipICMSCLib.gui.environment_reading import EnvironmentReading
 from HipICMSCLib.gui.installation import install, python_interpreter, set_python_interpreter
 from HipICMSCLib.gui.repeating_timer import RepeatingTimer
-from HipICMSCLib.signal import Signal
 from HipICMSCLib.system_report import report_text
 
 _POLL_MILLISECONDS = 200

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import HipICMSCLib
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.child_process import end_tree, start_connected
 from HipICMSCLib.gui.installation import python_interpreter
 from HipICMSCLib.gui.repeating_timer import RepeatingTimer

@@ -13,8 +13,8 @@ from typing import Any
 
 import qt
 import slicer
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.signal import Signal
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.dataset import Case, Problem, only_measures, suggest_roles, unchecked_dataset_from_file

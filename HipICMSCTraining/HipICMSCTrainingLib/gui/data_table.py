@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import qt
-from HipICMSCLib.signal import Signal
+from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.dataset import Case, Problem, only_measures

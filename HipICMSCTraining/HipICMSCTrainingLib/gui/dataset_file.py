@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import storage_error
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import storage_error
 from HipICMSCLib.volume_input import volume_files, volume_stem
 
 from HipICMSCTrainingLib.dataset import (

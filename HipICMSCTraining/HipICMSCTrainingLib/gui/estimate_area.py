@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.command import Command

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.memory import free_bytes
-from HipICMSCLib.terminal import duration
 from slicer.i18n import tr as _
 
 

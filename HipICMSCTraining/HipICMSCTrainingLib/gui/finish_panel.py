@@ -10,8 +10,8 @@ from typing import Any
 
 import qt
 import slicer
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import check_writable
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import check_writable
 from HipICMSCLib.model_files import ENDING, add_model, check_name
 from HipICMSCLib.research_use import RESEARCH_USE
 from slicer.i18n import tr as _

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.signal import Signal
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.dataset import Case, LabelValues, cases_of_folder

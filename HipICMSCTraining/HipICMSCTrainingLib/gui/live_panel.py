@@ -7,9 +7,9 @@ from pathlib import Path
 
 import qt
 import slicer
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.gui.repeating_timer import RepeatingTimer
-from HipICMSCLib.terminal import duration
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.alarm_watch import AlarmWatch

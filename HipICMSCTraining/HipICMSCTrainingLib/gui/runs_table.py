@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import qt
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.foreign_text import tool_tip
-from HipICMSCLib.signal import Signal
-from HipICMSCLib.terminal import duration
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.foreign_text import tool_tip
+from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.common.terminal import duration
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.training_process import RunState, is_run, state_of

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import slicer
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import replacing
 from HipICMSCLib.geometry import Grid, same_geometry
 from HipICMSCLib.gui.mrml import image_of, parent_to_world
 from HipICMSCLib.volume_input import check_volume, looks_like_ct

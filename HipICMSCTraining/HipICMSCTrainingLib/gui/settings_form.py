@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import qt
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.signal import Signal
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.settings_choices import Field

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import HipICMSCLib
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import write_text
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import write_text
 from HipICMSCLib.gui.installation import python_interpreter
 from HipICMSCLib.model_files import user_folder
 from slicer.i18n import tr as _

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Literal
 
 import HipICMSCLib
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import storage_error
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import storage_error
+from HipICMSCLib.common.foreign_files import refuse_links
 from HipICMSCLib.gui.child_process import end_tree, start_detached
 
 import HipICMSCTrainingLib
-from HipICMSCTrainingLib.run_files import refuse_links
 from HipICMSCTrainingLib.run_folder import RunFolder, runs_below
 
 #: As Status.state, but "paused" is a process that waits and "stopped" none at all; what was asked for and what is

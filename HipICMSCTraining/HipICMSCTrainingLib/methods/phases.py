@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 from HipICMSCTrainingLib.methods.method import Moment, phase_of
 from HipICMSCTrainingLib.training_settings import TrainingSettings

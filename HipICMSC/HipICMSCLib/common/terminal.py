@@ -1,9 +1,13 @@
-"""Progress for a person who waits at a terminal."""
+"""What a person at a terminal reads and types: progress, durations, NAME=VALUE."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from typing import Any
+
+from HipICMSCLib.common.errors import HipError
 
 WIDTH = 118
 #: Where the output is a file, a line is added at most this often.
@@ -46,3 +50,13 @@ class ProgressLine:
         if self._open:
             print(file=sys.stderr)
             self._open = False
+
+
+def name_and_value(assignment: str) -> tuple[str, Any]:
+    name, equals, text = assignment.partition("=")
+    if not equals:
+        raise HipError("bad_setting", f"--set needs NAME=VALUE, not {assignment}.")
+    try:
+        return name, json.loads(text)
+    except ValueError:
+        return name, text

@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.nifti import is_nifti, is_whole
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.nifti import is_nifti, is_whole
 
 _ATTEMPTS = 20
 _SECONDS_BETWEEN_ATTEMPTS = 0.05

@@ -8,7 +8,7 @@ import types
 import typing
 from typing import Any, Literal, TypeVar, Union
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 T = TypeVar("T")
 
