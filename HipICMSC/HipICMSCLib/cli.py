@@ -150,7 +150,7 @@ def _heads(chosen: argparse.Namespace, inputs: int) -> Any:
         return None
     if inputs != 1:
         raise HipError("bad_points", "Femoral head centres can be given for one volume at a time only.")
-    from HipICMSCLib.femoral_heads import FemoralHeads
+    from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 
     return FemoralHeads(*(head and tuple(head) for head in (chosen.right_head, chosen.left_head)))
 

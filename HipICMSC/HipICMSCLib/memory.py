@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.femoral_heads import COARSE
+from HipICMSCLib.anatomy.femoral_heads import COARSE
 from HipICMSCLib.geometry import Grid
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import SimpleITK as sitk
 from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
 
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.files import replacing
-from HipICMSCLib.femoral_heads import FemoralHeads
-from HipICMSCLib.segments import SEGMENTS
 
 PIXEL_MM = 0.7
 WINDOW_PERCENTILES = (0.5, 99.5)
@@ -48,7 +48,7 @@ def write_overlays(image: sitk.Image, labels: sitk.Image, heads: FemoralHeads, f
 
     Args:
         image: the segmented volume.
-        labels: label image on the same grid, values as in `HipICMSCLib.segments.SEGMENTS`.
+        labels: label image on the same grid, values as in `HipICMSCLib.anatomy.segments.SEGMENTS`.
         heads: femoral head centres, LPS, mm; if none is known the planes go through bone near the bones' middle.
 
     Raises:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import SimpleITK as sitk
 
+from HipICMSCLib.anatomy.bones import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room_mm
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import duration
-from HipICMSCLib.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.geometry import PLANES, CropSettings, Grid, crop_grid, obliquity_deg, patient_axis, slice_axis
 from HipICMSCLib.memory import SAFETY, activation_bytes, free_bytes, needed_bytes
-from HipICMSCLib.postprocessing import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room_mm
 from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.run_times import RunTimes
 from HipICMSCLib.volume_input import check_volume, looks_like_ct

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.geometry import CropSettings, Grid, coronal_slices, crop_grid, onto_grid
 from HipICMSCLib.intensity import IntensitySettings, Modality, rescale
 

@@ -9,11 +9,11 @@ from typing import Any
 import SimpleITK as sitk
 import torch
 
+from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.engine import Result
 from HipICMSCLib.model_package import ModelPackage
 from HipICMSCLib.research_use import RESEARCH_USE
-from HipICMSCLib.segments import SEGMENTS
 
 
 def report(result: Result, package: ModelPackage) -> dict[str, Any]:

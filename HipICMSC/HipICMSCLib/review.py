@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.spatial import cKDTree
 
-from HipICMSCLib.segments import SEGMENTS
+from HipICMSCLib.anatomy.segments import SEGMENTS
 
 #: Every outline is a thin band in which the classes are even, so single voxels say nothing: doubt is what is left
 #: when it is averaged over a region that a reader takes in at one glance.

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
-from HipICMSCLib.segments import SEGMENTS
 
 SEGMENTATION_ENDING = ".seg.nrrd"
 LABEL_MAP_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -23,7 +23,7 @@ def write_segmentation(labels: sitk.Image, path: Path, provenance: dict[str, str
     named place, and label values mean the same in every file.
 
     Args:
-        labels: integer image with the values of `HipICMSCLib.segments.SEGMENTS`.
+        labels: integer image with the values of `HipICMSCLib.anatomy.segments.SEGMENTS`.
         path: ends in .seg.nrrd, .nii.gz, .nii, .nrrd or .mha, in capitals or not.
         provenance: how the result came about, e.g. ``{"ModelId": …}``. A segmentation has each entry as the tag
             ``HipICMSC.ModelId`` of every segment, an NRRD or MetaImage label map as a field of its header; NIfTI has

@@ -21,10 +21,10 @@ from typing import TextIO
 
 import SimpleITK as sitk
 
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, head_at
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
 from HipICMSCLib.common.settings import to_json
-from HipICMSCLib.femoral_heads import FemoralHeads, head_at
 from HipICMSCLib.model_files import user_folder
 from HipICMSCLib.protocol import (
     Alive,

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
-from HipICMSCLib.femoral_heads import FemoralHeads
 from HipICMSCLib.geometry import CropSettings, coronal_slices
 from HipICMSCLib.intensity import IntensitySettings
 from HipICMSCLib.preprocessing import PreparedVolume, prepare

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
-from HipICMSCLib.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.volume_input import read_volume
 
 from HipICMSCTrainingLib.dataset import Case

@@ -27,11 +27,11 @@ from typing import Any, get_args
 
 import SimpleITK as sitk
 import torch
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing, write_text
 from HipICMSCLib.devices import device_name
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.femoral_heads import FemoralHeads
 from HipICMSCLib.model_files import ENDING
 from HipICMSCLib.volume_input import read_volume
 

@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
+from HipICMSCLib.anatomy.bones import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room_mm, separate_sides
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.geometry import PLANES, CropSettings, crop_grid, obliquity_deg, patient_axis, slice_axis
-from HipICMSCLib.postprocessing import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room_mm, separate_sides
-from HipICMSCLib.segments import FEMUR, HIP_BONE
 from HipICMSCLib.volume_input import looks_like_ct, read_volume
 
 from HipICMSCTrainingLib.dataset import Case, Problem, Role

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.geometry import same_geometry
-from HipICMSCLib.segments import FEMUR, HIP_BONE
 from HipICMSCLib.volume_input import read_volume
 
 from HipICMSCTrainingLib.dataset import Case

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import SimpleITK as sitk
+from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.model_files import ENDING
-from HipICMSCLib.segments import SEGMENTS
 from HipICMSCLib.volume_input import read_volume
 
 from HipICMSCTrainingLib import evaluation

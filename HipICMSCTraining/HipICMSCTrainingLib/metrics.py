@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import SimpleITK as sitk
-from HipICMSCLib.segments import FEMUR, HIP_BONE
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from scipy import ndimage, optimize
 from scipy.spatial import KDTree
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
-from HipICMSCLib.femoral_heads import find_femoral_heads
 from HipICMSCLib.geometry import coronal_slices
 from HipICMSCLib.preprocessing import prepare
 from HipICMSCLib.volume_input import exists, looks_like_ct, read_volume

@@ -38,8 +38,8 @@ def engine(size: tuple[int, ...], spacing: tuple[float, ...], reduced: bool = Fa
     The classes of random weights are near ties, so the engine's own check refuses bf16 for them; ``reduced`` insists on
     it, as trained weights pass.
     """
+    from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
     from HipICMSCLib.engine import HipSegmenter
-    from HipICMSCLib.femoral_heads import FemoralHeads
     from HipICMSCLib.geometry import CropSettings
     from HipICMSCLib.inference import BF16
     from HipICMSCLib.intensity import IntensitySettings

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer_stand_ins
+from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.segments import SEGMENTS
 from test_result import DIRECTIONS, displayed, put_under, rigid
 
 SHAPE = (16, 22, 26)  # z, y, x

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from HipICMSCLib.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.intensity import IntensitySettings
 from HipICMSCLib.model_package import ModelManifest, write_package
 from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
-from HipICMSCLib.segments import FEMUR, HIP_BONE
 
 #: Intensities of the scene: the classes are told apart by them.
 DARK, GREY, BRIGHT = 100, 500, 900

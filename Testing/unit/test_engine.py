@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import STAGES, HipSegmenter
-from HipICMSCLib.femoral_heads import FemoralHeads
 from HipICMSCLib.inference import FP32
-from HipICMSCLib.segments import FEMUR, HIP_BONE
 from packages import (
     BRIGHT,
     FIELD_OF_VIEW,

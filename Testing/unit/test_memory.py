@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from ball_hips import ball_image
 from HipICMSCLib import memory
-from HipICMSCLib.femoral_heads import find_femoral_heads
+from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.geometry import crop_grid
 from HipICMSCLib.memory import activation_bytes, free_bytes, needed_bytes
 from HipICMSCLib.model_files import find_model

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.segments import FEMUR, HIP_BONE
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCTrainingLib.metrics import (
     femoral_head_centres,
     largest_components,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.overlay import PIXEL_MM, write_overlays
-from HipICMSCLib.segments import SEGMENTS
 from PIL import Image
 
 CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.femoral_heads import find_femoral_heads
 from HipICMSCTrainingLib.phantom import SMOKE, PhantomSubject, make_ct, make_mri, write_dataset
 from HipICMSCTrainingLib.phantom.shape import POPULATIONS, draw_shape
 from scipy import ndimage

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.femoral_heads import FemoralHeads
-from HipICMSCLib.postprocessing import separate_sides
+from HipICMSCLib.anatomy.bones import separate_sides
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 
 RIGHT_HEAD, LEFT_HEAD = (-85.0, 0.0, 0.0), (85.0, 0.0, 0.0)
 HEADS = FemoralHeads(RIGHT_HEAD, LEFT_HEAD)

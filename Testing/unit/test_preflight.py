@@ -11,8 +11,8 @@ import pytest
 import SimpleITK as sitk
 from ball_hips import LEFT_CENTRE, RIGHT_CENTRE, ball_image
 from HipICMSCLib import preflight
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.femoral_heads import FemoralHeads
 from HipICMSCLib.preflight import (
     Finding,
     field_of_view_findings,

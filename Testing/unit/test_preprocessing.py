@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from HipICMSCLib.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.intensity import PADDING, IntensitySettings
 from HipICMSCLib.preprocessing import prepare

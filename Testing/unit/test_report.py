@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.engine import HipSegmenter, Result
-from HipICMSCLib.femoral_heads import FemoralHeads
 from HipICMSCLib.inference import FP32
 from HipICMSCLib.model_package import ModelPackage
 from HipICMSCLib.provenance import provenance

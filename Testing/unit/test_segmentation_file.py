@@ -7,9 +7,9 @@ import gzip
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.segmentation_file import check_ending, write_segmentation
-from HipICMSCLib.segments import SEGMENTS
 
 PROVENANCE = {"ModelId": "icmsc-hip 1.0", "ModelHash": "sha256:0123"}
 

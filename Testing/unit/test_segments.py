@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from HipICMSCLib.segments import FEMUR, HIP_BONE, SEGMENTS, color_table, segment_of
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, color_table, segment_of
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 TABLE = Path(__file__).resolve().parents[2] / "HipICMSC" / "Resources" / "HipICMSC-ColorTable.csv"

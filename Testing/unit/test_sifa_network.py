@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.geometry import CropSettings, same_geometry
 from HipICMSCLib.memory import activation_bytes
 from HipICMSCLib.model_package import ModelPackage, read_package, write_package
 from HipICMSCLib.segmenter import SegmenterSettings
-from HipICMSCLib.segments import FEMUR, HIP_BONE
 from HipICMSCLib.sifa_network import SifaEncoder, SifaHead, joined, latent_channels
 from packages import HEADS, HIP_BONE_CENTRES, blank, manifest, scene
 from scipy.ndimage import distance_transform_edt

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.femoral_heads import find_femoral_heads
 from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.preprocessing import prepare
 from HipICMSCLib.volume_input import read_volume

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import qt
 from slicer.i18n import tr as _
 
+from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.batch import BatchItem, notes
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.segments import SEGMENTS
 
 _NAME, _STATE, _RIGHT, _LEFT, _NOTE = _COLUMNS = range(5)
 _WIDEST_NAME = 140

@@ -15,11 +15,11 @@ import slicer
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
+from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.mrml import parent_to_world, voxels_to_world
 from HipICMSCLib.provenance import provenance
 from HipICMSCLib.segmentation_file import TAG_PREFIX
-from HipICMSCLib.segments import SEGMENTS, Segment
 
 #: A result's grid may differ from its volume's by this, which is what the digits in a file's header leave.
 _GEOMETRY_TOLERANCE_MM = 1e-3

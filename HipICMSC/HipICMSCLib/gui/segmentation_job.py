@@ -11,6 +11,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
+from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing, storage_error
 from HipICMSCLib.common.settings import from_json
@@ -21,7 +22,6 @@ from HipICMSCLib.protocol import Point, SegmentRequest
 from HipICMSCLib.provenance import provenance
 from HipICMSCLib.review import Place
 from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING, check_ending
-from HipICMSCLib.segments import SEGMENTS
 from HipICMSCLib.volume_input import check_volume
 
 #: Nobody else's folder begins so, for what begins so is removed.

@@ -12,8 +12,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from HipICMSCLib.femoral_heads import FemoralHeads
-from HipICMSCLib.segments import FEMUR, HIP_BONE, SEGMENTS, segment_of
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, segment_of
 
 SIDES = ("right", "left")
 
@@ -58,7 +58,7 @@ class PostprocessingResult:
     """The bones of a result.
 
     Attributes:
-        labels: uint8 image on the input's grid; values as in `HipICMSCLib.segments.SEGMENTS`, 0 elsewhere.
+        labels: uint8 image on the input's grid; values as in `HipICMSCLib.anatomy.segments.SEGMENTS`, 0 elsewhere.
         volumes_ml: volume of each segment by its value, in millilitres; 0 where it was not found.
         notices: what the user should know; empty if the result is as expected.
     """
