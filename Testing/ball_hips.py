@@ -43,9 +43,9 @@ def write_ball_model(path: Path) -> Path:
 
 def _write_package(path: Path) -> None:
     import torch
-    from HipICMSCLib.geometry import CropSettings
-    from HipICMSCLib.intensity import IntensitySettings
     from HipICMSCLib.model_package import ModelManifest, write_package
+    from HipICMSCLib.preprocessing.geometry import CropSettings
+    from HipICMSCLib.preprocessing.intensity import IntensitySettings
     from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
 
     settings = SegmenterSettings(width=4)

@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from HipICMSCLib.anatomy.femoral_heads import COARSE
-from HipICMSCLib.geometry import Grid
+from HipICMSCLib.preprocessing.geometry import Grid
 
 if TYPE_CHECKING:
     from torch import nn

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json, to_json
-from HipICMSCLib.geometry import CropSettings
-from HipICMSCLib.intensity import IntensitySettings
 from HipICMSCLib.model_archive import FORMAT, ModelArchive, damaged, read_archive, write_archive
 from HipICMSCLib.model_files import check_name
+from HipICMSCLib.preprocessing.geometry import CropSettings
+from HipICMSCLib.preprocessing.intensity import IntensitySettings
 from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter, SegmenterSettings
 from HipICMSCLib.sifa_network import STRIDE, SifaEncoder, SifaHead
 from HipICMSCLib.translator import Translator, TranslatorSettings

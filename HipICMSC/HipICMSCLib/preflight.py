@@ -17,8 +17,16 @@ from HipICMSCLib.anatomy.bones import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import duration
-from HipICMSCLib.geometry import PLANES, CropSettings, Grid, crop_grid, obliquity_deg, patient_axis, slice_axis
 from HipICMSCLib.memory import SAFETY, activation_bytes, free_bytes, needed_bytes
+from HipICMSCLib.preprocessing.geometry import (
+    PLANES,
+    CropSettings,
+    Grid,
+    crop_grid,
+    obliquity_deg,
+    patient_axis,
+    slice_axis,
+)
 from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.run_times import RunTimes
 from HipICMSCLib.volume_input import check_volume, looks_like_ct

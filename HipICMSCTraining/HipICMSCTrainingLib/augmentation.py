@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as nnf
-from HipICMSCLib.intensity import PADDING
+from HipICMSCLib.preprocessing.intensity import PADDING
 from torch import Tensor
 
 

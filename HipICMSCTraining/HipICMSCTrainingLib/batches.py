@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from HipICMSCLib.intensity import PADDING
+from HipICMSCLib.preprocessing.intensity import PADDING
 from torch import Tensor
 
 from HipICMSCTrainingLib.augmentation import augment

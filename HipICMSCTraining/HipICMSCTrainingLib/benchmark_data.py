@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.geometry import CropSettings
+from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.segmenter import SegmenterSettings
 from HipICMSCLib.translator import TranslatorSettings
 

@@ -11,9 +11,9 @@ import torch
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
-from HipICMSCLib.geometry import CropSettings, coronal_slices
-from HipICMSCLib.intensity import IntensitySettings
-from HipICMSCLib.preprocessing import PreparedVolume, prepare
+from HipICMSCLib.preprocessing.crop import PreparedVolume, prepare
+from HipICMSCLib.preprocessing.geometry import CropSettings, coronal_slices
+from HipICMSCLib.preprocessing.intensity import IntensitySettings
 from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.volume_input import read_volume
 from PIL import Image, ImageDraw, ImageFont

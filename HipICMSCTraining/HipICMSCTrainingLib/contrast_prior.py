@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as nnf
-from HipICMSCLib.intensity import PADDING
+from HipICMSCLib.preprocessing.intensity import PADDING
 from torch import Tensor
 
 from HipICMSCTrainingLib.losses import reconstruction_loss

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
-from HipICMSCLib.geometry import CropSettings
+from HipICMSCLib.preprocessing.geometry import CropSettings
 
 from HipICMSCTrainingLib.case_check import BONES, CaseSummary, CheckedCase, check_case
 from HipICMSCTrainingLib.dataset import PURPOSES, Dataset, Problem, dataset_problems

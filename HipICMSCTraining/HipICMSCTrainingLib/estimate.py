@@ -26,7 +26,7 @@ import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.devices import device_name
-from HipICMSCLib.geometry import crop_grid
+from HipICMSCLib.preprocessing.geometry import crop_grid
 from HipICMSCLib.volume_input import read_volume
 from safetensors import safe_open
 

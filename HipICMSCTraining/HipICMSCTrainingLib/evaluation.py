@@ -22,7 +22,7 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
-from HipICMSCLib.geometry import Grid, same_geometry
+from HipICMSCLib.preprocessing.geometry import Grid, same_geometry
 from HipICMSCLib.volume_input import VOLUME_ENDINGS, volume_files, volume_stem
 
 from HipICMSCTrainingLib.metrics import (

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.geometry import same_geometry
+from HipICMSCLib.preprocessing.geometry import same_geometry
 from HipICMSCLib.volume_input import read_volume
 
 from HipICMSCTrainingLib.dataset import Case

@@ -12,8 +12,8 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
-from HipICMSCLib.geometry import coronal_slices
-from HipICMSCLib.preprocessing import prepare
+from HipICMSCLib.preprocessing.crop import prepare
+from HipICMSCLib.preprocessing.geometry import coronal_slices
 from HipICMSCLib.volume_input import exists, looks_like_ct, read_volume
 from safetensors.numpy import load_file, save
 

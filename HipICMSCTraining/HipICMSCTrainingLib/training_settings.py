@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.geometry import CropSettings
-from HipICMSCLib.intensity import IntensitySettings
+from HipICMSCLib.preprocessing.geometry import CropSettings
+from HipICMSCLib.preprocessing.intensity import IntensitySettings
 from HipICMSCLib.segmenter import LARGEST_WIDTH, SegmenterSettings
 from HipICMSCLib.translator import TranslatorSettings
 

@@ -40,10 +40,10 @@ def engine(size: tuple[int, ...], spacing: tuple[float, ...], reduced: bool = Fa
     """
     from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
     from HipICMSCLib.engine import HipSegmenter
-    from HipICMSCLib.geometry import CropSettings
     from HipICMSCLib.inference import BF16
-    from HipICMSCLib.intensity import IntensitySettings
     from HipICMSCLib.model_package import ModelManifest, write_package
+    from HipICMSCLib.preprocessing.geometry import CropSettings
+    from HipICMSCLib.preprocessing.intensity import IntensitySettings
     from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
 
     torch.manual_seed(0)

@@ -10,8 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.geometry import same_geometry
 from HipICMSCLib.preflight import image_findings, inspect, verdict
+from HipICMSCLib.preprocessing.geometry import same_geometry
 from HipICMSCLib.provenance import provenance
 from HipICMSCLib.report import report
 from HipICMSCLib.run_times import RunTimes

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from HipICMSCLib.common.settings import from_json, to_json
-from HipICMSCLib.geometry import CropSettings
+from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCTrainingLib.benchmark import Plan
 from HipICMSCTrainingLib.curves import RunCurves
 from HipICMSCTrainingLib.dataset import (

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.geometry import CropSettings
+from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.volume_input import read_volume
 from HipICMSCTrainingLib.dataset import Case as DatasetCase
 from HipICMSCTrainingLib.dataset import Dataset

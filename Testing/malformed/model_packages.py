@@ -777,7 +777,7 @@ def _good_package() -> tuple[Path, dict[str, Any]]:
 
 def write_good_package(path: Path) -> Path:
     """A sound package that computes in a moment."""
-    from HipICMSCLib.geometry import CropSettings
+    from HipICMSCLib.preprocessing.geometry import CropSettings
     from packages import write_threshold_package
 
     return write_threshold_package(path, crop=CropSettings((8.0, 8.0, 8.0), (32, 16, 24)))

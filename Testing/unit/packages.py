@@ -13,9 +13,9 @@ import SimpleITK as sitk
 import torch
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
-from HipICMSCLib.geometry import CropSettings
-from HipICMSCLib.intensity import IntensitySettings
 from HipICMSCLib.model_package import ModelManifest, write_package
+from HipICMSCLib.preprocessing.geometry import CropSettings
+from HipICMSCLib.preprocessing.intensity import IntensitySettings
 from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
 
 #: Intensities of the scene: the classes are told apart by them.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.geometry import CropSettings
+from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods.adda import Adda, AddaSettings
 from HipICMSCTrainingLib.methods.alignment import AlignmentSettings

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from HipICMSCLib.intensity import PADDING
+from HipICMSCLib.preprocessing.intensity import PADDING
 from HipICMSCTrainingLib.augmentation import AugmentationSettings, augment
 from torch import Tensor
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from HipICMSCLib.intensity import PADDING
+from HipICMSCLib.preprocessing.intensity import PADDING
 from HipICMSCTrainingLib.augmentation import AugmentationSettings
 from HipICMSCTrainingLib.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.training_settings import TrainingSettings

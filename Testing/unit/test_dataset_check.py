@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.geometry import CropSettings, same_geometry
+from HipICMSCLib.preprocessing.geometry import CropSettings, same_geometry
 from HipICMSCTrainingLib.case_check import check_case
 from HipICMSCTrainingLib.dataset import Case, Dataset, LabelValues, dataset_from_folders, write_dataset_file
 from HipICMSCTrainingLib.dataset_check import (

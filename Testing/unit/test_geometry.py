@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.geometry import (
+from HipICMSCLib.preprocessing.geometry import (
     CropSettings,
     Grid,
     coronal_slices,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from HipICMSCLib.intensity import PADDING, IntensitySettings, intensity_range, rescale
+from HipICMSCLib.preprocessing.intensity import PADDING, IntensitySettings, intensity_range, rescale
 
 SETTINGS = IntensitySettings()
 

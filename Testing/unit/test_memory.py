@@ -13,10 +13,10 @@ import SimpleITK as sitk
 from ball_hips import ball_image
 from HipICMSCLib import memory
 from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
-from HipICMSCLib.geometry import crop_grid
 from HipICMSCLib.memory import activation_bytes, free_bytes, needed_bytes
 from HipICMSCLib.model_files import find_model
 from HipICMSCLib.model_package import read_package
+from HipICMSCLib.preprocessing.geometry import crop_grid
 from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
 
 MIB = 2**20

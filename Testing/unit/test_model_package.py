@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.geometry import CropSettings
 from HipICMSCLib.model_files import find_model
 from HipICMSCLib.model_package import read_package, write_package
+from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.segmenter import SegmenterSettings
 from HipICMSCLib.translator import Translator, TranslatorSettings
 from packages import manifest, random_network, threshold_network, write_threshold_package

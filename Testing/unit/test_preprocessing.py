@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
-from HipICMSCLib.geometry import CropSettings
-from HipICMSCLib.intensity import PADDING, IntensitySettings
-from HipICMSCLib.preprocessing import prepare
+from HipICMSCLib.preprocessing.crop import prepare
+from HipICMSCLib.preprocessing.geometry import CropSettings
+from HipICMSCLib.preprocessing.intensity import PADDING, IntensitySettings
 from packages import BRIGHT, DARK, GREY, HEADS, blank, rotation, scene
 
 CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.geometry import same_geometry
+from HipICMSCLib.preprocessing.geometry import same_geometry
 from packages import HEADS, as_ct, blank, dice, distance, scene, write_threshold_package
 
 CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])

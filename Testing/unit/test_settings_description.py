@@ -9,8 +9,8 @@ from typing import Literal
 
 import pytest
 from HipICMSCLib.common.settings import from_json, replaced, to_json
-from HipICMSCLib.geometry import CropSettings
-from HipICMSCLib.intensity import IntensitySettings
+from HipICMSCLib.preprocessing.geometry import CropSettings
+from HipICMSCLib.preprocessing.intensity import IntensitySettings
 from HipICMSCLib.segmenter import SegmenterSettings
 from HipICMSCLib.translator import TranslatorSettings
 from HipICMSCTrainingLib import methods, settings_description

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.geometry import CropSettings
+from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods.method import Batch, Moment, frozen
 from HipICMSCTrainingLib.methods.sifa import Part, Sifa, SifaSettings

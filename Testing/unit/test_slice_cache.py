@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.geometry import CropSettings
-from HipICMSCLib.preprocessing import prepare
+from HipICMSCLib.preprocessing.crop import prepare
+from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.volume_input import read_volume
 from HipICMSCTrainingLib.dataset import Case, LabelValues
 from HipICMSCTrainingLib.label_maps import read_labels

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.geometry import same_geometry
+from HipICMSCLib.preprocessing.geometry import same_geometry
 from HipICMSCLib.volume_input import check_volume, looks_like_ct, read_volume, volume_files, volume_stem
 from packages import rotation
 

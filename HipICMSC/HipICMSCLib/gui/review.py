@@ -16,10 +16,10 @@ import slicer
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json, to_json
-from HipICMSCLib.geometry import same_geometry
 from HipICMSCLib.gui.mrml import image_of
 from HipICMSCLib.gui.result import put_beside
 from HipICMSCLib.gui.views import centre_views_on
+from HipICMSCLib.preprocessing.geometry import same_geometry
 
 _PLACES = "HipICMSC.DoubtfulPlaces"
 _MAP = "HipICMSC.confidenceMap"

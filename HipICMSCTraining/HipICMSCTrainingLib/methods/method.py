@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.geometry import CropSettings
+from HipICMSCLib.preprocessing.geometry import CropSettings
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.distribution import Distribution

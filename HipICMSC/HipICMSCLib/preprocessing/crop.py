@@ -8,8 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
-from HipICMSCLib.geometry import CropSettings, Grid, coronal_slices, crop_grid, onto_grid
-from HipICMSCLib.intensity import IntensitySettings, Modality, rescale
+from HipICMSCLib.preprocessing.geometry import CropSettings, Grid, coronal_slices, crop_grid, onto_grid
+from HipICMSCLib.preprocessing.intensity import IntensitySettings, Modality, rescale
 
 
 @dataclass(frozen=True)
