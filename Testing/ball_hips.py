@@ -44,9 +44,9 @@ def write_ball_model(path: Path) -> Path:
 def _write_package(path: Path) -> None:
     import torch
     from HipICMSCLib.model_package import ModelManifest, write_package
+    from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
     from HipICMSCLib.preprocessing.geometry import CropSettings
     from HipICMSCLib.preprocessing.intensity import IntensitySettings
-    from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
 
     settings = SegmenterSettings(width=4)
     network = Segmenter(settings).eval()

@@ -14,9 +14,9 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.bones import Notice, separate_sides
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.devices import choose_device, device_name
-from HipICMSCLib.inference import Precision, SliceInference
 from HipICMSCLib.model_package import ModelPackage, read_package
+from HipICMSCLib.networks.devices import choose_device, device_name
+from HipICMSCLib.networks.inference import Precision, SliceInference
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import Grid, from_coronal_slices
 from HipICMSCLib.volume_input import check_volume, looks_like_ct

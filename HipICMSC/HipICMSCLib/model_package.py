@@ -18,11 +18,11 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json, to_json
 from HipICMSCLib.model_archive import FORMAT, ModelArchive, damaged, read_archive, write_archive
 from HipICMSCLib.model_files import check_name
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter, SegmenterSettings
+from HipICMSCLib.networks.sifa_network import STRIDE, SifaEncoder, SifaHead
+from HipICMSCLib.networks.translator import Translator, TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
-from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter, SegmenterSettings
-from HipICMSCLib.sifa_network import STRIDE, SifaEncoder, SifaHead
-from HipICMSCLib.translator import Translator, TranslatorSettings
 
 #: Of the JSON before the weights, in bytes; a network of ours has some hundred weights, each described in a hundred.
 _LARGEST_HEADER = 2**20

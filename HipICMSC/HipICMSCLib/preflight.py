@@ -17,7 +17,7 @@ from HipICMSCLib.anatomy.bones import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import duration
-from HipICMSCLib.memory import SAFETY, activation_bytes, free_bytes, needed_bytes
+from HipICMSCLib.networks.memory import SAFETY, activation_bytes, free_bytes, needed_bytes
 from HipICMSCLib.preprocessing.geometry import (
     PLANES,
     CropSettings,

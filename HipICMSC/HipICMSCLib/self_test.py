@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.devices import available_devices
 from HipICMSCLib.engine import HipSegmenter
+from HipICMSCLib.networks.devices import available_devices
 from HipICMSCLib.report import versions
 
 SLICES = 2

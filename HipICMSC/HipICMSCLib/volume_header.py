@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.memory import free_bytes
+from HipICMSCLib.networks.memory import free_bytes
 
 #: More than a CT of the whole body has: 512 × 512 × 2048.
 MOST_VOXELS = 2**29

@@ -191,7 +191,7 @@ class _Worker:
 
 def _said_of(error: Exception) -> tuple[str, str]:
     """Kind and sentence of a failure that is no HipError."""
-    from HipICMSCLib.inference import is_of_graphics_card, is_out_of_memory
+    from HipICMSCLib.networks.inference import is_of_graphics_card, is_out_of_memory
 
     if not is_out_of_memory(error):
         return (

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
+from HipICMSCLib.networks.translator import TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
-from HipICMSCLib.segmenter import SegmenterSettings
-from HipICMSCLib.translator import TranslatorSettings
 
 from HipICMSCTrainingLib.contrast_prior import ContrastPriorSettings
 from HipICMSCTrainingLib.dataset import Case, Dataset, Role, dataset_from_file, write_dataset_file

@@ -30,9 +30,9 @@ import torch
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing, write_text
-from HipICMSCLib.devices import device_name
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.model_files import ENDING
+from HipICMSCLib.networks.devices import device_name
 from HipICMSCLib.volume_input import read_volume
 
 from HipICMSCTrainingLib import evaluation

@@ -25,7 +25,7 @@ import SimpleITK as sitk
 import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import duration
-from HipICMSCLib.devices import device_name
+from HipICMSCLib.networks.devices import device_name
 from HipICMSCLib.preprocessing.geometry import crop_grid
 from HipICMSCLib.volume_input import read_volume
 from safetensors import safe_open

@@ -1,11 +1,11 @@
 """The discriminators D_s and D_t (paper section 2.1: 70 × 70 PatchGAN).
 
-The segmenter F and the generators G belong to the engine: HipICMSCLib.segmenter, HipICMSCLib.translator.
+The segmenter F and the generators G belong to the engine: HipICMSCLib.networks.paper_segmenter, HipICMSCLib.networks.translator.
 """
 
 from __future__ import annotations
 
-from HipICMSCLib.translator import initialise
+from HipICMSCLib.networks.translator import initialise
 from torch import Tensor, nn
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from HipICMSCLib.segmenter import CLASS_NAMES
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.batches import SliceStack

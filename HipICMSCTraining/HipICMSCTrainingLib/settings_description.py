@@ -15,7 +15,7 @@ from typing import Any, Literal, Union
 
 import torch
 from HipICMSCLib.common.settings import to_json
-from HipICMSCLib.devices import available_devices
+from HipICMSCLib.networks.devices import available_devices
 
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods import METHODS

@@ -1,15 +1,15 @@
 """The networks of SIFA that translate (Chen et al., IEEE TMI 2020; method.md, Baselines).
 
 Both add what they compute to the slice before the last tanh, so that they begin near to leaving it as it is. The
-encoder E and the head S, which segment, belong to the engine: HipICMSCLib.sifa_network.
+encoder E and the head S, which segment, belong to the engine: HipICMSCLib.networks.sifa_network.
 """
 
 from __future__ import annotations
 
 import torch
-from HipICMSCLib.segmenter import SegmenterSettings
-from HipICMSCLib.sifa_network import SLICE_CHANNELS, STRIDE, latent_channels
-from HipICMSCLib.translator import ResidualBlock, Translator, TranslatorSettings, initialise
+from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
+from HipICMSCLib.networks.sifa_network import SLICE_CHANNELS, STRIDE, latent_channels
+from HipICMSCLib.networks.translator import ResidualBlock, Translator, TranslatorSettings, initialise
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 

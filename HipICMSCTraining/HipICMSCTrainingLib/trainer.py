@@ -19,10 +19,10 @@ import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import storage_error
 from HipICMSCLib.common.settings import from_json, to_json
-from HipICMSCLib.devices import choose_device
-from HipICMSCLib.inference import is_out_of_memory
 from HipICMSCLib.model_files import find_model
 from HipICMSCLib.model_package import read_package
+from HipICMSCLib.networks.devices import choose_device
+from HipICMSCLib.networks.inference import is_out_of_memory
 
 from HipICMSCTrainingLib.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.checkpoint_state import check_optimizer, check_progress

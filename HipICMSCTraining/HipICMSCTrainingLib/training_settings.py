@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.networks.paper_segmenter import LARGEST_WIDTH, SegmenterSettings
+from HipICMSCLib.networks.translator import TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
-from HipICMSCLib.segmenter import LARGEST_WIDTH, SegmenterSettings
-from HipICMSCLib.translator import TranslatorSettings
 
 from HipICMSCTrainingLib.augmentation import AugmentationSettings
 

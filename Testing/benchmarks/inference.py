@@ -40,11 +40,11 @@ def engine(size: tuple[int, ...], spacing: tuple[float, ...], reduced: bool = Fa
     """
     from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
     from HipICMSCLib.engine import HipSegmenter
-    from HipICMSCLib.inference import BF16
     from HipICMSCLib.model_package import ModelManifest, write_package
+    from HipICMSCLib.networks.inference import BF16
+    from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
     from HipICMSCLib.preprocessing.geometry import CropSettings
     from HipICMSCLib.preprocessing.intensity import IntensitySettings
-    from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
 
     torch.manual_seed(0)
     settings = SegmenterSettings()

@@ -10,8 +10,8 @@ import sys
 
 import numpy as np
 import torch
-from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
-from HipICMSCLib.translator import Translator
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
+from HipICMSCLib.networks.translator import Translator
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.losses import (
     adversarial_loss,

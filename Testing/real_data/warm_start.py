@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
 from HipICMSCTrainingLib.augmentation import AugmentationSettings
 from HipICMSCTrainingLib.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.contrast_prior import random_guess

@@ -1,6 +1,6 @@
 """Model packages whose results are known, and the synthetic scene that they segment.
 
-The networks are real ones (HipICMSCLib.segmenter), only their weights are set by hand: dark pixels become hip bone,
+The networks are real ones (HipICMSCLib.networks.paper_segmenter), only their weights are set by hand: dark pixels become hip bone,
 bright ones femur, those between background. What the engine makes of such a package can so be compared with the truth.
 """
 
@@ -14,9 +14,9 @@ import torch
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.model_package import ModelManifest, write_package
+from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
-from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
 
 #: Intensities of the scene: the classes are told apart by them.
 DARK, GREY, BRIGHT = 100, 500, 900

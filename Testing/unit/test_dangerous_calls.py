@@ -40,7 +40,7 @@ EXCEPTIONS = {
     ("HipICMSC/HipICMSCLib/gui/child_process.py", "Popen"): "starts our own library as a process, as a list of words",
     ("HipICMSC/HipICMSCLib/gui/child_process.py", "subprocess.run"): "taskkill, to end such a process on Windows",
     ("HipICMSC/HipICMSCLib/environment.py", "subprocess.run"): "nvidia-smi, for the version of the driver",
-    ("HipICMSC/HipICMSCLib/memory.py", "subprocess.run"): "vm_stat, for the free memory on macOS",
+    ("HipICMSC/HipICMSCLib/networks/memory.py", "subprocess.run"): "vm_stat, for the free memory on macOS",
     ("HipICMSCTraining/HipICMSCTrainingLib/benchmark.py", "Popen"): "trains the rows of a table, each in a process",
     ("HipICMSCTraining/HipICMSCTrainingLib/benchmark_row.py", "subprocess.run"): "git, for the commit of the table",
     ("HipICMSC/HipICMSCLib/gui/installation.py", "pip_install"): "the one download, when the user asks for it",

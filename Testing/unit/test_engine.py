@@ -11,7 +11,7 @@ from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import STAGES, HipSegmenter
-from HipICMSCLib.inference import FP32
+from HipICMSCLib.networks.inference import FP32
 from packages import (
     BRIGHT,
     FIELD_OF_VIEW,

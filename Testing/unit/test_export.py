@@ -9,8 +9,8 @@ import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.model_package import read_package
-from HipICMSCLib.segmenter import Segmenter
-from HipICMSCLib.translator import Translator
+from HipICMSCLib.networks.paper_segmenter import Segmenter
+from HipICMSCLib.networks.translator import Translator
 from HipICMSCTrainingLib.batches import SliceStack
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.export import About, export_package

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from HipICMSCLib.segmenter import SegmenterSettings
-from HipICMSCLib.translator import TranslatorSettings
+from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
+from HipICMSCLib.networks.translator import TranslatorSettings
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.image_pool import ImagePool

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.devices import choose_device
-from HipICMSCLib.inference import BF16, FIRST_BATCH, FP32, LARGEST_CHANGE, SliceInference, fast_precision
-from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
+from HipICMSCLib.networks.devices import choose_device
+from HipICMSCLib.networks.inference import BF16, FIRST_BATCH, FP32, LARGEST_CHANGE, SliceInference, fast_precision
+from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
 from packages import random_network, threshold_network
 from torch import nn
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 from ball_hips import ball_image
-from HipICMSCLib import memory
 from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
-from HipICMSCLib.memory import activation_bytes, free_bytes, needed_bytes
 from HipICMSCLib.model_files import find_model
 from HipICMSCLib.model_package import read_package
+from HipICMSCLib.networks import memory
+from HipICMSCLib.networks.memory import activation_bytes, free_bytes, needed_bytes
+from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
 from HipICMSCLib.preprocessing.geometry import crop_grid
-from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
 
 MIB = 2**20
 REAL_MRI = Path(__file__).resolve().parents[3] / "shared" / "data" / "mri_val" / "cptac_C3N-01003_t1cor.nii.gz"

@@ -15,8 +15,8 @@ import SimpleITK as sitk
 import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.inference import FP32
 from HipICMSCLib.model_package import read_package
+from HipICMSCLib.networks.inference import FP32
 from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.batches import SliceStack
 from HipICMSCTrainingLib.distribution import Distribution

@@ -14,9 +14,9 @@ import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.model_files import find_model
 from HipICMSCLib.model_package import read_package, write_package
+from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
+from HipICMSCLib.networks.translator import Translator, TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
-from HipICMSCLib.segmenter import SegmenterSettings
-from HipICMSCLib.translator import Translator, TranslatorSettings
 from packages import manifest, random_network, threshold_network, write_threshold_package
 
 MEMBERS = ("model.json", "weights.safetensors", "card.md", "checksums.json")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
-from HipICMSCLib.translator import Translator, TranslatorSettings
+from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
+from HipICMSCLib.networks.translator import Translator, TranslatorSettings
 from HipICMSCTrainingLib.networks import PatchDiscriminator
 from torch import Tensor, nn
 

@@ -12,8 +12,8 @@ import torch
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.engine import HipSegmenter, Result
-from HipICMSCLib.inference import FP32
 from HipICMSCLib.model_package import ModelPackage
+from HipICMSCLib.networks.inference import FP32
 from HipICMSCLib.provenance import provenance
 from HipICMSCLib.report import report
 from HipICMSCLib.research_use import RESEARCH_USE

@@ -9,10 +9,10 @@ from typing import Literal
 
 import pytest
 from HipICMSCLib.common.settings import from_json, replaced, to_json
+from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
+from HipICMSCLib.networks.translator import TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
-from HipICMSCLib.segmenter import SegmenterSettings
-from HipICMSCLib.translator import TranslatorSettings
 from HipICMSCTrainingLib import methods, settings_description
 from HipICMSCTrainingLib.augmentation import AugmentationSettings
 from HipICMSCTrainingLib.cli import main

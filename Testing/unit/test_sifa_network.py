@@ -15,11 +15,11 @@ import torch
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.memory import activation_bytes
 from HipICMSCLib.model_package import ModelPackage, read_package, write_package
+from HipICMSCLib.networks.memory import activation_bytes
+from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
+from HipICMSCLib.networks.sifa_network import SifaEncoder, SifaHead, joined, latent_channels
 from HipICMSCLib.preprocessing.geometry import CropSettings, same_geometry
-from HipICMSCLib.segmenter import SegmenterSettings
-from HipICMSCLib.sifa_network import SifaEncoder, SifaHead, joined, latent_channels
 from packages import HEADS, HIP_BONE_CENTRES, blank, manifest, scene
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
+from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
 from HipICMSCTrainingLib.weight_average import WeightAverage, with_statistics_of
 from torch import nn
 

@@ -265,7 +265,7 @@ def test_memory_that_is_out_is_told_apart_by_whose_it_is(error, where):
 def test_a_card_that_another_process_has_filled_leaves_the_processor():
     """The weights themselves find no room on it."""
     import torch
-    from HipICMSCLib.inference import SliceInference
+    from HipICMSCLib.networks.inference import SliceInference
 
     class Full(torch.nn.Conv2d):
         def to(self, device=None, **options):

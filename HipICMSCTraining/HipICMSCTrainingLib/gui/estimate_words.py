@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from HipICMSCLib.common.terminal import duration
-from HipICMSCLib.memory import free_bytes
+from HipICMSCLib.networks.memory import free_bytes
 from slicer.i18n import tr as _
 
 

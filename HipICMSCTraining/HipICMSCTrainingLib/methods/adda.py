@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.segmenter import Segmenter
+from HipICMSCLib.networks.paper_segmenter import Segmenter
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.distribution import Distribution

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.distribution import Distribution

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from HipICMSCLib.segmenter import Segmenter
-from HipICMSCLib.translator import Translator
+from HipICMSCLib.networks.paper_segmenter import Segmenter
+from HipICMSCLib.networks.translator import Translator
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.contrast_prior import prior_terms

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from HipICMSCLib.segmenter import Segmenter
+from HipICMSCLib.networks.paper_segmenter import Segmenter
 
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods.method import Batch, Method, Moment

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from HipICMSCLib.segmenter import CLASS_NAMES
-from HipICMSCLib.sifa_network import STRIDE, SifaEncoder, SifaHead, joined
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
+from HipICMSCLib.networks.sifa_network import STRIDE, SifaEncoder, SifaHead, joined
 from torch import Tensor, nn
 from torch.func import functional_call
 

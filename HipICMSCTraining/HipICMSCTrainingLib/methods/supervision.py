@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
 from torch import Tensor
 
 from HipICMSCTrainingLib.distribution import Distribution

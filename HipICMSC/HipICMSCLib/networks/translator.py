@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.segmenter import LARGEST_WIDTH, MOST_BLOCKS
+from HipICMSCLib.networks.paper_segmenter import LARGEST_WIDTH, MOST_BLOCKS
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from HipICMSCLib.segmenter import CLASS_NAMES, DilatedResidualBlock, Norm, SegmenterSettings, normalisation
+from HipICMSCLib.networks.paper_segmenter import (
+    CLASS_NAMES,
+    DilatedResidualBlock,
+    Norm,
+    SegmenterSettings,
+    normalisation,
+)
 
 #: Pixels of a slice over those of the latent, along each axis.
 STRIDE = 8
