@@ -9,9 +9,9 @@ from pathlib import Path
 from HipICMSCLib.batch import BatchItem
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable
-from HipICMSCLib.dicom import is_dicom
+from HipICMSCLib.reading.dicom import is_dicom
+from HipICMSCLib.reading.volume import volume_files, volume_stem
 from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING
-from HipICMSCLib.volume_input import volume_files, volume_stem
 
 #: So many files of a folder are looked at to tell whether it holds DICOM: others may lie among them.
 _FILES_LOOKED_AT = 50

@@ -24,9 +24,9 @@ from HipICMSCLib.model_files import (
     user_models,
     user_models_folder,
 )
+from HipICMSCLib.reading.volume import read_volume
 from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.segmentation_file import check_ending, write_segmentation
-from HipICMSCLib.volume_input import read_volume
 
 
 def add_commands(commands: Any) -> None:

@@ -27,9 +27,9 @@ from HipICMSCLib.preprocessing.geometry import (
     patient_axis,
     slice_axis,
 )
+from HipICMSCLib.reading.volume import check_volume, looks_like_ct
 from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.run_times import RunTimes
-from HipICMSCLib.volume_input import check_volume, looks_like_ct
 
 if TYPE_CHECKING:
     import torch

@@ -41,9 +41,9 @@ from HipICMSCLib.protocol import (
     decode,
     encode,
 )
+from HipICMSCLib.reading.volume import read_volume
 from HipICMSCLib.run_times import RunTimes
 from HipICMSCLib.segmentation_file import write_segmentation
-from HipICMSCLib.volume_input import read_volume
 
 IDLE_SECONDS = 900.0
 #: So often it gives a sign of life.

@@ -33,7 +33,7 @@ from HipICMSCLib.common.files import replacing, write_text
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.model_files import ENDING
 from HipICMSCLib.networks.devices import device_name
-from HipICMSCLib.volume_input import read_volume
+from HipICMSCLib.reading.volume import read_volume
 
 from HipICMSCTrainingLib import evaluation
 from HipICMSCTrainingLib.benchmark_data import measured_cases

@@ -14,7 +14,7 @@ from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import PLANES, CropSettings, crop_grid, obliquity_deg, patient_axis, slice_axis
-from HipICMSCLib.volume_input import looks_like_ct, read_volume
+from HipICMSCLib.reading.volume import looks_like_ct, read_volume
 
 from HipICMSCTrainingLib.dataset import Case, Problem, Role
 from HipICMSCTrainingLib.label_maps import read_labels

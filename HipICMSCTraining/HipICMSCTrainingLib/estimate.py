@@ -27,7 +27,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.networks.devices import device_name
 from HipICMSCLib.preprocessing.geometry import crop_grid
-from HipICMSCLib.volume_input import read_volume
+from HipICMSCLib.reading.volume import read_volume
 from safetensors import safe_open
 
 from HipICMSCTrainingLib.batches import steps_per_epoch

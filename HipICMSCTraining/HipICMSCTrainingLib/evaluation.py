@@ -23,7 +23,7 @@ from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.preprocessing.geometry import Grid, same_geometry
-from HipICMSCLib.volume_input import VOLUME_ENDINGS, volume_files, volume_stem
+from HipICMSCLib.reading.volume import VOLUME_ENDINGS, volume_files, volume_stem
 
 from HipICMSCTrainingLib.metrics import (
     DEFINITIONS,

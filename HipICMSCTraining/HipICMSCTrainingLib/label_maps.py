@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import same_geometry
-from HipICMSCLib.volume_input import read_volume
+from HipICMSCLib.reading.volume import read_volume
 
 from HipICMSCTrainingLib.dataset import Case
 

@@ -14,7 +14,7 @@ from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.model_files import ENDING
-from HipICMSCLib.volume_input import read_volume
+from HipICMSCLib.reading.volume import read_volume
 
 from HipICMSCTrainingLib import evaluation
 from HipICMSCTrainingLib.dataset import Case

@@ -14,7 +14,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import coronal_slices
-from HipICMSCLib.volume_input import exists, looks_like_ct, read_volume
+from HipICMSCLib.reading.volume import exists, looks_like_ct, read_volume
 from safetensors.numpy import load_file, save
 
 from HipICMSCTrainingLib.dataset import Case

@@ -20,10 +20,10 @@ from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.model_files import DEFAULT_MODEL, PHANTOM_MODEL, find_model
 from HipICMSCLib.overlay import write_overlays
 from HipICMSCLib.provenance import provenance
+from HipICMSCLib.reading.volume import read_volume
 from HipICMSCLib.report import report
 from HipICMSCLib.research_use import RESEARCH_USE
 from HipICMSCLib.segmentation_file import write_segmentation
-from HipICMSCLib.volume_input import read_volume
 from HipICMSCTrainingLib.evaluation import Case, evaluate_cases
 from HipICMSCTrainingLib.phantom import make_mri
 

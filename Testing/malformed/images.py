@@ -13,10 +13,10 @@ from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.preflight import image_findings, inspect, verdict
 from HipICMSCLib.preprocessing.geometry import same_geometry
 from HipICMSCLib.provenance import provenance
+from HipICMSCLib.reading.volume import read_volume
 from HipICMSCLib.report import report
 from HipICMSCLib.run_times import RunTimes
 from HipICMSCLib.segmentation_file import write_segmentation
-from HipICMSCLib.volume_input import read_volume
 
 from malformed import meta_files, nifti_files, nrrd_files, odd_files
 from malformed.case import Case, Wrong

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import CropSettings
-from HipICMSCLib.volume_input import read_volume
+from HipICMSCLib.reading.volume import read_volume
 from HipICMSCTrainingLib.dataset import Case as DatasetCase
 from HipICMSCTrainingLib.dataset import Dataset
 from HipICMSCTrainingLib.dataset_check import check_dataset, report_text

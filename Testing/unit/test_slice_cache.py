@@ -14,7 +14,7 @@ from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import CropSettings
-from HipICMSCLib.volume_input import read_volume
+from HipICMSCLib.reading.volume import read_volume
 from HipICMSCTrainingLib.dataset import Case, LabelValues
 from HipICMSCTrainingLib.label_maps import read_labels
 from HipICMSCTrainingLib.slice_cache import cached_volume

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import same_geometry
-from HipICMSCLib.volume_input import check_volume, looks_like_ct, read_volume, volume_files, volume_stem
+from HipICMSCLib.reading.volume import check_volume, looks_like_ct, read_volume, volume_files, volume_stem
 from packages import rotation
 
 VOXELS = np.random.default_rng(0).integers(0, 1000, (30, 40, 50)).astype(np.int16)

@@ -20,9 +20,9 @@ from HipICMSCLib.gui.result import read_result
 from HipICMSCLib.gui.review import add_confidence_map, read_confidence_map, store_places
 from HipICMSCLib.protocol import Point, SegmentRequest
 from HipICMSCLib.provenance import provenance
+from HipICMSCLib.reading.volume import check_volume
 from HipICMSCLib.review import Place
 from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING, check_ending
-from HipICMSCLib.volume_input import check_volume
 
 #: Nobody else's folder begins so, for what begins so is removed.
 _FOLDER_PREFIX = "HipICMSC-job-"

@@ -15,7 +15,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
 from HipICMSCLib.gui.mrml import image_of, parent_to_world
 from HipICMSCLib.preprocessing.geometry import Grid, same_geometry
-from HipICMSCLib.volume_input import check_volume, looks_like_ct
+from HipICMSCLib.reading.volume import check_volume, looks_like_ct
 from slicer.i18n import tr as _
 from vtkmodules.vtkCommonCore import reference
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib import metaimage, nrrd
 from HipICMSCLib.common import nifti
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.dicom import is_dicom, read_frames, read_series
-from HipICMSCLib.volume_header import LARGEST_DISAGREEMENT_MM, check_size, not_oriented, not_scalar, refused
+from HipICMSCLib.reading import metaimage, nrrd
+from HipICMSCLib.reading.dicom import is_dicom, read_frames, read_series
+from HipICMSCLib.reading.header_check import LARGEST_DISAGREEMENT_MM, check_size, not_oriented, not_scalar, refused
 
 SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.05, 20.0
 SMALLEST_EXTENT_MM = 40.0

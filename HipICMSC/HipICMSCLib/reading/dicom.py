@@ -15,8 +15,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.dicom_elements import about_file, bytes_of_voxels
-from HipICMSCLib.volume_header import (
+from HipICMSCLib.reading.dicom_elements import about_file, bytes_of_voxels
+from HipICMSCLib.reading.header_check import (
     LARGEST_DISAGREEMENT_MM,
     are_numbers,
     check_length,

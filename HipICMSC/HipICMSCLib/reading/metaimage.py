@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from HipICMSCLib.volume_header import (
+from HipICMSCLib.reading.header_check import (
     LONGEST_HEADER_BYTES,
     are_numbers,
     check_length,

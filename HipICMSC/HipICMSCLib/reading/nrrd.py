@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from HipICMSCLib.volume_header import (
+from HipICMSCLib.reading.header_check import (
     LONGEST_HEADER_BYTES,
     are_numbers,
     check_length,
