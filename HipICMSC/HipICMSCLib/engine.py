@@ -32,7 +32,7 @@ class Result:
     """What was found; every image lies exactly on the input's grid.
 
     Attributes:
-        labels: uint8, values of HipICMSCLib.anatomy.segments.SEGMENTS (1 right hip bone … 4 left femur), after clean-up.
+        labels: uint8, values of `anatomy.segments.SEGMENTS` (1 right hip bone … 4 left femur), after clean-up.
         classes: uint8, the network's raw result: 0 background, 1 hip bone, 2 femur.
         confidence: float32, probability of the raw result's class; 0 outside the region that the network saw.
         heads: femoral head centres, LPS mm.

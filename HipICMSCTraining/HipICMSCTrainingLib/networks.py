@@ -1,6 +1,6 @@
 """The discriminators D_s and D_t (paper section 2.1: 70 × 70 PatchGAN).
 
-The segmenter F and the generators G belong to the engine: HipICMSCLib.networks.paper_segmenter, HipICMSCLib.networks.translator.
+The segmenter F and the generators G belong to the engine: HipICMSCLib.networks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Model packages whose results are known, and the synthetic scene that they segment.
 
-The networks are real ones (HipICMSCLib.networks.paper_segmenter), only their weights are set by hand: dark pixels become hip bone,
+The networks are real ones (`networks.paper_segmenter`), only their weights are set by hand: dark pixels become hip bone,
 bright ones femur, those between background. What the engine makes of such a package can so be compared with the truth.
 """
 
