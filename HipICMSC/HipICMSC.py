@@ -24,8 +24,8 @@ from HipICMSCLib.gui.segmentation_service import POLL_MILLISECONDS, Segmentation
 from HipICMSCLib.gui.segmentation_task import Listener
 from HipICMSCLib.gui.set_up_panel import SetUpPanel
 from HipICMSCLib.gui.views import centre_views_on
-from HipICMSCLib.model_files import DEFAULT_MODEL, PHANTOM_MODEL, find_model
-from HipICMSCLib.preflight import Finding
+from HipICMSCLib.models.chosen import DEFAULT_MODEL, PHANTOM_MODEL, find_model
+from HipICMSCLib.worker.preflight import Finding
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate

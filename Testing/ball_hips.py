@@ -43,7 +43,7 @@ def write_ball_model(path: Path) -> Path:
 
 def _write_package(path: Path) -> None:
     import torch
-    from HipICMSCLib.model_package import ModelManifest, write_package
+    from HipICMSCLib.models.package import ModelManifest, write_package
     from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
     from HipICMSCLib.preprocessing.geometry import CropSettings
     from HipICMSCLib.preprocessing.intensity import IntensitySettings

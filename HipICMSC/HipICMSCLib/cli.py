@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from HipICMSCLib.batch_files import make_result_folder, result_paths, volumes_of
+from HipICMSCLib.batch.files import make_result_folder, result_paths, volumes_of
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable, write_text
 from HipICMSCLib.common.terminal import ProgressLine
-from HipICMSCLib.model_files import (
+from HipICMSCLib.models.chosen import (
     DEFAULT_MODEL,
     ENDING,
     add_model,
@@ -25,8 +25,8 @@ from HipICMSCLib.model_files import (
     user_models_folder,
 )
 from HipICMSCLib.reading.volume import read_volume
-from HipICMSCLib.research_use import RESEARCH_USE
-from HipICMSCLib.segmentation_file import check_ending, write_segmentation
+from HipICMSCLib.results.research_use import RESEARCH_USE
+from HipICMSCLib.results.segmentation_file import check_ending, write_segmentation
 
 
 def add_commands(commands: Any) -> None:
@@ -102,8 +102,8 @@ def _segment(chosen: argparse.Namespace) -> int:
 
 
 def _segment_one(segmenter: Any, source: Path, output: Path, heads: Any, loading: float) -> dict[str, Any]:
-    from HipICMSCLib.provenance import provenance
-    from HipICMSCLib.report import report
+    from HipICMSCLib.results.provenance import provenance
+    from HipICMSCLib.results.report import report
 
     line = ProgressLine()
     started = time.perf_counter()
@@ -156,7 +156,7 @@ def _heads(chosen: argparse.Namespace, inputs: int) -> Any:
 
 
 def _show_model(chosen: argparse.Namespace) -> None:
-    from HipICMSCLib.model_package import read_package
+    from HipICMSCLib.models.package import read_package
 
     package = read_package(find_model(chosen.model))
     package.network()  # fails where the weights are not those of the networks described

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.bones import Notice, separate_sides
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.model_package import ModelPackage, read_package
+from HipICMSCLib.models.package import ModelPackage, read_package
 from HipICMSCLib.networks.devices import choose_device, device_name
 from HipICMSCLib.networks.inference import Precision, SliceInference
 from HipICMSCLib.preprocessing.crop import prepare

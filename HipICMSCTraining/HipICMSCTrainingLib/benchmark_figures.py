@@ -15,7 +15,7 @@ from HipICMSCLib.preprocessing.crop import PreparedVolume, prepare
 from HipICMSCLib.preprocessing.geometry import CropSettings, coronal_slices
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
 from HipICMSCLib.reading.volume import read_volume
-from HipICMSCLib.research_use import RESEARCH_USE
+from HipICMSCLib.results.research_use import RESEARCH_USE
 from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
 from torch import Tensor

@@ -31,7 +31,7 @@ from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing, write_text
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.model_files import ENDING
+from HipICMSCLib.models.chosen import ENDING
 from HipICMSCLib.networks.devices import device_name
 from HipICMSCLib.reading.volume import read_volume
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from HipICMSCLib.common.terminal import duration
-from HipICMSCLib.research_use import RESEARCH_USE
+from HipICMSCLib.results.research_use import RESEARCH_USE
 
 from HipICMSCTrainingLib.benchmark_rows import TITLES, Row
 from HipICMSCTrainingLib.evaluation import CLASSES, RESULTS, heading, markdown_table, roi_note, summary_text

@@ -146,8 +146,8 @@ def _train(chosen: argparse.Namespace) -> None:
 
 def _run_description(chosen: argparse.Namespace):
     """The run that the arguments of a training describe; what is given wins over the run that it shall be like."""
-    from HipICMSCLib.model_files import find_model
-    from HipICMSCLib.model_package import read_package
+    from HipICMSCLib.models.chosen import find_model
+    from HipICMSCLib.models.package import read_package
 
     from HipICMSCTrainingLib.run_folder import RunFolder
     from HipICMSCTrainingLib.starting_weights import with_settings_of
@@ -333,7 +333,7 @@ def _request(chosen: argparse.Namespace, what: str, sentence: str) -> None:
 def _export(chosen: argparse.Namespace) -> None:
     from HipICMSCLib.common.foreign_files import read_object
     from HipICMSCLib.common.settings import from_json
-    from HipICMSCLib.model_package import read_package
+    from HipICMSCLib.models.package import read_package
 
     from HipICMSCTrainingLib.export import About, export_package
     from HipICMSCTrainingLib.run_folder import RunFolder

@@ -11,7 +11,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.foreign_files import refuse_links
 from HipICMSCLib.common.foreign_text import harmless_values
 from HipICMSCLib.common.settings import to_json
-from HipICMSCLib.model_package import ModelManifest, write_package
+from HipICMSCLib.models.package import ModelManifest, write_package
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.batches import SliceStack

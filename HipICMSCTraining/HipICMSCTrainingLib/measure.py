@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.model_files import ENDING
+from HipICMSCLib.models.chosen import ENDING
 from HipICMSCLib.reading.volume import read_volume
 
 from HipICMSCTrainingLib import evaluation

@@ -16,7 +16,7 @@ from typing import Any
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import replaced
-from HipICMSCLib.model_package import ModelPackage
+from HipICMSCLib.models.package import ModelPackage
 from torch import nn
 
 from HipICMSCTrainingLib.training_settings import PRESETS, TrainingSettings

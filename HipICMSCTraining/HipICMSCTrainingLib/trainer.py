@@ -19,8 +19,8 @@ import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import storage_error
 from HipICMSCLib.common.settings import from_json, to_json
-from HipICMSCLib.model_files import find_model
-from HipICMSCLib.model_package import read_package
+from HipICMSCLib.models.chosen import find_model
+from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.devices import choose_device
 from HipICMSCLib.networks.inference import is_out_of_memory
 

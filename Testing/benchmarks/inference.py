@@ -40,7 +40,7 @@ def engine(size: tuple[int, ...], spacing: tuple[float, ...], reduced: bool = Fa
     """
     from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
     from HipICMSCLib.engine import HipSegmenter
-    from HipICMSCLib.model_package import ModelManifest, write_package
+    from HipICMSCLib.models.package import ModelManifest, write_package
     from HipICMSCLib.networks.inference import BF16
     from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
     from HipICMSCLib.preprocessing.geometry import CropSettings

@@ -17,13 +17,13 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing, write_text
 from HipICMSCLib.common.terminal import ProgressLine
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.model_files import DEFAULT_MODEL, PHANTOM_MODEL, find_model
-from HipICMSCLib.overlay import write_overlays
-from HipICMSCLib.provenance import provenance
+from HipICMSCLib.models.chosen import DEFAULT_MODEL, PHANTOM_MODEL, find_model
 from HipICMSCLib.reading.volume import read_volume
-from HipICMSCLib.report import report
-from HipICMSCLib.research_use import RESEARCH_USE
-from HipICMSCLib.segmentation_file import write_segmentation
+from HipICMSCLib.results.overlay import write_overlays
+from HipICMSCLib.results.provenance import provenance
+from HipICMSCLib.results.report import report
+from HipICMSCLib.results.research_use import RESEARCH_USE
+from HipICMSCLib.results.segmentation_file import write_segmentation
 from HipICMSCTrainingLib.evaluation import Case, evaluate_cases
 from HipICMSCTrainingLib.phantom import make_mri
 

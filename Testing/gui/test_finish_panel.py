@@ -153,7 +153,7 @@ def test_scores_of_any_method_are_said_with_their_meaning(finish, pictures):
 
 
 def test_a_model_is_exported_with_what_was_written_about_it(finish, tmp_path, pictures):
-    from HipICMSCLib.model_archive import read_details
+    from HipICMSCLib.models.archive import read_details
 
     finish.panel.attach(finish.run)
     write_card(finish)
@@ -172,8 +172,8 @@ def test_a_model_is_exported_with_what_was_written_about_it(finish, tmp_path, pi
 
 def test_a_model_is_used_in_hipicmsc(finish, selected_modules):
     import pythonqt
-    from HipICMSCLib.model_archive import read_details
-    from HipICMSCLib.model_files import find_model, is_users
+    from HipICMSCLib.models.archive import read_details
+    from HipICMSCLib.models.chosen import find_model, is_users
 
     finish.panel.attach(finish.run)
     assert finish.ui.finishNameEdit.text == "hip-t2"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import slicer_stand_ins
-from HipICMSCLib.preflight import Finding
+from HipICMSCLib.worker.preflight import Finding
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
 

@@ -18,7 +18,7 @@ from training_panels import TrainingPanels, tiny_choices
 @pytest.fixture(autouse=True)
 def home(monkeypatch, tmp_path) -> Path:
     """A user who has no models and runs yet; what can be set was read before, as it takes seconds."""
-    from HipICMSCLib.model_files import user_folder
+    from HipICMSCLib.models.chosen import user_folder
 
     kept, home = user_folder() / "training-settings.json", tmp_path / "home"
     home.mkdir()

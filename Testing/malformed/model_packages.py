@@ -675,9 +675,9 @@ def _used(hostile: Hostile, good_weights: dict[str, Any]) -> Outcome:
     import torch
     from HipICMSCLib.common.errors import HipError
     from HipICMSCLib.engine import HipSegmenter
-    from HipICMSCLib.model_archive import read_details
-    from HipICMSCLib.model_files import add_model, available_models, remove_model
-    from HipICMSCLib.self_test import self_test
+    from HipICMSCLib.models.archive import read_details
+    from HipICMSCLib.models.chosen import add_model, available_models, remove_model
+    from HipICMSCLib.worker.self_test import self_test
 
     refusal = None
     try:
@@ -769,7 +769,7 @@ def shared_folder() -> Path:
 @functools.cache
 def _good_package() -> tuple[Path, dict[str, Any]]:
     """A sound package that computes in a moment, and its weights."""
-    from HipICMSCLib.model_package import read_package
+    from HipICMSCLib.models.package import read_package
 
     path = shared_folder() / "good.hipmodel"
     return path, read_package(write_good_package(path)).weights

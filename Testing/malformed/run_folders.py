@@ -558,7 +558,7 @@ def _watch(path: Path) -> str:
 
 def _export(path: Path) -> str:
     from HipICMSCLib.common.errors import HipError
-    from HipICMSCLib.model_package import read_package
+    from HipICMSCLib.models.package import read_package
     from HipICMSCTrainingLib.export import export_package
     from HipICMSCTrainingLib.run_folder import RunFolder
 

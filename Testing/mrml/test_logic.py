@@ -278,7 +278,7 @@ def test_a_worker_killed_in_the_middle_is_one_sentence_and_the_next_click_works(
 def ready_result(ball_model, tmp_path_factory):
     """A folder with what the real worker made of the balls, for a scripted one to hand out."""
     from HipICMSCLib.gui.worker_client import WorkerClient
-    from HipICMSCLib.protocol import SegmentRequest
+    from HipICMSCLib.worker.protocol import SegmentRequest
 
     folder, told, client = tmp_path_factory.mktemp("ready"), [], WorkerClient()
     names = ("balls.nrrd", "result.seg.nrrd", "cancel", "confidence.nrrd")
@@ -394,7 +394,7 @@ def test_whatever_happens_to_the_worker_the_scene_is_as_before_and_the_next_clic
 def test_a_look_at_a_volume_that_fails_stops_with_one_sentence_and_the_next_one_works(
     scripted, worked_on, ball_model, monkeypatch
 ):
-    from HipICMSCLib import model_files
+    from HipICMSCLib.models import chosen as model_files
 
     monkeypatch.setattr(model_files, "_SHIPPED", (ball_model.parent,))
     (logic, _, temporary), (volume, _) = scripted(scripted_worker.says_a_look_that_is_none), worked_on
@@ -481,7 +481,7 @@ def test_only_what_a_crashed_slicer_left_is_removed(module, tmp_path, monkeypatc
 
 
 def test_the_card_is_filled_at_once_and_then_by_the_worker(outcomes, scene, ball_model, monkeypatch):
-    from HipICMSCLib import model_files
+    from HipICMSCLib.models import chosen as model_files
 
     monkeypatch.setattr(model_files, "_SHIPPED", (ball_model.parent,))
     logic, _ = outcomes

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.segmentation_file import TAG_PREFIX, write_segmentation
+from HipICMSCLib.results.segmentation_file import TAG_PREFIX, write_segmentation
 
 c, s = np.cos(0.4), np.sin(0.4)
 TURN = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.review import confidence_percent
+from HipICMSCLib.results.review import confidence_percent
 
 SHAPE = (8, 9, 11)  # z, y, x
 SPACING = (0.9, 1.1, 5.2)

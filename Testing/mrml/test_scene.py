@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import SEGMENTS
-from HipICMSCLib.segmentation_file import write_segmentation
+from HipICMSCLib.results.segmentation_file import write_segmentation
 
 SCENE = Path(__file__).resolve().parents[1] / "demo" / "scene.py"
 DIRECTION = (1.0, 0, 0, 0, 0, 1, 0, -1, 0)  # coronal slices

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import SEGMENTS
-from HipICMSCLib.segmentation_file import write_segmentation
+from HipICMSCLib.results.segmentation_file import write_segmentation
 from scipy.spatial import cKDTree
 
 c, s = np.cos(0.3), np.sin(0.3)

@@ -1,7 +1,8 @@
 """Model packages whose results are known, and the synthetic scene that they segment.
 
-The networks are real ones (`networks.paper_segmenter`), only their weights are set by hand: dark pixels become hip bone,
-bright ones femur, those between background. What the engine makes of such a package can so be compared with the truth.
+The networks are real ones (`networks.paper_segmenter`), only their weights are set by hand: dark pixels become hip
+bone, bright ones femur, those between background. What the engine makes of such a package can so be compared with the
+truth.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import SimpleITK as sitk
 import torch
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
-from HipICMSCLib.model_package import ModelManifest, write_package
+from HipICMSCLib.models.package import ModelManifest, write_package
 from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.preprocessing.intensity import IntensitySettings

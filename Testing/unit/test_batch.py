@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from HipICMSCLib.batch import Batch, BatchItem
+from HipICMSCLib.batch.queue import Batch, BatchItem
 from HipICMSCLib.common.errors import HipError
 
 REPORT = {"warnings": [], "fallbacks": []}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from HipICMSCLib.batch_files import items_of_folder, make_result_folder, result_paths, volumes_of
+from HipICMSCLib.batch.files import items_of_folder, make_result_folder, result_paths, volumes_of
 from HipICMSCLib.common.errors import HipError
 from test_volume_input import dicom_series
 

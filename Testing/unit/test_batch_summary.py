@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from HipICMSCLib.batch import Batch, BatchItem
-from HipICMSCLib.batch_summary import write_csv, write_json, write_summary
+from HipICMSCLib.batch.queue import Batch, BatchItem
+from HipICMSCLib.batch.summary import write_csv, write_json, write_summary
 from HipICMSCLib.common.errors import HipError
 
 REPORT = {
@@ -110,7 +110,7 @@ def test_a_full_disk_leaves_the_old_summary(tmp_path, name):
     path.write_text("old")
     program = (
         "import sys; from pathlib import Path\n"
-        "from HipICMSCLib.batch import BatchItem; from HipICMSCLib.batch_summary import write_summary\n"
+        "from HipICMSCLib.batch.queue import BatchItem; from HipICMSCLib.batch.summary import write_summary\n"
         "from HipICMSCLib.common.errors import HipError\n"
         "try: write_summary(Path(sys.argv[1]), [BatchItem('x' * 100, None)] * 100)\n"
         "except HipError as error: print(error.kind)"
@@ -127,6 +127,6 @@ def test_slicer_can_do_all_this_without_torch():
     """These files are imported by Slicer's own process."""
     program = (
         "import sys; sys.modules |= dict.fromkeys(('torch', 'skimage', 'safetensors', 'slicer', 'qt'))\n"
-        "import HipICMSCLib.batch_summary, HipICMSCLib.batch_files"
+        "import HipICMSCLib.batch.summary, HipICMSCLib.batch.files"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent)

@@ -35,11 +35,11 @@ FORBIDDEN_CALLS = {
 
 #: (file, what): why it may.
 EXCEPTIONS = {
-    ("HipICMSC/HipICMSCLib/model_archive.py", "zipfile"): "members are read into memory, within bounds, never unpacked",
+    ("HipICMSC/HipICMSCLib/models/archive.py", "zipfile"): "members are read, within bounds, never unpacked",
     ("HipICMSCTraining/HipICMSCTrainingLib/run_files.py", "zipfile"): "lists the parts of a checkpoint, reads none",
     ("HipICMSC/HipICMSCLib/gui/child_process.py", "Popen"): "starts our own library as a process, as a list of words",
     ("HipICMSC/HipICMSCLib/gui/child_process.py", "subprocess.run"): "taskkill, to end such a process on Windows",
-    ("HipICMSC/HipICMSCLib/environment.py", "subprocess.run"): "nvidia-smi, for the version of the driver",
+    ("HipICMSC/HipICMSCLib/worker/environment.py", "subprocess.run"): "nvidia-smi, for the version of the driver",
     ("HipICMSC/HipICMSCLib/networks/memory.py", "subprocess.run"): "vm_stat, for the free memory on macOS",
     ("HipICMSCTraining/HipICMSCTrainingLib/benchmark.py", "Popen"): "trains the rows of a table, each in a process",
     ("HipICMSCTraining/HipICMSCTrainingLib/benchmark_row.py", "subprocess.run"): "git, for the commit of the table",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from HipICMSCLib.model_package import read_package
+from HipICMSCLib.models.package import read_package
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.export import export_package
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings

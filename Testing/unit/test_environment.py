@@ -10,9 +10,9 @@ from pathlib import Path
 
 import fake_site
 import pytest
-from HipICMSCLib import environment as environment_module
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.environment import (
+from HipICMSCLib.worker import environment as environment_module
+from HipICMSCLib.worker.environment import (
     TORCH_VERSIONS,
     Environment,
     Package,
@@ -37,7 +37,7 @@ def read(site: Path, programs: str = "") -> Environment:
     """As Slicer asks another interpreter; it has the packages of ``site`` and the programs of a folder."""
     library = Path(environment_module.__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "HipICMSCLib.environment"],
+        [sys.executable, "-S", "-m", "HipICMSCLib.worker.environment"],
         env={"PYTHONPATH": f"{library}:{site}", "PATH": programs},
         capture_output=True,
         text=True,
@@ -169,7 +169,7 @@ def test_an_old_python_comes_first(site):
 
 def test_this_interpreter_is_read_without_loading_torch():
     program = (
-        "import sys; from HipICMSCLib.environment import read_environment; read_environment()\n"
+        "import sys; from HipICMSCLib.worker.environment import read_environment; read_environment()\n"
         "assert not {'torch', 'skimage', 'safetensors', 'numpy'} & set(sys.modules), sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

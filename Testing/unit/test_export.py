@@ -8,7 +8,7 @@ import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import to_json
-from HipICMSCLib.model_package import read_package
+from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.paper_segmenter import Segmenter
 from HipICMSCLib.networks.translator import Translator
 from HipICMSCTrainingLib.batches import SliceStack

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.model_archive import LONGEST_NAME, read_archive, read_details, write_archive
-from HipICMSCLib.model_files import add_model, user_models
-from HipICMSCLib.model_package import read_package, write_package
+from HipICMSCLib.models.archive import LONGEST_NAME, read_archive, read_details, write_archive
+from HipICMSCLib.models.chosen import add_model, user_models
+from HipICMSCLib.models.package import read_package, write_package
 from HipICMSCTrainingLib.cli import main
 from malformed.model_packages import RECIPES, Hostile, PackageMaker, Trap, try_package, watched, write_good_package
 from packages import manifest, threshold_network
@@ -56,7 +56,7 @@ _WITHIN_BOUNDS = """
 import resource, sys
 from pathlib import Path
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.model_archive import read_details
+from HipICMSCLib.models.archive import read_details
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 3 * 2**29,) * 2)
 for path in map(Path, sys.argv[1:]):

@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 from ball_hips import ball_image
 from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
-from HipICMSCLib.model_files import find_model
-from HipICMSCLib.model_package import read_package
+from HipICMSCLib.models.chosen import find_model
+from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks import memory
 from HipICMSCLib.networks.memory import activation_bytes, free_bytes, needed_bytes
 from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
@@ -30,7 +30,7 @@ import re, sys
 from pathlib import Path
 import SimpleITK as sitk
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.model_files import find_model
+from HipICMSCLib.models.chosen import find_model
 def count(name):
     return 1024 * int(re.search(rf"^{name}:\\s+(\\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)[1])
 segmenter, image = HipSegmenter(find_model("hip-t1-mri"), "cpu"), sitk.ReadImage(sys.argv[1])

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.model_package import read_package
+from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.inference import FP32
 from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.batches import SliceStack

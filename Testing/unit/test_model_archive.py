@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from HipICMSCLib import model_archive
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.model_archive import read_archive, read_details, write_archive
-from HipICMSCLib.model_files import shipped_models
-from HipICMSCLib.model_package import read_package
+from HipICMSCLib.models import archive as model_archive
+from HipICMSCLib.models.archive import read_archive, read_details, write_archive
+from HipICMSCLib.models.chosen import shipped_models
+from HipICMSCLib.models.package import read_package
 from packages import write_threshold_package
 
 LIBRARY = Path(model_archive.__file__).parents[1]
@@ -26,8 +26,8 @@ for name in ("torch", "skimage", "safetensors"):
     sys.modules[name] = None
 sys.path.insert(0, sys.argv[1])
 import json
-from HipICMSCLib.model_archive import read_details
-from HipICMSCLib.model_files import available_models
+from HipICMSCLib.models.archive import read_details
+from HipICMSCLib.models.chosen import available_models
 print(json.dumps({path.stem: read_details(path).sha256 for path in available_models()}))
 """
 

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from HipICMSCLib import model_files
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.model_archive import read_details
-from HipICMSCLib.model_files import (
+from HipICMSCLib.models import chosen as model_files
+from HipICMSCLib.models.archive import read_details
+from HipICMSCLib.models.chosen import (
     DEFAULT_MODEL,
     add_model,
     available_models,
@@ -30,7 +30,7 @@ _ADD = """
 import sys, time
 from pathlib import Path
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.model_files import add_model
+from HipICMSCLib.models.chosen import add_model
 while not Path(sys.argv[2]).exists():
     time.sleep(0.001)
 try:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.model_files import find_model
-from HipICMSCLib.model_package import read_package, write_package
+from HipICMSCLib.models.chosen import find_model
+from HipICMSCLib.models.package import read_package, write_package
 from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
 from HipICMSCLib.networks.translator import Translator, TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings

@@ -31,9 +31,9 @@ WHOLE_PATH = """
 import json, sys
 from pathlib import Path
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.environment import problems, read_environment
-from HipICMSCLib.self_test import self_test
-from HipICMSCLib.system_report import report_text
+from HipICMSCLib.worker.environment import problems, read_environment
+from HipICMSCLib.worker.self_test import self_test
+from HipICMSCLib.worker.system_report import report_text
 from HipICMSCTrainingLib.cli import main
 
 def do(*arguments):

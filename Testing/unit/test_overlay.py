@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.segments import SEGMENTS
-from HipICMSCLib.overlay import PIXEL_MM, write_overlays
+from HipICMSCLib.results.overlay import PIXEL_MM, write_overlays
 from PIL import Image
 
 CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from ball_hips import LEFT_CENTRE, RIGHT_CENTRE, ball_image
-from HipICMSCLib import preflight
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.preflight import (
+from HipICMSCLib.worker import preflight
+from HipICMSCLib.worker.preflight import (
     Finding,
     field_of_view_findings,
     image_findings,
@@ -21,7 +21,7 @@ from HipICMSCLib.preflight import (
     model_findings,
     verdict,
 )
-from HipICMSCLib.run_times import RunTimes
+from HipICMSCLib.worker.run_times import RunTimes
 from packages import FIELD_CENTRE, FIELD_OF_VIEW, HEADS, as_ct, blank, rotation, scene
 
 #: Columns are the image's axes in LPS; the last one is that along which slices follow one another.
@@ -316,7 +316,7 @@ def test_slicers_own_process_needs_no_torch_for_what_is_said_at_once():
     code = (
         "import sys; sys.modules.update(torch=None, skimage=None, safetensors=None)\n"
         "from ball_hips import ball_image\n"
-        "from HipICMSCLib.preflight import image_findings, model_findings, verdict\n"
+        "from HipICMSCLib.worker.preflight import image_findings, model_findings, verdict\n"
         "print(verdict(image_findings(ball_image(), 'x') + model_findings('CC0', 'Tests.')).sentence)"
     )
     folders = [Path(preflight.__file__).parents[1], Path(__file__).parents[1]]

@@ -28,12 +28,13 @@ from types import SimpleNamespace
 import pytest
 import SimpleITK as sitk
 from ball_hips import ball_image
-from HipICMSCLib.batch import BatchItem
-from HipICMSCLib.batch_files import FileSource
-from HipICMSCLib.batch_summary import write_summary
+from HipICMSCLib.batch.files import FileSource
+from HipICMSCLib.batch.queue import BatchItem
+from HipICMSCLib.batch.summary import write_summary
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.model_archive import read_details
-from HipICMSCLib.protocol import (
+from HipICMSCLib.models.archive import read_details
+from HipICMSCLib.results.segmentation_file import TAG_PREFIX
+from HipICMSCLib.worker.protocol import (
     Failed,
     Finished,
     PreflightRequest,
@@ -42,8 +43,7 @@ from HipICMSCLib.protocol import (
     decode,
     encode,
 )
-from HipICMSCLib.segmentation_file import TAG_PREFIX
-from HipICMSCLib.system_report import report_text
+from HipICMSCLib.worker.system_report import report_text
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.dataset import write_dataset_file
 from HipICMSCTrainingLib.export import export_package

@@ -12,12 +12,12 @@ import torch
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.engine import HipSegmenter, Result
-from HipICMSCLib.model_package import ModelPackage
+from HipICMSCLib.models.package import ModelPackage
 from HipICMSCLib.networks.inference import FP32
-from HipICMSCLib.provenance import provenance
-from HipICMSCLib.report import report
-from HipICMSCLib.research_use import RESEARCH_USE
-from HipICMSCLib.segmentation_file import write_segmentation
+from HipICMSCLib.results.provenance import provenance
+from HipICMSCLib.results.report import report
+from HipICMSCLib.results.research_use import RESEARCH_USE
+from HipICMSCLib.results.segmentation_file import write_segmentation
 from packages import HEADS, blank, scene, write_threshold_package
 
 CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])

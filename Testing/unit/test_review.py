@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.review import Place, confidence_percent, doubtful_places
+from HipICMSCLib.results.review import Place, confidence_percent, doubtful_places
 
 
 def turned(degrees: float) -> np.ndarray:

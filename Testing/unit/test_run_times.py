@@ -8,7 +8,7 @@ import stat
 import sys
 
 import pytest
-from HipICMSCLib.run_times import RunTimes
+from HipICMSCLib.worker.run_times import RunTimes
 
 MODEL, OTHER_MODEL = "a" * 64, "b" * 64
 

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.segmentation_file import check_ending, write_segmentation
+from HipICMSCLib.results.segmentation_file import check_ending, write_segmentation
 
 PROVENANCE = {"ModelId": "icmsc-hip 1.0", "ModelHash": "sha256:0123"}
 

@@ -74,8 +74,8 @@ def test_a_run_becomes_its_nearest_preset_and_what_deviates_from_it(description,
 
 
 def test_a_run_that_was_fine_tuned_becomes_choices_that_fine_tune(description, run_of):
-    from HipICMSCLib.model_archive import read_archive
-    from HipICMSCLib.model_files import find_model
+    from HipICMSCLib.models.archive import read_archive
+    from HipICMSCLib.models.chosen import find_model
 
     of_model = settings_of_model(read_archive(find_model("hip-t1-mri")).manifest)
     made = Choices(start_from="hip-t1-mri", changes={"seed": 2, "segmenter.width": 99})

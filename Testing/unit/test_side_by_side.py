@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.gui.worker_client import WorkerClient
-from HipICMSCLib.protocol import Finished, SegmentRequest
-from HipICMSCLib.run_times import RunTimes
+from HipICMSCLib.worker.protocol import Finished, SegmentRequest
+from HipICMSCLib.worker.run_times import RunTimes
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.slice_cache import CachedVolume, cached_volume
 from packages import write_threshold_package
@@ -56,8 +56,8 @@ def begin():
 
 _MODELS = """
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.model_archive import read_details
-from HipICMSCLib.model_files import add_model, available_models, find_model, remove_model
+from HipICMSCLib.models.archive import read_details
+from HipICMSCLib.models.chosen import add_model, available_models, find_model, remove_model
 begin()
 for number in range(40):
     for source in map(Path, sys.argv[1:]):
@@ -103,7 +103,7 @@ def test_two_slicers_add_use_and_remove_models(packages, tmp_path):
 def test_of_two_models_with_one_name_the_first_is_kept_and_the_second_refused(packages, tmp_path):
     program = """
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.model_files import add_model
+from HipICMSCLib.models.chosen import add_model
 begin()
 try:
     print(add_model(Path(sys.argv[1])))
@@ -127,7 +127,7 @@ except HipError as error:
 
 def test_times_that_two_workers_remember_at_once_are_never_lost_as_a_whole(tmp_path):
     program = """
-from HipICMSCLib.run_times import RunTimes
+from HipICMSCLib.worker.run_times import RunTimes
 begin()
 times = RunTimes(Path(sys.argv[1]))
 for _ in range(100):

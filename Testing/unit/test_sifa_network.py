@@ -15,7 +15,7 @@ import torch
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.model_package import ModelPackage, read_package, write_package
+from HipICMSCLib.models.package import ModelPackage, read_package, write_package
 from HipICMSCLib.networks.memory import activation_bytes
 from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
 from HipICMSCLib.networks.sifa_network import SifaEncoder, SifaHead, joined, latent_channels

@@ -11,7 +11,7 @@ import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import replaced
-from HipICMSCLib.model_package import ModelPackage, read_package
+from HipICMSCLib.models.package import ModelPackage, read_package
 from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.export import export_package

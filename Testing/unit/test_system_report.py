@@ -7,8 +7,8 @@ from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.version import VERSION
-from HipICMSCLib.environment import Environment, Package, problems
-from HipICMSCLib.system_report import report_text
+from HipICMSCLib.worker.environment import Environment, Package, problems
+from HipICMSCLib.worker.system_report import report_text
 
 ENVIRONMENT = Environment(
     python="3.12.10",
@@ -36,7 +36,7 @@ PASSED = {
     "image": "/home/jane/Doe^Jane.nrrd",
 }
 TRACEBACK = f"""Traceback (most recent call last):
-  File "{Path.home()}/Doe Jane/HipICMSCLib/worker.py", line 123, in answer
+  File "{Path.home()}/Doe Jane/HipICMSCLib/worker/__main__.py", line 123, in answer
     image = read("/data/Doe^Jane 19700101/hip.nrrd")
   File "C:\\Users\\{getpass.getuser()}\\Doe Jane\\HipICMSCLib\\engine.py", line 45, in segment
     raise RuntimeError(path)
@@ -73,7 +73,7 @@ def test_it_says_what_a_developer_asks_for_first():
 
 def test_of_an_error_it_tells_the_kind_and_the_place():
     report = text(HipError("unexpected", "The volume Doe could not be read.", TRACEBACK))
-    for part in ("failed, unexpected", "worker.py, line 123, answer", "engine.py, line 45", "RuntimeError", "code -9"):
+    for part in ("failed, unexpected", "__main__.py, line 123, answer", "engine.py, line 45", "RuntimeError", "code -9"):
         assert part in report
 
 

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.worker_client import WorkerClient
-from HipICMSCLib.protocol import (
+from HipICMSCLib.worker.protocol import (
     Failed,
     Finished,
     PreflightRequest,
@@ -242,7 +242,7 @@ def test_a_worker_that_does_not_answer_is_killed_within_a_second(request_for):
 
 
 def test_a_missing_library_is_named(request_for):
-    without = "import sys; sys.modules['torch'] = None; import HipICMSCLib.worker as w; sys.exit(w.main())"
+    without = "import sys; sys.modules['torch'] = None; import HipICMSCLib.worker.__main__ as w; sys.exit(w.main())"
     conversation = Conversation("-c", without)
     last = conversation.ask(request_for())
     assert last.kind == "not_installed" and "torch" in last.sentence

@@ -16,14 +16,14 @@ import scripted_worker
 import SimpleITK as sitk
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.gui.worker_client import WorkerClient
-from HipICMSCLib.protocol import Failed, Finished, Progress, SegmentRequest, SelfTestRequest, encode
+from HipICMSCLib.worker.protocol import Failed, Finished, Progress, SegmentRequest, SelfTestRequest, encode
 
 HEADS = (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE)
 #: The worker as it is, but for torch and what it computes: for what the process around them does.
 WITHOUT_TORCH = """
 import sys, time, types
-sys.modules["HipICMSCLib.report"] = types.SimpleNamespace(VERSION={version!r})
-import HipICMSCLib.worker as w
+sys.modules["HipICMSCLib.results.report"] = types.SimpleNamespace(VERSION={version!r})
+import HipICMSCLib.worker.__main__ as w
 w.ALIVE_SECONDS = 0.2
 w._Worker._self_test = lambda self, request: work(request) or {{}}
 def work(request):
@@ -256,7 +256,7 @@ def test_rubbish_on_its_input_is_refused_or_ends_it(rubbish, answers):
 def test_memory_that_is_out_is_told_apart_by_whose_it_is(error, where):
     """Without a graphics card, what PyTorch says where there is one must do."""
     import torch
-    from HipICMSCLib.worker import _said_of
+    from HipICMSCLib.worker.__main__ import _said_of
 
     kind, sentence = _said_of(eval(error, {"torch": torch}))
     assert kind == "out_of_memory" and where in sentence and sentence.endswith(".")
@@ -289,7 +289,7 @@ def test_a_volume_too_large_for_the_computer_is_said_and_the_next_one_is_segment
     )
     os.truncate(large, large.stat().st_size + 8 * 400**3)
     limit = (
-        "import resource, HipICMSCLib.report\n"
+        "import resource, HipICMSCLib.results.report\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
         "most = pages * resource.getpagesize() + 400 * 2**20\n"
         "resource.setrlimit(resource.RLIMIT_AS, (most, most))"

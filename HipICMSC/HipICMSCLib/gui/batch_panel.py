@@ -11,9 +11,9 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from HipICMSCLib.batch import Batch, BatchItem
-from HipICMSCLib.batch_files import FileSource, items_of_folder, make_result_folder
-from HipICMSCLib.batch_summary import write_summary
+from HipICMSCLib.batch.files import FileSource, items_of_folder, make_result_folder
+from HipICMSCLib.batch.queue import Batch, BatchItem
+from HipICMSCLib.batch.summary import write_summary
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.gui.batch_table import BatchTable

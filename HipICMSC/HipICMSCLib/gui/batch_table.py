@@ -8,7 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from HipICMSCLib.anatomy.segments import SEGMENTS
-from HipICMSCLib.batch import BatchItem, notes
+from HipICMSCLib.batch.queue import BatchItem, notes
 from HipICMSCLib.common.signal import Signal
 
 _NAME, _STATE, _RIGHT, _LEFT, _NOTE = _COLUMNS = range(5)

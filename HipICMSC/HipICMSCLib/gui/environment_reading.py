@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.environment import Environment, environment_of
 from HipICMSCLib.gui.child_process import end_tree, start_connected
+from HipICMSCLib.worker.environment import Environment, environment_of
 
 _LIBRARY_FOLDER = Path(__file__).resolve().parents[2]
 
@@ -28,7 +28,7 @@ class EnvironmentReading:
             HipError: ``not_an_interpreter`` if it is no program.
         """
         try:
-            self._process = start_connected(["-m", "HipICMSCLib.environment"], [_LIBRARY_FOLDER], python)
+            self._process = start_connected(["-m", "HipICMSCLib.worker.environment"], [_LIBRARY_FOLDER], python)
         except OSError as error:
             raise HipError(
                 "not_an_interpreter",

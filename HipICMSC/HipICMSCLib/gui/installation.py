@@ -14,7 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.environment import TORCH_VERSIONS, Problem, title_of
+from HipICMSCLib.worker.environment import TORCH_VERSIONS, Problem, title_of
 
 _INTERPRETER_SETTING = "HipICMSC/PythonInterpreter"
 

@@ -12,8 +12,8 @@ from slicer.i18n import tr as _
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.foreign_text import tool_tip
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.model_archive import ModelDetails, read_details
-from HipICMSCLib.model_files import (
+from HipICMSCLib.models.archive import ModelDetails, read_details
+from HipICMSCLib.models.chosen import (
     DEFAULT_MODEL,
     add_model,
     available_models,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import slicer
 from slicer.i18n import tr as _
 
-from HipICMSCLib.preflight import Finding, verdict
+from HipICMSCLib.worker.preflight import Finding, verdict
 
 #: What matters most comes first.
 _ORDER = ("stop", "caution", "fine")

@@ -12,10 +12,10 @@ from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.gui.mrml import image_of
 from HipICMSCLib.gui.segmentation_job import VolumeFile, marked_heads
 from HipICMSCLib.gui.worker_client import WorkerClient
-from HipICMSCLib.model_archive import read_details
-from HipICMSCLib.model_files import find_model
-from HipICMSCLib.preflight import Finding, image_findings, model_findings
-from HipICMSCLib.protocol import Event, Failed, Finished, PreflightRequest
+from HipICMSCLib.models.archive import read_details
+from HipICMSCLib.models.chosen import find_model
+from HipICMSCLib.worker.preflight import Finding, image_findings, model_findings
+from HipICMSCLib.worker.protocol import Event, Failed, Finished, PreflightRequest
 
 #: Called with the findings so far, and whether there are more to come.
 OnFindings = Callable[[tuple[Finding, ...], bool], None]

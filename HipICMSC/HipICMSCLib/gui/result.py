@@ -18,8 +18,8 @@ from vtkmodules.vtkCommonMath import vtkMatrix4x4
 from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.mrml import parent_to_world, voxels_to_world
-from HipICMSCLib.provenance import provenance
-from HipICMSCLib.segmentation_file import TAG_PREFIX
+from HipICMSCLib.results.provenance import provenance
+from HipICMSCLib.results.segmentation_file import TAG_PREFIX
 
 #: A result's grid may differ from its volume's by this, which is what the digits in a file's header leave.
 _GEOMETRY_TOLERANCE_MM = 1e-3

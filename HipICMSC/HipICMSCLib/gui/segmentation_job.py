@@ -18,11 +18,11 @@ from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.gui.mrml import image_of, points_of
 from HipICMSCLib.gui.result import read_result
 from HipICMSCLib.gui.review import add_confidence_map, read_confidence_map, store_places
-from HipICMSCLib.protocol import Point, SegmentRequest
-from HipICMSCLib.provenance import provenance
 from HipICMSCLib.reading.volume import check_volume
-from HipICMSCLib.review import Place
-from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING, check_ending
+from HipICMSCLib.results.provenance import provenance
+from HipICMSCLib.results.review import Place
+from HipICMSCLib.results.segmentation_file import SEGMENTATION_ENDING, check_ending
+from HipICMSCLib.worker.protocol import Point, SegmentRequest
 
 #: Nobody else's folder begins so, for what begins so is removed.
 _FOLDER_PREFIX = "HipICMSC-job-"

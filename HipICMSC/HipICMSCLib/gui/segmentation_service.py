@@ -15,8 +15,8 @@ from HipICMSCLib.gui.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.segmentation_job import FileJob, NodeJob, remove_leftovers
 from HipICMSCLib.gui.segmentation_task import Listener, Outcome, SegmentationTask
 from HipICMSCLib.gui.worker_client import WorkerClient
-from HipICMSCLib.model_files import find_model
-from HipICMSCLib.protocol import Event, Failed, Finished, SelfTestRequest
+from HipICMSCLib.models.chosen import find_model
+from HipICMSCLib.worker.protocol import Event, Failed, Finished, SelfTestRequest
 
 POLL_MILLISECONDS = 100
 

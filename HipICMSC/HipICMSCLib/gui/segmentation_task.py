@@ -10,7 +10,7 @@ from typing import Any
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.segmentation_job import FileJob, NodeJob
 from HipICMSCLib.gui.worker_client import WorkerClient
-from HipICMSCLib.protocol import Event, Failed, Finished, Progress, Warned
+from HipICMSCLib.worker.protocol import Event, Failed, Finished, Progress, Warned
 
 
 @dataclass(frozen=True)

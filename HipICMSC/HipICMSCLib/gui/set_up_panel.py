@@ -12,11 +12,11 @@ from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.environment import Environment, Problem, in_words, problems
 from HipICMSCLib.gui.environment_reading import EnvironmentReading
 from HipICMSCLib.gui.installation import install, python_interpreter, set_python_interpreter
 from HipICMSCLib.gui.repeating_timer import RepeatingTimer
-from HipICMSCLib.system_report import report_text
+from HipICMSCLib.worker.environment import Environment, Problem, in_words, problems
+from HipICMSCLib.worker.system_report import report_text
 
 _POLL_MILLISECONDS = 200
 _TYPING_MILLISECONDS = 800

@@ -14,7 +14,7 @@ from pathlib import Path
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.gui.child_process import end_tree, start_connected
-from HipICMSCLib.protocol import Alive, Event, Failed, Finished, Ready, Request, decode, encode
+from HipICMSCLib.worker.protocol import Alive, Event, Failed, Finished, Ready, Request, decode, encode
 
 _LIBRARY_FOLDER = Path(__file__).resolve().parents[2]
 #: No message is as long; what is printed is cut into pieces of its length, of which the last ones are kept.

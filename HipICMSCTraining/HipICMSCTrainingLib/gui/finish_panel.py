@@ -12,8 +12,8 @@ import qt
 import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable
-from HipICMSCLib.model_files import ENDING, add_model, check_name
-from HipICMSCLib.research_use import RESEARCH_USE
+from HipICMSCLib.models.chosen import ENDING, add_model, check_name
+from HipICMSCLib.results.research_use import RESEARCH_USE
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.command import Command

@@ -16,7 +16,7 @@ from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.gui.installation import python_interpreter
 from HipICMSCLib.gui.repeating_timer import RepeatingTimer
-from HipICMSCLib.model_files import user_folder
+from HipICMSCLib.models.chosen import user_folder
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.dataset import Dataset, unchecked_dataset_from_file, write_dataset_file

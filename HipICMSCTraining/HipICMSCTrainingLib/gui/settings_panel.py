@@ -13,8 +13,8 @@ import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.gui.installation import python_interpreter
-from HipICMSCLib.model_archive import read_archive
-from HipICMSCLib.model_files import available_models, find_model
+from HipICMSCLib.models.archive import read_archive
+from HipICMSCLib.models.chosen import available_models, find_model
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.estimate_area import EstimateArea

@@ -19,7 +19,7 @@ import HipICMSCLib
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.gui.installation import python_interpreter
-from HipICMSCLib.model_files import user_folder
+from HipICMSCLib.models.chosen import user_folder
 from slicer.i18n import tr as _
 
 import HipICMSCTrainingLib

@@ -12,8 +12,8 @@ import torch
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.engine import Result
-from HipICMSCLib.model_package import ModelPackage
-from HipICMSCLib.research_use import RESEARCH_USE
+from HipICMSCLib.models.package import ModelPackage
+from HipICMSCLib.results.research_use import RESEARCH_USE
 
 
 def report(result: Result, package: ModelPackage) -> dict[str, Any]:

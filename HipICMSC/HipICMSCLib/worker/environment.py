@@ -1,7 +1,7 @@
 """What a Python interpreter has of all that segmenting needs, found out without loading any of it.
 
-``python -m HipICMSCLib.environment`` prints it as one line of JSON. That works in any interpreter that finds this
-library, also in one that is too old to segment, so this file needs nothing but the standard library.
+``python -m HipICMSCLib.worker.environment`` prints it as one line of JSON. That works in any interpreter that finds
+this library, also in one that is too old to segment, so this file needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def read_environment() -> Environment:
 
 
 def environment_of(printed: str) -> Environment:
-    """What ``python -m HipICMSCLib.environment`` printed.
+    """What ``python -m HipICMSCLib.worker.environment`` printed.
 
     Raises:
         HipError: ``not_an_interpreter`` if something else printed it.

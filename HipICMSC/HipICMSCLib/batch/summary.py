@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
-from HipICMSCLib.batch import BatchItem, notes
+from HipICMSCLib.batch.queue import BatchItem, notes
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
-from HipICMSCLib.research_use import RESEARCH_USE
+from HipICMSCLib.results.research_use import RESEARCH_USE
 
 
 def write_summary(path: Path, items: list[BatchItem]) -> None:

@@ -28,8 +28,8 @@ from HipICMSCLib.preprocessing.geometry import (
     slice_axis,
 )
 from HipICMSCLib.reading.volume import check_volume, looks_like_ct
-from HipICMSCLib.research_use import RESEARCH_USE
-from HipICMSCLib.run_times import RunTimes
+from HipICMSCLib.results.research_use import RESEARCH_USE
+from HipICMSCLib.worker.run_times import RunTimes
 
 if TYPE_CHECKING:
     import torch

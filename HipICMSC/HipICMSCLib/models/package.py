@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json, to_json
-from HipICMSCLib.model_archive import FORMAT, ModelArchive, damaged, read_archive, write_archive
-from HipICMSCLib.model_files import check_name
+from HipICMSCLib.models.archive import FORMAT, ModelArchive, damaged, read_archive, write_archive
+from HipICMSCLib.models.chosen import check_name
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter, SegmenterSettings
 from HipICMSCLib.networks.sifa_network import STRIDE, SifaEncoder, SifaHead
 from HipICMSCLib.networks.translator import Translator, TranslatorSettings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import creating, storage_error
-from HipICMSCLib.model_archive import LONGEST_NAME, read_details
+from HipICMSCLib.models.archive import LONGEST_NAME, read_details
 
 ENDING = ".hipmodel"
 DEFAULT_MODEL = "hip-t1-mri"
@@ -17,7 +17,7 @@ DEFAULT_MODEL = "hip-t1-mri"
 PHANTOM_MODEL = "hip-phantom-mri"
 
 #: Where packages that ship are found: in the module's Resources, or in the library when it was installed as a wheel.
-_SHIPPED = (Path(__file__).parents[1] / "Resources" / "Models", Path(__file__).parent / "shipped_models")
+_SHIPPED = (Path(__file__).parents[2] / "Resources" / "Models", Path(__file__).parents[1] / "shipped_models")
 
 
 def user_folder() -> Path:

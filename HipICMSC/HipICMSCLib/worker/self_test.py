@@ -10,7 +10,7 @@ import numpy as np
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.networks.devices import available_devices
-from HipICMSCLib.report import versions
+from HipICMSCLib.results.report import versions
 
 SLICES = 2
 

@@ -25,8 +25,10 @@ from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, head_at
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
 from HipICMSCLib.common.settings import to_json
-from HipICMSCLib.model_files import user_folder
-from HipICMSCLib.protocol import (
+from HipICMSCLib.models.chosen import user_folder
+from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.results.segmentation_file import write_segmentation
+from HipICMSCLib.worker.protocol import (
     Alive,
     Event,
     Failed,
@@ -41,9 +43,7 @@ from HipICMSCLib.protocol import (
     decode,
     encode,
 )
-from HipICMSCLib.reading.volume import read_volume
-from HipICMSCLib.run_times import RunTimes
-from HipICMSCLib.segmentation_file import write_segmentation
+from HipICMSCLib.worker.run_times import RunTimes
 
 IDLE_SECONDS = 900.0
 #: So often it gives a sign of life.
@@ -58,7 +58,7 @@ def main(idle_seconds: float = IDLE_SECONDS) -> int:
     threading.Thread(target=_tell_alive, args=(say,), daemon=True).start()
     try:
         # All that needs torch comes with this one, so a missing library is said before the first request.
-        from HipICMSCLib.report import VERSION
+        from HipICMSCLib.results.report import VERSION
     except ImportError as error:
         say(
             Failed(
@@ -131,9 +131,9 @@ class _Worker:
         raise HipError("bad_message", "The segmentation process was asked for something that it does not know.")
 
     def _segment(self, request: SegmentRequest) -> dict:
-        from HipICMSCLib.provenance import provenance
-        from HipICMSCLib.report import report
-        from HipICMSCLib.review import confidence_percent, doubtful_places
+        from HipICMSCLib.results.provenance import provenance
+        from HipICMSCLib.results.report import report
+        from HipICMSCLib.results.review import confidence_percent, doubtful_places
 
         segmenter = self._segmenter(Path(request.model), request.device)
         started = time.perf_counter()
@@ -160,7 +160,7 @@ class _Worker:
         return about
 
     def _preflight(self, request: PreflightRequest) -> dict:
-        from HipICMSCLib.preflight import inspect
+        from HipICMSCLib.worker.preflight import inspect
 
         segmenter = self._segmenter(Path(request.model), request.device)
         image = read_volume(Path(request.image))
@@ -171,7 +171,7 @@ class _Worker:
         return {"findings": [to_json(finding) for finding in inspection.findings]}
 
     def _self_test(self, request: SelfTestRequest) -> dict:
-        from HipICMSCLib.self_test import self_test
+        from HipICMSCLib.worker.self_test import self_test
 
         return self_test(self._segmenter(Path(request.model), request.device))
 

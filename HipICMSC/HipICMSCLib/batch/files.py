@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from HipICMSCLib.batch import BatchItem
+from HipICMSCLib.batch.queue import BatchItem
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable
 from HipICMSCLib.reading.dicom import is_dicom
 from HipICMSCLib.reading.volume import volume_files, volume_stem
-from HipICMSCLib.segmentation_file import SEGMENTATION_ENDING
+from HipICMSCLib.results.segmentation_file import SEGMENTATION_ENDING
 
 #: So many files of a folder are looked at to tell whether it holds DICOM: others may lie among them.
 _FILES_LOOKED_AT = 50

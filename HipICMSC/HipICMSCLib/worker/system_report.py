@@ -12,7 +12,7 @@ from typing import Any
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.version import VERSION
-from HipICMSCLib.environment import Environment, Problem
+from HipICMSCLib.worker.environment import Environment, Problem
 
 #: The end of a traceback says where it happened.
 _PLACES = 8
