@@ -76,7 +76,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # Life of the module.
 
     def setup(self):
-        from HipICMSCLib.gui.repeating_timer import RepeatingTimer
+        from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
         from HipICMSCTrainingLib.gui.data_panel import DataPanel
         from HipICMSCTrainingLib.gui.finish_panel import FinishPanel
         from HipICMSCTrainingLib.gui.live_panel import LivePanel
@@ -145,7 +145,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
 
     def onReload(self):
-        from HipICMSCLib.gui.reload import forget_libraries
+        from HipICMSCLib.gui.setup.reload import forget_libraries
 
         forget_libraries()
         super().onReload()
@@ -318,14 +318,14 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
         Raises:
             HipError: ``folder_in_use``, ``not_started``, or as for any file.
         """
-        from HipICMSCLib.gui.installation import python_interpreter
+        from HipICMSCLib.gui.setup.installation import python_interpreter
         from HipICMSCTrainingLib.gui import training_process
 
         return training_process.start(Path(runFolder), Path(datasetFile), list(arguments), python_interpreter())
 
     def resume(self, run):
         """Go on with a run that waits, was stopped, lost or failed."""
-        from HipICMSCLib.gui.installation import python_interpreter
+        from HipICMSCLib.gui.setup.installation import python_interpreter
         from HipICMSCTrainingLib.gui import training_process
 
         training_process.resume(_run(run), python_interpreter())
@@ -409,7 +409,7 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
         """A smoke training on synthetic data, started here, left to itself and exported; HipICMSC then segments a
         synthetic MRI with the new model, which has learned nothing of use."""
         from HipICMSCLib.common.errors import HipError
-        from HipICMSCLib.gui.sample_data import load_phantom
+        from HipICMSCLib.gui.scene.sample_data import load_phantom
 
         data, run = Path(self.folder.name) / "data", Path(self.folder.name) / "run"
         ended = []

@@ -193,7 +193,7 @@ def test_a_process_that_leaves_another_one_behind_ends_all_the_same(commands):
 
 
 def test_an_interpreter_that_cannot_be_started_is_told_as_an_end(commands, tmp_path):
-    from HipICMSCLib.gui.installation import set_python_interpreter
+    from HipICMSCLib.gui.setup.installation import set_python_interpreter
 
     set_python_interpreter(str(tmp_path / "no python"))
     try:
@@ -205,7 +205,7 @@ def test_an_interpreter_that_cannot_be_started_is_told_as_an_end(commands, tmp_p
 
 
 def test_the_interpreter_that_the_user_chose_runs_it(commands, tmp_path):
-    from HipICMSCLib.gui.installation import set_python_interpreter
+    from HipICMSCLib.gui.setup.installation import set_python_interpreter
 
     other = tmp_path / "python"
     other.symlink_to(sys.executable)

@@ -43,7 +43,7 @@ def segment(panel):
     """Press the button and wait; the segmentation node."""
     panel.ui.segmentButton.click()
     panel.wait(lambda: not panel.logic.busy)
-    from HipICMSCLib.gui.result import result_of
+    from HipICMSCLib.gui.scene.result import result_of
 
     return result_of(panel.logic.getParameterNode().inputVolume)
 

@@ -22,7 +22,7 @@ METHODS = ("icmsc", "no_adaptation", "adda", "cyclegan", "cycada", "sifa", "targ
 def panels(bench, tmp_path, monkeypatch):
     """Of a user whose runs and models are nowhere else, with one thread a training, as so small networks want it."""
     import qt
-    from HipICMSCLib.gui.child_process import end_tree
+    from HipICMSCLib.gui.setup.child_process import end_tree
     from HipICMSCTrainingLib.gui import training_process
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -19,7 +19,7 @@ class Bench:
 
     def __init__(self, application) -> None:
         import pythonqt
-        from HipICMSCLib.gui.model_panel import ModelPanel
+        from HipICMSCLib.gui.panels.model_panel import ModelPanel
         from PySide6 import QtWidgets
 
         self._application = application
@@ -273,7 +273,7 @@ from types import ModuleType, SimpleNamespace
 for name in ("slicer", "slicer.i18n", "qt"):
     sys.modules[name] = ModuleType(name)
 sys.modules["slicer.i18n"].tr = str
-import HipICMSCLib.gui.model_panel
+import HipICMSCLib.gui.panels.model_panel
 """
     paths = [str(RESOURCES.parent)]
     done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=False)

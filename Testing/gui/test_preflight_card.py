@@ -37,7 +37,7 @@ STOP = Finding("stop", "Modality", "This looks like a CT, but the model segments
 
 class Bench:
     def __init__(self, application) -> None:
-        from HipICMSCLib.gui.preflight_card import PreflightCard
+        from HipICMSCLib.gui.panels.preflight_card import PreflightCard
 
         self._application = application
         self.card = PreflightCard(lambda name: str(RESOURCES / name))

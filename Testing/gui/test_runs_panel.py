@@ -20,7 +20,7 @@ from training_run import trained_run
 @pytest.fixture(autouse=True)
 def own_processes() -> Iterator[None]:
     """No training outlives its test."""
-    from HipICMSCLib.gui.child_process import end_tree
+    from HipICMSCLib.gui.setup.child_process import end_tree
     from HipICMSCTrainingLib.gui import training_process
 
     yield

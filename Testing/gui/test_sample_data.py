@@ -35,7 +35,7 @@ def sample_data(bench):
     """The module under test on the bench, and Slicer's module Sample Data with our sources in it."""
     import SampleData
     import slicer
-    from HipICMSCLib.gui import sample_data
+    from HipICMSCLib.gui.scene import sample_data
 
     sample_data.register_sample_data()
     sources = {s.nodeNames[0]: s for s in SampleData.SampleDataLogic.sampleDataSourcesByCategory("HipICMSC")}

@@ -277,7 +277,7 @@ def test_the_command_of_the_next_run_is_copied_for_a_shell(panels, home):
 
 def test_a_package_that_is_missing_is_said_with_the_place_to_install_it(open_panels, home, tmp_path, pictures):
     """The user's own interpreter has no PyTorch; then it has."""
-    from HipICMSCLib.gui.installation import set_python_interpreter
+    from HipICMSCLib.gui.setup.installation import set_python_interpreter
 
     (tmp_path / "shadow").mkdir()
     (tmp_path / "shadow" / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")")

@@ -38,7 +38,7 @@ ORIGIN = np.array([-30.5, 12.25, 99.0])
 @pytest.fixture
 def mrml(slicer_app):
     """What is under test; the scene is as before afterwards."""
-    from HipICMSCLib.gui import mrml, result
+    from HipICMSCLib.gui.scene import mrml, result
 
     scene = slicer_app.scene
     before = {scene.GetNthNode(i).GetID() for i in range(scene.GetNumberOfNodes())}

@@ -37,15 +37,21 @@ FORBIDDEN_CALLS = {
 EXCEPTIONS = {
     ("HipICMSC/HipICMSCLib/models/archive.py", "zipfile"): "members are read, within bounds, never unpacked",
     ("HipICMSCTraining/HipICMSCTrainingLib/run_files.py", "zipfile"): "lists the parts of a checkpoint, reads none",
-    ("HipICMSC/HipICMSCLib/gui/child_process.py", "Popen"): "starts our own library as a process, as a list of words",
-    ("HipICMSC/HipICMSCLib/gui/child_process.py", "subprocess.run"): "taskkill, to end such a process on Windows",
+    (
+        "HipICMSC/HipICMSCLib/gui/setup/child_process.py",
+        "Popen",
+    ): "starts our own library as a process, as a list of words",
+    ("HipICMSC/HipICMSCLib/gui/setup/child_process.py", "subprocess.run"): "taskkill, to end such a process on Windows",
     ("HipICMSC/HipICMSCLib/worker/environment.py", "subprocess.run"): "nvidia-smi, for the version of the driver",
     ("HipICMSC/HipICMSCLib/networks/memory.py", "subprocess.run"): "vm_stat, for the free memory on macOS",
     ("HipICMSCTraining/HipICMSCTrainingLib/benchmark.py", "Popen"): "trains the rows of a table, each in a process",
     ("HipICMSCTraining/HipICMSCTrainingLib/benchmark_row.py", "subprocess.run"): "git, for the commit of the table",
-    ("HipICMSC/HipICMSCLib/gui/installation.py", "pip_install"): "the one download, when the user asks for it",
-    ("HipICMSC/HipICMSCLib/gui/installation.py", "installTorch"): "the one download, when the user asks for it",
-    ("HipICMSC/HipICMSCLib/gui/sample_data.py", "SampleData"): "lists the phantoms, which are made on this computer",
+    ("HipICMSC/HipICMSCLib/gui/setup/installation.py", "pip_install"): "the one download, when the user asks for it",
+    ("HipICMSC/HipICMSCLib/gui/setup/installation.py", "installTorch"): "the one download, when the user asks for it",
+    (
+        "HipICMSC/HipICMSCLib/gui/scene/sample_data.py",
+        "SampleData",
+    ): "lists the phantoms, which are made on this computer",
     ("HipICMSCTraining/HipICMSCTrainingLib/gui/runs_panel.py", "openUrl"): "shows a run's folder, a local file",
 }
 

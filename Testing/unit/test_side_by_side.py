@@ -14,7 +14,7 @@ import ball_hips
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.gui.worker_client import WorkerClient
+from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.worker.protocol import Finished, SegmentRequest
 from HipICMSCLib.worker.run_times import RunTimes
 from HipICMSCTrainingLib.run_folder import RunFolder

@@ -73,7 +73,13 @@ def test_it_says_what_a_developer_asks_for_first():
 
 def test_of_an_error_it_tells_the_kind_and_the_place():
     report = text(HipError("unexpected", "The volume Doe could not be read.", TRACEBACK))
-    for part in ("failed, unexpected", "__main__.py, line 123, answer", "engine.py, line 45", "RuntimeError", "code -9"):
+    for part in (
+        "failed, unexpected",
+        "__main__.py, line 123, answer",
+        "engine.py, line 45",
+        "RuntimeError",
+        "code -9",
+    ):
         assert part in report
 
 

@@ -15,7 +15,7 @@ import pytest
 import scripted_worker
 import SimpleITK as sitk
 from HipICMSCLib.common.version import VERSION
-from HipICMSCLib.gui.worker_client import WorkerClient
+from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.worker.protocol import Failed, Finished, Progress, SegmentRequest, SelfTestRequest, encode
 
 HEADS = (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE)
@@ -224,7 +224,7 @@ def test_after_a_missing_library_was_installed_the_next_request_works(asked, tmp
     ids=["no text", "no requests"],
 )
 def test_rubbish_on_its_input_is_refused_or_ends_it(rubbish, answers):
-    from HipICMSCLib.gui.worker_client import _LIBRARY_FOLDER
+    from HipICMSCLib.gui.running.worker_client import _LIBRARY_FOLDER
 
     environment = os.environ | {"PYTHONPATH": str(_LIBRARY_FOLDER), "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, *without_torch("pass")]

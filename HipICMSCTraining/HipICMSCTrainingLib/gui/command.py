@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 import HipICMSCLib
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.gui.child_process import end_tree, start_connected
-from HipICMSCLib.gui.installation import python_interpreter
-from HipICMSCLib.gui.repeating_timer import RepeatingTimer
+from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
+from HipICMSCLib.gui.setup.child_process import end_tree, start_connected
+from HipICMSCLib.gui.setup.installation import python_interpreter
 from slicer.i18n import tr as _
 
 import HipICMSCTrainingLib

@@ -9,7 +9,7 @@ import qt
 import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import duration
-from HipICMSCLib.gui.repeating_timer import RepeatingTimer
+from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.alarm_watch import AlarmWatch

@@ -14,8 +14,8 @@ import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.gui.installation import python_interpreter
-from HipICMSCLib.gui.repeating_timer import RepeatingTimer
+from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
+from HipICMSCLib.gui.setup.installation import python_interpreter
 from HipICMSCLib.models.chosen import user_folder
 from slicer.i18n import tr as _
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import qt
 import slicer
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.gui.repeating_timer import RepeatingTimer
-from HipICMSCLib.gui.result import volume_of
+from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
+from HipICMSCLib.gui.scene.result import volume_of
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 

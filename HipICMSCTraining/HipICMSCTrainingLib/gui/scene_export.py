@@ -13,7 +13,7 @@ import SimpleITK as sitk
 import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
-from HipICMSCLib.gui.mrml import image_of, parent_to_world
+from HipICMSCLib.gui.scene.mrml import image_of, parent_to_world
 from HipICMSCLib.preprocessing.geometry import Grid, same_geometry
 from HipICMSCLib.reading.volume import check_volume, looks_like_ct
 from slicer.i18n import tr as _

@@ -12,7 +12,7 @@ import qt
 import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.gui.installation import python_interpreter
+from HipICMSCLib.gui.setup.installation import python_interpreter
 from HipICMSCLib.models.archive import read_archive
 from HipICMSCLib.models.chosen import available_models, find_model
 from slicer.i18n import tr as _

@@ -18,7 +18,7 @@ from typing import Any
 import HipICMSCLib
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
-from HipICMSCLib.gui.installation import python_interpreter
+from HipICMSCLib.gui.setup.installation import python_interpreter
 from HipICMSCLib.models.chosen import user_folder
 from slicer.i18n import tr as _
 

@@ -18,7 +18,7 @@ import HipICMSCLib
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import storage_error
 from HipICMSCLib.common.foreign_files import refuse_links
-from HipICMSCLib.gui.child_process import end_tree, start_detached
+from HipICMSCLib.gui.setup.child_process import end_tree, start_detached
 
 import HipICMSCTrainingLib
 from HipICMSCTrainingLib.run_folder import RunFolder, runs_below

@@ -16,10 +16,10 @@ from HipICMSCLib.batch.queue import Batch, BatchItem
 from HipICMSCLib.batch.summary import write_summary
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.gui.batch_table import BatchTable
-from HipICMSCLib.gui.mrml import image_volumes
-from HipICMSCLib.gui.repeating_timer import RepeatingTimer
-from HipICMSCLib.gui.result import result_of
+from HipICMSCLib.gui.panels.batch_table import BatchTable
+from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
+from HipICMSCLib.gui.scene.mrml import image_volumes
+from HipICMSCLib.gui.scene.result import result_of
 
 OnProgress = Callable[[float], None]
 OnEnd = Callable[["dict[str, Any] | HipError"], None]

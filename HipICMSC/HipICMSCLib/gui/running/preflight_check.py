@@ -9,9 +9,9 @@ import SimpleITK as sitk
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
-from HipICMSCLib.gui.mrml import image_of
-from HipICMSCLib.gui.segmentation_job import VolumeFile, marked_heads
-from HipICMSCLib.gui.worker_client import WorkerClient
+from HipICMSCLib.gui.running.segmentation_job import VolumeFile, marked_heads
+from HipICMSCLib.gui.running.worker_client import WorkerClient
+from HipICMSCLib.gui.scene.mrml import image_of
 from HipICMSCLib.models.archive import read_details
 from HipICMSCLib.models.chosen import find_model
 from HipICMSCLib.worker.preflight import Finding, image_findings, model_findings

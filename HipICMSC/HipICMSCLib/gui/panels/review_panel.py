@@ -10,7 +10,7 @@ from slicer.util import VTKObservationMixin
 from vtkmodules.util.misc import calldata_type
 from vtkmodules.util.vtkConstants import VTK_OBJECT
 
-from HipICMSCLib.gui.review import (
+from HipICMSCLib.gui.scene.review import (
     Review,
     ReviewPlace,
     confidence_map_of,

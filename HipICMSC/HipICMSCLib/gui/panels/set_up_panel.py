@@ -12,9 +12,9 @@ from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.gui.environment_reading import EnvironmentReading
-from HipICMSCLib.gui.installation import install, python_interpreter, set_python_interpreter
-from HipICMSCLib.gui.repeating_timer import RepeatingTimer
+from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
+from HipICMSCLib.gui.setup.environment_reading import EnvironmentReading
+from HipICMSCLib.gui.setup.installation import install, python_interpreter, set_python_interpreter
 from HipICMSCLib.worker.environment import Environment, Problem, in_words, problems
 from HipICMSCLib.worker.system_report import report_text
 

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.gui.child_process import end_tree, start_connected
+from HipICMSCLib.gui.setup.child_process import end_tree, start_connected
 from HipICMSCLib.worker.environment import Environment, environment_of
 
-_LIBRARY_FOLDER = Path(__file__).resolve().parents[2]
+_LIBRARY_FOLDER = Path(__file__).resolve().parents[3]
 
 
 class EnvironmentReading:

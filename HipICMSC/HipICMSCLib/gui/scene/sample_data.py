@@ -14,14 +14,14 @@ from slicer.i18n import tr as _
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import storage_error
 from HipICMSCLib.common.version import VERSION
-from HipICMSCLib.gui.child_process import end_tree, start_connected
-from HipICMSCLib.gui.installation import python_interpreter
+from HipICMSCLib.gui.setup.child_process import end_tree, start_connected
+from HipICMSCLib.gui.setup.installation import python_interpreter
 
 CATEGORY = "HipICMSC"
 #: The subject that `make demo` segments, too.
 SEED, SUBJECT = 2026, 0
 
-_LIBRARY_FOLDER = Path(__file__).resolve().parents[2]
+_LIBRARY_FOLDER = Path(__file__).resolve().parents[3]
 _ICONS = _LIBRARY_FOLDER / "Resources" / "Icons"
 _LOOK_SECONDS = 0.05
 

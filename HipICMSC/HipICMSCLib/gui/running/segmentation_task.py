@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.gui.segmentation_job import FileJob, NodeJob
-from HipICMSCLib.gui.worker_client import WorkerClient
+from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob
+from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.worker.protocol import Event, Failed, Finished, Progress, Warned
 
 

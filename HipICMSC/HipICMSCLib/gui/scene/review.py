@@ -16,9 +16,9 @@ import slicer
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json, to_json
-from HipICMSCLib.gui.mrml import image_of
-from HipICMSCLib.gui.result import put_beside
-from HipICMSCLib.gui.views import centre_views_on
+from HipICMSCLib.gui.scene.mrml import image_of
+from HipICMSCLib.gui.scene.result import put_beside
+from HipICMSCLib.gui.scene.views import centre_views_on
 from HipICMSCLib.preprocessing.geometry import same_geometry
 
 _PLACES = "HipICMSC.DoubtfulPlaces"

@@ -17,7 +17,7 @@ from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.gui.mrml import parent_to_world, voxels_to_world
+from HipICMSCLib.gui.scene.mrml import parent_to_world, voxels_to_world
 from HipICMSCLib.results.provenance import provenance
 from HipICMSCLib.results.segmentation_file import TAG_PREFIX
 

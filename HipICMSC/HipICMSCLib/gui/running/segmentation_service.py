@@ -9,12 +9,12 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.gui.installation import python_interpreter
-from HipICMSCLib.gui.preflight_check import ImageLook, OnFindings, PreflightCheck
-from HipICMSCLib.gui.repeating_timer import RepeatingTimer
-from HipICMSCLib.gui.segmentation_job import FileJob, NodeJob, remove_leftovers
-from HipICMSCLib.gui.segmentation_task import Listener, Outcome, SegmentationTask
-from HipICMSCLib.gui.worker_client import WorkerClient
+from HipICMSCLib.gui.running.preflight_check import ImageLook, OnFindings, PreflightCheck
+from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
+from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob, remove_leftovers
+from HipICMSCLib.gui.running.segmentation_task import Listener, Outcome, SegmentationTask
+from HipICMSCLib.gui.running.worker_client import WorkerClient
+from HipICMSCLib.gui.setup.installation import python_interpreter
 from HipICMSCLib.models.chosen import find_model
 from HipICMSCLib.worker.protocol import Event, Failed, Finished, SelfTestRequest
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.version import VERSION
-from HipICMSCLib.gui.child_process import end_tree, start_connected
+from HipICMSCLib.gui.setup.child_process import end_tree, start_connected
 from HipICMSCLib.worker.protocol import Alive, Event, Failed, Finished, Ready, Request, decode, encode
 
-_LIBRARY_FOLDER = Path(__file__).resolve().parents[2]
+_LIBRARY_FOLDER = Path(__file__).resolve().parents[3]
 #: No message is as long; what is printed is cut into pieces of its length, of which the last ones are kept.
 _LONGEST_MESSAGE, _LONGEST_PRINTED, _KEPT_PRINTED = 1 << 22, 1 << 12, 200
 #: After these failures the process itself is not to be trusted any more, its hold on a graphics card above all, or

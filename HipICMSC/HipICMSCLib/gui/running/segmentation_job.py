@@ -15,9 +15,9 @@ from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing, storage_error
 from HipICMSCLib.common.settings import from_json
-from HipICMSCLib.gui.mrml import image_of, points_of
-from HipICMSCLib.gui.result import read_result
-from HipICMSCLib.gui.review import add_confidence_map, read_confidence_map, store_places
+from HipICMSCLib.gui.scene.mrml import image_of, points_of
+from HipICMSCLib.gui.scene.result import read_result
+from HipICMSCLib.gui.scene.review import add_confidence_map, read_confidence_map, store_places
 from HipICMSCLib.reading.volume import check_volume
 from HipICMSCLib.results.provenance import provenance
 from HipICMSCLib.results.review import Place
