@@ -30,6 +30,7 @@ from HipICMSCTrainingLib.dataset import Dataset, check_labels
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method, Moment
+from HipICMSCTrainingLib.networks.weight_average import WeightAverage
 from HipICMSCTrainingLib.previews import write_preview
 from HipICMSCTrainingLib.run_files import damaged_checkpoint
 from HipICMSCTrainingLib.run_folder import HEARTBEAT_SECONDS, RunFolder, Status, awake_seconds
@@ -38,7 +39,6 @@ from HipICMSCTrainingLib.slice_cache import CachedVolume, cached_volume
 from HipICMSCTrainingLib.starting_weights import StartingModel, check_fits, load_starting_weights
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 from HipICMSCTrainingLib.ways import ready_to_use
-from HipICMSCTrainingLib.weight_average import WeightAverage
 
 #: Losses are averaged over this many steps before they are written.
 METRICS_EVERY = 20

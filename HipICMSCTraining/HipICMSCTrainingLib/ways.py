@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.weight_average import with_statistics_of
+from HipICMSCTrainingLib.networks.weight_average import with_statistics_of
 
 #: Names of the networks that a slice passes, one after the other.
 Route = tuple[str, ...]

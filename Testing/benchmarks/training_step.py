@@ -22,8 +22,9 @@ from HipICMSCTrainingLib.losses import (
     segmentation_loss,
 )
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
-from HipICMSCTrainingLib.methods.method import Batch, Moment, frozen, parameters_of
-from HipICMSCTrainingLib.networks import PatchDiscriminator
+from HipICMSCTrainingLib.methods.method import Batch, Moment
+from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
+from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
 from HipICMSCTrainingLib.training_settings import PRESETS
 from measuring import in_child, measured
 

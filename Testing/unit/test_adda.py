@@ -15,7 +15,7 @@ from HipICMSCTrainingLib.methods.adda import Adda, AddaSettings
 from HipICMSCTrainingLib.methods.alignment import AlignmentSettings
 from HipICMSCTrainingLib.methods.at_rest import at_rest
 from HipICMSCTrainingLib.methods.method import Moment
-from HipICMSCTrainingLib.networks import PatchDiscriminator
+from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.settings_description import attribute_docs
 from method_steps import STEPS, batch_of, changed, do_step, take_over, weights
 from tiny_training import differences, tiny_settings

@@ -6,7 +6,7 @@ import pytest
 import torch
 from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
 from HipICMSCLib.networks.translator import Translator, TranslatorSettings
-from HipICMSCTrainingLib.networks import PatchDiscriminator
+from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from torch import Tensor, nn
 
 

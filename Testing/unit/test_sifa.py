@@ -11,10 +11,11 @@ import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.methods.method import Batch, Moment, frozen
+from HipICMSCTrainingLib.methods.method import Batch, Moment
 from HipICMSCTrainingLib.methods.sifa import Part, Sifa, SifaSettings
-from HipICMSCTrainingLib.networks import PatchDiscriminator
-from HipICMSCTrainingLib.sifa_networks import AddingTranslator, SifaDecoder
+from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
+from HipICMSCTrainingLib.networks.parameters import frozen
+from HipICMSCTrainingLib.networks.sifa_networks import AddingTranslator, SifaDecoder
 from HipICMSCTrainingLib.trainer import RunDescription, start_run
 from tiny_training import tiny_settings
 from torch import Tensor, nn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
-from HipICMSCTrainingLib.weight_average import WeightAverage, with_statistics_of
+from HipICMSCTrainingLib.networks.weight_average import WeightAverage, with_statistics_of
 from torch import nn
 
 CPU = torch.device("cpu")

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods.alignment import Alignment, AlignmentSettings
 from HipICMSCTrainingLib.methods.at_rest import at_rest
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, parameters_of
+from HipICMSCTrainingLib.methods.method import Batch, Method, Moment
 from HipICMSCTrainingLib.methods.phases import phase_of_training, with_rest
 from HipICMSCTrainingLib.methods.supervision import Supervision
+from HipICMSCTrainingLib.networks.parameters import parameters_of
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 from HipICMSCTrainingLib.ways import Ways
 

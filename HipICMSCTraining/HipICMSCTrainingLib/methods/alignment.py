@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.losses import adversarial_loss, discriminator_loss
-from HipICMSCTrainingLib.methods.method import frozen, set_learning_rate
-from HipICMSCTrainingLib.networks import PatchDiscriminator
+from HipICMSCTrainingLib.methods.method import set_learning_rate
+from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
+from HipICMSCTrainingLib.networks.parameters import frozen
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 
 #: PatchDiscriminator leaves nothing of smaller maps.

@@ -26,13 +26,15 @@ from HipICMSCTrainingLib.methods.method import (
     Method,
     Moment,
     decay,
-    frozen,
-    parameters_of,
     set_learning_rate,
 )
 from HipICMSCTrainingLib.methods.phases import phase_of_training, with_rest
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, objective
+from HipICMSCTrainingLib.networks.parameters import (
+    frozen,
+    parameters_of,
+)
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 from HipICMSCTrainingLib.ways import Ways
 

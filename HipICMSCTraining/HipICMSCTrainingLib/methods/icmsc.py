@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from HipICMSCTrainingLib.contrast_prior import prior_terms, random_guess
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.losses import TargetKind, one_hot, prediction_target, segmentation_loss
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, decay, frozen, parameters_of, set_learning_rate
+from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, decay, set_learning_rate
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
+from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 from HipICMSCTrainingLib.ways import Route, Ways
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -140,22 +139,3 @@ def phase_of(moment: Moment, shares: Mapping[str, float]) -> tuple[str, float]:
             return name, (moment.stage_fraction - start) / share
         start += share
     return name, 1.0
-
-
-def parameters_of(*networks: nn.Module) -> list[nn.Parameter]:
-    return [parameter for network in networks for parameter in network.parameters()]
-
-
-class frozen(AbstractContextManager):
-    """Within it, gradients pass through the networks but do not gather in them."""
-
-    def __init__(self, *networks: nn.Module) -> None:
-        self.parameters: Iterable[nn.Parameter] = parameters_of(*networks)
-
-    def __enter__(self) -> None:
-        for parameter in self.parameters:
-            parameter.requires_grad_(False)
-
-    def __exit__(self, *exception: object) -> None:
-        for parameter in self.parameters:
-            parameter.requires_grad_(True)

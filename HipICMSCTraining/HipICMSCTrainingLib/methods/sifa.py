@@ -36,12 +36,14 @@ from HipICMSCTrainingLib.methods.method import (
     Method,
     Moment,
     decay,
-    frozen,
-    parameters_of,
     set_learning_rate,
 )
-from HipICMSCTrainingLib.networks import PatchDiscriminator
-from HipICMSCTrainingLib.sifa_networks import AddingTranslator, SifaDecoder
+from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
+from HipICMSCTrainingLib.networks.parameters import (
+    frozen,
+    parameters_of,
+)
+from HipICMSCTrainingLib.networks.sifa_networks import AddingTranslator, SifaDecoder
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 from HipICMSCTrainingLib.ways import Ways
 

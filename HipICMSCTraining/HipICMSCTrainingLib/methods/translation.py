@@ -13,8 +13,9 @@ from HipICMSCTrainingLib.contrast_prior import ContrastPriorSettings
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.losses import GanLoss, adversarial_loss, discriminator_loss, reconstruction_loss
 from HipICMSCTrainingLib.methods.image_pool import ImagePool
-from HipICMSCTrainingLib.methods.method import Batch, parameters_of
-from HipICMSCTrainingLib.networks import PatchDiscriminator
+from HipICMSCTrainingLib.methods.method import Batch
+from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
+from HipICMSCTrainingLib.networks.parameters import parameters_of
 from HipICMSCTrainingLib.training_settings import TrainingSettings
 
 #: Weight and value of each term of an objective, by the term's name.
