@@ -370,7 +370,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
 
 def _phantom(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.dataset import dataset_from_folders, write_dataset_file
-    from HipICMSCTrainingLib.phantom import FULL, SMOKE, write_dataset
+    from HipICMSCTrainingLib.phantom.dataset import FULL, SMOKE, write_dataset
 
     folder = chosen.folder
     write_dataset(folder, chosen.subjects, chosen.seed, resolution=SMOKE if chosen.coarse else FULL)

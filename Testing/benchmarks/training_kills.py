@@ -26,7 +26,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
 import torch
-from HipICMSCTrainingLib.phantom import SMOKE, write_dataset
+from HipICMSCTrainingLib.phantom.dataset import SMOKE, write_dataset
 from HipICMSCTrainingLib.run_folder import RunFolder
 from killed_training import random_moments, train_and_kill
 from tiny_training import child, command, set_arguments

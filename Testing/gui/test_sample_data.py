@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCTrainingLib.phantom import make_ct, make_mri
+from HipICMSCTrainingLib.phantom.subject import make_ct, make_mri
 
 LPS_TO_RAS = np.array([-1, -1, 1])
 #: Runs at the start of each child process: leaves a note that it did, and lets nobody use the network.

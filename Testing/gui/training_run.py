@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tiny_training import set_arguments
 from HipICMSCTrainingLib.cli import main
-from HipICMSCTrainingLib.phantom import Resolution, write_dataset
+from HipICMSCTrainingLib.phantom.dataset import Resolution, write_dataset
 folder = Path(sys.argv[1])
 coarse = Resolution(ct_mm=(4.0, 5.0, 4.0), mri_in_plane_mm=4.0, mri_slice_mm=6.0)
 write_dataset(folder / "data", subjects=2, seed=3, resolution=coarse)

@@ -611,7 +611,7 @@ def write_good_run(data: TinyData, path: Path) -> Path:
 def _good_run() -> Path:
     folder = shared_folder() / "run"
     if not (folder / "good" / "about.json").exists():
-        from HipICMSCTrainingLib.phantom import Resolution, write_dataset
+        from HipICMSCTrainingLib.phantom.dataset import Resolution, write_dataset
         from tiny_training import TinyData, tiny_dataset
 
         shutil.rmtree(folder, ignore_errors=True)

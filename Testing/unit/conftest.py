@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from HipICMSCTrainingLib.phantom import Resolution, write_dataset
+from HipICMSCTrainingLib.phantom.dataset import Resolution, write_dataset
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.slice_cache import cached_volume
 from HipICMSCTrainingLib.trainer import Trainer

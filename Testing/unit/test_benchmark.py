@@ -29,7 +29,8 @@ from HipICMSCTrainingLib.evaluation import CLASSES, RESULTS, evaluate_cases
 from HipICMSCTrainingLib.evaluation import Case as Compared
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.metrics import METRICS
-from HipICMSCTrainingLib.phantom import Resolution, make_mri
+from HipICMSCTrainingLib.phantom.dataset import Resolution
+from HipICMSCTrainingLib.phantom.subject import make_mri
 from HipICMSCTrainingLib.previews import CONTOUR_COLOURS
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.trainer import RunDescription, Trainer, start_run

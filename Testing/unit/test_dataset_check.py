@@ -24,7 +24,7 @@ from HipICMSCTrainingLib.dataset_check import (
     report_json,
     report_text,
 )
-from HipICMSCTrainingLib.phantom import Resolution, write_dataset
+from HipICMSCTrainingLib.phantom.dataset import Resolution, write_dataset
 from scipy import ndimage
 from tiny_training import child, command
 

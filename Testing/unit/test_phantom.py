@@ -11,8 +11,9 @@ import pytest
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.phantom import SMOKE, PhantomSubject, make_ct, make_mri, write_dataset
+from HipICMSCTrainingLib.phantom.dataset import SMOKE, write_dataset
 from HipICMSCTrainingLib.phantom.shape import POPULATIONS, draw_shape
+from HipICMSCTrainingLib.phantom.subject import PhantomSubject, make_ct, make_mri
 from scipy import ndimage
 
 COARSE_CT = (2.5, 5.0, 2.5)
