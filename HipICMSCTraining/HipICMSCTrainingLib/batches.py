@@ -11,8 +11,8 @@ from torch import Tensor
 
 from HipICMSCTrainingLib.augmentation import augment
 from HipICMSCTrainingLib.methods.method import Batch
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.slice_cache import CachedVolume
-from HipICMSCTrainingLib.training_settings import TrainingSettings
 
 
 class SliceStack:

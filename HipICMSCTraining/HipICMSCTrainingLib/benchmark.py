@@ -46,10 +46,10 @@ from HipICMSCTrainingLib.benchmark_table import RowOfSeeds, SeedResult, table_js
 from HipICMSCTrainingLib.dataset import Dataset, write_dataset_file
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.run_folder import RunFolder, runs_below
-from HipICMSCTrainingLib.settings_choices import assignment, flattened
+from HipICMSCTrainingLib.settings.choices import assignment, flattened
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.slice_cache import cache_file, cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription, start_run
-from HipICMSCTrainingLib.training_settings import TrainingSettings
 
 #: How long a training may take to save itself when the benchmark is interrupted.
 _SECONDS_TO_SAVE = 60.0

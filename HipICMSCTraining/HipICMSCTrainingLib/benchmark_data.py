@@ -16,7 +16,7 @@ from HipICMSCTrainingLib.contrast_prior import ContrastPriorSettings
 from HipICMSCTrainingLib.dataset import Case, Dataset, Role, dataset_from_file, write_dataset_file
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.phantom.dataset import FULL, SMOKE, Resolution, write_dataset
-from HipICMSCTrainingLib.training_settings import PRESETS, TrainingSettings
+from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 
 Contrast = Literal["t1", "fat-suppressed"]
 

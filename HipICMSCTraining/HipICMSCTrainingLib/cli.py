@@ -216,7 +216,7 @@ def _describe(chosen: argparse.Namespace) -> None:
 
 
 def _preset(name: str):
-    from HipICMSCTrainingLib.training_settings import PRESETS
+    from HipICMSCTrainingLib.settings.training import PRESETS
 
     if name not in PRESETS:
         raise HipError("unknown_preset", f"There is no preset {name}; there are {', '.join(PRESETS)}.")

@@ -33,9 +33,9 @@ from safetensors import safe_open
 from HipICMSCTrainingLib.batches import steps_per_epoch
 from HipICMSCTrainingLib.dataset import Case, Dataset
 from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.slice_cache import cache_file, cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription, Trainer, start_run
-from HipICMSCTrainingLib.training_settings import TrainingSettings
 
 try:
     import resource

@@ -20,7 +20,7 @@ from HipICMSCLib.networks.devices import available_devices
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method
-from HipICMSCTrainingLib.training_settings import PRESETS, TrainingSettings
+from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 
 _PLAIN_TYPES = {bool: "bool", int: "int", float: "float", str: "text"}
 

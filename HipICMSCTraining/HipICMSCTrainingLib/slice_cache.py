@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save
 
 from HipICMSCTrainingLib.dataset import Case
 from HipICMSCTrainingLib.label_maps import read_labels
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: slices (slice, row, column) float16 in [-1, 1]; covered bool; labels uint8 (CT only); position_mm float32.
 CachedVolume = dict[str, np.ndarray]

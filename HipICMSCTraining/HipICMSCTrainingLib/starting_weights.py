@@ -19,7 +19,7 @@ from HipICMSCLib.common.settings import replaced
 from HipICMSCLib.models.package import ModelPackage
 from torch import nn
 
-from HipICMSCTrainingLib.training_settings import PRESETS, TrainingSettings
+from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 
 
 @dataclass(frozen=True)

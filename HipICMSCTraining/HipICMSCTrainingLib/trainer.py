@@ -35,9 +35,9 @@ from HipICMSCTrainingLib.previews import write_preview
 from HipICMSCTrainingLib.run_files import damaged_checkpoint
 from HipICMSCTrainingLib.run_folder import HEARTBEAT_SECONDS, RunFolder, Status, awake_seconds
 from HipICMSCTrainingLib.scores import label_free_scores
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.slice_cache import CachedVolume, cached_volume
 from HipICMSCTrainingLib.starting_weights import StartingModel, check_fits, load_starting_weights
-from HipICMSCTrainingLib.training_settings import TrainingSettings
 from HipICMSCTrainingLib.ways import ready_to_use
 
 #: Losses are averaged over this many steps before they are written.

@@ -25,7 +25,7 @@ from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.method import Batch, Moment
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
-from HipICMSCTrainingLib.training_settings import PRESETS
+from HipICMSCTrainingLib.settings.training import PRESETS
 from measuring import in_child, measured
 
 SETTINGS = PRESETS["paper"]

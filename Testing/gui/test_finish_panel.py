@@ -91,7 +91,7 @@ def write_card(finish) -> None:
 
 
 def method(*routes: str):
-    from HipICMSCTrainingLib.settings_choices import Method
+    from HipICMSCTrainingLib.settings.choices import Method
 
     return Method("Title", "Stage 1 trains this, stage 2 that.", routes, False, ())
 

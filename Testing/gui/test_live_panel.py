@@ -209,7 +209,7 @@ def as_another_method(watch, name: str) -> None:
 
 
 def described() -> dict:
-    from HipICMSCTrainingLib.settings_choices import Description
+    from HipICMSCTrainingLib.settings.choices import Description
     from HipICMSCTrainingLib.settings_description import description_of_settings
 
     return Description.from_json(description_of_settings()).methods

@@ -31,8 +31,8 @@ from HipICMSCTrainingLib.export import About
 from HipICMSCTrainingLib.gui.label_mapping import remembered_mapping
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.run_folder import RunFolder, Status, runs_below
+from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 from HipICMSCTrainingLib.trainer import RunDescription
-from HipICMSCTrainingLib.training_settings import PRESETS, TrainingSettings
 
 from malformed.case import Case, Maker, Wrong
 from malformed.json_texts import LONG, MALFORMED, Malform

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from HipICMSCTrainingLib.methods.method import Batch, Method, Moment
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: Of a training with the tiny settings: one epoch of stage 1 and two of stage 2.
 STEPS_PER_EPOCH = 4

@@ -13,7 +13,7 @@ from HipICMSCTrainingLib.alarms import Alarm, alarms
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.run_folder import RunFolder, Status
 from HipICMSCTrainingLib.run_method import RunMethod
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 Metrics = list[dict[str, Any]]
 GOOD = {

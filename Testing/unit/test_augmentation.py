@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCLib.preprocessing.intensity import PADDING
-from HipICMSCTrainingLib.augmentation import AugmentationSettings, augment
+from HipICMSCTrainingLib.augmentation import augment
+from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
 from torch import Tensor
 
 NOTHING = AugmentationSettings(flip=False, scaling=0, rotation_deg=0, shift=0, contrast=0)

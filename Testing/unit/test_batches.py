@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCLib.preprocessing.intensity import PADDING
-from HipICMSCTrainingLib.augmentation import AugmentationSettings
 from HipICMSCTrainingLib.batches import BatchSource, SliceStack
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 NOTHING = AugmentationSettings(flip=False, scaling=0, rotation_deg=0, shift=0, contrast=0)
 SETTINGS = TrainingSettings(augmentation=NOTHING, position_window_mm=10.0)

@@ -15,7 +15,7 @@ from HipICMSCTrainingLib.methods.icmsc import Icmsc
 from HipICMSCTrainingLib.methods.method import Batch, Method, Moment
 from HipICMSCTrainingLib.methods.sifa import Sifa
 from HipICMSCTrainingLib.methods.translation import TranslationSettings
-from HipICMSCTrainingLib.training_settings import PRESETS
+from HipICMSCTrainingLib.settings.training import PRESETS
 
 WINDOW = (-200.0, 600.0)
 

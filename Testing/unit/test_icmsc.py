@@ -16,7 +16,7 @@ from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.image_pool import ImagePool
 from HipICMSCTrainingLib.methods.method import Batch, Moment
 from HipICMSCTrainingLib.networks.parameters import frozen
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from torch import Tensor
 from torch.nn import functional as nnf
 

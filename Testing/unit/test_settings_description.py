@@ -14,11 +14,11 @@ from HipICMSCLib.networks.translator import TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
 from HipICMSCTrainingLib import methods, settings_description
-from HipICMSCTrainingLib.augmentation import AugmentationSettings
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
+from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
+from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 from HipICMSCTrainingLib.settings_description import attribute_docs, description_of_settings
-from HipICMSCTrainingLib.training_settings import PRESETS, TrainingSettings
 
 SETTINGS = (
     TrainingSettings,

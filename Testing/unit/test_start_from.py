@@ -18,9 +18,9 @@ from HipICMSCTrainingLib.export import export_package
 from HipICMSCTrainingLib.methods.adda import AddaSettings
 from HipICMSCTrainingLib.methods.cycada import CycadaSettings
 from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 from HipICMSCTrainingLib.starting_weights import check_fits, with_settings_of
 from HipICMSCTrainingLib.trainer import RunDescription, Trainer
-from HipICMSCTrainingLib.training_settings import PRESETS, TrainingSettings
 from tiny_training import at_step, differences, set_arguments, tiny_settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")

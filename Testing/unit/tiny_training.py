@@ -18,8 +18,8 @@ from HipICMSCTrainingLib.dataset import Dataset, dataset_from_folders
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.trainer import RunDescription, start_run
-from HipICMSCTrainingLib.training_settings import TrainingSettings
 
 #: As --set takes them; batch norm and a small pool, so that a resume has running statistics and a history to restore.
 ASSIGNMENTS: dict[str, Any] = {

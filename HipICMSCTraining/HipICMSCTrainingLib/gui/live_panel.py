@@ -18,7 +18,7 @@ from HipICMSCTrainingLib.gui.plots import Plots, show_chart
 from HipICMSCTrainingLib.gui.preview_view import PreviewView
 from HipICMSCTrainingLib.run_folder import RunFolder, Status, runs_below
 from HipICMSCTrainingLib.run_method import RunMethod
-from HipICMSCTrainingLib.settings_choices import Method
+from HipICMSCTrainingLib.settings.choices import Method
 
 REFRESH_MILLISECONDS = 1000
 _LOG_LINES = 200

@@ -10,7 +10,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.settings_choices import Field
+from HipICMSCTrainingLib.settings.choices import Field
 
 _LARGEST = 2**31 - 1
 #: Parts of names that a person writes in another way.

@@ -21,7 +21,7 @@ from HipICMSCTrainingLib.gui.estimate_area import EstimateArea
 from HipICMSCTrainingLib.gui.settings_form import SettingsForm
 from HipICMSCTrainingLib.gui.settings_reading import SettingsReading
 from HipICMSCTrainingLib.gui.training_process import free_name, reason_against_folder
-from HipICMSCTrainingLib.settings_choices import START_FROM, Choices, Description, choices_of_run, settings_of_model
+from HipICMSCTrainingLib.settings.choices import START_FROM, Choices, Description, choices_of_run, settings_of_model
 
 #: Settings with editors of their own above the form.
 _ABOVE = ("device", "seed", START_FROM)

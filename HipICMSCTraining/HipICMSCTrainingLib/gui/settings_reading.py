@@ -24,7 +24,7 @@ from slicer.i18n import tr as _
 
 import HipICMSCTrainingLib
 from HipICMSCTrainingLib.gui.command import Command
-from HipICMSCTrainingLib.settings_choices import Description
+from HipICMSCTrainingLib.settings.choices import Description
 
 _MISSING_PACKAGE = re.compile(r"No module named '([\w.]+)'")
 

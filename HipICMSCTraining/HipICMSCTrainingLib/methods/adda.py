@@ -22,7 +22,7 @@ from HipICMSCTrainingLib.methods.method import Batch, Method, Moment
 from HipICMSCTrainingLib.methods.phases import phase_of_training, with_rest
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.networks.parameters import parameters_of
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.ways import Ways
 
 #: Of the features: F halves rows and columns twice.

@@ -15,7 +15,7 @@ from HipICMSCTrainingLib.losses import adversarial_loss, discriminator_loss
 from HipICMSCTrainingLib.methods.method import set_learning_rate
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import frozen
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: PatchDiscriminator leaves nothing of smaller maps.
 LEAST_PATCH_MAP = 24

@@ -35,7 +35,7 @@ from HipICMSCTrainingLib.networks.parameters import (
     frozen,
     parameters_of,
 )
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.ways import Ways
 
 

@@ -20,7 +20,7 @@ from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, decay, set
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.ways import Ways
 
 

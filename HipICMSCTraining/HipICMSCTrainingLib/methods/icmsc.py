@@ -21,7 +21,7 @@ from HipICMSCTrainingLib.losses import TargetKind, one_hot, prediction_target, s
 from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, decay, set_learning_rate
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.ways import Route, Ways
 
 

@@ -15,7 +15,7 @@ from HipICMSCLib.preprocessing.geometry import CropSettings
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.ways import Route, Ways, route_name
 
 

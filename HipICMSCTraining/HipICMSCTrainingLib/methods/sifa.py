@@ -44,7 +44,7 @@ from HipICMSCTrainingLib.networks.parameters import (
     parameters_of,
 )
 from HipICMSCTrainingLib.networks.sifa_networks import AddingTranslator, SifaDecoder
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.ways import Ways
 
 GAN: GanLoss = "lsgan"

@@ -9,7 +9,7 @@ from torch import Tensor
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.losses import one_hot, segmentation_loss
 from HipICMSCTrainingLib.methods.method import Moment, decay, set_learning_rate
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 
 class Supervision:

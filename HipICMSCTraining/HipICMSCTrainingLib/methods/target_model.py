@@ -12,7 +12,7 @@ from HipICMSCLib.networks.paper_segmenter import Segmenter
 from HipICMSCTrainingLib.distribution import Distribution
 from HipICMSCTrainingLib.methods.method import Batch, Method, Moment
 from HipICMSCTrainingLib.methods.supervision import Supervision
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.ways import Ways
 
 

@@ -16,7 +16,7 @@ from HipICMSCTrainingLib.methods.image_pool import ImagePool
 from HipICMSCTrainingLib.methods.method import Batch
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import parameters_of
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: Weight and value of each term of an objective, by the term's name.
 Terms = dict[str, tuple[float, Tensor]]

@@ -11,7 +11,7 @@ from HipICMSCLib.networks.translator import TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
 
-from HipICMSCTrainingLib.augmentation import AugmentationSettings
+from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
 
 #: Least and largest value of each number whose absurdity would show only after hours, or as a lack of memory.
 _BOUNDS = {
