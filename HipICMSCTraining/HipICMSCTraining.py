@@ -281,7 +281,7 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
         Raises:
             HipError: as `HipICMSCTrainingLib.gui.scene_export.export_case`.
         """
-        from HipICMSCTrainingLib.dataset import Case
+        from HipICMSCTrainingLib.data.dataset import Case
         from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
         from HipICMSCTrainingLib.gui.label_mapping import suggested_mapping
         from HipICMSCTrainingLib.gui.scene_export import export_case, guessed_modality, parts_of

@@ -20,17 +20,17 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
 from torch import Tensor
 
-from HipICMSCTrainingLib.batches import SliceStack
 from HipICMSCTrainingLib.benchmark import Benchmark, Plan
 from HipICMSCTrainingLib.benchmark_heads import read_heads
 from HipICMSCTrainingLib.benchmark_row import MeasuredRun
 from HipICMSCTrainingLib.benchmark_rows import rows_of
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.label_maps import read_labels
+from HipICMSCTrainingLib.data.batches import SliceStack
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.data.label_maps import read_labels
+from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.previews import CONTOUR_COLOURS, about_the_heads
 from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.slice_cache import cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription
 from HipICMSCTrainingLib.ways import through
 

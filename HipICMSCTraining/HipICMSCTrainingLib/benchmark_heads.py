@@ -10,7 +10,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.reading.volume import read_volume
 
-from HipICMSCTrainingLib.dataset import Case
+from HipICMSCTrainingLib.data.dataset import Case
 
 
 def find_heads(cases: list[Case], file: Path) -> None:

@@ -38,10 +38,10 @@ from HipICMSCLib.reading.volume import read_volume
 from HipICMSCTrainingLib import evaluation
 from HipICMSCTrainingLib.benchmark_data import measured_cases
 from HipICMSCTrainingLib.benchmark_heads import read_heads
-from HipICMSCTrainingLib.dataset import Case
+from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.label_maps import read_labels
 from HipICMSCTrainingLib.estimate import peak_memory_bytes
 from HipICMSCTrainingLib.export import Weights, export_package
-from HipICMSCTrainingLib.label_maps import read_labels
 from HipICMSCTrainingLib.run_folder import RunFolder, Status
 from HipICMSCTrainingLib.trainer import RunDescription, Trainer
 from HipICMSCTrainingLib.ways import route_name

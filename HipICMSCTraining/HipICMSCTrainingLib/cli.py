@@ -225,7 +225,7 @@ def _preset(name: str):
 
 def _dataset(chosen: argparse.Namespace, seed: int, method: str, check: bool = True):
     """The named data; unchecked for whoever says himself what is wrong with them."""
-    from HipICMSCTrainingLib import dataset
+    from HipICMSCTrainingLib.data import dataset
     from HipICMSCTrainingLib.trainer import find_method
 
     labelled_mri = find_method(method).reads_mr_labels
@@ -244,7 +244,7 @@ def _check(chosen: argparse.Namespace) -> int:
     from HipICMSCLib.common.files import write_text
     from HipICMSCLib.common.settings import replaced
 
-    from HipICMSCTrainingLib.dataset_check import check_dataset, report_json, report_text
+    from HipICMSCTrainingLib.data.check import check_dataset, report_json, report_text
     from HipICMSCTrainingLib.trainer import find_method
 
     settings = _preset(chosen.preset)
@@ -272,7 +272,7 @@ def _assigned(settings, own, assignment: str):
 
 
 def _resume(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.distribution import Distribution
+    from HipICMSCTrainingLib.data.distribution import Distribution
     from HipICMSCTrainingLib.run_folder import RunFolder
 
     folder = RunFolder(chosen.folder)
@@ -369,7 +369,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
 
 
 def _phantom(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.dataset import dataset_from_folders, write_dataset_file
+    from HipICMSCTrainingLib.data.dataset import dataset_from_folders, write_dataset_file
     from HipICMSCTrainingLib.phantom.dataset import FULL, SMOKE, write_dataset
 
     folder = chosen.folder

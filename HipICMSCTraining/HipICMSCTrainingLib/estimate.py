@@ -30,11 +30,11 @@ from HipICMSCLib.preprocessing.geometry import crop_grid
 from HipICMSCLib.reading.volume import read_volume
 from safetensors import safe_open
 
-from HipICMSCTrainingLib.batches import steps_per_epoch
-from HipICMSCTrainingLib.dataset import Case, Dataset
+from HipICMSCTrainingLib.data.batches import steps_per_epoch
+from HipICMSCTrainingLib.data.dataset import Case, Dataset
+from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.slice_cache import cache_file, cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription, Trainer, start_run
 
 try:

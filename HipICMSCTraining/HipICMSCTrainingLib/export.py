@@ -14,12 +14,12 @@ from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.models.package import ModelManifest, write_package
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.batches import SliceStack
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import SliceStack
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method
 from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.slice_cache import cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription
 from HipICMSCTrainingLib.ways import ready_to_use
 

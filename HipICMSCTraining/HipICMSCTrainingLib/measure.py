@@ -17,9 +17,9 @@ from HipICMSCLib.models.chosen import ENDING
 from HipICMSCLib.reading.volume import read_volume
 
 from HipICMSCTrainingLib import evaluation
-from HipICMSCTrainingLib.dataset import Case
+from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.label_maps import read_labels
 from HipICMSCTrainingLib.export import Weights, export_package
-from HipICMSCTrainingLib.label_maps import read_labels
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.trainer import RunDescription
 

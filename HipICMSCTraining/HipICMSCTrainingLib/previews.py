@@ -11,7 +11,7 @@ from HipICMSCLib.common.files import replacing
 from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
 
-from HipICMSCTrainingLib.batches import SliceStack
+from HipICMSCTrainingLib.data.batches import SliceStack
 from HipICMSCTrainingLib.ways import Networks, Route, Ways, route_name, through
 
 #: Hip bone, femur.

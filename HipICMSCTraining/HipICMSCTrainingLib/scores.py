@@ -6,7 +6,7 @@ import torch
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.batches import SliceStack
+from HipICMSCTrainingLib.data.batches import SliceStack
 from HipICMSCTrainingLib.ways import Networks, Ways, route_name, through
 
 

@@ -17,7 +17,7 @@ import torch
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.networks.devices import available_devices
 
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings

@@ -24,10 +24,11 @@ from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.devices import choose_device
 from HipICMSCLib.networks.inference import is_out_of_memory
 
-from HipICMSCTrainingLib.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.checkpoint_state import check_optimizer, check_progress
-from HipICMSCTrainingLib.dataset import Dataset, check_labels
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
+from HipICMSCTrainingLib.data.dataset import Dataset, check_labels
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.data.slice_cache import CachedVolume, cached_volume
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.networks.weight_average import WeightAverage
@@ -36,7 +37,6 @@ from HipICMSCTrainingLib.run_files import damaged_checkpoint
 from HipICMSCTrainingLib.run_folder import HEARTBEAT_SECONDS, RunFolder, Status, awake_seconds
 from HipICMSCTrainingLib.scores import label_free_scores
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.slice_cache import CachedVolume, cached_volume
 from HipICMSCTrainingLib.starting_weights import StartingModel, check_fits, load_starting_weights
 from HipICMSCTrainingLib.ways import ready_to_use
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
 from HipICMSCLib.networks.translator import Translator
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.losses import (
     adversarial_loss,
     discriminator_loss,
@@ -22,7 +23,7 @@ from HipICMSCTrainingLib.losses import (
     segmentation_loss,
 )
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
-from HipICMSCTrainingLib.methods.method import Batch, Moment
+from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
 from HipICMSCTrainingLib.settings.training import PRESETS

@@ -17,16 +17,14 @@ from HipICMSCLib.common.settings import from_json, to_json
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCTrainingLib.benchmark import Plan
 from HipICMSCTrainingLib.curves import RunCurves
-from HipICMSCTrainingLib.dataset import (
-    Case as DatasetCase,
-)
-from HipICMSCTrainingLib.dataset import (
+from HipICMSCTrainingLib.data.check import check_dataset
+from HipICMSCTrainingLib.data.dataset import Case as DatasetCase
+from HipICMSCTrainingLib.data.dataset import (
     Dataset,
     dataset_from_file,
     unchecked_dataset_from_file,
     write_dataset_file,
 )
-from HipICMSCTrainingLib.dataset_check import check_dataset
 from HipICMSCTrainingLib.export import About
 from HipICMSCTrainingLib.gui.label_mapping import remembered_mapping
 from HipICMSCTrainingLib.methods import METHODS

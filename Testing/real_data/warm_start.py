@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
-from HipICMSCTrainingLib.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.contrast_prior import random_guess
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.losses import one_hot, segmentation_loss
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.scores import label_free_scores
 from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
-from HipICMSCTrainingLib.slice_cache import cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription
 
 AUGMENTATION = AugmentationSettings(scaling=0.2, rotation_deg=10.0, shift=0.12, contrast=0.3)

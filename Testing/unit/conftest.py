@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.phantom.dataset import Resolution, write_dataset
 from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.slice_cache import cached_volume
 from HipICMSCTrainingLib.trainer import Trainer
 from tiny_training import TinyData, tiny_dataset, tiny_settings
 

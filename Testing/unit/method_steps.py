@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: Of a training with the tiny settings: one epoch of stage 1 and two of stage 2.

@@ -10,7 +10,7 @@ import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import CropSettings
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.adda import Adda, AddaSettings
 from HipICMSCTrainingLib.methods.alignment import AlignmentSettings
 from HipICMSCTrainingLib.methods.at_rest import at_rest

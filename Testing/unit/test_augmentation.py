@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCLib.preprocessing.intensity import PADDING
-from HipICMSCTrainingLib.augmentation import augment
+from HipICMSCTrainingLib.data.augmentation import augment
 from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
 from torch import Tensor
 

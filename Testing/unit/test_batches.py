@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCLib.preprocessing.intensity import PADDING
-from HipICMSCTrainingLib.batches import BatchSource, SliceStack
+from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 

@@ -24,7 +24,7 @@ from HipICMSCTrainingLib.benchmark_row import WEIGHTS, MeasuredRun
 from HipICMSCTrainingLib.benchmark_rows import Row, rows_of
 from HipICMSCTrainingLib.benchmark_table import RowOfSeeds, SeedResult, differences_of_order, table_markdown
 from HipICMSCTrainingLib.cli import main
-from HipICMSCTrainingLib.dataset import Case, Dataset, write_dataset_file
+from HipICMSCTrainingLib.data.dataset import Case, Dataset, write_dataset_file
 from HipICMSCTrainingLib.evaluation import CLASSES, RESULTS, evaluate_cases
 from HipICMSCTrainingLib.evaluation import Case as Compared
 from HipICMSCTrainingLib.methods import METHODS

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCTrainingLib.contrast_prior import ContrastPrior, guessed_mr, prior_terms, random_guess
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.cycada import Cycada
 from HipICMSCTrainingLib.methods.cyclegan import CycleGan
 from HipICMSCTrainingLib.methods.icmsc import Icmsc
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment
+from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.sifa import Sifa
 from HipICMSCTrainingLib.methods.translation import TranslationSettings
 from HipICMSCTrainingLib.settings.training import PRESETS

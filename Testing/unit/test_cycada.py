@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.alignment import AlignmentSettings
 from HipICMSCTrainingLib.methods.at_rest import at_rest
 from HipICMSCTrainingLib.methods.cycada import Cycada, CycadaSettings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.dataset import (
+from HipICMSCTrainingLib.data.dataset import (
     Case,
     Dataset,
     LabelValues,

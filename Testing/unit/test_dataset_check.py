@@ -14,9 +14,7 @@ import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import CropSettings, same_geometry
-from HipICMSCTrainingLib.case_check import check_case
-from HipICMSCTrainingLib.dataset import Case, Dataset, LabelValues, dataset_from_folders, write_dataset_file
-from HipICMSCTrainingLib.dataset_check import (
+from HipICMSCTrainingLib.data.check import (
     DatasetReport,
     Problem,
     check_dataset,
@@ -24,6 +22,8 @@ from HipICMSCTrainingLib.dataset_check import (
     report_json,
     report_text,
 )
+from HipICMSCTrainingLib.data.check_case import check_case
+from HipICMSCTrainingLib.data.dataset import Case, Dataset, LabelValues, dataset_from_folders, write_dataset_file
 from HipICMSCTrainingLib.phantom.dataset import Resolution, write_dataset
 from scipy import ndimage
 from tiny_training import child, command
@@ -425,7 +425,7 @@ def test_progress_names_each_case_and_a_check_can_be_cancelled(tmp_path):
 
 def test_it_needs_neither_torch_nor_what_else_slicer_lacks():
     names = "'torch', 'skimage', 'safetensors', 'matplotlib', 'PIL'"
-    code = f"import sys, HipICMSCTrainingLib.dataset_check; sys.exit(', '.join({{{names}}} & set(sys.modules)) or 0)"
+    code = f"import sys, HipICMSCTrainingLib.data.check; sys.exit(', '.join({{{names}}} & set(sys.modules)) or 0)"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert process.returncode == 0, process.stderr
 

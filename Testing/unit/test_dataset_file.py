@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.dataset import Case, LabelValues, dataset_from_file, suggest_roles
+from HipICMSCTrainingLib.data.dataset import Case, LabelValues, dataset_from_file, suggest_roles
 from HipICMSCTrainingLib.gui.check_report import fingerprint, read_report, report_path, write_report
 from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCLib.models.package import read_package
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.export import export_package
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
-from HipICMSCTrainingLib.methods.method import Batch, Moment
+from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.run_folder import RunFolder
 from tiny_training import child, set_arguments, tiny_settings
 from torch import Tensor

@@ -16,7 +16,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib import estimate as estimate_module
 from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.cli import main
-from HipICMSCTrainingLib.dataset import Dataset
+from HipICMSCTrainingLib.data.dataset import Dataset
 from HipICMSCTrainingLib.estimate import Estimate, estimate
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.run_folder import RunFolder

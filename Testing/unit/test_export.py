@@ -11,10 +11,10 @@ from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.paper_segmenter import Segmenter
 from HipICMSCLib.networks.translator import Translator
-from HipICMSCTrainingLib.batches import SliceStack
 from HipICMSCTrainingLib.cli import main
+from HipICMSCTrainingLib.data.batches import SliceStack
+from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.export import About, export_package
-from HipICMSCTrainingLib.slice_cache import cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription
 from tiny_training import tiny_settings
 from torch import Tensor, nn

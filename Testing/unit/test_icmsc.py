@@ -11,10 +11,11 @@ import pytest
 import torch
 from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
 from HipICMSCLib.networks.translator import TranslatorSettings
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.image_pool import ImagePool
-from HipICMSCTrainingLib.methods.method import Batch, Moment
+from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.networks.parameters import frozen
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 from torch import Tensor

@@ -18,8 +18,9 @@ from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.inference import FP32
 from HipICMSCTrainingLib import trainer as trainer_module
-from HipICMSCTrainingLib.batches import SliceStack
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import Batch, SliceStack
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.export import export_package
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.adda import AddaSettings
@@ -27,12 +28,11 @@ from HipICMSCTrainingLib.methods.alignment import AlignmentSettings
 from HipICMSCTrainingLib.methods.cycada import CycadaSettings
 from HipICMSCTrainingLib.methods.cyclegan import CycleGanSettings
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings, table2_rows
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, decay, phase_of
+from HipICMSCTrainingLib.methods.method import Method, Moment, decay, phase_of
 from HipICMSCTrainingLib.methods.no_adaptation import NoAdaptationSettings
 from HipICMSCTrainingLib.methods.sifa import SifaSettings
 from HipICMSCTrainingLib.methods.target_model import TargetModelSettings
 from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.slice_cache import cached_volume
 from HipICMSCTrainingLib.trainer import RunDescription, Trainer
 from HipICMSCTrainingLib.ways import through
 from skimage.io import imread

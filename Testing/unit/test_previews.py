@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from HipICMSCTrainingLib.batches import SliceStack
+from HipICMSCTrainingLib.data.batches import SliceStack
 from HipICMSCTrainingLib.previews import CONTOUR_COLOURS, write_preview
 from HipICMSCTrainingLib.ways import Ways
 from skimage.io import imread

@@ -45,10 +45,10 @@ from HipICMSCLib.worker.protocol import (
 )
 from HipICMSCLib.worker.system_report import report_text
 from HipICMSCTrainingLib.cli import main
-from HipICMSCTrainingLib.dataset import write_dataset_file
+from HipICMSCTrainingLib.data.dataset import write_dataset_file
+from HipICMSCTrainingLib.data.slice_cache import cache_file
 from HipICMSCTrainingLib.export import export_package
 from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.slice_cache import cache_file
 from HipICMSCTrainingLib.trainer import Trainer
 from tiny_training import TinyData, set_arguments, tiny_dataset, tiny_settings
 

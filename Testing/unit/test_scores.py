@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from HipICMSCTrainingLib.batches import SliceStack
+from HipICMSCTrainingLib.data.batches import SliceStack
 from HipICMSCTrainingLib.scores import label_free_scores
 from HipICMSCTrainingLib.ways import Ways
 from torch import Tensor, nn

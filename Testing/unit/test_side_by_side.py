@@ -17,8 +17,8 @@ import SimpleITK as sitk
 from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.worker.protocol import Finished, SegmentRequest
 from HipICMSCLib.worker.run_times import RunTimes
+from HipICMSCTrainingLib.data.slice_cache import CachedVolume, cached_volume
 from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.slice_cache import CachedVolume, cached_volume
 from packages import write_threshold_package
 from tiny_training import TinyData, child, command, differences, tiny_settings
 
@@ -244,8 +244,8 @@ def test_two_trainings_that_fill_one_cache_read_what_each_would_read_alone(tiny_
     case = next(case for case in tiny_data.dataset.cases if case.modality == "MR")
     program = """
 import hashlib, json
-from HipICMSCTrainingLib.dataset import Case
-from HipICMSCTrainingLib.slice_cache import cached_volume
+from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCLib.common.settings import from_json
 from tiny_training import tiny_settings
 case = from_json(Case, json.loads(sys.argv[2]))

@@ -10,8 +10,9 @@ import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import CropSettings
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.methods.method import Batch, Moment
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.methods.sifa import Part, Sifa, SifaSettings
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import frozen

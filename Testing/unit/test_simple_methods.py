@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.cyclegan import CycleGan, CycleGanSettings
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, table2_rows
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment
+from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.no_adaptation import NoAdaptation, NoAdaptationSettings
 from HipICMSCTrainingLib.methods.target_model import TargetModel, TargetModelSettings
 from tiny_training import POOL, tiny_settings

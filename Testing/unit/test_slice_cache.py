@@ -15,9 +15,9 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.reading.volume import read_volume
-from HipICMSCTrainingLib.dataset import Case, LabelValues
-from HipICMSCTrainingLib.label_maps import read_labels
-from HipICMSCTrainingLib.slice_cache import cached_volume
+from HipICMSCTrainingLib.data.dataset import Case, LabelValues
+from HipICMSCTrainingLib.data.label_maps import read_labels
+from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from tiny_training import TinyData, tiny_settings
 
 SETTINGS = tiny_settings()

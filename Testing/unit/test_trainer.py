@@ -11,7 +11,7 @@ import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib import trainer as trainer_module
-from HipICMSCTrainingLib.dataset import Dataset
+from HipICMSCTrainingLib.data.dataset import Dataset
 from HipICMSCTrainingLib.methods.icmsc import Icmsc
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.trainer import Trainer

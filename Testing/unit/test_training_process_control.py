@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.setup.child_process import end_tree
-from HipICMSCTrainingLib.dataset import write_dataset_file
+from HipICMSCTrainingLib.data.dataset import write_dataset_file
 from HipICMSCTrainingLib.gui import training_process
 from HipICMSCTrainingLib.run_folder import RunFolder, Status
 from tiny_training import set_arguments

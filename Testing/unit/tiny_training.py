@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from HipICMSCLib.common.settings import replaced
-from HipICMSCTrainingLib.dataset import Dataset, dataset_from_folders
+from HipICMSCTrainingLib.data.dataset import Dataset, dataset_from_folders
 from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.run_folder import RunFolder

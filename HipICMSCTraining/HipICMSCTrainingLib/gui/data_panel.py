@@ -17,7 +17,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.dataset import Case, Problem, only_measures, suggest_roles, unchecked_dataset_from_file
+from HipICMSCTrainingLib.data.dataset import Case, Problem, only_measures, suggest_roles, unchecked_dataset_from_file
 from HipICMSCTrainingLib.gui.check_report import CheckReport, fingerprint, read_report, write_report
 from HipICMSCTrainingLib.gui.command import Command
 from HipICMSCTrainingLib.gui.data_table import DataTable

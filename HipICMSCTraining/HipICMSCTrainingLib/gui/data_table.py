@@ -9,7 +9,7 @@ import qt
 from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.dataset import Case, Problem, only_measures
+from HipICMSCTrainingLib.data.dataset import Case, Problem, only_measures
 
 _NAME, _KIND, _LABELS, _ROLE, _PATIENT = _COLUMNS = range(5)
 _ROLES = ("train", "val", "test")

@@ -13,7 +13,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import storage_error
 from HipICMSCLib.reading.volume import volume_files, volume_stem
 
-from HipICMSCTrainingLib.dataset import (
+from HipICMSCTrainingLib.data.dataset import (
     Case,
     Dataset,
     Problem,

@@ -9,7 +9,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.dataset import Case, LabelValues, cases_of_folder
+from HipICMSCTrainingLib.data.dataset import Case, LabelValues, cases_of_folder
 from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
 from HipICMSCTrainingLib.gui.label_mapping import ACETABULUM, FEMUR, remember_mapping, remembered_mapping
 

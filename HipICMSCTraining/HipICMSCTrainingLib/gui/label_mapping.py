@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable
 
-from HipICMSCTrainingLib.label_maps import CLASSES
+from HipICMSCTrainingLib.data.label_maps import CLASSES
 
 #: The class of what belongs to no bone of the hip.
 LEFT_OUT = ""

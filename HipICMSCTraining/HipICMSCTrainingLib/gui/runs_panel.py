@@ -19,7 +19,7 @@ from HipICMSCLib.gui.setup.installation import python_interpreter
 from HipICMSCLib.models.chosen import user_folder
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.dataset import Dataset, unchecked_dataset_from_file, write_dataset_file
+from HipICMSCTrainingLib.data.dataset import Dataset, unchecked_dataset_from_file, write_dataset_file
 from HipICMSCTrainingLib.gui import training_process
 from HipICMSCTrainingLib.gui.runs_table import RunRow, RunsTable, in_words
 from HipICMSCTrainingLib.gui.settings_panel import SettingsPanel

@@ -14,7 +14,8 @@ from HipICMSCLib.gui.scene.result import volume_of
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from HipICMSCTrainingLib.dataset import Case
+from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.label_maps import CLASSES
 from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
 from HipICMSCTrainingLib.gui.label_mapping import LEFT_OUT, Mapping, remember_mapping, suggested_mapping
 from HipICMSCTrainingLib.gui.scene_export import (
@@ -24,7 +25,6 @@ from HipICMSCTrainingLib.gui.scene_export import (
     missing_classes,
     parts_of,
 )
-from HipICMSCTrainingLib.label_maps import CLASSES
 
 #: The list follows the scene, but not at every node.
 _LISTING_MILLISECONDS = 300

@@ -19,8 +19,8 @@ from HipICMSCLib.reading.volume import check_volume, looks_like_ct
 from slicer.i18n import tr as _
 from vtkmodules.vtkCommonCore import reference
 
+from HipICMSCTrainingLib.data.label_maps import CLASSES
 from HipICMSCTrainingLib.gui.label_mapping import Mapping
-from HipICMSCTrainingLib.label_maps import CLASSES
 
 ENDING = ".nrrd"
 #: Voxels that are drawn as both bones, as happens along a joint, as share of the smaller bone; more is a mistake.

@@ -15,10 +15,11 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.networks.paper_segmenter import Segmenter
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.alignment import Alignment, AlignmentSettings
 from HipICMSCTrainingLib.methods.at_rest import at_rest
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment
+from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.phases import phase_of_training, with_rest
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.networks.parameters import parameters_of

@@ -16,13 +16,13 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.losses import one_hot, prediction_target, segmentation_loss
 from HipICMSCTrainingLib.methods.alignment import Alignment, AlignmentSettings
 from HipICMSCTrainingLib.methods.at_rest import at_rest
 from HipICMSCTrainingLib.methods.cyclegan import Cycles
 from HipICMSCTrainingLib.methods.method import (
-    Batch,
     Method,
     Moment,
     decay,

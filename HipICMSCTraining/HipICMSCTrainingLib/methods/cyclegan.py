@@ -15,8 +15,9 @@ from HipICMSCLib.networks.translator import Translator
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.contrast_prior import prior_terms
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, decay, set_learning_rate
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.method import Method, Moment, decay, set_learning_rate
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of

@@ -16,9 +16,10 @@ from HipICMSCLib.networks.translator import Translator
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.contrast_prior import prior_terms, random_guess
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.losses import TargetKind, one_hot, prediction_target, segmentation_loss
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, decay, set_learning_rate
+from HipICMSCTrainingLib.methods.method import Method, Moment, decay, set_learning_rate
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
 from HipICMSCTrainingLib.settings.training import TrainingSettings

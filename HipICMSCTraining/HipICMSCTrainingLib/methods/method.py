@@ -12,28 +12,12 @@ import numpy as np
 import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import CropSettings
-from torch import Tensor, nn
+from torch import nn
 
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.ways import Route, Ways, route_name
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Unpaired slices: x_s and x_t (batch, 1, rows, columns) in [-1, 1], y_s (batch, rows, columns) of classes.
-
-    y_t, as y_s, is there for a method that reads the labels of MRIs, and for no other.
-    """
-
-    x_s: Tensor
-    y_s: Tensor
-    x_t: Tensor
-    y_t: Tensor | None = None
-
-    def to(self, device: torch.device) -> Batch:
-        y_t = None if self.y_t is None else self.y_t.to(device)
-        return Batch(self.x_s.to(device), self.y_s.to(device), self.x_t.to(device), y_t)
 
 
 @dataclass(frozen=True)

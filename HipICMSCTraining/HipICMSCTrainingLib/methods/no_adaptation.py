@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from HipICMSCLib.networks.paper_segmenter import Segmenter
 
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.ways import Ways

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from HipICMSCTrainingLib.contrast_prior import ContrastPriorSettings, prior_terms
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.losses import (
     GanLoss,
     adversarial_loss,
@@ -32,7 +33,6 @@ from HipICMSCTrainingLib.losses import (
 )
 from HipICMSCTrainingLib.methods.image_pool import ImagePool
 from HipICMSCTrainingLib.methods.method import (
-    Batch,
     Method,
     Moment,
     decay,

@@ -6,7 +6,7 @@ import torch
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
 from torch import Tensor
 
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.losses import one_hot, segmentation_loss
 from HipICMSCTrainingLib.methods.method import Moment, decay, set_learning_rate
 from HipICMSCTrainingLib.settings.training import TrainingSettings

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from HipICMSCLib.preprocessing.intensity import PADDING
 from torch import Tensor
 
-from HipICMSCTrainingLib.augmentation import augment
-from HipICMSCTrainingLib.methods.method import Batch
+from HipICMSCTrainingLib.data.augmentation import augment
+from HipICMSCTrainingLib.data.slice_cache import CachedVolume
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.slice_cache import CachedVolume
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Unpaired slices: x_s and x_t (batch, 1, rows, columns) in [-1, 1], y_s (batch, rows, columns) of classes.
+
+    y_t, as y_s, is there for a method that reads the labels of MRIs, and for no other.
+    """
+
+    x_s: Tensor
+    y_s: Tensor
+    x_t: Tensor
+    y_t: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        y_t = None if self.y_t is None else self.y_t.to(device)
+        return Batch(self.x_s.to(device), self.y_s.to(device), self.x_t.to(device), y_t)
 
 
 class SliceStack:

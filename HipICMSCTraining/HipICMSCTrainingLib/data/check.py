@@ -12,8 +12,8 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.preprocessing.geometry import CropSettings
 
-from HipICMSCTrainingLib.case_check import BONES, CaseSummary, CheckedCase, check_case
-from HipICMSCTrainingLib.dataset import PURPOSES, Dataset, Problem, dataset_problems
+from HipICMSCTrainingLib.data.check_case import BONES, CaseSummary, CheckedCase, check_case
+from HipICMSCTrainingLib.data.dataset import PURPOSES, Dataset, Problem, dataset_problems
 
 #: With fewer patients of a domain a training works, but what it learns is these patients.
 FEW_PATIENTS = 5

@@ -16,8 +16,8 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import PLANES, CropSettings, crop_grid, obliquity_deg, patient_axis, slice_axis
 from HipICMSCLib.reading.volume import looks_like_ct, read_volume
 
-from HipICMSCTrainingLib.dataset import Case, Problem, Role
-from HipICMSCTrainingLib.label_maps import read_labels
+from HipICMSCTrainingLib.data.dataset import Case, Problem, Role
+from HipICMSCTrainingLib.data.label_maps import read_labels
 
 Orientation = Literal["sagittal", "coronal", "axial", "even", ""]
 

@@ -17,8 +17,8 @@ from HipICMSCLib.preprocessing.geometry import coronal_slices
 from HipICMSCLib.reading.volume import exists, looks_like_ct, read_volume
 from safetensors.numpy import load_file, save
 
-from HipICMSCTrainingLib.dataset import Case
-from HipICMSCTrainingLib.label_maps import read_labels
+from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.label_maps import read_labels
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: slices (slice, row, column) float16 in [-1, 1]; covered bool; labels uint8 (CT only); position_mm float32.

@@ -11,7 +11,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import same_geometry
 from HipICMSCLib.reading.volume import read_volume
 
-from HipICMSCTrainingLib.dataset import Case
+from HipICMSCTrainingLib.data.dataset import Case
 
 CLASSES = {HIP_BONE: "acetabulum", FEMUR: "femur"}
 #: So many of the unknown values of a label map are named.
