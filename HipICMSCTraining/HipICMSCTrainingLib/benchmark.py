@@ -45,7 +45,7 @@ from HipICMSCTrainingLib.benchmark_rows import Row, Table, rows_of
 from HipICMSCTrainingLib.benchmark_table import RowOfSeeds, SeedResult, table_json, table_markdown
 from HipICMSCTrainingLib.data.dataset import Dataset, write_dataset_file
 from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
-from HipICMSCTrainingLib.methods import METHODS
+from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run_folder import RunFolder, runs_below
 from HipICMSCTrainingLib.settings.choices import assignment, flattened
 from HipICMSCTrainingLib.settings.training import TrainingSettings

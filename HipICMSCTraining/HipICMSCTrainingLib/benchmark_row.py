@@ -42,9 +42,9 @@ from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
 from HipICMSCTrainingLib.estimate import peak_memory_bytes
 from HipICMSCTrainingLib.export import Weights, export_package
+from HipICMSCTrainingLib.methods.ways import route_name
 from HipICMSCTrainingLib.run_folder import RunFolder, Status
 from HipICMSCTrainingLib.trainer import RunDescription, Trainer
-from HipICMSCTrainingLib.ways import route_name
 
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from HipICMSCLib.common.settings import to_json
 
-from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.icmsc import table2_rows
+from HipICMSCTrainingLib.methods.registry import METHODS
 
 Table = Literal["table1", "table2"]
 

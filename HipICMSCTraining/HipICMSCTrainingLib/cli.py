@@ -209,7 +209,7 @@ def _estimate(chosen: argparse.Namespace) -> None:
 
 
 def _describe(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.settings_description import description_of_settings
+    from HipICMSCTrainingLib.methods.description import description_of_settings
 
     # In one line, as whoever runs it as a child process reads it.
     print(json.dumps(description_of_settings()))

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from HipICMSCTrainingLib.data.batches import SliceStack
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.data.slice_cache import cached_volume
-from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method
+from HipICMSCTrainingLib.methods.registry import METHODS
+from HipICMSCTrainingLib.methods.ways import ready_to_use
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.trainer import RunDescription
-from HipICMSCTrainingLib.ways import ready_to_use
 
 Weights = Literal["selected", "average", "last"]
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
 
 from HipICMSCTrainingLib.data.batches import SliceStack
-from HipICMSCTrainingLib.ways import Networks, Route, Ways, route_name, through
+from HipICMSCTrainingLib.methods.ways import Networks, Route, Ways, route_name, through
 
 #: Hip bone, femur.
 CONTOUR_COLOURS = ((255, 170, 40), (60, 190, 255))

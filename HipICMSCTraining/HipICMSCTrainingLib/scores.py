@@ -7,7 +7,7 @@ from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.data.batches import SliceStack
-from HipICMSCTrainingLib.ways import Networks, Ways, route_name, through
+from HipICMSCTrainingLib.methods.ways import Networks, Ways, route_name, through
 
 
 @torch.no_grad()

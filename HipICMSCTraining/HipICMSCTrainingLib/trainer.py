@@ -29,8 +29,9 @@ from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.data.dataset import Dataset, check_labels
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.data.slice_cache import CachedVolume, cached_volume
-from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method, Moment
+from HipICMSCTrainingLib.methods.registry import METHODS
+from HipICMSCTrainingLib.methods.ways import ready_to_use
 from HipICMSCTrainingLib.networks.weight_average import WeightAverage
 from HipICMSCTrainingLib.previews import write_preview
 from HipICMSCTrainingLib.run_files import damaged_checkpoint
@@ -38,7 +39,6 @@ from HipICMSCTrainingLib.run_folder import HEARTBEAT_SECONDS, RunFolder, Status,
 from HipICMSCTrainingLib.scores import label_free_scores
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.starting_weights import StartingModel, check_fits, load_starting_weights
-from HipICMSCTrainingLib.ways import ready_to_use
 
 #: Losses are averaged over this many steps before they are written.
 METRICS_EVERY = 20

@@ -14,7 +14,8 @@ from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
 from HipICMSCLib.networks.translator import Translator
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
-from HipICMSCTrainingLib.losses import (
+from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
+from HipICMSCTrainingLib.methods.losses import (
     adversarial_loss,
     discriminator_loss,
     one_hot,
@@ -22,7 +23,6 @@ from HipICMSCTrainingLib.losses import (
     reconstruction_loss,
     segmentation_loss,
 )
-from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of

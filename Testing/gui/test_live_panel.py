@@ -201,7 +201,7 @@ def test_alarms_are_said_with_what_to_change_and_taken_back(watch, pictures):
 def as_another_method(watch, name: str) -> None:
     """The run says that it is one of this method, with its usual settings."""
     from HipICMSCLib.common.settings import to_json
-    from HipICMSCTrainingLib.methods import METHODS
+    from HipICMSCTrainingLib.methods.registry import METHODS
 
     description = watch.run.description()
     description |= {"method": name, "method_settings": to_json(METHODS[name].Settings())}
@@ -209,8 +209,8 @@ def as_another_method(watch, name: str) -> None:
 
 
 def described() -> dict:
+    from HipICMSCTrainingLib.methods.description import description_of_settings
     from HipICMSCTrainingLib.settings.choices import Description
-    from HipICMSCTrainingLib.settings_description import description_of_settings
 
     return Description.from_json(description_of_settings()).methods
 

@@ -27,7 +27,7 @@ from HipICMSCTrainingLib.data.dataset import (
 )
 from HipICMSCTrainingLib.export import About
 from HipICMSCTrainingLib.gui.label_mapping import remembered_mapping
-from HipICMSCTrainingLib.methods import METHODS
+from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run_folder import RunFolder, Status, runs_below
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 from HipICMSCTrainingLib.trainer import RunDescription

@@ -1,6 +1,6 @@
 """Trains F_t of a stopped run for a while on guesses of the MR contrast alone: `python warm_start.py RUN STEPS`.
 
-A step of F_t on a guess (HipICMSCTrainingLib.contrast_prior) costs a tenth of a whole ICMSC step, so F_t sees many more
+A step of F_t on a guess (HipICMSCTrainingLib.methods.contrast_prior) costs a tenth of a whole ICMSC step, so F_t sees many more
 labelled slices for the same time. Its weights in the run's last checkpoint are replaced; `hipicmsc resume` goes on.
 """
 
@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
-from HipICMSCTrainingLib.contrast_prior import random_guess
 from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.data.slice_cache import cached_volume
-from HipICMSCTrainingLib.losses import one_hot, segmentation_loss
-from HipICMSCTrainingLib.methods import METHODS
+from HipICMSCTrainingLib.methods.contrast_prior import random_guess
+from HipICMSCTrainingLib.methods.losses import one_hot, segmentation_loss
+from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.scores import label_free_scores
 from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings

@@ -14,9 +14,9 @@ from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.adda import Adda, AddaSettings
 from HipICMSCTrainingLib.methods.alignment import AlignmentSettings
 from HipICMSCTrainingLib.methods.at_rest import at_rest
+from HipICMSCTrainingLib.methods.description import attribute_docs
 from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
-from HipICMSCTrainingLib.settings_description import attribute_docs
 from method_steps import STEPS, batch_of, changed, do_step, take_over, weights
 from tiny_training import differences, tiny_settings
 from torch.nn import functional as nnf

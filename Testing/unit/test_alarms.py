@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from HipICMSCLib.common.settings import to_json
 from HipICMSCTrainingLib.alarms import Alarm, alarms
-from HipICMSCTrainingLib.methods import METHODS
+from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run_folder import RunFolder, Status
 from HipICMSCTrainingLib.run_method import RunMethod
 from HipICMSCTrainingLib.settings.training import TrainingSettings

@@ -27,7 +27,7 @@ from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.dataset import Case, Dataset, write_dataset_file
 from HipICMSCTrainingLib.evaluation import CLASSES, RESULTS, evaluate_cases
 from HipICMSCTrainingLib.evaluation import Case as Compared
-from HipICMSCTrainingLib.methods import METHODS
+from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.metrics import METRICS
 from HipICMSCTrainingLib.phantom.dataset import Resolution
 from HipICMSCTrainingLib.phantom.subject import make_mri

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from HipICMSCTrainingLib.contrast_prior import ContrastPrior, guessed_mr, prior_terms, random_guess
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.contrast_prior import ContrastPrior, guessed_mr, prior_terms, random_guess
 from HipICMSCTrainingLib.methods.cycada import Cycada
 from HipICMSCTrainingLib.methods.cyclegan import CycleGan
 from HipICMSCTrainingLib.methods.icmsc import Icmsc

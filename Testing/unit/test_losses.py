@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from HipICMSCTrainingLib.losses import (
+from HipICMSCTrainingLib.methods.losses import (
     adversarial_loss,
     discriminator_loss,
     one_hot,

@@ -22,7 +22,6 @@ from HipICMSCTrainingLib.data.batches import Batch, SliceStack
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.export import export_package
-from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.adda import AddaSettings
 from HipICMSCTrainingLib.methods.alignment import AlignmentSettings
 from HipICMSCTrainingLib.methods.cycada import CycadaSettings
@@ -30,11 +29,12 @@ from HipICMSCTrainingLib.methods.cyclegan import CycleGanSettings
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings, table2_rows
 from HipICMSCTrainingLib.methods.method import Method, Moment, decay, phase_of
 from HipICMSCTrainingLib.methods.no_adaptation import NoAdaptationSettings
+from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.sifa import SifaSettings
 from HipICMSCTrainingLib.methods.target_model import TargetModelSettings
+from HipICMSCTrainingLib.methods.ways import through
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.trainer import RunDescription, Trainer
-from HipICMSCTrainingLib.ways import through
 from skimage.io import imread
 from tiny_training import POOL, TinyData, at_step, child, differences, tiny_settings
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCTrainingLib.data.batches import SliceStack
+from HipICMSCTrainingLib.methods.ways import Ways
 from HipICMSCTrainingLib.scores import label_free_scores
-from HipICMSCTrainingLib.ways import Ways
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")

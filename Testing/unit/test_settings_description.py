@@ -13,12 +13,13 @@ from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
 from HipICMSCLib.networks.translator import TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
-from HipICMSCTrainingLib import methods, settings_description
+from HipICMSCTrainingLib import methods
 from HipICMSCTrainingLib.cli import main
+from HipICMSCTrainingLib.methods import description as settings_description
+from HipICMSCTrainingLib.methods.description import attribute_docs, description_of_settings
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
 from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
-from HipICMSCTrainingLib.settings_description import attribute_docs, description_of_settings
 
 SETTINGS = (
     TrainingSettings,

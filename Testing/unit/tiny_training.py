@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from HipICMSCLib.common.settings import replaced
 from HipICMSCTrainingLib.data.dataset import Dataset, dataset_from_folders
-from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
+from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run_folder import RunFolder
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.trainer import RunDescription, start_run

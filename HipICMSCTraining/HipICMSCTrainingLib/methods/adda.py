@@ -22,9 +22,9 @@ from HipICMSCTrainingLib.methods.at_rest import at_rest
 from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.phases import phase_of_training, with_rest
 from HipICMSCTrainingLib.methods.supervision import Supervision
+from HipICMSCTrainingLib.methods.ways import Ways
 from HipICMSCTrainingLib.networks.parameters import parameters_of
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.ways import Ways
 
 #: Of the features: F halves rows and columns twice.
 STRIDE = 4

@@ -11,7 +11,7 @@ from HipICMSCLib.common.errors import HipError
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.data.distribution import Distribution
-from HipICMSCTrainingLib.losses import adversarial_loss, discriminator_loss
+from HipICMSCTrainingLib.methods.losses import adversarial_loss, discriminator_loss
 from HipICMSCTrainingLib.methods.method import set_learning_rate
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import frozen

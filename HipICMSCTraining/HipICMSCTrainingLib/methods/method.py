@@ -16,8 +16,8 @@ from torch import nn
 
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.ways import Route, Ways, route_name
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.ways import Route, Ways, route_name
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.supervision import Supervision
+from HipICMSCTrainingLib.methods.ways import Ways
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.ways import Ways
 
 
 @dataclass(frozen=True)

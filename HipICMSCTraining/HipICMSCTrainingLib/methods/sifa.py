@@ -20,10 +20,11 @@ from HipICMSCLib.networks.sifa_network import STRIDE, SifaEncoder, SifaHead, joi
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from HipICMSCTrainingLib.contrast_prior import ContrastPriorSettings, prior_terms
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
-from HipICMSCTrainingLib.losses import (
+from HipICMSCTrainingLib.methods.contrast_prior import ContrastPriorSettings, prior_terms
+from HipICMSCTrainingLib.methods.image_pool import ImagePool
+from HipICMSCTrainingLib.methods.losses import (
     GanLoss,
     adversarial_loss,
     discriminator_loss,
@@ -31,13 +32,13 @@ from HipICMSCTrainingLib.losses import (
     reconstruction_loss,
     segmentation_loss,
 )
-from HipICMSCTrainingLib.methods.image_pool import ImagePool
 from HipICMSCTrainingLib.methods.method import (
     Method,
     Moment,
     decay,
     set_learning_rate,
 )
+from HipICMSCTrainingLib.methods.ways import Ways
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import (
     frozen,
@@ -45,7 +46,6 @@ from HipICMSCTrainingLib.networks.parameters import (
 )
 from HipICMSCTrainingLib.networks.sifa_networks import AddingTranslator, SifaDecoder
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.ways import Ways
 
 GAN: GanLoss = "lsgan"
 

@@ -7,7 +7,7 @@ from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
 from torch import Tensor
 
 from HipICMSCTrainingLib.data.distribution import Distribution
-from HipICMSCTrainingLib.losses import one_hot, segmentation_loss
+from HipICMSCTrainingLib.methods.losses import one_hot, segmentation_loss
 from HipICMSCTrainingLib.methods.method import Moment, decay, set_learning_rate
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.contrast_prior import ContrastPriorSettings
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
-from HipICMSCTrainingLib.losses import GanLoss, adversarial_loss, discriminator_loss, reconstruction_loss
+from HipICMSCTrainingLib.methods.contrast_prior import ContrastPriorSettings
 from HipICMSCTrainingLib.methods.image_pool import ImagePool
+from HipICMSCTrainingLib.methods.losses import GanLoss, adversarial_loss, discriminator_loss, reconstruction_loss
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import parameters_of
 from HipICMSCTrainingLib.settings.training import TrainingSettings

@@ -18,7 +18,7 @@ import torch.nn.functional as nnf
 from HipICMSCLib.preprocessing.intensity import PADDING
 from torch import Tensor
 
-from HipICMSCTrainingLib.losses import reconstruction_loss
+from HipICMSCTrainingLib.methods.losses import reconstruction_loss
 
 ContrastPrior = Literal["none", "t1", "fat-suppressed"]
 

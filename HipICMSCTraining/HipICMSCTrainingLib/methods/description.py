@@ -18,8 +18,8 @@ from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.networks.devices import available_devices
 
 from HipICMSCTrainingLib.data.distribution import Distribution
-from HipICMSCTrainingLib.methods import METHODS
 from HipICMSCTrainingLib.methods.method import Method
+from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 
 _PLAIN_TYPES = {bool: "bool", int: "int", float: "float", str: "text"}
