@@ -257,7 +257,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
     """Exports data, starts, stops and reads training runs, and exports models; needs no widget.
 
-    Runs are `HipICMSCTrainingLib.run_folder.RunFolder` objects or their paths.
+    Runs are `HipICMSCTrainingLib.run.folder.RunFolder` objects or their paths.
     """
 
     def getParameterNode(self):
@@ -371,7 +371,7 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
 
 
 def _run(run):
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     return run if isinstance(run, RunFolder) else RunFolder(run)
 

@@ -46,10 +46,10 @@ from HipICMSCTrainingLib.benchmark_table import RowOfSeeds, SeedResult, table_js
 from HipICMSCTrainingLib.data.dataset import Dataset, write_dataset_file
 from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
 from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.run_folder import RunFolder, runs_below
+from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
+from HipICMSCTrainingLib.run.trainer import RunDescription, start_run
 from HipICMSCTrainingLib.settings.choices import assignment, flattened
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.trainer import RunDescription, start_run
 
 #: How long a training may take to save itself when the benchmark is interrupted.
 _SECONDS_TO_SAVE = 60.0

@@ -40,11 +40,11 @@ from HipICMSCTrainingLib.benchmark_data import measured_cases
 from HipICMSCTrainingLib.benchmark_heads import read_heads
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
-from HipICMSCTrainingLib.estimate import peak_memory_bytes
-from HipICMSCTrainingLib.export import Weights, export_package
 from HipICMSCTrainingLib.methods.ways import route_name
-from HipICMSCTrainingLib.run_folder import RunFolder, Status
-from HipICMSCTrainingLib.trainer import RunDescription, Trainer
+from HipICMSCTrainingLib.run.estimate import peak_memory_bytes
+from HipICMSCTrainingLib.run.export import Weights, export_package
+from HipICMSCTrainingLib.run.folder import RunFolder, Status
+from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer
 
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 

@@ -139,7 +139,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.trainer import start_run
+    from HipICMSCTrainingLib.run.trainer import start_run
 
     _work_on(start_run(chosen.folder, _run_description(chosen)))
 
@@ -149,9 +149,9 @@ def _run_description(chosen: argparse.Namespace):
     from HipICMSCLib.models.chosen import find_model
     from HipICMSCLib.models.package import read_package
 
-    from HipICMSCTrainingLib.run_folder import RunFolder
-    from HipICMSCTrainingLib.starting_weights import with_settings_of
-    from HipICMSCTrainingLib.trainer import RunDescription, find_method
+    from HipICMSCTrainingLib.run.folder import RunFolder
+    from HipICMSCTrainingLib.run.starting_weights import with_settings_of
+    from HipICMSCTrainingLib.run.trainer import RunDescription, find_method
 
     if chosen.like is not None and chosen.preset is not None:
         raise HipError("bad_setting", "Give --preset or --like, not both.")
@@ -193,7 +193,7 @@ def _progress(chosen: argparse.Namespace, what: str) -> Iterator[Callable[[float
 
 
 def _estimate(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.estimate import estimate
+    from HipICMSCTrainingLib.run.estimate import estimate
 
     # Whoever ends it in the usual way finds no temporary files left.
     before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -226,7 +226,7 @@ def _preset(name: str):
 def _dataset(chosen: argparse.Namespace, seed: int, method: str, check: bool = True):
     """The named data; unchecked for whoever says himself what is wrong with them."""
     from HipICMSCTrainingLib.data import dataset
-    from HipICMSCTrainingLib.trainer import find_method
+    from HipICMSCTrainingLib.run.trainer import find_method
 
     labelled_mri = find_method(method).reads_mr_labels
     if chosen.dataset is not None:
@@ -245,7 +245,7 @@ def _check(chosen: argparse.Namespace) -> int:
     from HipICMSCLib.common.settings import replaced
 
     from HipICMSCTrainingLib.data.check import check_dataset, report_json, report_text
-    from HipICMSCTrainingLib.trainer import find_method
+    from HipICMSCTrainingLib.run.trainer import find_method
 
     settings = _preset(chosen.preset)
     for assignment in chosen.set:
@@ -273,7 +273,7 @@ def _assigned(settings, own, assignment: str):
 
 def _resume(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.data.distribution import Distribution
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     folder = RunFolder(chosen.folder)
     folder.description()
@@ -296,7 +296,7 @@ def _wakes(folder) -> bool:
 
 
 def _work_on(folder) -> None:
-    from HipICMSCTrainingLib.trainer import Trainer
+    from HipICMSCTrainingLib.run.trainer import Trainer
 
     line = ProgressLine()
 
@@ -320,7 +320,7 @@ def _stop(chosen: argparse.Namespace) -> None:
 
 
 def _request(chosen: argparse.Namespace, what: str, sentence: str) -> None:
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     folder = RunFolder(chosen.folder)
     folder.description()
@@ -335,8 +335,8 @@ def _export(chosen: argparse.Namespace) -> None:
     from HipICMSCLib.common.settings import from_json
     from HipICMSCLib.models.package import read_package
 
-    from HipICMSCTrainingLib.export import About, export_package
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.export import About, export_package
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     about = About()
     if chosen.about:
@@ -350,7 +350,7 @@ def _export(chosen: argparse.Namespace) -> None:
 
 def _measure(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.measure import measure_run
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     with _progress(chosen, "case") as show:
         measured = measure_run(RunFolder(chosen.folder), chosen.weights, chosen.route, show)
@@ -381,7 +381,7 @@ def _phantom(chosen: argparse.Namespace) -> None:
 
 
 def _status(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     folder = RunFolder(chosen.folder)
     status = folder.status()

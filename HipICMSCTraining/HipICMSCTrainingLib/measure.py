@@ -19,9 +19,9 @@ from HipICMSCLib.reading.volume import read_volume
 from HipICMSCTrainingLib import evaluation
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
-from HipICMSCTrainingLib.export import Weights, export_package
-from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.trainer import RunDescription
+from HipICMSCTrainingLib.run.export import Weights, export_package
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import RunDescription
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def measure_run(
     """Segment every labelled MRI of the run's dataset as HipICMSC would, and compare the results with the labels.
 
     Args:
-        weights, route: as for :func:`HipICMSCTrainingLib.export.export_package`.
+        weights, route: as for :func:`HipICMSCTrainingLib.run.export.export_package`.
         progress: called with the share that is done, 0 to 1, and the name of the next case.
 
     Raises:

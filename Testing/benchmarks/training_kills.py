@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
 
 import torch
 from HipICMSCTrainingLib.phantom.dataset import SMOKE, write_dataset
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run.folder import RunFolder
 from killed_training import random_moments, train_and_kill
 from tiny_training import child, command, set_arguments
 

@@ -21,7 +21,7 @@ class Finish:
 
     def __init__(self, application, folder: Path) -> None:
         from HipICMSCTrainingLib.gui.finish_panel import FinishPanel
-        from HipICMSCTrainingLib.run_folder import RunFolder
+        from HipICMSCTrainingLib.run.folder import RunFolder
 
         self.application = application
         self.run = RunFolder(shutil.copytree(trained_run(), folder / "hip-t2"))

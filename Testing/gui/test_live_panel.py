@@ -22,7 +22,7 @@ class Watch:
 
     def __init__(self, application, scene, folder: Path) -> None:
         from HipICMSCTrainingLib.gui.live_panel import LivePanel
-        from HipICMSCTrainingLib.run_folder import RunFolder
+        from HipICMSCTrainingLib.run.folder import RunFolder
 
         self.application, self.scene = application, scene
         self.run = RunFolder(shutil.copytree(trained_run(), folder / "runs" / "first"))
@@ -89,7 +89,7 @@ def watch(bench, tmp_path):
 @pytest.fixture
 def another_run(watch):
     """A shorter run beside it."""
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     other = RunFolder(watch.run.path.parent / "second")
     other.create({"method": "icmsc"})
@@ -149,7 +149,7 @@ def test_what_a_run_says_of_itself_is_said_in_words(watch, said, shown):
 def test_a_live_run_is_followed_by_itself_and_one_that_is_silent_is_stalled(watch, pictures):
     """Another process holds the run; the panel is not told of anything."""
     program = (
-        "import sys; from pathlib import Path; from HipICMSCTrainingLib.run_folder import RunFolder\n"
+        "import sys; from pathlib import Path; from HipICMSCTrainingLib.run.folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).locked():\n    print('held', flush=True); input()"
     )
     command = [sys.executable, "-c", program, str(watch.run.path)]

@@ -72,7 +72,7 @@ def holders() -> Iterator:
     """Lets other processes hold runs, as trainings do."""
     started = []
     program = (
-        "import sys; from pathlib import Path; from HipICMSCTrainingLib.run_folder import RunFolder\n"
+        "import sys; from pathlib import Path; from HipICMSCTrainingLib.run.folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).locked():\n    print('held', flush=True); input()"
     )
 

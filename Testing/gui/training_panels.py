@@ -156,7 +156,7 @@ def tiny_choices(folder: Path, described, **changes) -> TinyChoices:
     """
     from HipICMSCLib.common.settings import from_json
     from HipICMSCTrainingLib.data.dataset import Dataset, write_dataset_file
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.folder import RunFolder
     from HipICMSCTrainingLib.settings.choices import choices_of_run
     from training_run import trained_run
 

@@ -16,7 +16,6 @@ import numpy as np
 from HipICMSCLib.common.settings import from_json, to_json
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCTrainingLib.benchmark import Plan
-from HipICMSCTrainingLib.curves import RunCurves
 from HipICMSCTrainingLib.data.check import check_dataset
 from HipICMSCTrainingLib.data.dataset import Case as DatasetCase
 from HipICMSCTrainingLib.data.dataset import (
@@ -25,12 +24,13 @@ from HipICMSCTrainingLib.data.dataset import (
     unchecked_dataset_from_file,
     write_dataset_file,
 )
-from HipICMSCTrainingLib.export import About
 from HipICMSCTrainingLib.gui.label_mapping import remembered_mapping
 from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.run_folder import RunFolder, Status, runs_below
+from HipICMSCTrainingLib.run.curves import RunCurves
+from HipICMSCTrainingLib.run.export import About
+from HipICMSCTrainingLib.run.folder import RunFolder, Status, runs_below
+from HipICMSCTrainingLib.run.trainer import RunDescription
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
-from HipICMSCTrainingLib.trainer import RunDescription
 
 from malformed.case import Case, Maker, Wrong
 from malformed.json_texts import LONG, MALFORMED, Malform

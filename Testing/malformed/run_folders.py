@@ -519,10 +519,10 @@ def _others(hostile: Hostile) -> dict[str, bytes | None]:
 def _watch(path: Path) -> str:
     """As the training panel does, without its widgets. What is wrong, or nothing."""
     from HipICMSCLib.common.errors import HipError
-    from HipICMSCTrainingLib.alarm_watch import AlarmWatch
-    from HipICMSCTrainingLib.curves import RunCurves
-    from HipICMSCTrainingLib.run_files import is_picture
-    from HipICMSCTrainingLib.run_folder import RunFolder, runs_below
+    from HipICMSCTrainingLib.run.alarm_watch import AlarmWatch
+    from HipICMSCTrainingLib.run.curves import RunCurves
+    from HipICMSCTrainingLib.run.files import is_picture
+    from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
 
     run = RunFolder(path)
     if [found.path for found in runs_below(path.parent)] != [path]:
@@ -559,8 +559,8 @@ def _watch(path: Path) -> str:
 def _export(path: Path) -> str:
     from HipICMSCLib.common.errors import HipError
     from HipICMSCLib.models.package import read_package
-    from HipICMSCTrainingLib.export import export_package
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.export import export_package
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     refused = None
     for weights in ("selected", "last", "average"):
@@ -580,8 +580,8 @@ def _export(path: Path) -> str:
 
 
 def _resume(path: Path) -> str:
-    from HipICMSCTrainingLib.run_folder import RunFolder
-    from HipICMSCTrainingLib.trainer import Trainer
+    from HipICMSCTrainingLib.run.folder import RunFolder
+    from HipICMSCTrainingLib.run.trainer import Trainer
 
     run = RunFolder(path)
     status = Trainer(run).train()
@@ -592,7 +592,7 @@ def _resume(path: Path) -> str:
 
 def write_good_run(data: TinyData, path: Path) -> Path:
     """A tiny run with everything in it, stopped after 8 of 12 steps."""
-    from HipICMSCTrainingLib.trainer import Trainer
+    from HipICMSCTrainingLib.run.trainer import Trainer
 
     class StopsInTime(Trainer):
         def do_step(self) -> dict[str, float]:

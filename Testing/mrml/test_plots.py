@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run.folder import RunFolder
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.methods.contrast_prior import random_guess
 from HipICMSCTrainingLib.methods.losses import one_hot, segmentation_loss
 from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.scores import label_free_scores
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.scores import label_free_scores
+from HipICMSCTrainingLib.run.trainer import RunDescription
 from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
-from HipICMSCTrainingLib.trainer import RunDescription
 
 AUGMENTATION = AugmentationSettings(scaling=0.2, rotation_deg=10.0, shift=0.12, contrast=0.3)
 LEARNING_RATE = 1e-3

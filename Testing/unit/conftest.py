@@ -6,8 +6,8 @@ import pytest
 import torch
 from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.phantom.dataset import Resolution, write_dataset
-from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.trainer import Trainer
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import Trainer
 from tiny_training import TinyData, tiny_dataset, tiny_settings
 
 COARSE = Resolution(ct_mm=(4.0, 5.0, 4.0), mri_in_plane_mm=4.0, mri_slice_mm=6.0)

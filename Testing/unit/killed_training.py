@@ -19,7 +19,7 @@ from typing import Any
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.gui import training_process
-from HipICMSCTrainingLib.run_folder import MetricsReader, RunFolder
+from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder
 from PIL import Image
 from tiny_training import child, command, differences
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from HipICMSCLib.common.settings import to_json
-from HipICMSCTrainingLib.alarms import Alarm, alarms
 from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.run_folder import RunFolder, Status
-from HipICMSCTrainingLib.run_method import RunMethod
+from HipICMSCTrainingLib.run.alarms import Alarm, alarms
+from HipICMSCTrainingLib.run.folder import RunFolder, Status
+from HipICMSCTrainingLib.run.method import RunMethod
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 Metrics = list[dict[str, Any]]
@@ -311,5 +311,5 @@ def test_phases_of_a_method_follow_each_other_over_the_whole_training(methods):
 
 
 def test_slicer_needs_no_torch_for_it():
-    code = "import sys, HipICMSCTrainingLib.alarms; print([m for m in ('torch', 'skimage') if m in sys.modules])"
+    code = "import sys, HipICMSCTrainingLib.run.alarms; print([m for m in ('torch', 'skimage') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

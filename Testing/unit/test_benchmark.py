@@ -31,9 +31,9 @@ from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.metrics import METRICS
 from HipICMSCTrainingLib.phantom.dataset import Resolution
 from HipICMSCTrainingLib.phantom.subject import make_mri
-from HipICMSCTrainingLib.previews import CONTOUR_COLOURS
-from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.trainer import RunDescription, Trainer, start_run
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.previews import CONTOUR_COLOURS
+from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer, start_run
 from PIL import Image
 from tiny_training import ASSIGNMENTS, child, command, differences, tiny_settings
 

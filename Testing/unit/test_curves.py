@@ -9,9 +9,9 @@ import time
 
 import numpy as np
 import pytest
-from HipICMSCTrainingLib.alarm_watch import AlarmWatch
-from HipICMSCTrainingLib.curves import MOST_POINTS, RunCurves
-from HipICMSCTrainingLib.run_folder import RunFolder, Status
+from HipICMSCTrainingLib.run.alarm_watch import AlarmWatch
+from HipICMSCTrainingLib.run.curves import MOST_POINTS, RunCurves
+from HipICMSCTrainingLib.run.folder import RunFolder, Status
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ FORBIDDEN_CALLS = {
 #: (file, what): why it may.
 EXCEPTIONS = {
     ("HipICMSC/HipICMSCLib/models/archive.py", "zipfile"): "members are read, within bounds, never unpacked",
-    ("HipICMSCTraining/HipICMSCTrainingLib/run_files.py", "zipfile"): "lists the parts of a checkpoint, reads none",
+    ("HipICMSCTraining/HipICMSCTrainingLib/run/files.py", "zipfile"): "lists the parts of a checkpoint, reads none",
     (
         "HipICMSC/HipICMSCLib/gui/setup/child_process.py",
         "Popen",

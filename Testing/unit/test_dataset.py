@@ -21,7 +21,7 @@ from HipICMSCTrainingLib.data.dataset import (
     unchecked_dataset_from_folders,
     write_dataset_file,
 )
-from HipICMSCTrainingLib.trainer import RunDescription, Trainer
+from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer
 from tiny_training import TinyData
 
 

@@ -13,10 +13,10 @@ import torch
 from HipICMSCLib.models.package import read_package
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
-from HipICMSCTrainingLib.export import export_package
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.method import Moment
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run.export import export_package
+from HipICMSCTrainingLib.run.folder import RunFolder
 from tiny_training import child, set_arguments, tiny_settings
 from torch import Tensor
 

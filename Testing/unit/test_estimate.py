@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib import estimate as estimate_module
-from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.dataset import Dataset
-from HipICMSCTrainingLib.estimate import Estimate, estimate
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
-from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.trainer import RunDescription, Trainer
+from HipICMSCTrainingLib.run import estimate as estimate_module
+from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run.estimate import Estimate, estimate
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer
 from tiny_training import POOL, TinyData, child, command, set_arguments, tiny_settings
 
 PATIENCE = 600.0

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.run_files import is_picture, line_of_metrics
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run.files import is_picture, line_of_metrics
+from HipICMSCTrainingLib.run.folder import RunFolder
 from malformed.run_folders import RECIPES, RunMaker, try_run, write_good_run
 
 #: What could do the most harm; the others are tried with the slow tests.

@@ -17,11 +17,9 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.inference import FP32
-from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.data.batches import Batch, SliceStack
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.data.slice_cache import cached_volume
-from HipICMSCTrainingLib.export import export_package
 from HipICMSCTrainingLib.methods.adda import AddaSettings
 from HipICMSCTrainingLib.methods.alignment import AlignmentSettings
 from HipICMSCTrainingLib.methods.cycada import CycadaSettings
@@ -33,8 +31,10 @@ from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.sifa import SifaSettings
 from HipICMSCTrainingLib.methods.target_model import TargetModelSettings
 from HipICMSCTrainingLib.methods.ways import through
-from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.trainer import RunDescription, Trainer
+from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run.export import export_package
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer
 from skimage.io import imread
 from tiny_training import POOL, TinyData, at_step, child, differences, tiny_settings
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from HipICMSCTrainingLib.data.batches import SliceStack
 from HipICMSCTrainingLib.methods.ways import Ways
-from HipICMSCTrainingLib.previews import CONTOUR_COLOURS, write_preview
+from HipICMSCTrainingLib.run.previews import CONTOUR_COLOURS, write_preview
 from skimage.io import imread
 from test_scores import ADDA, CYCLE_GAN, ICMSC, NONE, TARGET, Always, ByBrightness
 from torch import Tensor, nn

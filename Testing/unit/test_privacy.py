@@ -47,9 +47,9 @@ from HipICMSCLib.worker.system_report import report_text
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.dataset import write_dataset_file
 from HipICMSCTrainingLib.data.slice_cache import cache_file
-from HipICMSCTrainingLib.export import export_package
-from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.trainer import Trainer
+from HipICMSCTrainingLib.run.export import export_package
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import Trainer
 from tiny_training import TinyData, set_arguments, tiny_dataset, tiny_settings
 
 #: What tells who somebody is, none of which is part of anything else that is written.

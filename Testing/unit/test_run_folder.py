@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.run_folder import (
+from HipICMSCTrainingLib.run.folder import (
     STALLED_AFTER_SECONDS,
     MetricsReader,
     RunFolder,
@@ -120,7 +120,7 @@ def test_neither_a_changed_clock_nor_sleep_looks_like_a_process_that_hangs_nor_h
 
 
 def test_the_time_awake_is_the_same_in_every_process():
-    code = "from HipICMSCTrainingLib.run_folder import awake_seconds; print(awake_seconds())"
+    code = "from HipICMSCTrainingLib.run.folder import awake_seconds; print(awake_seconds())"
     before = awake_seconds()
     other = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert before < other < awake_seconds()
@@ -325,7 +325,7 @@ def test_a_duplicate_is_a_command_that_a_shell_takes(run, tmp_path):
 def test_slicer_needs_no_torch_to_watch(finished_run):
     code = f"""
 import sys
-from HipICMSCTrainingLib.run_folder import MetricsReader, RunFolder, runs_below
+from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder, runs_below
 run = RunFolder({str(finished_run.path)!r})
 run.status(), run.tail_of_log(), run.previews_of(), run.duplicate(run.path, {{}}), MetricsReader(run).new_lines()
 runs_below(run.path.parent)

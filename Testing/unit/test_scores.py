@@ -7,7 +7,7 @@ import pytest
 import torch
 from HipICMSCTrainingLib.data.batches import SliceStack
 from HipICMSCTrainingLib.methods.ways import Ways
-from HipICMSCTrainingLib.scores import label_free_scores
+from HipICMSCTrainingLib.run.scores import label_free_scores
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")

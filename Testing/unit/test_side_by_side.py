@@ -18,7 +18,7 @@ from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.worker.protocol import Finished, SegmentRequest
 from HipICMSCLib.worker.run_times import RunTimes
 from HipICMSCTrainingLib.data.slice_cache import CachedVolume, cached_volume
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run.folder import RunFolder
 from packages import write_threshold_package
 from tiny_training import TinyData, child, command, differences, tiny_settings
 
@@ -217,7 +217,7 @@ def test_two_trainings_that_begin_in_one_folder_are_one_training(tmp_path):
     """The one that was later is told so, and what is written down is what the other trains."""
     program = """
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run.folder import RunFolder
 begin()
 for number in range(50):
     try:

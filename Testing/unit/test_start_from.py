@@ -12,15 +12,15 @@ import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import replaced
 from HipICMSCLib.models.package import ModelPackage, read_package
-from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.cli import main
-from HipICMSCTrainingLib.export import export_package
 from HipICMSCTrainingLib.methods.adda import AddaSettings
 from HipICMSCTrainingLib.methods.cycada import CycadaSettings
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run.export import export_package
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.starting_weights import check_fits, with_settings_of
+from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
-from HipICMSCTrainingLib.starting_weights import check_fits, with_settings_of
-from HipICMSCTrainingLib.trainer import RunDescription, Trainer
 from tiny_training import at_step, differences, set_arguments, tiny_settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.data.dataset import Dataset
 from HipICMSCTrainingLib.methods.icmsc import Icmsc
-from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.trainer import Trainer
+from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import Trainer
 from tiny_training import at_step, differences, tiny_dataset
 
 STAGE_1_STEPS, STEPS = 4, 12

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from HipICMSCTrainingLib.cli import main
-from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.trainer import Trainer
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import Trainer
 from tiny_training import TinyData, child, command, set_arguments
 
 PATIENCE = 600.0

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib import trainer as trainer_module
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.slice_cache import cache_file
 from HipICMSCTrainingLib.gui import training_process
-from HipICMSCTrainingLib.run_folder import RunFolder, Status
-from HipICMSCTrainingLib.trainer import Trainer
+from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run.folder import RunFolder, Status
+from HipICMSCTrainingLib.run.trainer import Trainer
 from killed_training import (
     CHECKPOINT,
     METRICS,

@@ -17,9 +17,9 @@ from HipICMSCLib.common.settings import replaced
 from HipICMSCTrainingLib.data.dataset import Dataset, dataset_from_folders
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import RunDescription, start_run
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.trainer import RunDescription, start_run
 
 #: As --set takes them; batch norm and a small pool, so that a resume has running statistics and a history to restore.
 ASSIGNMENTS: dict[str, Any] = {

@@ -18,7 +18,7 @@ from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.command import Command
 from HipICMSCTrainingLib.gui.score_words import scores_in_words, used_labels_of_mri
-from HipICMSCTrainingLib.run_folder import MetricsReader, RunFolder
+from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder
 from HipICMSCTrainingLib.settings.choices import Method
 
 #: As `hipicmsc export --weights` takes them, in the order of the list.

@@ -12,12 +12,12 @@ from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.alarm_watch import AlarmWatch
-from HipICMSCTrainingLib.curves import CHARTS
 from HipICMSCTrainingLib.gui.plots import Plots, show_chart
 from HipICMSCTrainingLib.gui.preview_view import PreviewView
-from HipICMSCTrainingLib.run_folder import RunFolder, Status, runs_below
-from HipICMSCTrainingLib.run_method import RunMethod
+from HipICMSCTrainingLib.run.alarm_watch import AlarmWatch
+from HipICMSCTrainingLib.run.curves import CHARTS
+from HipICMSCTrainingLib.run.folder import RunFolder, Status, runs_below
+from HipICMSCTrainingLib.run.method import RunMethod
 from HipICMSCTrainingLib.settings.choices import Method
 
 REFRESH_MILLISECONDS = 1000

@@ -16,8 +16,8 @@ from slicer.i18n import tr as _
 from vtkmodules.util.numpy_support import numpy_to_vtk
 from vtkmodules.vtkCommonDataModel import vtkTable
 
-from HipICMSCTrainingLib.curves import CHARTS, Chart, RunCurves
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run.curves import CHARTS, Chart, RunCurves
+from HipICMSCTrainingLib.run.folder import RunFolder
 
 #: One a term; easily told apart on the plot view's white.
 _COLOURS = (

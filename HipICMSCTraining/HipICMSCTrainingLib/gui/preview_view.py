@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import qt
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.run_files import is_picture
-from HipICMSCTrainingLib.run_folder import RunFolder, Status
-from HipICMSCTrainingLib.run_method import RunMethod
+from HipICMSCTrainingLib.run.files import is_picture
+from HipICMSCTrainingLib.run.folder import RunFolder, Status
+from HipICMSCTrainingLib.run.method import RunMethod
 
 _LARGEST_WINDOW = (1600, 1000)
 

@@ -24,7 +24,7 @@ from HipICMSCTrainingLib.gui import training_process
 from HipICMSCTrainingLib.gui.runs_table import RunRow, RunsTable, in_words
 from HipICMSCTrainingLib.gui.settings_panel import SettingsPanel
 from HipICMSCTrainingLib.gui.training_process import is_run
-from HipICMSCTrainingLib.run_folder import RunFolder, runs_below
+from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
 
 REFRESH_MILLISECONDS = 1000
 #: Where runs are is a matter of this computer, not of a scene.

@@ -16,7 +16,7 @@ from HipICMSCLib.common.terminal import duration
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.training_process import RunState, is_run, state_of
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run.folder import RunFolder
 
 _COLUMNS = 6
 _WIDEST_NAME = 110

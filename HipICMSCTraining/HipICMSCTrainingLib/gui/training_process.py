@@ -21,7 +21,7 @@ from HipICMSCLib.common.foreign_files import refuse_links
 from HipICMSCLib.gui.setup.child_process import end_tree, start_detached
 
 import HipICMSCTrainingLib
-from HipICMSCTrainingLib.run_folder import RunFolder, runs_below
+from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
 
 #: As Status.state, but "paused" is a process that waits and "stopped" none at all; what was asked for and what is
 #: starting, too. "unreadable" is a damaged run.

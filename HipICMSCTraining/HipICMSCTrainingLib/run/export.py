@@ -20,8 +20,8 @@ from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.methods.method import Method
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.ways import ready_to_use
-from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.trainer import RunDescription
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import RunDescription
 
 Weights = Literal["selected", "average", "last"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run.folder import RunFolder
 
 _SHARE = "_share"
 #: Of a method with phases of its own: the last one, and those in which its segmenter of MRI learns.

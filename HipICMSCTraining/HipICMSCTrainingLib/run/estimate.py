@@ -33,9 +33,9 @@ from safetensors import safe_open
 from HipICMSCTrainingLib.data.batches import steps_per_epoch
 from HipICMSCTrainingLib.data.dataset import Case, Dataset
 from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer, start_run
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.trainer import RunDescription, Trainer, start_run
 
 try:
     import resource

@@ -38,7 +38,7 @@ from HipICMSCLib.common.foreign_files import (
 )
 from HipICMSCLib.common.settings import from_json
 
-from HipICMSCTrainingLib.run_files import (
+from HipICMSCTrainingLib.run.files import (
     about_weights,
     check_checkpoint,
     checked_selection,
@@ -356,7 +356,7 @@ class RunFolder:
         """
         import torch
 
-        from HipICMSCTrainingLib.checkpoint_state import check_tensors
+        from HipICMSCTrainingLib.run.checkpoint import check_tensors
 
         path = self.checkpoints / "last.pt"
         if not path.exists():

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from HipICMSCTrainingLib.run_folder import MetricsReader, RunFolder
+from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder
 
 Chart = Literal["losses", "scores", "learning_rates"]
 CHARTS: tuple[Chart, ...] = ("losses", "scores", "learning_rates")

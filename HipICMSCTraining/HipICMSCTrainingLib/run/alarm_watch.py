@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from HipICMSCTrainingLib.alarms import Alarm, alarms
-from HipICMSCTrainingLib.run_folder import MetricsReader, RunFolder, Status
-from HipICMSCTrainingLib.run_method import RunMethod
+from HipICMSCTrainingLib.run.alarms import Alarm, alarms
+from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder, Status
+from HipICMSCTrainingLib.run.method import RunMethod
 
 #: Far more than what alarms call usual or recent.
 _LINES_KEPT = 2000

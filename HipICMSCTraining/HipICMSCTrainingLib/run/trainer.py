@@ -24,7 +24,6 @@ from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.devices import choose_device
 from HipICMSCLib.networks.inference import is_out_of_memory
 
-from HipICMSCTrainingLib.checkpoint_state import check_optimizer, check_progress
 from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.data.dataset import Dataset, check_labels
 from HipICMSCTrainingLib.data.distribution import Distribution
@@ -33,12 +32,13 @@ from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.ways import ready_to_use
 from HipICMSCTrainingLib.networks.weight_average import WeightAverage
-from HipICMSCTrainingLib.previews import write_preview
-from HipICMSCTrainingLib.run_files import damaged_checkpoint
-from HipICMSCTrainingLib.run_folder import HEARTBEAT_SECONDS, RunFolder, Status, awake_seconds
-from HipICMSCTrainingLib.scores import label_free_scores
+from HipICMSCTrainingLib.run.checkpoint import check_optimizer, check_progress
+from HipICMSCTrainingLib.run.files import damaged_checkpoint
+from HipICMSCTrainingLib.run.folder import HEARTBEAT_SECONDS, RunFolder, Status, awake_seconds
+from HipICMSCTrainingLib.run.previews import write_preview
+from HipICMSCTrainingLib.run.scores import label_free_scores
+from HipICMSCTrainingLib.run.starting_weights import StartingModel, check_fits, load_starting_weights
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.starting_weights import StartingModel, check_fits, load_starting_weights
 
 #: Losses are averaged over this many steps before they are written.
 METRICS_EVERY = 20
