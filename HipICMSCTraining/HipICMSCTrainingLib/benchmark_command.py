@@ -100,7 +100,7 @@ def _new_plan(chosen: argparse.Namespace) -> Plan:
 
     from HipICMSCTrainingLib.benchmark import Plan
     from HipICMSCTrainingLib.benchmark_data import SCALES, contrast_priors, settings_of_preset
-    from HipICMSCTrainingLib.evaluation import check_roi
+    from HipICMSCTrainingLib.evaluation.scores import check_roi
     from HipICMSCTrainingLib.methods.registry import METHODS
 
     check_roi(chosen.roi_mm)

@@ -35,11 +35,11 @@ from HipICMSCLib.models.chosen import ENDING
 from HipICMSCLib.networks.devices import device_name
 from HipICMSCLib.reading.volume import read_volume
 
-from HipICMSCTrainingLib import evaluation
 from HipICMSCTrainingLib.benchmark_data import measured_cases
 from HipICMSCTrainingLib.benchmark_heads import read_heads
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
+from HipICMSCTrainingLib.evaluation import scores as evaluation
 from HipICMSCTrainingLib.methods.ways import route_name
 from HipICMSCTrainingLib.run.estimate import peak_memory_bytes
 from HipICMSCTrainingLib.run.export import Weights, export_package

@@ -349,7 +349,7 @@ def _export(chosen: argparse.Namespace) -> None:
 
 
 def _measure(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.measure import measure_run
+    from HipICMSCTrainingLib.evaluation.measure import measure_run
     from HipICMSCTrainingLib.run.folder import RunFolder
 
     with _progress(chosen, "case") as show:
@@ -363,7 +363,7 @@ def _measure(chosen: argparse.Namespace) -> None:
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.evaluation import run_evaluate
+    from HipICMSCTrainingLib.evaluation.scores import run_evaluate
 
     print(run_evaluate(chosen.prediction, chosen.truth, chosen.roi_mm, chosen.output))
 

@@ -24,7 +24,7 @@ from HipICMSCLib.results.provenance import provenance
 from HipICMSCLib.results.report import report
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.results.segmentation_file import write_segmentation
-from HipICMSCTrainingLib.evaluation import Case, evaluate_cases
+from HipICMSCTrainingLib.evaluation.scores import Case, evaluate_cases
 from HipICMSCTrainingLib.phantom.subject import make_mri
 
 SEED, SUBJECT = 2026, 0

@@ -14,7 +14,7 @@ from pathlib import Path
 import SimpleITK as sitk
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCTrainingLib.evaluation import Case, evaluate_cases
+from HipICMSCTrainingLib.evaluation.scores import Case, evaluate_cases
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 

@@ -25,10 +25,10 @@ from HipICMSCTrainingLib.benchmark_rows import Row, rows_of
 from HipICMSCTrainingLib.benchmark_table import RowOfSeeds, SeedResult, differences_of_order, table_markdown
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.dataset import Case, Dataset, write_dataset_file
-from HipICMSCTrainingLib.evaluation import CLASSES, RESULTS, evaluate_cases
-from HipICMSCTrainingLib.evaluation import Case as Compared
+from HipICMSCTrainingLib.evaluation.metrics import METRICS
+from HipICMSCTrainingLib.evaluation.scores import CLASSES, RESULTS, evaluate_cases
+from HipICMSCTrainingLib.evaluation.scores import Case as Compared
 from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.metrics import METRICS
 from HipICMSCTrainingLib.phantom.dataset import Resolution
 from HipICMSCTrainingLib.phantom.subject import make_mri
 from HipICMSCTrainingLib.run.folder import RunFolder

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.evaluation import Case, evaluate_cases, find_cases, read_classes, run_evaluate
+from HipICMSCTrainingLib.evaluation.scores import Case, evaluate_cases, find_cases, read_classes, run_evaluate
 
 SPACING = (1.5, 1.0, 2.0)
 OBLIQUE = (math.cos(0.3), -math.sin(0.3), 0, math.sin(0.3), math.cos(0.3), 0, 0, 0, 1)

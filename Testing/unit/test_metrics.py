@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
-from HipICMSCTrainingLib.metrics import (
+from HipICMSCTrainingLib.evaluation.metrics import (
     femoral_head_centres,
     largest_components,
     score_mask,

@@ -16,9 +16,9 @@ from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.models.chosen import ENDING
 from HipICMSCLib.reading.volume import read_volume
 
-from HipICMSCTrainingLib import evaluation
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
+from HipICMSCTrainingLib.evaluation import scores as evaluation
 from HipICMSCTrainingLib.run.export import Weights, export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import RunDescription

@@ -25,7 +25,7 @@ from HipICMSCLib.common.files import write_text
 from HipICMSCLib.preprocessing.geometry import Grid, same_geometry
 from HipICMSCLib.reading.volume import VOLUME_ENDINGS, volume_files, volume_stem
 
-from HipICMSCTrainingLib.metrics import (
+from HipICMSCTrainingLib.evaluation.metrics import (
     DEFINITIONS,
     METRICS,
     MaskScores,
