@@ -16,7 +16,7 @@ from HipICMSCLib.cli import add_commands as add_engine_commands
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import ProgressLine, duration, name_and_value
 
-from HipICMSCTrainingLib.benchmark_command import add_benchmark_command
+from HipICMSCTrainingLib.benchmark.command import add_benchmark_command
 
 
 def main(arguments: list[str] | None = None) -> int:

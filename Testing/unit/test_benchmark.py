@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.benchmark import Benchmark, Plan
-from HipICMSCTrainingLib.benchmark_data import SCALES, Subjects, read_data, write_phantoms
-from HipICMSCTrainingLib.benchmark_row import WEIGHTS, MeasuredRun
-from HipICMSCTrainingLib.benchmark_rows import Row, rows_of
-from HipICMSCTrainingLib.benchmark_table import RowOfSeeds, SeedResult, differences_of_order, table_markdown
+from HipICMSCTrainingLib.benchmark.data import SCALES, Subjects, read_data, write_phantoms
+from HipICMSCTrainingLib.benchmark.row import WEIGHTS, MeasuredRun
+from HipICMSCTrainingLib.benchmark.rows import Row, rows_of
+from HipICMSCTrainingLib.benchmark.runs import Benchmark, Plan
+from HipICMSCTrainingLib.benchmark.table import RowOfSeeds, SeedResult, differences_of_order, table_markdown
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.dataset import Case, Dataset, write_dataset_file
 from HipICMSCTrainingLib.evaluation.metrics import METRICS

@@ -44,8 +44,11 @@ EXCEPTIONS = {
     ("HipICMSC/HipICMSCLib/gui/setup/child_process.py", "subprocess.run"): "taskkill, to end such a process on Windows",
     ("HipICMSC/HipICMSCLib/worker/environment.py", "subprocess.run"): "nvidia-smi, for the version of the driver",
     ("HipICMSC/HipICMSCLib/networks/memory.py", "subprocess.run"): "vm_stat, for the free memory on macOS",
-    ("HipICMSCTraining/HipICMSCTrainingLib/benchmark.py", "Popen"): "trains the rows of a table, each in a process",
-    ("HipICMSCTraining/HipICMSCTrainingLib/benchmark_row.py", "subprocess.run"): "git, for the commit of the table",
+    (
+        "HipICMSCTraining/HipICMSCTrainingLib/benchmark/runs.py",
+        "Popen",
+    ): "trains the rows of a table, each in a process",
+    ("HipICMSCTraining/HipICMSCTrainingLib/benchmark/row.py", "subprocess.run"): "git, for the commit of the table",
     ("HipICMSC/HipICMSCLib/gui/setup/installation.py", "pip_install"): "the one download, when the user asks for it",
     ("HipICMSC/HipICMSCLib/gui/setup/installation.py", "installTorch"): "the one download, when the user asks for it",
     (

@@ -20,10 +20,10 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
 from torch import Tensor
 
-from HipICMSCTrainingLib.benchmark import Benchmark, Plan
-from HipICMSCTrainingLib.benchmark_heads import read_heads
-from HipICMSCTrainingLib.benchmark_row import MeasuredRun
-from HipICMSCTrainingLib.benchmark_rows import rows_of
+from HipICMSCTrainingLib.benchmark.heads import read_heads
+from HipICMSCTrainingLib.benchmark.row import MeasuredRun
+from HipICMSCTrainingLib.benchmark.rows import rows_of
+from HipICMSCTrainingLib.benchmark.runs import Benchmark, Plan
 from HipICMSCTrainingLib.data.batches import SliceStack
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.data.label_maps import read_labels

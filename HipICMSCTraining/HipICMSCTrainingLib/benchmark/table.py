@@ -11,7 +11,7 @@ from typing import Any
 from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.results.research_use import RESEARCH_USE
 
-from HipICMSCTrainingLib.benchmark_rows import TITLES, Row
+from HipICMSCTrainingLib.benchmark.rows import TITLES, Row
 from HipICMSCTrainingLib.evaluation.metrics import DEFINITIONS, METRICS
 from HipICMSCTrainingLib.evaluation.scores import CLASSES, RESULTS, heading, markdown_table, roi_note, summary_text
 

@@ -31,7 +31,7 @@ from HipICMSCLib.common.files import replacing, storage_error, write_text
 from HipICMSCLib.common.foreign_files import read_object
 from HipICMSCLib.common.settings import from_json, replaced, to_json
 
-from HipICMSCTrainingLib.benchmark_data import (
+from HipICMSCTrainingLib.benchmark.data import (
     SCALES,
     BenchmarkData,
     Contrast,
@@ -39,10 +39,10 @@ from HipICMSCTrainingLib.benchmark_data import (
     settings_of_preset,
     write_phantoms,
 )
-from HipICMSCTrainingLib.benchmark_heads import find_heads
-from HipICMSCTrainingLib.benchmark_row import WEIGHTS, MeasuredRun
-from HipICMSCTrainingLib.benchmark_rows import Row, Table, rows_of
-from HipICMSCTrainingLib.benchmark_table import RowOfSeeds, SeedResult, table_json, table_markdown
+from HipICMSCTrainingLib.benchmark.heads import find_heads
+from HipICMSCTrainingLib.benchmark.row import WEIGHTS, MeasuredRun
+from HipICMSCTrainingLib.benchmark.rows import Row, Table, rows_of
+from HipICMSCTrainingLib.benchmark.table import RowOfSeeds, SeedResult, table_json, table_markdown
 from HipICMSCTrainingLib.data.dataset import Dataset, write_dataset_file
 from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
 from HipICMSCTrainingLib.methods.registry import METHODS
@@ -286,7 +286,7 @@ class Benchmark:
 
         An interruption lets it save itself first.
         """
-        command = [sys.executable, "-m", "HipICMSCTrainingLib.benchmark_row", str(run.path), *measuring]
+        command = [sys.executable, "-m", "HipICMSCTrainingLib.benchmark.row", str(run.path), *measuring]
         with open(run.log, "wb") as log:
             # In a session of its own, so that Ctrl-C at a terminal reaches this process alone.
             process = subprocess.Popen(

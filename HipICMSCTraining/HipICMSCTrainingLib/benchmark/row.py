@@ -1,6 +1,6 @@
 """One row of a benchmark with one seed: trained to its end, then measured on the labelled MRIs.
 
-``python -m HipICMSCTrainingLib.benchmark_row RUN [HEADS [ROI]]`` does it in a process of its own, so that its memory
+``python -m HipICMSCTrainingLib.benchmark.row RUN [HEADS [ROI]]`` does it in a process of its own, so that its memory
 can be told and its failure ends nobody else. What is done already is not done again; without HEADS it only trains.
 
 HEADS                        femoral heads of the test cases, see benchmark_heads.py
@@ -35,8 +35,8 @@ from HipICMSCLib.models.chosen import ENDING
 from HipICMSCLib.networks.devices import device_name
 from HipICMSCLib.reading.volume import read_volume
 
-from HipICMSCTrainingLib.benchmark_data import measured_cases
-from HipICMSCTrainingLib.benchmark_heads import read_heads
+from HipICMSCTrainingLib.benchmark.data import measured_cases
+from HipICMSCTrainingLib.benchmark.heads import read_heads
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
 from HipICMSCTrainingLib.evaluation import scores as evaluation

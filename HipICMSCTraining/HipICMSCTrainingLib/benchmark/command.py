@@ -10,7 +10,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import ProgressLine
 
 if TYPE_CHECKING:
-    from HipICMSCTrainingLib.benchmark import Plan
+    from HipICMSCTrainingLib.benchmark.runs import Plan
 
 _TABLES = {
     "table1": "train and measure every method beside the others",
@@ -66,7 +66,7 @@ def add_benchmark_command(commands: Any) -> None:
 
 def _make_table(chosen: argparse.Namespace) -> int:
     """Exit code 2 where a row could not be finished."""
-    from HipICMSCTrainingLib.benchmark import Benchmark
+    from HipICMSCTrainingLib.benchmark.runs import Benchmark
 
     if chosen.seeds < 1:
         raise HipError("bad_setting", f"At least one seed is needed, not {chosen.seeds}.")
@@ -85,7 +85,7 @@ def _make_table(chosen: argparse.Namespace) -> int:
 
 def _plan(chosen: argparse.Namespace) -> Plan:
     """The plan that the options describe; that of the folder if there are no options."""
-    from HipICMSCTrainingLib.benchmark import Plan
+    from HipICMSCTrainingLib.benchmark.runs import Plan
 
     given = (chosen.preset, chosen.contrast, chosen.data_seed, chosen.dataset, chosen.roi_mm, *chosen.set)
     known = Plan.read(chosen.folder)
@@ -98,8 +98,8 @@ def _new_plan(chosen: argparse.Namespace) -> Plan:
     from HipICMSCLib.common.settings import replaced
     from HipICMSCLib.common.terminal import name_and_value
 
-    from HipICMSCTrainingLib.benchmark import Plan
-    from HipICMSCTrainingLib.benchmark_data import SCALES, contrast_priors, settings_of_preset
+    from HipICMSCTrainingLib.benchmark.data import SCALES, contrast_priors, settings_of_preset
+    from HipICMSCTrainingLib.benchmark.runs import Plan
     from HipICMSCTrainingLib.evaluation.scores import check_roi
     from HipICMSCTrainingLib.methods.registry import METHODS
 
@@ -128,14 +128,14 @@ def _new_plan(chosen: argparse.Namespace) -> Plan:
 
 
 def _status(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.benchmark import states_of
+    from HipICMSCTrainingLib.benchmark.runs import states_of
 
     for line in states_of(chosen.folder):
         print(line)
 
 
 def _draw(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib import benchmark_figures
+    from HipICMSCTrainingLib.benchmark import figures as benchmark_figures
 
     draw = {"figure2": benchmark_figures.write_figure_2, "figure3": benchmark_figures.write_figure_3}[chosen.figure]
     draw(chosen.folder, chosen.output, chosen.seed, chosen.examples)
