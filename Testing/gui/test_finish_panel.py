@@ -20,7 +20,7 @@ class Finish:
     """The section as the module opens it, and a copy of the run that the test may change."""
 
     def __init__(self, application, folder: Path) -> None:
-        from HipICMSCTrainingLib.gui.finish_panel import FinishPanel
+        from HipICMSCTrainingLib.gui.panels.finish_panel import FinishPanel
         from HipICMSCTrainingLib.run.folder import RunFolder
 
         self.application = application
@@ -232,7 +232,7 @@ def test_a_dialog_that_is_closed_exports_nothing(finish):
 
 
 def test_what_is_written_is_kept_in_the_run_folder(finish):
-    from HipICMSCTrainingLib.gui.finish_panel import FinishPanel
+    from HipICMSCTrainingLib.gui.panels.finish_panel import FinishPanel
 
     finish.panel.attach(finish.run)
     assert not (finish.run.path / "about.json").exists(), "looking at a run changed it"

@@ -21,7 +21,7 @@ class Watch:
     """The section as the module opens it, entered, and a copy of the run that the test may change."""
 
     def __init__(self, application, scene, folder: Path) -> None:
-        from HipICMSCTrainingLib.gui.live_panel import LivePanel
+        from HipICMSCTrainingLib.gui.panels.live_panel import LivePanel
         from HipICMSCTrainingLib.run.folder import RunFolder
 
         self.application, self.scene = application, scene

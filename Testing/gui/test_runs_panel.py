@@ -21,7 +21,7 @@ from training_run import trained_run
 def own_processes() -> Iterator[None]:
     """No training outlives its test."""
     from HipICMSCLib.gui.setup.child_process import end_tree
-    from HipICMSCTrainingLib.gui import training_process
+    from HipICMSCTrainingLib.gui.running import training_process
 
     yield
     for process in training_process._processes.values():
@@ -198,7 +198,7 @@ def test_a_run_is_attached_to_wherever_it_is(panels, folder, tmp_path):
 
 
 def test_the_folder_of_the_runs_is_remembered_on_this_computer(panels, open_panels, folder, tmp_path):
-    from HipICMSCTrainingLib.gui.runs_panel import runs_folder
+    from HipICMSCTrainingLib.gui.panels.runs_panel import runs_folder
 
     write_run(tmp_path / "other" / "run")
     panels.ui("runsFolderEdit").currentPath = str(tmp_path / "other")

@@ -317,7 +317,7 @@ FOUND = {
 
 
 def test_an_estimate_is_said_in_words(bench, tmp_path):
-    from HipICMSCTrainingLib.gui.estimate_words import estimate_in_words
+    from HipICMSCTrainingLib.gui.panels.estimate_words import estimate_in_words
 
     time, memory, disk = estimate_in_words(FOUND, tmp_path / "not" / "made yet")
     assert time.startswith("Time: about 41 min 40 s on cpu (stage 1: 300 steps of 1.25 s; stage 2: 700 steps of 2.5 s)")
@@ -326,7 +326,7 @@ def test_an_estimate_is_said_in_words(bench, tmp_path):
 
 
 def test_a_need_beyond_what_is_free_is_a_caution(bench, tmp_path):
-    from HipICMSCTrainingLib.gui.estimate_words import estimate_in_words
+    from HipICMSCTrainingLib.gui.panels.estimate_words import estimate_in_words
 
     huge = FOUND | {"memory_bytes": 2**60, "total_disk_bytes": 2**60, "device_memory_bytes": 3 * 2**30}
     _time, memory, card, disk = estimate_in_words(huge, tmp_path)
@@ -376,7 +376,7 @@ def test_the_panels_load_without_the_libraries_of_the_networks():
     for name in ("slicer", "slicer.i18n", "qt"):
         sys.modules[name] = ModuleType(name)
     sys.modules["slicer.i18n"].tr = str
-    import HipICMSCTrainingLib.gui.runs_panel
+    import HipICMSCTrainingLib.gui.panels.runs_panel
     """
     folders = [str(slicer_stand_ins.module_file(name).parent) for name in ("HipICMSC", "HipICMSCTraining")]
     done = subprocess.run(

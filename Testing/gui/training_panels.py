@@ -17,8 +17,8 @@ class TrainingPanels:
     """Both sections of a user with these data; what the parameter node keeps is in ``text``."""
 
     def __init__(self, application, dataset: Path | None = None, text: str = "") -> None:
-        from HipICMSCTrainingLib.gui.runs_panel import RunsPanel, runs_folder
-        from HipICMSCTrainingLib.gui.settings_panel import SettingsPanel
+        from HipICMSCTrainingLib.gui.panels.runs_panel import RunsPanel, runs_folder
+        from HipICMSCTrainingLib.gui.panels.settings_panel import SettingsPanel
 
         self._application = application
         self.dataset, self.text = dataset, text

@@ -24,7 +24,7 @@ from HipICMSCTrainingLib.data.dataset import (
     unchecked_dataset_from_file,
     write_dataset_file,
 )
-from HipICMSCTrainingLib.gui.label_mapping import remembered_mapping
+from HipICMSCTrainingLib.gui.scene.label_mapping import remembered_mapping
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run.curves import RunCurves
 from HipICMSCTrainingLib.run.export import About

@@ -24,7 +24,7 @@ def export(slicer_app):
     """What is under test; the scene is as before afterwards."""
     slicer_stand_ins.install(slicer_app)
     slicer_stand_ins.QSettings.values.clear()
-    from HipICMSCTrainingLib.gui import label_mapping, scene_export
+    from HipICMSCTrainingLib.gui.scene import label_mapping, scene_export
 
     scene = slicer_app.scene
     before = {scene.GetNthNode(i).GetID() for i in range(scene.GetNumberOfNodes())}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.gui import training_process
+from HipICMSCTrainingLib.gui.running import training_process
 from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder
 from PIL import Image
 from tiny_training import child, command, differences

@@ -55,7 +55,7 @@ EXCEPTIONS = {
         "HipICMSC/HipICMSCLib/gui/scene/sample_data.py",
         "SampleData",
     ): "lists the phantoms, which are made on this computer",
-    ("HipICMSCTraining/HipICMSCTrainingLib/gui/runs_panel.py", "openUrl"): "shows a run's folder, a local file",
+    ("HipICMSCTraining/HipICMSCTrainingLib/gui/panels/runs_panel.py", "openUrl"): "shows a run's folder, a local file",
 }
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.data.dataset import Case, LabelValues, dataset_from_file, suggest_roles
-from HipICMSCTrainingLib.gui.check_report import fingerprint, read_report, report_path, write_report
-from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
+from HipICMSCTrainingLib.gui.panels.check_report import fingerprint, read_report, report_path, write_report
+from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
 
 
 def case(folder: Path, name: str, patient: str = "", role: str = "train", labelled: bool | None = None) -> Case:

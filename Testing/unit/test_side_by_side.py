@@ -154,7 +154,7 @@ from PySide6.QtCore import QCoreApplication, QSettings
 QCoreApplication.setOrganizationName("tests")
 QSettings.setDefaultFormat(QSettings.IniFormat)
 sys.modules["qt"] = SimpleNamespace(QSettings=QSettings)
-from HipICMSCTrainingLib.gui.label_mapping import remember_mapping, remembered_mapping
+from HipICMSCTrainingLib.gui.scene.label_mapping import remember_mapping, remembered_mapping
 begin()
 for number in range(15):
     remember_mapping({f"{sys.argv[1]} {number}": "femur"})

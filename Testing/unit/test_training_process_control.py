@@ -15,14 +15,14 @@ import pytest
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.setup.child_process import end_tree
 from HipICMSCTrainingLib.data.dataset import write_dataset_file
-from HipICMSCTrainingLib.gui import training_process
+from HipICMSCTrainingLib.gui.running import training_process
 from HipICMSCTrainingLib.run.folder import RunFolder, Status
 from tiny_training import set_arguments
 
 PARENT = """
 import sys, time
 from pathlib import Path
-from HipICMSCTrainingLib.gui import training_process
+from HipICMSCTrainingLib.gui.running import training_process
 training_process.start(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
 print("started", flush=True)
 time.sleep(600)

@@ -19,7 +19,7 @@ import pytest
 from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.slice_cache import cache_file
-from HipICMSCTrainingLib.gui import training_process
+from HipICMSCTrainingLib.gui.running import training_process
 from HipICMSCTrainingLib.run import trainer as trainer_module
 from HipICMSCTrainingLib.run.folder import RunFolder, Status
 from HipICMSCTrainingLib.run.trainer import Trainer

@@ -20,10 +20,10 @@ from HipICMSCLib.models.chosen import user_folder
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.data.dataset import Dataset, unchecked_dataset_from_file, write_dataset_file
-from HipICMSCTrainingLib.gui import training_process
-from HipICMSCTrainingLib.gui.runs_table import RunRow, RunsTable, in_words
-from HipICMSCTrainingLib.gui.settings_panel import SettingsPanel
-from HipICMSCTrainingLib.gui.training_process import is_run
+from HipICMSCTrainingLib.gui.panels.runs_table import RunRow, RunsTable, in_words
+from HipICMSCTrainingLib.gui.panels.settings_panel import SettingsPanel
+from HipICMSCTrainingLib.gui.running import training_process
+from HipICMSCTrainingLib.gui.running.training_process import is_run
 from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
 
 REFRESH_MILLISECONDS = 1000

@@ -9,8 +9,8 @@ from typing import Any
 from HipICMSCLib.common.errors import HipError
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.gui.command import Command
-from HipICMSCTrainingLib.gui.estimate_words import estimate_in_words
+from HipICMSCTrainingLib.gui.panels.estimate_words import estimate_in_words
+from HipICMSCTrainingLib.gui.running.command import Command
 
 
 class EstimateArea:

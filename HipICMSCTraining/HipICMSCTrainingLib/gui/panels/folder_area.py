@@ -10,8 +10,8 @@ from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.data.dataset import Case, LabelValues, cases_of_folder
-from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
-from HipICMSCTrainingLib.gui.label_mapping import ACETABULUM, FEMUR, remember_mapping, remembered_mapping
+from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
+from HipICMSCTrainingLib.gui.scene.label_mapping import ACETABULUM, FEMUR, remember_mapping, remembered_mapping
 
 _CT, _MRI, _LABELLED_MRI = range(3)
 

@@ -12,8 +12,8 @@ from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.gui.plots import Plots, show_chart
-from HipICMSCTrainingLib.gui.preview_view import PreviewView
+from HipICMSCTrainingLib.gui.scene.plots import Plots, show_chart
+from HipICMSCTrainingLib.gui.scene.preview_view import PreviewView
 from HipICMSCTrainingLib.run.alarm_watch import AlarmWatch
 from HipICMSCTrainingLib.run.curves import CHARTS
 from HipICMSCTrainingLib.run.folder import RunFolder, Status, runs_below

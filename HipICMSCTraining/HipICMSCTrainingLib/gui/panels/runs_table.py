@@ -15,7 +15,7 @@ from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.common.terminal import duration
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.gui.training_process import RunState, is_run, state_of
+from HipICMSCTrainingLib.gui.running.training_process import RunState, is_run, state_of
 from HipICMSCTrainingLib.run.folder import RunFolder
 
 _COLUMNS = 6

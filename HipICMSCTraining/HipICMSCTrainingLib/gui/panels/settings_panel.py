@@ -17,10 +17,10 @@ from HipICMSCLib.models.archive import read_archive
 from HipICMSCLib.models.chosen import available_models, find_model
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.gui.estimate_area import EstimateArea
-from HipICMSCTrainingLib.gui.settings_form import SettingsForm
-from HipICMSCTrainingLib.gui.settings_reading import SettingsReading
-from HipICMSCTrainingLib.gui.training_process import free_name, reason_against_folder
+from HipICMSCTrainingLib.gui.panels.estimate_area import EstimateArea
+from HipICMSCTrainingLib.gui.panels.settings_form import SettingsForm
+from HipICMSCTrainingLib.gui.running.settings_reading import SettingsReading
+from HipICMSCTrainingLib.gui.running.training_process import free_name, reason_against_folder
 from HipICMSCTrainingLib.settings.choices import START_FROM, Choices, Description, choices_of_run, settings_of_model
 
 #: Settings with editors of their own above the form.

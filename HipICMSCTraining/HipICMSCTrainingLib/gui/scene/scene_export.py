@@ -20,7 +20,7 @@ from slicer.i18n import tr as _
 from vtkmodules.vtkCommonCore import reference
 
 from HipICMSCTrainingLib.data.label_maps import CLASSES
-from HipICMSCTrainingLib.gui.label_mapping import Mapping
+from HipICMSCTrainingLib.gui.scene.label_mapping import Mapping
 
 ENDING = ".nrrd"
 #: Voxels that are drawn as both bones, as happens along a joint, as share of the smaller bone; more is a mistake.

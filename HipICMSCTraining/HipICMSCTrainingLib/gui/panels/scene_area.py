@@ -16,9 +16,9 @@ from slicer.util import VTKObservationMixin
 
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import CLASSES
-from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
-from HipICMSCTrainingLib.gui.label_mapping import LEFT_OUT, Mapping, remember_mapping, suggested_mapping
-from HipICMSCTrainingLib.gui.scene_export import (
+from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
+from HipICMSCTrainingLib.gui.scene.label_mapping import LEFT_OUT, Mapping, remember_mapping, suggested_mapping
+from HipICMSCTrainingLib.gui.scene.scene_export import (
     LabelPart,
     export_case,
     guessed_modality,

@@ -16,8 +16,8 @@ from HipICMSCLib.models.chosen import ENDING, add_model, check_name
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.gui.command import Command
-from HipICMSCTrainingLib.gui.score_words import scores_in_words, used_labels_of_mri
+from HipICMSCTrainingLib.gui.panels.score_words import scores_in_words, used_labels_of_mri
+from HipICMSCTrainingLib.gui.running.command import Command
 from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder
 from HipICMSCTrainingLib.settings.choices import Method
 

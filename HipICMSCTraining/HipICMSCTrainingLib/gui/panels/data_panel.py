@@ -18,12 +18,12 @@ from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.data.dataset import Case, Problem, only_measures, suggest_roles, unchecked_dataset_from_file
-from HipICMSCTrainingLib.gui.check_report import CheckReport, fingerprint, read_report, write_report
-from HipICMSCTrainingLib.gui.command import Command
-from HipICMSCTrainingLib.gui.data_table import DataTable
-from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
-from HipICMSCTrainingLib.gui.folder_area import FolderArea
-from HipICMSCTrainingLib.gui.scene_area import SceneArea
+from HipICMSCTrainingLib.gui.panels.check_report import CheckReport, fingerprint, read_report, write_report
+from HipICMSCTrainingLib.gui.panels.data_table import DataTable
+from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
+from HipICMSCTrainingLib.gui.panels.folder_area import FolderArea
+from HipICMSCTrainingLib.gui.panels.scene_area import SceneArea
+from HipICMSCTrainingLib.gui.running.command import Command
 
 _FILE_NAME = "dataset.json"
 #: The same patients are held out each time; who wants others changes roles by hand.

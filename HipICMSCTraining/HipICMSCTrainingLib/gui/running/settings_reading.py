@@ -23,7 +23,7 @@ from HipICMSCLib.models.chosen import user_folder
 from slicer.i18n import tr as _
 
 import HipICMSCTrainingLib
-from HipICMSCTrainingLib.gui.command import Command
+from HipICMSCTrainingLib.gui.running.command import Command
 from HipICMSCTrainingLib.settings.choices import Description
 
 _MISSING_PACKAGE = re.compile(r"No module named '([\w.]+)'")
