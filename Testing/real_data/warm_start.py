@@ -1,7 +1,7 @@
 """Trains F_t of a stopped run for a while on guesses of the MR contrast alone: `python warm_start.py RUN STEPS`.
 
-A step of F_t on a guess (HipICMSCTrainingLib.methods.contrast_prior) costs a tenth of a whole ICMSC step, so F_t sees many more
-labelled slices for the same time. Its weights in the run's last checkpoint are replaced; `hipicmsc resume` goes on.
+A step of F_t on a guess (`methods.contrast_prior`) costs a tenth of a whole ICMSC step, so F_t sees many more labelled
+slices for the same time. Its weights in the run's last checkpoint are replaced; `hipicmsc resume` goes on.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
 from HipICMSCLib.networks.translator import TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
-from HipICMSCTrainingLib import methods
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.methods import description as settings_description
+from HipICMSCTrainingLib.methods import registry
 from HipICMSCTrainingLib.methods.description import attribute_docs, description_of_settings
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
 from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
@@ -28,7 +28,7 @@ SETTINGS = (
     AugmentationSettings,
     SegmenterSettings,
     TranslatorSettings,
-    *(method.Settings for method in methods.METHODS.values()),
+    *(method.Settings for method in registry.METHODS.values()),
 )
 KINDS = {"int": int, "float": float, "bool": bool, "text": str, "choice": str, "numbers": list}
 
@@ -96,7 +96,7 @@ def test_presets_come_whole_and_become_the_same_settings_again(described):
 
 
 def test_every_method_has_a_title_a_sentence_and_its_ways_to_segment(described):
-    assert list(described["methods"]) == list(methods.METHODS)
+    assert list(described["methods"]) == list(registry.METHODS)
     titles = [about["title"] for about in described["methods"].values()]
     assert len(set(titles)) == len(titles)
     for name, about in described["methods"].items():
@@ -137,7 +137,7 @@ def test_a_new_method_with_a_new_setting_appears_by_itself(monkeypatch):
 
         Settings = OtherSettings
 
-    monkeypatch.setitem(methods.METHODS, "other", Other)
+    monkeypatch.setitem(registry.METHODS, "other", Other)
     other = settings_description.description_of_settings()["methods"]["other"]
     assert other["help"] == "Does it another way."
     assert other["settings"][-2:] == [

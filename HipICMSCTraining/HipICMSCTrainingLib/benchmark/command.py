@@ -135,8 +135,8 @@ def _status(chosen: argparse.Namespace) -> None:
 
 
 def _draw(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.benchmark import figures as benchmark_figures
+    from HipICMSCTrainingLib.benchmark import figures
 
-    draw = {"figure2": benchmark_figures.write_figure_2, "figure3": benchmark_figures.write_figure_3}[chosen.figure]
+    draw = {"figure2": figures.write_figure_2, "figure3": figures.write_figure_3}[chosen.figure]
     draw(chosen.folder, chosen.output, chosen.seed, chosen.examples)
     print(chosen.output)

@@ -42,7 +42,7 @@ class Scale:
 
     Attributes:
         contrast_prior: on synthetic data, whether a guess of their contrast holds all that translates
-            (contrast_prior.py).
+            (methods/contrast_prior.py).
     """
 
     settings: TrainingSettings

@@ -3,9 +3,9 @@
 ``python -m HipICMSCTrainingLib.benchmark.row RUN [HEADS [ROI]]`` does it in a process of its own, so that its memory
 can be told and its failure ends nobody else. What is done already is not done again; without HEADS it only trains.
 
-HEADS                        femoral heads of the test cases, see benchmark_heads.py
-ROI                          the hip bone counts only so near to a femoral head (mm), see evaluation.py
-RUN/…                        the run, see run_folder.py
+HEADS                        femoral heads of the test cases, see heads.py
+ROI                          the hip bone counts only so near to a femoral head (mm), see evaluation/scores.py
+RUN/…                        the run, see run/folder.py
 RUN/measured/seconds.json    how long the training has worked by now
 RUN/measured/cost.json       seconds and memory of the training when it has ended
 RUN/measured/W.json          scores of the weights W: selected, average, last
@@ -39,7 +39,7 @@ from HipICMSCTrainingLib.benchmark.data import measured_cases
 from HipICMSCTrainingLib.benchmark.heads import read_heads
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
-from HipICMSCTrainingLib.evaluation import scores as evaluation
+from HipICMSCTrainingLib.evaluation import scores
 from HipICMSCTrainingLib.methods.ways import route_name
 from HipICMSCTrainingLib.run.estimate import peak_memory_bytes
 from HipICMSCTrainingLib.run.export import Weights, export_package
@@ -173,7 +173,7 @@ def _measure(
         package = Path(beside) / f"measured{ENDING}"
         manifest = export_package(measured.run, package, weights)
         segmenter = HipSegmenter(package, manifest.training["settings"]["device"])
-    volumes: list[evaluation.VolumeScores] = []
+    volumes: list[scores.VolumeScores] = []
     failed: dict[int, str] = {}
     for number, (case, of_case) in enumerate(zip(cases, heads, strict=True), start=1):
         # A number in place of the name, which may be a patient's.
@@ -185,8 +185,8 @@ def _measure(
             # What the network itself says: the product's own clean-up would hide its strays.
             classes = segmenter.segment(image, of_case).classes
             truth = read_labels(replace(case, name=name), image)
-            ignore = evaluation.ignore_mask_beside(Path(case.label), f"the mask of {name}")
-            volumes += evaluation.evaluate_cases([evaluation.Case(name, classes, truth, ignore)], roi_mm).volumes
+            ignore = scores.ignore_mask_beside(Path(case.label), f"the mask of {name}")
+            volumes += scores.evaluate_cases([scores.Case(name, classes, truth, ignore)], roi_mm).volumes
         except HipError as error:
             failed[number] = error.sentence.replace(case.image, name).replace(case.label, f"the label map of {name}")
             continue
@@ -200,7 +200,7 @@ def _measure(
         {
             "step": manifest.training["step"],
             "route": route_name(manifest.route),
-            "evaluation": evaluation.Evaluation(roi_mm, volumes).as_dict(),
+            "evaluation": scores.Evaluation(roi_mm, volumes).as_dict(),
             "failed": failed,
         },
     )

@@ -4,7 +4,7 @@ BENCHMARK/benchmark.json           the plan: data and settings, the same for all
 BENCHMARK/synthetic/data/          the synthetic volumes, where the user gave none
 BENCHMARK/dataset.json             the cases
 BENCHMARK/cache/, heads.json       slices of all cases and femoral heads of the test cases, made once for all rows
-BENCHMARK/runs/ROW-seedN/          a run like any other (run_folder.py), and what was measured of it (benchmark_row.py)
+BENCHMARK/runs/ROW-seedN/          a run like any other (run/folder.py), and what was measured of it (row.py)
 BENCHMARK/failures.json            why a row could not be finished, by the name of its run
 BENCHMARK/table1.json, table1.md   the table, as far as it goes by now; likewise table2
 

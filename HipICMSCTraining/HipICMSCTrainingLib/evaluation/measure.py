@@ -18,7 +18,7 @@ from HipICMSCLib.reading.volume import read_volume
 
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
-from HipICMSCTrainingLib.evaluation import scores as evaluation
+from HipICMSCTrainingLib.evaluation import scores
 from HipICMSCTrainingLib.run.export import Weights, export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import RunDescription
@@ -28,7 +28,7 @@ from HipICMSCTrainingLib.run.trainer import RunDescription
 class Measurement:
     """What came out; ``failed`` holds a sentence for each case, by its name, that could not be measured."""
 
-    evaluation: evaluation.Evaluation
+    evaluation: scores.Evaluation
     failed: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -57,23 +57,23 @@ def measure_run(
         package = Path(beside) / f"measured{ENDING}"
         export_package(folder, package, weights, route)
         segmenter = HipSegmenter(package)
-    compared: list[evaluation.VolumeScores] = []
+    compared: list[scores.VolumeScores] = []
     failed: dict[str, HipError] = {}
     for number, case in enumerate(cases):
         progress(number / len(cases), case.name)
         try:
-            compared += evaluation.evaluate_cases([_segmented(segmenter, case)]).volumes
+            compared += scores.evaluate_cases([_segmented(segmenter, case)]).volumes
         except HipError as error:
             failed[case.name] = error
     if not compared:
         raise next(iter(failed.values()))
     sentences = {name: error.sentence for name, error in failed.items()}
-    return Measurement(evaluation.Evaluation(None, compared), sentences)
+    return Measurement(scores.Evaluation(None, compared), sentences)
 
 
-def _segmented(segmenter: HipSegmenter, case: Case) -> evaluation.Case:
+def _segmented(segmenter: HipSegmenter, case: Case) -> scores.Case:
     image = read_volume(Path(case.image))
     truth = read_labels(case, image)
     # As classes: a result with bones of one kind alone could be taken for a map of classes.
     sides = {segment.value: segment.bone for segment in SEGMENTS}
-    return evaluation.Case(case.name, sitk.ChangeLabel(segmenter.segment(image).labels, sides), truth)
+    return scores.Case(case.name, sitk.ChangeLabel(segmenter.segment(image).labels, sides), truth)

@@ -47,7 +47,7 @@ class VolumeFile:
             name: what the user calls it.
 
         Raises:
-            HipError: as `volume_input.check_volume` and `files.replacing`.
+            HipError: as `volume.check_volume` and `files.replacing`.
         """
         check_volume(image, name)
         self.folder = _make_folder()

@@ -18,7 +18,7 @@ _LARGEST_WINDOW = (1600, 1000)
 class PreviewView:
     """Drives the widgets of the live section whose names begin with livePreview.
 
-    A sheet (previews.py) has MR above and CT below, outlined on the left and plain on the right. The newest one is
+    A sheet (run/previews.py) has MR above and CT below, outlined on the left and plain on the right. The newest one is
     shown as long as the slider is at its end.
     """
 
