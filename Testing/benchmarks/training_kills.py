@@ -23,7 +23,7 @@ from pathlib import Path
 
 # One thread adds up in the same order every time.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from HipICMSCTrainingLib.phantom.dataset import SMOKE, write_dataset

@@ -1,5 +1,5 @@
-"""A real training for the panels to look at: phantoms, networks and steps as small as in Testing/unit, in a process of
-its own, once a session."""
+"""A real training for the panels to look at: phantoms, networks and steps as small as in tiny_training, in a process
+of its own, once a session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-_UNIT_TESTS = Path(__file__).parents[1] / "unit"
+_TESTING = Path(__file__).parents[1]
 _PROGRAM = """
 import shutil, sys
 from pathlib import Path
@@ -38,7 +38,7 @@ def trained_run() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="training-run-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     log = folder / "runs" / "first" / "train.log"
-    command = [sys.executable, "-c", _PROGRAM, str(folder), str(_UNIT_TESTS)]
+    command = [sys.executable, "-c", _PROGRAM, str(folder), str(_TESTING)]
     # With networks so small, threads only wait for each other.
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(command, env=one_thread, capture_output=True, text=True)

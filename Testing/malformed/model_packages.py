@@ -760,7 +760,6 @@ def area_of(
 
 def shared_folder() -> Path:
     """Where what all cases are made of is kept: beside the model that `malformed.watch` was given."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
     folder = Path(os.environ["MALFORMED_MODEL"]).parent / "good"
     folder.mkdir(exist_ok=True)
     return folder

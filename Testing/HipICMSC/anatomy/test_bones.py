@@ -278,7 +278,7 @@ def test_it_is_fast_on_a_noisy_full_size_result():
     assert time.process_time() - start < 6  # a bound against blow-up; the benchmark measures
 
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "mri_val"
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data" / "mri_val"
 
 
 @pytest.mark.parametrize(

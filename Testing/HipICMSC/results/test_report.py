@@ -81,5 +81,5 @@ def test_provenance_is_the_report_in_short(segmented):
 
 
 def test_the_version_is_that_of_the_project():
-    project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    project = Path(__file__).resolve().parents[3] / "pyproject.toml"
     assert f'version = "{VERSION}"' in project.read_text(encoding="utf-8")

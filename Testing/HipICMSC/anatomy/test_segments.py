@@ -11,7 +11,7 @@ import pytest
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, color_table, segment_of
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-TABLE = Path(__file__).resolve().parents[2] / "HipICMSC" / "Resources" / "HipICMSC-ColorTable.csv"
+TABLE = Path(__file__).resolve().parents[3] / "HipICMSC" / "Resources" / "HipICMSC-ColorTable.csv"
 
 # Linear RGB of a person without one kind of cone (method of Viénot, Brettel and Mollon, 1999).
 VISION = {

@@ -22,7 +22,7 @@ from HipICMSCLib.worker.environment import (
     read_environment,
 )
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 REQUIREMENTS = (REPOSITORY / "HipICMSC" / "Resources" / "HipICMSC-requirements.txt").read_text(encoding="utf-8")
 
 
@@ -35,7 +35,7 @@ def site(tmp_path) -> Path:
 
 def read(site: Path, programs: str = "") -> Environment:
     """As Slicer asks another interpreter; it has the packages of ``site`` and the programs of a folder."""
-    library = Path(environment_module.__file__).parents[1]
+    library = Path(environment_module.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-S", "-m", "HipICMSCLib.worker.environment"],
         env={"PYTHONPATH": f"{library}:{site}", "PATH": programs},

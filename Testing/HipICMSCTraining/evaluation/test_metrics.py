@@ -16,7 +16,7 @@ from HipICMSCTrainingLib.evaluation.metrics import (
     within_balls,
 )
 
-SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+SHARED_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 # 30° about the head-foot axis, left-right flipped.
 OBLIQUE_FLIPPED = (-math.cos(0.52), -math.sin(0.52), 0, -math.sin(0.52), math.cos(0.52), 0, 0, 0, 1)
 

@@ -17,7 +17,7 @@ from HipICMSCLib.models.chosen import shipped_models
 from HipICMSCLib.models.package import read_package
 from packages import write_threshold_package
 
-LIBRARY = Path(model_archive.__file__).parents[1]
+LIBRARY = Path(model_archive.__file__).parents[2]
 
 #: Slicer has none of the libraries that are blocked here.
 _IN_SLICER = """

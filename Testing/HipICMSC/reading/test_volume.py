@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_series import dicom_series
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import same_geometry
 from HipICMSCLib.reading.volume import check_volume, looks_like_ct, read_volume, volume_files, volume_stem
@@ -146,27 +147,6 @@ def test_geometry_that_is_no_number_is_refused():
 @pytest.mark.parametrize("pixel", [sitk.sitkUInt8, sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkInt32, sitk.sitkFloat64])
 def test_every_scalar_pixel_type_is_welcome(pixel):
     check_volume(sitk.Cast(volume(VOXELS // 5), pixel), "The image")
-
-
-def dicom_series(folder: Path, voxels: np.ndarray, series: str = "1.2.3", without: tuple[int, ...] = ()) -> None:
-    """Coronal slices of 0.9 × 0.9 mm, 5.2 mm apart, rows to the feet, front to back, written in disorder."""
-    folder.mkdir(exist_ok=True)
-    writer = sitk.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    for number in range(len(voxels)):
-        if number in without:
-            continue
-        slice_ = sitk.GetImageFromArray(voxels[number])
-        slice_.SetSpacing((0.9, 0.9))
-        tags = {
-            "0008|0060": "MR", "0008|0018": f"{series}.{number + 1}", "0020|000d": "1.2.9", "0020|000e": series,
-            "0020|0013": str(number + 1), "0018|0050": "5.2", "0020|0037": "1\\0\\0\\0\\0\\-1",
-            "0020|0032": f"-70.5\\{-40 + 5.2 * number}\\88.25",
-        }  # fmt: skip
-        for tag, value in tags.items():
-            slice_.SetMetaData(tag, value)
-        writer.SetFileName(str(folder / f"{(number * 7) % 100:03d}-{series}.dcm"))
-        writer.Execute(slice_)
 
 
 SLICES = np.random.default_rng(1).integers(0, 1000, (14, 60, 64)).astype(np.int16)

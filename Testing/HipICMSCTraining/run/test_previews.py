@@ -11,7 +11,7 @@ from HipICMSCTrainingLib.data.batches import SliceStack
 from HipICMSCTrainingLib.methods.ways import Ways
 from HipICMSCTrainingLib.run.previews import CONTOUR_COLOURS, write_preview
 from skimage.io import imread
-from test_scores import ADDA, CYCLE_GAN, ICMSC, NONE, TARGET, Always, ByBrightness
+from test_label_free_scores import ADDA, CYCLE_GAN, ICMSC, NONE, TARGET, Always, ByBrightness
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")

@@ -319,7 +319,7 @@ def test_slicers_own_process_needs_no_torch_for_what_is_said_at_once():
         "from HipICMSCLib.worker.preflight import image_findings, model_findings, verdict\n"
         "print(verdict(image_findings(ball_image(), 'x') + model_findings('CC0', 'Tests.')).sentence)"
     )
-    folders = [Path(preflight.__file__).parents[1], Path(__file__).parents[1]]
+    folders = [Path(preflight.__file__).parents[2], Path(__file__).parents[2]]
     environment = {"PYTHONPATH": ":".join(map(str, folders))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout == "Segmentation will work, with 2 cautions.\n", done.stderr
@@ -327,7 +327,7 @@ def test_slicers_own_process_needs_no_torch_for_what_is_said_at_once():
 
 # Real volumes.
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 REAL = [path for folder in ("mri_unlabelled", "mri_val", "extra") for path in sorted((DATA / folder).glob("*.nii.gz"))]
 REAL_MRI = [
     pytest.param(path, marks=pytest.mark.slow if path.parent.name == "mri_unlabelled" else ())

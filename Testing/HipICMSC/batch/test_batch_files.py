@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_series import dicom_series
 from HipICMSCLib.batch.files import items_of_folder, make_result_folder, result_paths, volumes_of
 from HipICMSCLib.common.errors import HipError
-from test_volume_input import dicom_series
 
 SLICES = np.zeros((3, 8, 8), np.int16)
 

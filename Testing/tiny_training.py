@@ -100,8 +100,10 @@ def command(*arguments: object) -> list[str]:
 
 def child(arguments: list[str], **options: Any) -> subprocess.Popen:
     """A process of its own with one thread, so that its sums have the order they have here."""
-    # What it prints is UTF-8 wherever the tests run.
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    # What it prints is UTF-8 wherever the tests run, and a test file that is run finds the helpers.
+    paths = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = os.environ | threads | {"PYTHONIOENCODING": "utf-8", "PYTHONPATH": paths}
     pipe = subprocess.PIPE
     return subprocess.Popen(arguments, env=environment, stdout=pipe, stderr=pipe, encoding="utf-8", **options)
 

@@ -20,7 +20,7 @@ from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
 from HipICMSCLib.preprocessing.geometry import crop_grid
 
 MIB = 2**20
-REAL_MRI = Path(__file__).resolve().parents[3] / "shared" / "data" / "mri_val" / "cptac_C3N-01003_t1cor.nii.gz"
+REAL_MRI = Path(__file__).resolve().parents[4] / "shared" / "data" / "mri_val" / "cptac_C3N-01003_t1cor.nii.gz"
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/meminfo")
 
 #: Segments a volume and prints by how many bytes the peak exceeds what the process held when model and volume were
@@ -132,7 +132,7 @@ def fine_phantom(folder: Path) -> Path:
 @pytest.mark.parametrize("volume", [real_mri, fine_phantom])
 def test_what_is_said_to_be_needed_suffices_and_is_not_far_off(volume, tmp_path):
     path = volume(tmp_path)
-    environment = {"PYTHONPATH": str(Path(memory.__file__).parents[1])}
+    environment = {"PYTHONPATH": str(Path(memory.__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", _PEAK, path], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     peak = int(done.stdout)

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads, head_at
 from HipICMSCLib.common.errors import HipError
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 RIGHT, LEFT = np.array([-86.0, 4.0, -12.0]), np.array([89.0, -3.0, -8.0])
 RADIUS = 23.0
 

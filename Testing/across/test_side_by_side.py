@@ -31,7 +31,7 @@ def together(program: str, arguments: list[list[object]], folder: Path) -> list[
     wait = f"""
 import sys, time
 from pathlib import Path
-sys.path.append({str(Path(__file__).parent)!r})
+sys.path.append({str(Path(__file__).parents[1])!r})
 ready = Path({str(folder)!r}, "ready-" + sys.argv.pop(1))
 def begin():
     ready.touch()
