@@ -23,6 +23,7 @@ demo: setup
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
 
 # The widget bench changes Qt's Python classes, so it has a process of its own; the last line counts both.
 test: lint

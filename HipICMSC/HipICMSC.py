@@ -5,27 +5,27 @@ from pathlib import Path
 from typing import Annotated
 
 import slicer
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.gui.batch_panel import BatchPanel
-from HipICMSCLib.gui.editor_panel import EditorPanel
-from HipICMSCLib.gui.model_panel import ModelPanel
-from HipICMSCLib.gui.mrml import image_volumes
-from HipICMSCLib.gui.preflight_card import PreflightCard
-from HipICMSCLib.gui.reload import forget_libraries
-from HipICMSCLib.gui.repeating_timer import RepeatingTimer
-from HipICMSCLib.gui.result import has_segments, name_of_new_node, replaceable, result_of, volume_of
-from HipICMSCLib.gui.review import forget_confidence_map
-from HipICMSCLib.gui.review_panel import ReviewPanel
-from HipICMSCLib.gui.run_panel import RunPanel
-from HipICMSCLib.gui.sample_data import load_phantom, register_sample_data
-from HipICMSCLib.gui.segmentation_job import FileJob, NodeJob
-from HipICMSCLib.gui.segmentation_service import POLL_MILLISECONDS, SegmentationService
-from HipICMSCLib.gui.segmentation_task import Listener
-from HipICMSCLib.gui.set_up_panel import SetUpPanel
-from HipICMSCLib.gui.views import centre_views_on
-from HipICMSCLib.model_files import DEFAULT_MODEL, PHANTOM_MODEL, find_model
-from HipICMSCLib.preflight import Finding
-from HipICMSCLib.signal import Signal
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.gui.panels.batch_panel import BatchPanel
+from HipICMSCLib.gui.panels.editor_panel import EditorPanel
+from HipICMSCLib.gui.panels.model_panel import ModelPanel
+from HipICMSCLib.gui.panels.preflight_card import PreflightCard
+from HipICMSCLib.gui.panels.review_panel import ReviewPanel
+from HipICMSCLib.gui.panels.run_panel import RunPanel
+from HipICMSCLib.gui.panels.set_up_panel import SetUpPanel
+from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
+from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob
+from HipICMSCLib.gui.running.segmentation_service import POLL_MILLISECONDS, SegmentationService
+from HipICMSCLib.gui.running.segmentation_task import Listener
+from HipICMSCLib.gui.scene.mrml import image_volumes
+from HipICMSCLib.gui.scene.result import has_segments, name_of_new_node, replaceable, result_of, volume_of
+from HipICMSCLib.gui.scene.review import forget_confidence_map
+from HipICMSCLib.gui.scene.sample_data import load_phantom, register_sample_data
+from HipICMSCLib.gui.scene.views import centre_views_on
+from HipICMSCLib.gui.setup.reload import forget_libraries
+from HipICMSCLib.models.chosen import DEFAULT_MODEL, PHANTOM_MODEL, find_model
+from HipICMSCLib.worker.preflight import Finding
 from slicer import vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.i18n import translate

@@ -76,12 +76,12 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # Life of the module.
 
     def setup(self):
-        from HipICMSCLib.gui.repeating_timer import RepeatingTimer
-        from HipICMSCTrainingLib.gui.data_panel import DataPanel
-        from HipICMSCTrainingLib.gui.finish_panel import FinishPanel
-        from HipICMSCTrainingLib.gui.live_panel import LivePanel
-        from HipICMSCTrainingLib.gui.runs_panel import RunsPanel, runs_folder
-        from HipICMSCTrainingLib.gui.settings_panel import SettingsPanel
+        from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
+        from HipICMSCTrainingLib.gui.panels.data_panel import DataPanel
+        from HipICMSCTrainingLib.gui.panels.finish_panel import FinishPanel
+        from HipICMSCTrainingLib.gui.panels.live_panel import LivePanel
+        from HipICMSCTrainingLib.gui.panels.runs_panel import RunsPanel, runs_folder
+        from HipICMSCTrainingLib.gui.panels.settings_panel import SettingsPanel
 
         super().setup()
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/HipICMSCTraining.ui"))
@@ -145,7 +145,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
 
     def onReload(self):
-        from HipICMSCLib.gui.reload import forget_libraries
+        from HipICMSCLib.gui.setup.reload import forget_libraries
 
         forget_libraries()
         super().onReload()
@@ -153,9 +153,9 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onAboutToQuit(self):
         """Trainings outlive Slicer unless the user wants otherwise."""
         if self.logic.getParameterNode().atExit == STOP_AND_SAVE:
-            from HipICMSCLib.errors import HipError
-            from HipICMSCTrainingLib.gui.runs_panel import runs_folder
-            from HipICMSCTrainingLib.gui.training_process import running_runs, stop_all
+            from HipICMSCLib.common.errors import HipError
+            from HipICMSCTrainingLib.gui.panels.runs_panel import runs_folder
+            from HipICMSCTrainingLib.gui.running.training_process import running_runs, stop_all
 
             try:
                 stop_all(running_runs(runs_folder()))
@@ -203,7 +203,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.getParameterNode().choices = text
 
     def _datasetFile(self):
-        from HipICMSCLib.errors import HipError
+        from HipICMSCLib.common.errors import HipError
 
         reason = self.dataPanel.blocking_sentence()
         if reason:
@@ -234,7 +234,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSampleDataButton(self, checked=False):
         """Make a small synthetic data set beside the runs and choose it; nobody is shown in it."""
-        from HipICMSCTrainingLib.gui.runs_panel import runs_folder
+        from HipICMSCTrainingLib.gui.panels.runs_panel import runs_folder
 
         folder = runs_folder().parent / "synthetic-data"
         if (folder / "dataset.json").exists():
@@ -257,7 +257,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
     """Exports data, starts, stops and reads training runs, and exports models; needs no widget.
 
-    Runs are `HipICMSCTrainingLib.run_folder.RunFolder` objects or their paths.
+    Runs are `HipICMSCTrainingLib.run.folder.RunFolder` objects or their paths.
     """
 
     def getParameterNode(self):
@@ -279,12 +279,12 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
             The case.
 
         Raises:
-            HipError: as `HipICMSCTrainingLib.gui.scene_export.export_case`.
+            HipError: as `HipICMSCTrainingLib.gui.scene.scene_export.export_case`.
         """
-        from HipICMSCTrainingLib.dataset import Case
-        from HipICMSCTrainingLib.gui.dataset_file import DatasetFile
-        from HipICMSCTrainingLib.gui.label_mapping import suggested_mapping
-        from HipICMSCTrainingLib.gui.scene_export import export_case, guessed_modality, parts_of
+        from HipICMSCTrainingLib.data.dataset import Case
+        from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
+        from HipICMSCTrainingLib.gui.scene.label_mapping import suggested_mapping
+        from HipICMSCTrainingLib.gui.scene.scene_export import export_case, guessed_modality, parts_of
 
         dataset = DatasetFile(Path(datasetFile))
         modality = guessed_modality(volumeNode)
@@ -300,7 +300,7 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
     def makeSyntheticData(self, folder, onEnd):
         """Let a process write a small synthetic data set, with its dataset.json; ``onEnd`` is called with None or a
         HipError, and the folder."""
-        from HipICMSCTrainingLib.gui.command import Command
+        from HipICMSCTrainingLib.gui.running.command import Command
 
         numbers = ["--subjects", str(SAMPLE_SUBJECTS), "--seed", str(SAMPLE_SEED)]
         arguments = ["phantom", str(folder), *numbers, "--coarse"]
@@ -318,33 +318,33 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
         Raises:
             HipError: ``folder_in_use``, ``not_started``, or as for any file.
         """
-        from HipICMSCLib.gui.installation import python_interpreter
-        from HipICMSCTrainingLib.gui import training_process
+        from HipICMSCLib.gui.setup.installation import python_interpreter
+        from HipICMSCTrainingLib.gui.running import training_process
 
         return training_process.start(Path(runFolder), Path(datasetFile), list(arguments), python_interpreter())
 
     def resume(self, run):
         """Go on with a run that waits, was stopped, lost or failed."""
-        from HipICMSCLib.gui.installation import python_interpreter
-        from HipICMSCTrainingLib.gui import training_process
+        from HipICMSCLib.gui.setup.installation import python_interpreter
+        from HipICMSCTrainingLib.gui.running import training_process
 
         training_process.resume(_run(run), python_interpreter())
 
     def pause(self, run):
         """Let the process of a run wait after the step at hand."""
-        from HipICMSCTrainingLib.gui import training_process
+        from HipICMSCTrainingLib.gui.running import training_process
 
         training_process.pause(_run(run))
 
     def stop(self, run):
         """Ask a run to save itself and end after the step at hand; it can be resumed."""
-        from HipICMSCTrainingLib.gui import training_process
+        from HipICMSCTrainingLib.gui.running import training_process
 
         training_process.stop(_run(run))
 
     def state(self, run):
         """How a run stands, in a word: starting, running, paused, stopped, lost, finished …"""
-        from HipICMSCTrainingLib.gui import training_process
+        from HipICMSCTrainingLib.gui.running import training_process
 
         return training_process.state_of(_run(run))
 
@@ -359,7 +359,7 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
         Returns:
             The running command.
         """
-        from HipICMSCTrainingLib.gui.command import Command
+        from HipICMSCTrainingLib.gui.running.command import Command
 
         arguments = ["export", str(_run(run).path), "-o", str(output), "--weights", weights]
         return Command(arguments, lambda line: None, onEnd or (lambda error: None))
@@ -371,7 +371,7 @@ class HipICMSCTrainingLogic(ScriptedLoadableModuleLogic):
 
 
 def _run(run):
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     return run if isinstance(run, RunFolder) else RunFolder(run)
 
@@ -408,8 +408,8 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
     def test_trainedModelSegments(self):
         """A smoke training on synthetic data, started here, left to itself and exported; HipICMSC then segments a
         synthetic MRI with the new model, which has learned nothing of use."""
-        from HipICMSCLib.errors import HipError
-        from HipICMSCLib.gui.sample_data import load_phantom
+        from HipICMSCLib.common.errors import HipError
+        from HipICMSCLib.gui.scene.sample_data import load_phantom
 
         data, run = Path(self.folder.name) / "data", Path(self.folder.name) / "run"
         ended = []

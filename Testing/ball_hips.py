@@ -43,10 +43,10 @@ def write_ball_model(path: Path) -> Path:
 
 def _write_package(path: Path) -> None:
     import torch
-    from HipICMSCLib.geometry import CropSettings
-    from HipICMSCLib.intensity import IntensitySettings
-    from HipICMSCLib.model_package import ModelManifest, write_package
-    from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
+    from HipICMSCLib.models.package import ModelManifest, write_package
+    from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
+    from HipICMSCLib.preprocessing.geometry import CropSettings
+    from HipICMSCLib.preprocessing.intensity import IntensitySettings
 
     settings = SegmenterSettings(width=4)
     network = Segmenter(settings).eval()

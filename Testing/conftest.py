@@ -1,11 +1,19 @@
-"""What the tests of all folders share. Its being here also lets them import the helpers beside it."""
+"""What the tests of all folders share. Its being here also lets them import the helpers beside it.
+
+Torch is imported late, because Slicer's own process, whose part some tests play, has none.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from ball_hips import write_ball_model
+
+if TYPE_CHECKING:
+    from HipICMSCTrainingLib.run.folder import RunFolder
+    from tiny_training import TinyData
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +28,45 @@ def own_home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HIPICMSC_HOME", str(tmp_path_factory.mktemp("home")))
         yield
+
+
+@pytest.fixture
+def one_thread():
+    """Sums in the same order as in the child processes of these tests."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory) -> TinyData:
+    """Two labelled CTs and two MRIs of synthetic subjects; of each one to train on and one held out."""
+    from HipICMSCTrainingLib.data.slice_cache import cached_volume
+    from HipICMSCTrainingLib.phantom.dataset import Resolution, write_dataset
+    from tiny_training import TinyData, tiny_dataset, tiny_settings
+
+    base = tmp_path_factory.mktemp("phantom")
+    folder, cache = base / "data", base / "cache"
+    coarse = Resolution(ct_mm=(4.0, 5.0, 4.0), mri_in_plane_mm=4.0, mri_slice_mm=6.0)
+    write_dataset(folder, subjects=2, seed=3, resolution=coarse)
+    dataset = tiny_dataset(folder)
+    for case in dataset.cases:
+        cached_volume(case, tiny_settings(), cache)
+    return TinyData(folder, cache, dataset)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_data, tmp_path_factory) -> RunFolder:
+    """A run that nothing interrupted; tests only read it."""
+    import torch
+    from HipICMSCTrainingLib.run.trainer import Trainer
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    run = tiny_data.start(tmp_path_factory.mktemp("finished") / "run")
+    assert Trainer(run).train().state == "finished"
+    torch.set_num_threads(before)
+    return run

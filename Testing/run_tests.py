@@ -13,18 +13,19 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FOLDERS = ("gui", "unit", "mrml")
+#: Folders by process.
+PROCESSES = {"gui": ["gui"], "libraries": ["HipICMSC", "HipICMSCTraining", "across"], "mrml": ["mrml"]}
 NO_TEST_SELECTED = 5
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        runs = [(name, Path(folder) / name, _started(name, Path(folder) / name)) for name in FOLDERS]
+        runs = [(name, Path(folder) / name, _started(parts, Path(folder) / name)) for name, parts in PROCESSES.items()]
         passed = failed = skipped = code = 0
         for name, output, run in runs:
             run.wait()
             text = output.read_text(encoding="utf-8", errors="replace")
-            print(f"=== Testing/{name}\n{text}", flush=True)
+            print(f"=== {name}\n{text}", flush=True)
             closings = re.findall(r"^.*\b(?:passed|failed|error|errors|skipped)\b.* in .*$", text, re.MULTILINE)
             counts = {
                 word: int(number) for number, word in re.findall(r"(\d+) (\w+)", closings[-1] if closings else "")
@@ -38,8 +39,8 @@ def main() -> int:
     return code
 
 
-def _started(name: str, output: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "pytest", "--durations=15", *sys.argv[1:], str(HERE / name)]
+def _started(parts: list[str], output: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "pytest", "--durations=15", *sys.argv[1:], *(str(HERE / part) for part in parts)]
     with open(output, "wb") as file:
         return subprocess.Popen(command, cwd=HERE.parent, stdout=file, stderr=subprocess.STDOUT)
 

@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from HipICMSCLib.batch_files import make_result_folder, result_paths, volumes_of
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import check_writable, write_text
-from HipICMSCLib.model_files import (
+from HipICMSCLib.batch.files import make_result_folder, result_paths, volumes_of
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import check_writable, write_text
+from HipICMSCLib.common.terminal import ProgressLine
+from HipICMSCLib.models.chosen import (
     DEFAULT_MODEL,
     ENDING,
     add_model,
@@ -23,10 +24,9 @@ from HipICMSCLib.model_files import (
     user_models,
     user_models_folder,
 )
-from HipICMSCLib.research_use import RESEARCH_USE
-from HipICMSCLib.segmentation_file import check_ending, write_segmentation
-from HipICMSCLib.terminal import ProgressLine
-from HipICMSCLib.volume_input import read_volume
+from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.results.research_use import RESEARCH_USE
+from HipICMSCLib.results.segmentation_file import check_ending, write_segmentation
 
 
 def add_commands(commands: Any) -> None:
@@ -102,8 +102,8 @@ def _segment(chosen: argparse.Namespace) -> int:
 
 
 def _segment_one(segmenter: Any, source: Path, output: Path, heads: Any, loading: float) -> dict[str, Any]:
-    from HipICMSCLib.provenance import provenance
-    from HipICMSCLib.report import report
+    from HipICMSCLib.results.provenance import provenance
+    from HipICMSCLib.results.report import report
 
     line = ProgressLine()
     started = time.perf_counter()
@@ -150,13 +150,13 @@ def _heads(chosen: argparse.Namespace, inputs: int) -> Any:
         return None
     if inputs != 1:
         raise HipError("bad_points", "Femoral head centres can be given for one volume at a time only.")
-    from HipICMSCLib.femoral_heads import FemoralHeads
+    from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 
     return FemoralHeads(*(head and tuple(head) for head in (chosen.right_head, chosen.left_head)))
 
 
 def _show_model(chosen: argparse.Namespace) -> None:
-    from HipICMSCLib.model_package import read_package
+    from HipICMSCLib.models.package import read_package
 
     package = read_package(find_model(chosen.model))
     package.network()  # fails where the weights are not those of the networks described

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.devices import choose_device, device_name
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.femoral_heads import FemoralHeads, find_femoral_heads
-from HipICMSCLib.geometry import Grid, from_coronal_slices
-from HipICMSCLib.inference import Precision, SliceInference
-from HipICMSCLib.model_package import ModelPackage, read_package
-from HipICMSCLib.postprocessing import Notice, separate_sides
-from HipICMSCLib.preprocessing import prepare
-from HipICMSCLib.volume_input import check_volume, looks_like_ct
+from HipICMSCLib.anatomy.bones import Notice, separate_sides
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.models.package import ModelPackage, read_package
+from HipICMSCLib.networks.devices import choose_device, device_name
+from HipICMSCLib.networks.inference import Precision, SliceInference
+from HipICMSCLib.preprocessing.crop import prepare
+from HipICMSCLib.preprocessing.geometry import Grid, from_coronal_slices
+from HipICMSCLib.reading.volume import check_volume, looks_like_ct
 
 #: Stage names in their order, with the share of the whole time that each takes on a CPU.
 STAGES = {"finding the hips": 0.1, "preparing": 0.05, "segmenting": 0.65, "mapping back": 0.1, "separating bones": 0.1}
@@ -32,7 +32,7 @@ class Result:
     """What was found; every image lies exactly on the input's grid.
 
     Attributes:
-        labels: uint8, values of HipICMSCLib.segments.SEGMENTS (1 right hip bone … 4 left femur), after clean-up.
+        labels: uint8, values of `anatomy.segments.SEGMENTS` (1 right hip bone … 4 left femur), after clean-up.
         classes: uint8, the network's raw result: 0 background, 1 hip bone, 2 femur.
         confidence: float32, probability of the raw result's class; 0 outside the region that the network saw.
         heads: femoral head centres, LPS mm.

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from HipICMSCLib.cli import add_commands as add_engine_commands
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.terminal import ProgressLine, duration
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.terminal import ProgressLine, duration, name_and_value
 
-from HipICMSCTrainingLib.benchmark_command import add_benchmark_command
+from HipICMSCTrainingLib.benchmark.command import add_benchmark_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -140,19 +139,19 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.trainer import start_run
+    from HipICMSCTrainingLib.run.trainer import start_run
 
     _work_on(start_run(chosen.folder, _run_description(chosen)))
 
 
 def _run_description(chosen: argparse.Namespace):
     """The run that the arguments of a training describe; what is given wins over the run that it shall be like."""
-    from HipICMSCLib.model_files import find_model
-    from HipICMSCLib.model_package import read_package
+    from HipICMSCLib.models.chosen import find_model
+    from HipICMSCLib.models.package import read_package
 
-    from HipICMSCTrainingLib.run_folder import RunFolder
-    from HipICMSCTrainingLib.starting_weights import with_settings_of
-    from HipICMSCTrainingLib.trainer import RunDescription, find_method
+    from HipICMSCTrainingLib.run.folder import RunFolder
+    from HipICMSCTrainingLib.run.starting_weights import with_settings_of
+    from HipICMSCTrainingLib.run.trainer import RunDescription, find_method
 
     if chosen.like is not None and chosen.preset is not None:
         raise HipError("bad_setting", "Give --preset or --like, not both.")
@@ -194,7 +193,7 @@ def _progress(chosen: argparse.Namespace, what: str) -> Iterator[Callable[[float
 
 
 def _estimate(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.estimate import estimate
+    from HipICMSCTrainingLib.run.estimate import estimate
 
     # Whoever ends it in the usual way finds no temporary files left.
     before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
@@ -210,14 +209,14 @@ def _estimate(chosen: argparse.Namespace) -> None:
 
 
 def _describe(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.settings_description import description_of_settings
+    from HipICMSCTrainingLib.methods.description import description_of_settings
 
     # In one line, as whoever runs it as a child process reads it.
     print(json.dumps(description_of_settings()))
 
 
 def _preset(name: str):
-    from HipICMSCTrainingLib.training_settings import PRESETS
+    from HipICMSCTrainingLib.settings.training import PRESETS
 
     if name not in PRESETS:
         raise HipError("unknown_preset", f"There is no preset {name}; there are {', '.join(PRESETS)}.")
@@ -226,8 +225,8 @@ def _preset(name: str):
 
 def _dataset(chosen: argparse.Namespace, seed: int, method: str, check: bool = True):
     """The named data; unchecked for whoever says himself what is wrong with them."""
-    from HipICMSCTrainingLib import dataset
-    from HipICMSCTrainingLib.trainer import find_method
+    from HipICMSCTrainingLib.data import dataset
+    from HipICMSCTrainingLib.run.trainer import find_method
 
     labelled_mri = find_method(method).reads_mr_labels
     if chosen.dataset is not None:
@@ -242,11 +241,11 @@ def _dataset(chosen: argparse.Namespace, seed: int, method: str, check: bool = T
 
 def _check(chosen: argparse.Namespace) -> int:
     """Exit code 2 where something would stop a training, as for any other error."""
-    from HipICMSCLib.files import write_text
-    from HipICMSCLib.settings import replaced
+    from HipICMSCLib.common.files import write_text
+    from HipICMSCLib.common.settings import replaced
 
-    from HipICMSCTrainingLib.dataset_check import check_dataset, report_json, report_text
-    from HipICMSCTrainingLib.trainer import find_method
+    from HipICMSCTrainingLib.data.check import check_dataset, report_json, report_text
+    from HipICMSCTrainingLib.run.trainer import find_method
 
     settings = _preset(chosen.preset)
     for assignment in chosen.set:
@@ -264,7 +263,7 @@ def _assigned(settings, own, assignment: str):
     """``name=value`` set in the shared settings or, if it is not one of them, in the method's."""
     from dataclasses import fields
 
-    from HipICMSCLib.settings import replaced
+    from HipICMSCLib.common.settings import replaced
 
     name, value = name_and_value(assignment)
     if name.split(".")[0] in {field.name for field in fields(own)}:
@@ -272,19 +271,9 @@ def _assigned(settings, own, assignment: str):
     return replaced(settings, name, value), own
 
 
-def name_and_value(assignment: str) -> tuple[str, Any]:
-    name, equals, text = assignment.partition("=")
-    if not equals:
-        raise HipError("bad_setting", f"--set needs NAME=VALUE, not {assignment}.")
-    try:
-        return name, json.loads(text)
-    except ValueError:
-        return name, text
-
-
 def _resume(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.distribution import Distribution
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.data.distribution import Distribution
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     folder = RunFolder(chosen.folder)
     folder.description()
@@ -307,7 +296,7 @@ def _wakes(folder) -> bool:
 
 
 def _work_on(folder) -> None:
-    from HipICMSCTrainingLib.trainer import Trainer
+    from HipICMSCTrainingLib.run.trainer import Trainer
 
     line = ProgressLine()
 
@@ -331,7 +320,7 @@ def _stop(chosen: argparse.Namespace) -> None:
 
 
 def _request(chosen: argparse.Namespace, what: str, sentence: str) -> None:
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     folder = RunFolder(chosen.folder)
     folder.description()
@@ -342,12 +331,12 @@ def _request(chosen: argparse.Namespace, what: str, sentence: str) -> None:
 
 
 def _export(chosen: argparse.Namespace) -> None:
-    from HipICMSCLib.model_package import read_package
-    from HipICMSCLib.settings import from_json
+    from HipICMSCLib.common.foreign_files import read_object
+    from HipICMSCLib.common.settings import from_json
+    from HipICMSCLib.models.package import read_package
 
-    from HipICMSCTrainingLib.export import About, export_package
-    from HipICMSCTrainingLib.run_files import read_object
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.export import About, export_package
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     about = About()
     if chosen.about:
@@ -360,8 +349,8 @@ def _export(chosen: argparse.Namespace) -> None:
 
 
 def _measure(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.measure import measure_run
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.evaluation.measure import measure_run
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     with _progress(chosen, "case") as show:
         measured = measure_run(RunFolder(chosen.folder), chosen.weights, chosen.route, show)
@@ -374,14 +363,14 @@ def _measure(chosen: argparse.Namespace) -> None:
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.evaluation import run_evaluate
+    from HipICMSCTrainingLib.evaluation.scores import run_evaluate
 
     print(run_evaluate(chosen.prediction, chosen.truth, chosen.roi_mm, chosen.output))
 
 
 def _phantom(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.dataset import dataset_from_folders, write_dataset_file
-    from HipICMSCTrainingLib.phantom import FULL, SMOKE, write_dataset
+    from HipICMSCTrainingLib.data.dataset import dataset_from_folders, write_dataset_file
+    from HipICMSCTrainingLib.phantom.dataset import FULL, SMOKE, write_dataset
 
     folder = chosen.folder
     write_dataset(folder, chosen.subjects, chosen.seed, resolution=SMOKE if chosen.coarse else FULL)
@@ -392,7 +381,7 @@ def _phantom(chosen: argparse.Namespace) -> None:
 
 
 def _status(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     folder = RunFolder(chosen.folder)
     status = folder.status()

@@ -38,13 +38,13 @@ def engine(size: tuple[int, ...], spacing: tuple[float, ...], reduced: bool = Fa
     The classes of random weights are near ties, so the engine's own check refuses bf16 for them; ``reduced`` insists on
     it, as trained weights pass.
     """
+    from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
     from HipICMSCLib.engine import HipSegmenter
-    from HipICMSCLib.femoral_heads import FemoralHeads
-    from HipICMSCLib.geometry import CropSettings
-    from HipICMSCLib.inference import BF16
-    from HipICMSCLib.intensity import IntensitySettings
-    from HipICMSCLib.model_package import ModelManifest, write_package
-    from HipICMSCLib.segmenter import Segmenter, SegmenterSettings
+    from HipICMSCLib.models.package import ModelManifest, write_package
+    from HipICMSCLib.networks.inference import BF16
+    from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
+    from HipICMSCLib.preprocessing.geometry import CropSettings
+    from HipICMSCLib.preprocessing.intensity import IntensitySettings
 
     torch.manual_seed(0)
     settings = SegmenterSettings()

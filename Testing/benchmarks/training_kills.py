@@ -23,11 +23,11 @@ from pathlib import Path
 
 # One thread adds up in the same order every time.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from HipICMSCTrainingLib.phantom import SMOKE, write_dataset
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.phantom.dataset import SMOKE, write_dataset
+from HipICMSCTrainingLib.run.folder import RunFolder
 from killed_training import random_moments, train_and_kill
 from tiny_training import child, command, set_arguments
 

@@ -10,10 +10,12 @@ import sys
 
 import numpy as np
 import torch
-from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
-from HipICMSCLib.translator import Translator
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.losses import (
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
+from HipICMSCLib.networks.translator import Translator
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
+from HipICMSCTrainingLib.methods.losses import (
     adversarial_loss,
     discriminator_loss,
     one_hot,
@@ -21,10 +23,10 @@ from HipICMSCTrainingLib.losses import (
     reconstruction_loss,
     segmentation_loss,
 )
-from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
-from HipICMSCTrainingLib.methods.method import Batch, Moment, frozen, parameters_of
-from HipICMSCTrainingLib.networks import PatchDiscriminator
-from HipICMSCTrainingLib.training_settings import PRESETS
+from HipICMSCTrainingLib.methods.method import Moment
+from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
+from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
+from HipICMSCTrainingLib.settings.training import PRESETS
 from measuring import in_child, measured
 
 SETTINGS = PRESETS["paper"]

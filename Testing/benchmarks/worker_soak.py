@@ -72,7 +72,7 @@ class Slicer:
     """A scene, HipICMSC's service and what came of each request."""
 
     def __init__(self, app, model: Path) -> None:
-        from HipICMSCLib.gui import segmentation_service
+        from HipICMSCLib.gui.running import segmentation_service
 
         self._timer, segmentation_service.RepeatingTimer = segmentation_service.RepeatingTimer, NoTimer
         self.service = segmentation_service.SegmentationService()
@@ -82,7 +82,7 @@ class Slicer:
         self.came_of = Counter()
 
     def close(self) -> None:
-        from HipICMSCLib.gui import segmentation_service
+        from HipICMSCLib.gui.running import segmentation_service
 
         self.service.close()
         segmentation_service.RepeatingTimer = self._timer
@@ -119,9 +119,9 @@ class Slicer:
         Args:
             cancel_at: share of the whole at which it is cancelled.
         """
-        from HipICMSCLib.errors import HipError
-        from HipICMSCLib.gui.segmentation_job import NodeJob
-        from HipICMSCLib.gui.segmentation_task import Listener
+        from HipICMSCLib.common.errors import HipError
+        from HipICMSCLib.gui.running.segmentation_job import NodeJob
+        from HipICMSCLib.gui.running.segmentation_task import Listener
 
         def progressed(stage: str, share: float) -> None:
             if cancel_at is not None and share >= cancel_at:

@@ -13,19 +13,19 @@ import time
 from pathlib import Path
 
 import SimpleITK as sitk
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import replacing, write_text
+from HipICMSCLib.common.terminal import ProgressLine
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing, write_text
-from HipICMSCLib.model_files import DEFAULT_MODEL, PHANTOM_MODEL, find_model
-from HipICMSCLib.overlay import write_overlays
-from HipICMSCLib.provenance import provenance
-from HipICMSCLib.report import report
-from HipICMSCLib.research_use import RESEARCH_USE
-from HipICMSCLib.segmentation_file import write_segmentation
-from HipICMSCLib.terminal import ProgressLine
-from HipICMSCLib.volume_input import read_volume
-from HipICMSCTrainingLib.evaluation import Case, evaluate_cases
-from HipICMSCTrainingLib.phantom import make_mri
+from HipICMSCLib.models.chosen import DEFAULT_MODEL, PHANTOM_MODEL, find_model
+from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.results.overlay import write_overlays
+from HipICMSCLib.results.provenance import provenance
+from HipICMSCLib.results.report import report
+from HipICMSCLib.results.research_use import RESEARCH_USE
+from HipICMSCLib.results.segmentation_file import write_segmentation
+from HipICMSCTrainingLib.evaluation.scores import Case, evaluate_cases
+from HipICMSCTrainingLib.phantom.subject import make_mri
 
 SEED, SUBJECT = 2026, 0
 

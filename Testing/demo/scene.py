@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import replacing
 
 WINDOW_PERCENTILES = (0.5, 99.5)
 FILL_OPACITY = 0.3
@@ -35,7 +35,7 @@ def write_scene(image_path: Path, segmentation_path: Path, scene_path: Path) -> 
         scene_path: the ``.mrb`` to write.
 
     Raises:
-        HipError: ``unreadable`` if an input cannot be loaded, or what `HipICMSCLib.files.replacing` raises.
+        HipError: ``unreadable`` if an input cannot be loaded, or what `HipICMSCLib.common.files.replacing` raises.
     """
     from trame_slicer.core import SlicerApp
 

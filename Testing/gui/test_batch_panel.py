@@ -58,7 +58,7 @@ class Section:
     """The section as the module opens it."""
 
     def __init__(self, application, scene, work) -> None:
-        from HipICMSCLib.gui.batch_panel import BatchPanel
+        from HipICMSCLib.gui.panels.batch_panel import BatchPanel
 
         self.application, self.scene = application, scene
         self.panel = BatchPanel(
@@ -167,7 +167,7 @@ def add(scene, name: str, kind: str = "vtkMRMLScalarVolumeNode"):
 
 
 def error(kind: str, sentence: str):
-    from HipICMSCLib.errors import HipError
+    from HipICMSCLib.common.errors import HipError
 
     return HipError(kind, sentence, "the technical background")
 
@@ -443,24 +443,24 @@ class WorkerProcess:
     """Segments with the real worker process, as the module does."""
 
     def __init__(self, model: Path) -> None:
-        from HipICMSCLib.gui.segmentation_service import SegmentationService
+        from HipICMSCLib.gui.running.segmentation_service import SegmentationService
 
         self.model, self.service = model, SegmentationService()
         self.cancel = self.service.cancel
 
     def start_node(self, node, on_progress, on_end) -> None:
-        from HipICMSCLib.gui.segmentation_job import NodeJob
+        from HipICMSCLib.gui.running.segmentation_job import NodeJob
 
         self._start(NodeJob(node, None, self.model, "cpu"), on_progress, on_end)
 
     def start_file(self, path, output, on_progress, on_end) -> None:
-        from HipICMSCLib.gui.segmentation_job import FileJob
+        from HipICMSCLib.gui.running.segmentation_job import FileJob
 
         self._start(FileJob(path, output, self.model, "cpu"), on_progress, on_end)
 
     def _start(self, job, on_progress, on_end) -> None:
-        from HipICMSCLib.errors import HipError
-        from HipICMSCLib.gui.segmentation_task import Listener
+        from HipICMSCLib.common.errors import HipError
+        from HipICMSCLib.gui.running.segmentation_task import Listener
 
         listener = Listener(
             ended=lambda outcome: on_end(outcome if isinstance(outcome, HipError) else outcome.report),
@@ -535,7 +535,7 @@ def test_a_scene_through_the_real_worker_is_cancelled_and_finished(open_section,
     section.settle()
     # Each volume has its result, and what belongs to a result is no further MRI.
     assert section.names == ["hips", "other hips"] and section.states == ["Done", "Done"]
-    from HipICMSCLib.gui.result import result_of
+    from HipICMSCLib.gui.scene.result import result_of
 
     assert result_of(nodes[0]) is not None and result_of(nodes[1]) is not None
     assert result_of(nodes[0]) is not result_of(nodes[1])

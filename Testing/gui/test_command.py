@@ -21,7 +21,7 @@ class Bench:
         self.ends: list = []
 
     def start(self, code: str, *arguments: str):
-        from HipICMSCTrainingLib.gui.command import Command
+        from HipICMSCTrainingLib.gui.running.command import Command
 
         (self._library / "cli.py").write_text(textwrap.dedent(code), encoding="utf-8")
         return Command(list(arguments), self.lines.append, self.ends.append)
@@ -47,7 +47,7 @@ class Bench:
 
 @pytest.fixture
 def commands(bench, tmp_path, monkeypatch) -> Bench:
-    from HipICMSCTrainingLib.gui import command
+    from HipICMSCTrainingLib.gui.running import command
 
     library = tmp_path / "lib" / "HipICMSCTrainingLib"
     library.mkdir(parents=True)
@@ -89,7 +89,7 @@ def test_objects_arrive_in_order_and_the_end_comes_after_the_last_one(commands):
 
 
 def test_the_real_command_is_run(bench):
-    from HipICMSCTrainingLib.gui.command import Command
+    from HipICMSCTrainingLib.gui.running.command import Command
 
     commands = Bench(bench[1], Path())
     Command(["status", "/nowhere"], commands.lines.append, commands.ends.append)
@@ -193,7 +193,7 @@ def test_a_process_that_leaves_another_one_behind_ends_all_the_same(commands):
 
 
 def test_an_interpreter_that_cannot_be_started_is_told_as_an_end(commands, tmp_path):
-    from HipICMSCLib.gui.installation import set_python_interpreter
+    from HipICMSCLib.gui.setup.installation import set_python_interpreter
 
     set_python_interpreter(str(tmp_path / "no python"))
     try:
@@ -205,7 +205,7 @@ def test_an_interpreter_that_cannot_be_started_is_told_as_an_end(commands, tmp_p
 
 
 def test_the_interpreter_that_the_user_chose_runs_it(commands, tmp_path):
-    from HipICMSCLib.gui.installation import set_python_interpreter
+    from HipICMSCLib.gui.setup.installation import set_python_interpreter
 
     other = tmp_path / "python"
     other.symlink_to(sys.executable)

@@ -21,7 +21,7 @@ class Bench:
     """The section alone, and what a user does with it."""
 
     def __init__(self, app, application) -> None:
-        from HipICMSCTrainingLib.gui.data_panel import DataPanel
+        from HipICMSCTrainingLib.gui.panels.data_panel import DataPanel
 
         self.scene, self._application = app.scene, application
         self.panel = DataPanel(lambda name: str(RESOURCES / name))
@@ -254,7 +254,7 @@ def test_an_empty_section_says_what_comes_first(data, path, pictures):
 
 
 def test_from_the_scene_to_a_checked_data_set_by_clicks(data, path, pictures, dialogs):
-    from HipICMSCTrainingLib.dataset import dataset_from_file
+    from HipICMSCTrainingLib.data.dataset import dataset_from_file
 
     ui = data.ui
     fill_scene(data.scene)
@@ -350,7 +350,7 @@ def test_a_stop_that_a_check_found_blocks_until_it_is_checked_again(data, path, 
 
 
 def test_what_is_wrong_with_a_case_goes_with_the_case(data, path):
-    from HipICMSCTrainingLib.gui.check_report import write_report
+    from HipICMSCTrainingLib.gui.panels.check_report import write_report
 
     path.parent.mkdir()
     dataset(path, ct1="train", ct2="val", ct3="train", mri1="train", mri2="val")
@@ -755,7 +755,7 @@ for name in ("slicer", "slicer.i18n", "slicer.util", "qt"):
     sys.modules[name] = ModuleType(name)
 sys.modules["slicer.i18n"].tr = str
 sys.modules["slicer.util"].VTKObservationMixin = object
-import HipICMSCTrainingLib.gui.data_panel
+import HipICMSCTrainingLib.gui.panels.data_panel
 """
     paths = [str(slicer_stand_ins.module_file(name).parent) for name in ("HipICMSC", "HipICMSCTraining")]
     done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=False)

@@ -20,8 +20,8 @@ class Finish:
     """The section as the module opens it, and a copy of the run that the test may change."""
 
     def __init__(self, application, folder: Path) -> None:
-        from HipICMSCTrainingLib.gui.finish_panel import FinishPanel
-        from HipICMSCTrainingLib.run_folder import RunFolder
+        from HipICMSCTrainingLib.gui.panels.finish_panel import FinishPanel
+        from HipICMSCTrainingLib.run.folder import RunFolder
 
         self.application = application
         self.run = RunFolder(shutil.copytree(trained_run(), folder / "hip-t2"))
@@ -91,7 +91,7 @@ def write_card(finish) -> None:
 
 
 def method(*routes: str):
-    from HipICMSCTrainingLib.settings_choices import Method
+    from HipICMSCTrainingLib.settings.choices import Method
 
     return Method("Title", "Stage 1 trains this, stage 2 that.", routes, False, ())
 
@@ -153,7 +153,7 @@ def test_scores_of_any_method_are_said_with_their_meaning(finish, pictures):
 
 
 def test_a_model_is_exported_with_what_was_written_about_it(finish, tmp_path, pictures):
-    from HipICMSCLib.model_archive import read_details
+    from HipICMSCLib.models.archive import read_details
 
     finish.panel.attach(finish.run)
     write_card(finish)
@@ -172,8 +172,8 @@ def test_a_model_is_exported_with_what_was_written_about_it(finish, tmp_path, pi
 
 def test_a_model_is_used_in_hipicmsc(finish, selected_modules):
     import pythonqt
-    from HipICMSCLib.model_archive import read_details
-    from HipICMSCLib.model_files import find_model, is_users
+    from HipICMSCLib.models.archive import read_details
+    from HipICMSCLib.models.chosen import find_model, is_users
 
     finish.panel.attach(finish.run)
     assert finish.ui.finishNameEdit.text == "hip-t2"
@@ -232,7 +232,7 @@ def test_a_dialog_that_is_closed_exports_nothing(finish):
 
 
 def test_what_is_written_is_kept_in_the_run_folder(finish):
-    from HipICMSCTrainingLib.gui.finish_panel import FinishPanel
+    from HipICMSCTrainingLib.gui.panels.finish_panel import FinishPanel
 
     finish.panel.attach(finish.run)
     assert not (finish.run.path / "about.json").exists(), "looking at a run changed it"

@@ -18,7 +18,7 @@ NO_MRI = "Choose an MRI first."
 @pytest.fixture
 def panel(open_panel, ball_model, monkeypatch):
     """The panel with the ball model as the only one that ships, which is chosen."""
-    from HipICMSCLib import model_files
+    from HipICMSCLib.models import chosen as model_files
 
     monkeypatch.setattr(model_files, "_SHIPPED", (ball_model.parent,))
     panel = open_panel("HipICMSC")
@@ -43,7 +43,7 @@ def segment(panel):
     """Press the button and wait; the segmentation node."""
     panel.ui.segmentButton.click()
     panel.wait(lambda: not panel.logic.busy)
-    from HipICMSCLib.gui.result import result_of
+    from HipICMSCLib.gui.scene.result import result_of
 
     return result_of(panel.logic.getParameterNode().inputVolume)
 
@@ -175,7 +175,7 @@ def test_every_control_has_a_tool_tip(open_panel, name):
 
 
 def test_without_any_model_the_button_says_so(open_panel, monkeypatch, tmp_path):
-    from HipICMSCLib import model_files
+    from HipICMSCLib.models import chosen as model_files
 
     monkeypatch.setattr(model_files, "_SHIPPED", (tmp_path,))
     add_volume()

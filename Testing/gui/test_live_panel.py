@@ -21,8 +21,8 @@ class Watch:
     """The section as the module opens it, entered, and a copy of the run that the test may change."""
 
     def __init__(self, application, scene, folder: Path) -> None:
-        from HipICMSCTrainingLib.gui.live_panel import LivePanel
-        from HipICMSCTrainingLib.run_folder import RunFolder
+        from HipICMSCTrainingLib.gui.panels.live_panel import LivePanel
+        from HipICMSCTrainingLib.run.folder import RunFolder
 
         self.application, self.scene = application, scene
         self.run = RunFolder(shutil.copytree(trained_run(), folder / "runs" / "first"))
@@ -89,7 +89,7 @@ def watch(bench, tmp_path):
 @pytest.fixture
 def another_run(watch):
     """A shorter run beside it."""
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     other = RunFolder(watch.run.path.parent / "second")
     other.create({"method": "icmsc"})
@@ -149,7 +149,7 @@ def test_what_a_run_says_of_itself_is_said_in_words(watch, said, shown):
 def test_a_live_run_is_followed_by_itself_and_one_that_is_silent_is_stalled(watch, pictures):
     """Another process holds the run; the panel is not told of anything."""
     program = (
-        "import sys; from pathlib import Path; from HipICMSCTrainingLib.run_folder import RunFolder\n"
+        "import sys; from pathlib import Path; from HipICMSCTrainingLib.run.folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).locked():\n    print('held', flush=True); input()"
     )
     command = [sys.executable, "-c", program, str(watch.run.path)]
@@ -200,8 +200,8 @@ def test_alarms_are_said_with_what_to_change_and_taken_back(watch, pictures):
 
 def as_another_method(watch, name: str) -> None:
     """The run says that it is one of this method, with its usual settings."""
-    from HipICMSCLib.settings import to_json
-    from HipICMSCTrainingLib.methods import METHODS
+    from HipICMSCLib.common.settings import to_json
+    from HipICMSCTrainingLib.methods.registry import METHODS
 
     description = watch.run.description()
     description |= {"method": name, "method_settings": to_json(METHODS[name].Settings())}
@@ -209,8 +209,8 @@ def as_another_method(watch, name: str) -> None:
 
 
 def described() -> dict:
-    from HipICMSCTrainingLib.settings_choices import Description
-    from HipICMSCTrainingLib.settings_description import description_of_settings
+    from HipICMSCTrainingLib.methods.description import description_of_settings
+    from HipICMSCTrainingLib.settings.choices import Description
 
     return Description.from_json(description_of_settings()).methods
 

@@ -22,8 +22,8 @@ METHODS = ("icmsc", "no_adaptation", "adda", "cyclegan", "cycada", "sifa", "targ
 def panels(bench, tmp_path, monkeypatch):
     """Of a user whose runs and models are nowhere else, with one thread a training, as so small networks want it."""
     import qt
-    from HipICMSCLib.gui.child_process import end_tree
-    from HipICMSCTrainingLib.gui import training_process
+    from HipICMSCLib.gui.setup.child_process import end_tree
+    from HipICMSCTrainingLib.gui.running import training_process
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     qt.QSettings().setValue("HipICMSCTraining/RunsFolder", str(tmp_path / "runs"))
@@ -57,7 +57,7 @@ def test_these_are_all_methods(panels):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_trained_exported_and_run(panels, bench, tmp_path, name):
     import pythonqt
-    from HipICMSCTrainingLib.gui.finish_panel import FinishPanel
+    from HipICMSCTrainingLib.gui.panels.finish_panel import FinishPanel
 
     description = panels.settings.description
     tiny = tiny_choices(tmp_path, description, steps_per_epoch=4)

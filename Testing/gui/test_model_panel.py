@@ -19,7 +19,7 @@ class Bench:
 
     def __init__(self, application) -> None:
         import pythonqt
-        from HipICMSCLib.gui.model_panel import ModelPanel
+        from HipICMSCLib.gui.panels.model_panel import ModelPanel
         from PySide6 import QtWidgets
 
         self._application = application
@@ -101,7 +101,7 @@ def test_a_receiver_that_selects_again_makes_no_loop(models, mine):
 
 
 def test_a_model_file_is_added_chosen_and_marked(models, mine, tmp_path, dialogs, pictures):
-    from HipICMSCLib.model_files import find_model
+    from HipICMSCLib.models.chosen import find_model
 
     models.add(mine)
     assert dialogs == []
@@ -213,7 +213,7 @@ def test_the_details_say_what_the_package_says(models, pictures):
 
 
 def test_citations_that_the_card_leaves_out_are_shown(models, tmp_path):
-    from HipICMSCLib.model_archive import read_archive, write_archive
+    from HipICMSCLib.models.archive import read_archive, write_archive
 
     shipped = read_archive(RESOURCES / "Models" / "hip-t1-mri.hipmodel")
     write_archive(tmp_path / "a.hipmodel", shipped.manifest, shipped.weights, "A short card.")
@@ -241,7 +241,7 @@ def test_reading_on_stays_at_its_place_when_the_module_selects_the_same_model_ag
 def test_a_card_opens_no_other_file(models, tmp_path):
     """What a stranger wrote is text: no picture is fetched from a disk or a server, no HTML, no link."""
     import pythonqt
-    from HipICMSCLib.model_archive import read_archive, write_archive
+    from HipICMSCLib.models.archive import read_archive, write_archive
     from PySide6 import QtGui
 
     pixel = tmp_path / "pixel.png"
@@ -273,7 +273,7 @@ from types import ModuleType, SimpleNamespace
 for name in ("slicer", "slicer.i18n", "qt"):
     sys.modules[name] = ModuleType(name)
 sys.modules["slicer.i18n"].tr = str
-import HipICMSCLib.gui.model_panel
+import HipICMSCLib.gui.panels.model_panel
 """
     paths = [str(RESOURCES.parent)]
     done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=False)
@@ -291,7 +291,7 @@ import HipICMSCLib.gui.model_panel
 )  # fmt: skip
 def test_the_card_of_a_stranger_shows_no_picture_and_runs_nothing(models, mine, card):
     """Qt would open the file of a picture; a picture that is none is a replacement character in the text."""
-    from HipICMSCLib.model_archive import read_archive, write_archive
+    from HipICMSCLib.models.archive import read_archive, write_archive
 
     archive = read_archive(mine)
     write_archive(mine, archive.manifest | {"name": card.replace("\n", " ")}, archive.weights, f"# Card\n\n{card}\n")

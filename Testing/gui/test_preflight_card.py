@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import slicer_stand_ins
-from HipICMSCLib.preflight import Finding
+from HipICMSCLib.worker.preflight import Finding
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
 
@@ -37,7 +37,7 @@ STOP = Finding("stop", "Modality", "This looks like a CT, but the model segments
 
 class Bench:
     def __init__(self, application) -> None:
-        from HipICMSCLib.gui.preflight_card import PreflightCard
+        from HipICMSCLib.gui.panels.preflight_card import PreflightCard
 
         self._application = application
         self.card = PreflightCard(lambda name: str(RESOURCES / name))

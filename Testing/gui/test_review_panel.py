@@ -23,7 +23,7 @@ class Review:
 
     def __init__(self, application, scene) -> None:
         import slicer
-        from HipICMSCLib.gui.review_panel import ReviewPanel
+        from HipICMSCLib.gui.panels.review_panel import ReviewPanel
 
         self.application, self.scene = application, scene
         self.view = scene.AddNewNodeByClass("vtkMRMLSliceNode", "Green")
@@ -38,15 +38,15 @@ class Review:
         self.panel.widget.show()
 
     def result(self, places=PLACES):
-        from HipICMSCLib.gui.review import store_places
+        from HipICMSCLib.gui.scene.review import store_places
 
         node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "hip MRI hips")
         store_places(node, places)
         return node
 
     def with_map(self, node, path: Path):
-        from HipICMSCLib.gui.mrml import image_of
-        from HipICMSCLib.gui.review import add_confidence_map, read_confidence_map
+        from HipICMSCLib.gui.scene.mrml import image_of
+        from HipICMSCLib.gui.scene.review import add_confidence_map, read_confidence_map
 
         image = sitk.GetImageFromArray(np.full((4, 5, 6), 70, np.uint8))
         image.CopyInformation(image_of(self.volume))

@@ -20,8 +20,8 @@ from training_run import trained_run
 @pytest.fixture(autouse=True)
 def own_processes() -> Iterator[None]:
     """No training outlives its test."""
-    from HipICMSCLib.gui.child_process import end_tree
-    from HipICMSCTrainingLib.gui import training_process
+    from HipICMSCLib.gui.setup.child_process import end_tree
+    from HipICMSCTrainingLib.gui.running import training_process
 
     yield
     for process in training_process._processes.values():
@@ -72,7 +72,7 @@ def holders() -> Iterator:
     """Lets other processes hold runs, as trainings do."""
     started = []
     program = (
-        "import sys; from pathlib import Path; from HipICMSCTrainingLib.run_folder import RunFolder\n"
+        "import sys; from pathlib import Path; from HipICMSCTrainingLib.run.folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).locked():\n    print('held', flush=True); input()"
     )
 
@@ -198,7 +198,7 @@ def test_a_run_is_attached_to_wherever_it_is(panels, folder, tmp_path):
 
 
 def test_the_folder_of_the_runs_is_remembered_on_this_computer(panels, open_panels, folder, tmp_path):
-    from HipICMSCTrainingLib.gui.runs_panel import runs_folder
+    from HipICMSCTrainingLib.gui.panels.runs_panel import runs_folder
 
     write_run(tmp_path / "other" / "run")
     panels.ui("runsFolderEdit").currentPath = str(tmp_path / "other")
@@ -287,8 +287,8 @@ def test_a_training_that_cannot_start_says_why_and_leaves_no_run(open_panels, fo
 
 def test_a_run_is_duplicated_with_its_method_settings_and_data(open_panels, folder, tmp_path):
     """One that was made from folders in a terminal; its cases become a file."""
-    from HipICMSCLib.settings import from_json
-    from HipICMSCTrainingLib.dataset import Dataset, dataset_from_file
+    from HipICMSCLib.common.settings import from_json
+    from HipICMSCTrainingLib.data.dataset import Dataset, dataset_from_file
 
     run = trained_run()
     shutil.copytree(run, folder / "first", ignore=shutil.ignore_patterns("cache", "checkpoints"))

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCTrainingLib.phantom import make_ct, make_mri
+from HipICMSCTrainingLib.phantom.subject import make_ct, make_mri
 
 LPS_TO_RAS = np.array([-1, -1, 1])
 #: Runs at the start of each child process: leaves a note that it did, and lets nobody use the network.
@@ -35,7 +35,7 @@ def sample_data(bench):
     """The module under test on the bench, and Slicer's module Sample Data with our sources in it."""
     import SampleData
     import slicer
-    from HipICMSCLib.gui import sample_data
+    from HipICMSCLib.gui.scene import sample_data
 
     sample_data.register_sample_data()
     sources = {s.nodeNames[0]: s for s in SampleData.SampleDataLogic.sampleDataSourcesByCategory("HipICMSC")}

@@ -13,7 +13,7 @@ from types import ModuleType
 import fake_site
 import pytest
 import slicer_stand_ins
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
 LIBRARY = slicer_stand_ins.module_file("HipICMSC").parent
@@ -32,7 +32,7 @@ class SetUp:
     """The section as the module opens it, and everything it told."""
 
     def __init__(self, application) -> None:
-        from HipICMSCLib.gui.set_up_panel import SetUpPanel
+        from HipICMSCLib.gui.panels.set_up_panel import SetUpPanel
 
         self._application = application
         self.told: list[str] = []
@@ -374,7 +374,7 @@ def test_before_slicer_5_12_slicer_asks_and_pip_installs(site, open_set_up, inst
 
 
 def test_another_interpreter_is_tried_before_it_is_taken(set_up, tmp_path, pictures):
-    from HipICMSCLib.gui.installation import python_interpreter
+    from HipICMSCLib.gui.setup.installation import python_interpreter
 
     other_site = tmp_path / "other"
     fake_site.add_everything(other_site, besides=("safetensors",))
@@ -399,7 +399,7 @@ def test_another_interpreter_is_tried_before_it_is_taken(set_up, tmp_path, pictu
 
 @pytest.mark.parametrize("script", ["echo Hello", "exit 3", 'echo \'{"python": "3.12.0"}\''])
 def test_what_is_no_python_is_refused_and_the_old_one_kept(set_up, tmp_path, script, pictures):
-    from HipICMSCLib.gui.installation import python_interpreter
+    from HipICMSCLib.gui.setup.installation import python_interpreter
 
     set_up.told.clear()
     set_up.choose(fake_site.write_program(tmp_path / "program", script))
@@ -413,7 +413,7 @@ def test_what_is_no_python_is_refused_and_the_old_one_kept(set_up, tmp_path, scr
 
 
 def test_a_program_that_never_answers_is_given_up(set_up, tmp_path, monkeypatch):
-    from HipICMSCLib.gui.environment_reading import EnvironmentReading
+    from HipICMSCLib.gui.setup.environment_reading import EnvironmentReading
 
     monkeypatch.setattr(EnvironmentReading, "SECONDS", 0.5)
     pid = tmp_path / "pid"
@@ -445,7 +445,7 @@ def test_an_interpreter_that_has_vanished_since_is_said_at_once(site, open_set_u
 
 def test_another_interpreter_does_not_get_slicers_environment(bench, tmp_path, monkeypatch):
     """Slicer's variables would make it load Slicer's Python and libraries; our library it must find."""
-    from HipICMSCLib.gui.child_process import start_connected, start_detached
+    from HipICMSCLib.gui.setup.child_process import start_connected, start_detached
 
     slicers = {"PYTHONHOME": "/slicer", "LD_LIBRARY_PATH": "/slicer/lib", "QT_PLUGIN_PATH": "/slicer/plugins"}
     for name, value in slicers.items():
@@ -465,7 +465,7 @@ def test_another_interpreter_does_not_get_slicers_environment(bench, tmp_path, m
 
 
 def test_slicers_own_python_keeps_slicers_environment(bench, monkeypatch):
-    from HipICMSCLib.gui.child_process import start_connected
+    from HipICMSCLib.gui.setup.child_process import start_connected
 
     monkeypatch.setenv("QT_PLUGIN_PATH", "/slicer/plugins")
     show = "import json, os, sys, HipICMSCLib; print(json.dumps([sys.executable, dict(os.environ)]))"

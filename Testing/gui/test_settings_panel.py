@@ -18,7 +18,7 @@ from training_panels import TrainingPanels, tiny_choices
 @pytest.fixture(autouse=True)
 def home(monkeypatch, tmp_path) -> Path:
     """A user who has no models and runs yet; what can be set was read before, as it takes seconds."""
-    from HipICMSCLib.model_files import user_folder
+    from HipICMSCLib.models.chosen import user_folder
 
     kept, home = user_folder() / "training-settings.json", tmp_path / "home"
     home.mkdir()
@@ -148,7 +148,7 @@ def test_another_preset_shows_its_values_and_leaves_what_was_changed(panels):
 
 
 def test_what_is_no_value_is_said_and_nothing_can_be_started_with_it(panels, pictures):
-    from HipICMSCLib.errors import HipError
+    from HipICMSCLib.common.errors import HipError
 
     edit = panels.ui("setting_learning_rate_translation")
     edit.text = "fast"
@@ -277,7 +277,7 @@ def test_the_command_of_the_next_run_is_copied_for_a_shell(panels, home):
 
 def test_a_package_that_is_missing_is_said_with_the_place_to_install_it(open_panels, home, tmp_path, pictures):
     """The user's own interpreter has no PyTorch; then it has."""
-    from HipICMSCLib.gui.installation import set_python_interpreter
+    from HipICMSCLib.gui.setup.installation import set_python_interpreter
 
     (tmp_path / "shadow").mkdir()
     (tmp_path / "shadow" / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\")")
@@ -317,7 +317,7 @@ FOUND = {
 
 
 def test_an_estimate_is_said_in_words(bench, tmp_path):
-    from HipICMSCTrainingLib.gui.estimate_words import estimate_in_words
+    from HipICMSCTrainingLib.gui.panels.estimate_words import estimate_in_words
 
     time, memory, disk = estimate_in_words(FOUND, tmp_path / "not" / "made yet")
     assert time.startswith("Time: about 41 min 40 s on cpu (stage 1: 300 steps of 1.25 s; stage 2: 700 steps of 2.5 s)")
@@ -326,7 +326,7 @@ def test_an_estimate_is_said_in_words(bench, tmp_path):
 
 
 def test_a_need_beyond_what_is_free_is_a_caution(bench, tmp_path):
-    from HipICMSCTrainingLib.gui.estimate_words import estimate_in_words
+    from HipICMSCTrainingLib.gui.panels.estimate_words import estimate_in_words
 
     huge = FOUND | {"memory_bytes": 2**60, "total_disk_bytes": 2**60, "device_memory_bytes": 3 * 2**30}
     _time, memory, card, disk = estimate_in_words(huge, tmp_path)
@@ -376,7 +376,7 @@ def test_the_panels_load_without_the_libraries_of_the_networks():
     for name in ("slicer", "slicer.i18n", "qt"):
         sys.modules[name] = ModuleType(name)
     sys.modules["slicer.i18n"].tr = str
-    import HipICMSCTrainingLib.gui.runs_panel
+    import HipICMSCTrainingLib.gui.panels.runs_panel
     """
     folders = [str(slicer_stand_ins.module_file(name).parent) for name in ("HipICMSC", "HipICMSCTraining")]
     done = subprocess.run(

@@ -17,8 +17,8 @@ class TrainingPanels:
     """Both sections of a user with these data; what the parameter node keeps is in ``text``."""
 
     def __init__(self, application, dataset: Path | None = None, text: str = "") -> None:
-        from HipICMSCTrainingLib.gui.runs_panel import RunsPanel, runs_folder
-        from HipICMSCTrainingLib.gui.settings_panel import SettingsPanel
+        from HipICMSCTrainingLib.gui.panels.runs_panel import RunsPanel, runs_folder
+        from HipICMSCTrainingLib.gui.panels.settings_panel import SettingsPanel
 
         self._application = application
         self.dataset, self.text = dataset, text
@@ -119,7 +119,7 @@ class TrainingPanels:
         self.runs.select(self.run_folder)
 
     def _dataset(self) -> Path:
-        from HipICMSCLib.errors import HipError
+        from HipICMSCLib.common.errors import HipError
 
         if self.dataset is None:
             raise HipError("no_data", "Choose the data first.")
@@ -154,10 +154,10 @@ def tiny_choices(folder: Path, described, **changes) -> TinyChoices:
         folder: for the dataset.json.
         described: the Description of what can be chosen.
     """
-    from HipICMSCLib.settings import from_json
-    from HipICMSCTrainingLib.dataset import Dataset, write_dataset_file
-    from HipICMSCTrainingLib.run_folder import RunFolder
-    from HipICMSCTrainingLib.settings_choices import choices_of_run
+    from HipICMSCLib.common.settings import from_json
+    from HipICMSCTrainingLib.data.dataset import Dataset, write_dataset_file
+    from HipICMSCTrainingLib.run.folder import RunFolder
+    from HipICMSCTrainingLib.settings.choices import choices_of_run
     from training_run import trained_run
 
     run = RunFolder(trained_run())

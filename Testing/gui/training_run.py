@@ -1,5 +1,5 @@
-"""A real training for the panels to look at: phantoms, networks and steps as small as in Testing/unit, in a process of
-its own, once a session."""
+"""A real training for the panels to look at: phantoms, networks and steps as small as in tiny_training, in a process
+of its own, once a session."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-_UNIT_TESTS = Path(__file__).parents[1] / "unit"
+_TESTING = Path(__file__).parents[1]
 _PROGRAM = """
 import shutil, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tiny_training import set_arguments
 from HipICMSCTrainingLib.cli import main
-from HipICMSCTrainingLib.phantom import Resolution, write_dataset
+from HipICMSCTrainingLib.phantom.dataset import Resolution, write_dataset
 folder = Path(sys.argv[1])
 coarse = Resolution(ct_mm=(4.0, 5.0, 4.0), mri_in_plane_mm=4.0, mri_slice_mm=6.0)
 write_dataset(folder / "data", subjects=2, seed=3, resolution=coarse)
@@ -38,7 +38,7 @@ def trained_run() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="training-run-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     log = folder / "runs" / "first" / "train.log"
-    command = [sys.executable, "-c", _PROGRAM, str(folder), str(_UNIT_TESTS)]
+    command = [sys.executable, "-c", _PROGRAM, str(folder), str(_TESTING)]
     # With networks so small, threads only wait for each other.
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(command, env=one_thread, capture_output=True, text=True)

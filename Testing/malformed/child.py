@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 from malformed.case import Area, Wrong
 

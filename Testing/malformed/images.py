@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.geometry import same_geometry
-from HipICMSCLib.preflight import image_findings, inspect, verdict
-from HipICMSCLib.provenance import provenance
-from HipICMSCLib.report import report
-from HipICMSCLib.run_times import RunTimes
-from HipICMSCLib.segmentation_file import write_segmentation
-from HipICMSCLib.volume_input import read_volume
+from HipICMSCLib.preprocessing.geometry import same_geometry
+from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.results.provenance import provenance
+from HipICMSCLib.results.report import report
+from HipICMSCLib.results.segmentation_file import write_segmentation
+from HipICMSCLib.worker.preflight import image_findings, inspect, verdict
+from HipICMSCLib.worker.run_times import RunTimes
 
 from malformed import meta_files, nifti_files, nrrd_files, odd_files
 from malformed.case import Case, Wrong

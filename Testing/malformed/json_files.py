@@ -13,26 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from HipICMSCLib.geometry import CropSettings
-from HipICMSCLib.settings import from_json, to_json
-from HipICMSCTrainingLib.benchmark import Plan
-from HipICMSCTrainingLib.curves import RunCurves
-from HipICMSCTrainingLib.dataset import (
-    Case as DatasetCase,
-)
-from HipICMSCTrainingLib.dataset import (
+from HipICMSCLib.common.settings import from_json, to_json
+from HipICMSCLib.preprocessing.geometry import CropSettings
+from HipICMSCTrainingLib.benchmark.runs import Plan
+from HipICMSCTrainingLib.data.check import check_dataset
+from HipICMSCTrainingLib.data.dataset import Case as DatasetCase
+from HipICMSCTrainingLib.data.dataset import (
     Dataset,
     dataset_from_file,
     unchecked_dataset_from_file,
     write_dataset_file,
 )
-from HipICMSCTrainingLib.dataset_check import check_dataset
-from HipICMSCTrainingLib.export import About
-from HipICMSCTrainingLib.gui.label_mapping import remembered_mapping
-from HipICMSCTrainingLib.methods import METHODS
-from HipICMSCTrainingLib.run_folder import RunFolder, Status, runs_below
-from HipICMSCTrainingLib.trainer import RunDescription
-from HipICMSCTrainingLib.training_settings import PRESETS, TrainingSettings
+from HipICMSCTrainingLib.gui.scene.label_mapping import remembered_mapping
+from HipICMSCTrainingLib.methods.registry import METHODS
+from HipICMSCTrainingLib.run.curves import RunCurves
+from HipICMSCTrainingLib.run.export import About
+from HipICMSCTrainingLib.run.folder import RunFolder, Status, runs_below
+from HipICMSCTrainingLib.run.trainer import RunDescription
+from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 
 from malformed.case import Case, Maker, Wrong
 from malformed.json_texts import LONG, MALFORMED, Malform

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.geometry import CropSettings
-from HipICMSCLib.volume_input import read_volume
-from HipICMSCTrainingLib.dataset import Case as DatasetCase
-from HipICMSCTrainingLib.dataset import Dataset
-from HipICMSCTrainingLib.dataset_check import check_dataset, report_text
-from HipICMSCTrainingLib.label_maps import read_labels
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.preprocessing.geometry import CropSettings
+from HipICMSCLib.reading.volume import read_volume
+from HipICMSCTrainingLib.data.check import check_dataset, report_text
+from HipICMSCTrainingLib.data.dataset import Case as DatasetCase
+from HipICMSCTrainingLib.data.dataset import Dataset
+from HipICMSCTrainingLib.data.label_maps import read_labels
 
 from malformed import label_files
 from malformed.case import Case, Wrong

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 from malformed.case import Case, Maker, Wrong
 

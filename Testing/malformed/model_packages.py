@@ -602,7 +602,7 @@ def try_package(hostile: Hostile, good_weights: dict[str, Any]) -> Outcome:
     Args:
         good_weights: of the sound package; what is right must compute with the same.
     """
-    from HipICMSCLib.errors import HipError
+    from HipICMSCLib.common.errors import HipError
 
     with tempfile.TemporaryDirectory() as home, _home(Path(home)):
         with watched(hostile.path.parent, Path(home)) as done:
@@ -673,11 +673,11 @@ def _used(hostile: Hostile, good_weights: dict[str, Any]) -> Outcome:
         HipError: for what is refused.
     """
     import torch
+    from HipICMSCLib.common.errors import HipError
     from HipICMSCLib.engine import HipSegmenter
-    from HipICMSCLib.errors import HipError
-    from HipICMSCLib.model_archive import read_details
-    from HipICMSCLib.model_files import add_model, available_models, remove_model
-    from HipICMSCLib.self_test import self_test
+    from HipICMSCLib.models.archive import read_details
+    from HipICMSCLib.models.chosen import add_model, available_models, remove_model
+    from HipICMSCLib.worker.self_test import self_test
 
     refusal = None
     try:
@@ -744,7 +744,7 @@ def area_of(
         return make
 
     def attempt(case: Case) -> None:
-        from HipICMSCLib.errors import HipError
+        from HipICMSCLib.common.errors import HipError
 
         chosen = json.loads(case.path.read_text())
         with tempfile.TemporaryDirectory() as folder:
@@ -760,7 +760,6 @@ def area_of(
 
 def shared_folder() -> Path:
     """Where what all cases are made of is kept: beside the model that `malformed.watch` was given."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
     folder = Path(os.environ["MALFORMED_MODEL"]).parent / "good"
     folder.mkdir(exist_ok=True)
     return folder
@@ -769,7 +768,7 @@ def shared_folder() -> Path:
 @functools.cache
 def _good_package() -> tuple[Path, dict[str, Any]]:
     """A sound package that computes in a moment, and its weights."""
-    from HipICMSCLib.model_package import read_package
+    from HipICMSCLib.models.package import read_package
 
     path = shared_folder() / "good.hipmodel"
     return path, read_package(write_good_package(path)).weights
@@ -777,7 +776,7 @@ def _good_package() -> tuple[Path, dict[str, Any]]:
 
 def write_good_package(path: Path) -> Path:
     """A sound package that computes in a moment."""
-    from HipICMSCLib.geometry import CropSettings
+    from HipICMSCLib.preprocessing.geometry import CropSettings
     from packages import write_threshold_package
 
     return write_threshold_package(path, crop=CropSettings((8.0, 8.0, 8.0), (32, 16, 24)))

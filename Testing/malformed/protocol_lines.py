@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from HipICMSCLib.protocol import decode, encode
+from HipICMSCLib.worker.protocol import decode, encode
 
 from malformed.case import Case, Maker, Wrong
 from malformed.json_texts import LONG, MALFORMED, Malform

@@ -501,7 +501,7 @@ def try_run(hostile: Hostile, only_watch: bool = False) -> Outcome:
 
 
 def _refusal(error: Exception) -> Outcome | None:
-    from HipICMSCLib.errors import HipError
+    from HipICMSCLib.common.errors import HipError
 
     if not isinstance(error, HipError):
         return None
@@ -518,11 +518,11 @@ def _others(hostile: Hostile) -> dict[str, bytes | None]:
 
 def _watch(path: Path) -> str:
     """As the training panel does, without its widgets. What is wrong, or nothing."""
-    from HipICMSCLib.errors import HipError
-    from HipICMSCTrainingLib.alarm_watch import AlarmWatch
-    from HipICMSCTrainingLib.curves import RunCurves
-    from HipICMSCTrainingLib.run_files import is_picture
-    from HipICMSCTrainingLib.run_folder import RunFolder, runs_below
+    from HipICMSCLib.common.errors import HipError
+    from HipICMSCTrainingLib.run.alarm_watch import AlarmWatch
+    from HipICMSCTrainingLib.run.curves import RunCurves
+    from HipICMSCTrainingLib.run.files import is_picture
+    from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
 
     run = RunFolder(path)
     if [found.path for found in runs_below(path.parent)] != [path]:
@@ -557,10 +557,10 @@ def _watch(path: Path) -> str:
 
 
 def _export(path: Path) -> str:
-    from HipICMSCLib.errors import HipError
-    from HipICMSCLib.model_package import read_package
-    from HipICMSCTrainingLib.export import export_package
-    from HipICMSCTrainingLib.run_folder import RunFolder
+    from HipICMSCLib.common.errors import HipError
+    from HipICMSCLib.models.package import read_package
+    from HipICMSCTrainingLib.run.export import export_package
+    from HipICMSCTrainingLib.run.folder import RunFolder
 
     refused = None
     for weights in ("selected", "last", "average"):
@@ -580,8 +580,8 @@ def _export(path: Path) -> str:
 
 
 def _resume(path: Path) -> str:
-    from HipICMSCTrainingLib.run_folder import RunFolder
-    from HipICMSCTrainingLib.trainer import Trainer
+    from HipICMSCTrainingLib.run.folder import RunFolder
+    from HipICMSCTrainingLib.run.trainer import Trainer
 
     run = RunFolder(path)
     status = Trainer(run).train()
@@ -592,7 +592,7 @@ def _resume(path: Path) -> str:
 
 def write_good_run(data: TinyData, path: Path) -> Path:
     """A tiny run with everything in it, stopped after 8 of 12 steps."""
-    from HipICMSCTrainingLib.trainer import Trainer
+    from HipICMSCTrainingLib.run.trainer import Trainer
 
     class StopsInTime(Trainer):
         def do_step(self) -> dict[str, float]:
@@ -611,7 +611,7 @@ def write_good_run(data: TinyData, path: Path) -> Path:
 def _good_run() -> Path:
     folder = shared_folder() / "run"
     if not (folder / "good" / "about.json").exists():
-        from HipICMSCTrainingLib.phantom import Resolution, write_dataset
+        from HipICMSCTrainingLib.phantom.dataset import Resolution, write_dataset
         from tiny_training import TinyData, tiny_dataset
 
         shutil.rmtree(folder, ignore_errors=True)

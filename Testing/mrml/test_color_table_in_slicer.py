@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from HipICMSCLib.segments import SEGMENTS
+from HipICMSCLib.anatomy.segments import SEGMENTS
 
 TABLE = Path(__file__).resolve().parents[2] / "HipICMSC" / "Resources" / "HipICMSC-ColorTable.csv"
 

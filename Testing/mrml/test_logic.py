@@ -15,7 +15,7 @@ import pytest
 import scripted_worker
 import SimpleITK as sitk
 import slicer_stand_ins
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 c, s = np.cos(0.5), np.sin(0.5)
 GEOMETRIES = {
@@ -125,7 +125,7 @@ def test_what_is_about_to_be_replaced_can_be_saved_before(logic, scene, ball_mod
 
 def test_a_result_carries_its_origin_its_doubts_and_a_map_of_confidence(logic, scene, ball_model):
     import slicer
-    from HipICMSCLib.gui.review import Review, confidence_map_of
+    from HipICMSCLib.gui.scene.review import Review, confidence_map_of
 
     volume = add_volume(scene, ball_hips.ball_image(GEOMETRIES["oblique"]), moving())
     node = logic.segment(volume, model=ball_model)
@@ -206,7 +206,7 @@ def run_clock(logic) -> None:
 @pytest.fixture
 def outcomes(module, monkeypatch):
     """A logic of its own on a clock, and what its signals said."""
-    from HipICMSCLib.gui import segmentation_service
+    from HipICMSCLib.gui.running import segmentation_service
 
     monkeypatch.setattr(segmentation_service, "RepeatingTimer", Clock)
     logic, said = module.HipICMSCLogic(), []
@@ -277,8 +277,8 @@ def test_a_worker_killed_in_the_middle_is_one_sentence_and_the_next_click_works(
 @pytest.fixture(scope="module")
 def ready_result(ball_model, tmp_path_factory):
     """A folder with what the real worker made of the balls, for a scripted one to hand out."""
-    from HipICMSCLib.gui.worker_client import WorkerClient
-    from HipICMSCLib.protocol import SegmentRequest
+    from HipICMSCLib.gui.running.worker_client import WorkerClient
+    from HipICMSCLib.worker.protocol import SegmentRequest
 
     folder, told, client = tmp_path_factory.mktemp("ready"), [], WorkerClient()
     names = ("balls.nrrd", "result.seg.nrrd", "cancel", "confidence.nrrd")
@@ -298,7 +298,7 @@ def ready_result(ball_model, tmp_path_factory):
 @pytest.fixture
 def scripted(outcomes, ready_result, tmp_path, monkeypatch):
     """Makes the worker of a logic one that misbehaves in some way at its first request; what the logic said."""
-    from HipICMSCLib.gui.worker_client import WorkerClient
+    from HipICMSCLib.gui.running.worker_client import WorkerClient
 
     logic, said = outcomes
     temporary, ready = tmp_path / "temporary", tmp_path / "ready"
@@ -318,7 +318,7 @@ def scripted(outcomes, ready_result, tmp_path, monkeypatch):
 def worked_on(scene, outcomes, ready_result):
     """A volume, and a segmentation of it in which somebody removed a bone and drew something."""
     import slicer
-    from HipICMSCLib.gui.result import read_result
+    from HipICMSCLib.gui.scene.result import read_result
 
     volume = add_volume(scene, ball_hips.ball_image())
     report = json.loads((ready_result / "report.json").read_text())
@@ -394,7 +394,7 @@ def test_whatever_happens_to_the_worker_the_scene_is_as_before_and_the_next_clic
 def test_a_look_at_a_volume_that_fails_stops_with_one_sentence_and_the_next_one_works(
     scripted, worked_on, ball_model, monkeypatch
 ):
-    from HipICMSCLib import model_files
+    from HipICMSCLib.models import chosen as model_files
 
     monkeypatch.setattr(model_files, "_SHIPPED", (ball_model.parent,))
     (logic, _, temporary), (volume, _) = scripted(scripted_worker.says_a_look_that_is_none), worked_on
@@ -467,7 +467,7 @@ def test_an_interpreter_that_is_none_is_one_sentence_and_the_next_click_works(sc
 
 def test_only_what_a_crashed_slicer_left_is_removed(module, tmp_path, monkeypatch):
     """Neither the folders of a Slicer that runs nor somebody's own that is called like this program."""
-    from HipICMSCLib.gui.segmentation_job import VolumeFile
+    from HipICMSCLib.gui.running.segmentation_job import VolumeFile
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     crashed, running = (VolumeFile(ball_hips.ball_image(), "hips").folder for _ in range(2))
@@ -481,7 +481,7 @@ def test_only_what_a_crashed_slicer_left_is_removed(module, tmp_path, monkeypatc
 
 
 def test_the_card_is_filled_at_once_and_then_by_the_worker(outcomes, scene, ball_model, monkeypatch):
-    from HipICMSCLib import model_files
+    from HipICMSCLib.models import chosen as model_files
 
     monkeypatch.setattr(model_files, "_SHIPPED", (ball_model.parent,))
     logic, _ = outcomes

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.run.folder import RunFolder
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def plots(slicer_app):
     import slicer_stand_ins
 
     slicer_stand_ins.install(slicer_app)
-    from HipICMSCTrainingLib.gui.plots import Plots
+    from HipICMSCTrainingLib.gui.scene.plots import Plots
 
     slicer_app.scene.Clear()
     shown = Plots()
@@ -209,7 +209,7 @@ def test_a_run_without_numbers_is_an_empty_chart(plots, tmp_path):
 
 
 def test_a_chart_is_the_active_one_when_it_is_shown(plots, run_called, slicer_app):
-    from HipICMSCTrainingLib.gui.plots import show_chart
+    from HipICMSCTrainingLib.gui.scene.plots import show_chart
 
     plots.show([run_called("first")])
     show_chart(plots.chart("scores"))

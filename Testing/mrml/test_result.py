@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.segmentation_file import TAG_PREFIX, write_segmentation
-from HipICMSCLib.segments import SEGMENTS
+from HipICMSCLib.anatomy.segments import SEGMENTS
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.results.segmentation_file import TAG_PREFIX, write_segmentation
 
 c, s = np.cos(0.4), np.sin(0.4)
 TURN = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
@@ -38,7 +38,7 @@ ORIGIN = np.array([-30.5, 12.25, 99.0])
 @pytest.fixture
 def mrml(slicer_app):
     """What is under test; the scene is as before afterwards."""
-    from HipICMSCLib.gui import mrml, result
+    from HipICMSCLib.gui.scene import mrml, result
 
     scene = slicer_app.scene
     before = {scene.GetNthNode(i).GetID() for i in range(scene.GetNumberOfNodes())}

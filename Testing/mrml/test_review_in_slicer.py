@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.review import confidence_percent
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.results.review import confidence_percent
 
 SHAPE = (8, 9, 11)  # z, y, x
 SPACING = (0.9, 1.1, 5.2)
@@ -133,7 +133,7 @@ def volume_in(scene, matrix: np.ndarray | None = None, axes: np.ndarray = CORONA
 
 def map_file(volume, path: Path) -> Path:
     """As the worker writes it: a different value in every voxel of a slice, on the grid of the displayed volume."""
-    from HipICMSCLib.gui.mrml import image_of
+    from HipICMSCLib.gui.scene.mrml import image_of
 
     grid = image_of(volume)
     percent = np.arange(np.prod(SHAPE)) % 101
@@ -145,7 +145,7 @@ def map_file(volume, path: Path) -> Path:
 
 def add_map(path: Path, volume, segmentation):
     """As a result's is brought into the scene."""
-    from HipICMSCLib.gui.review import add_confidence_map, read_confidence_map
+    from HipICMSCLib.gui.scene.review import add_confidence_map, read_confidence_map
 
     return add_confidence_map(read_confidence_map(path, volume), volume, segmentation)
 
@@ -160,7 +160,7 @@ def shown(scene, tmp_path):
 
 
 def test_the_views_move_to_the_point_and_keep_their_zoom_and_angle(scene):
-    from HipICMSCLib.gui.views import centre_views_on
+    from HipICMSCLib.gui.scene.views import centre_views_on
 
     fields = [view.GetFieldOfView() for view in views(scene)]
     orientations = [view.GetOrientation() for view in views(scene)]
@@ -175,7 +175,7 @@ def test_the_views_move_to_the_point_and_keep_their_zoom_and_angle(scene):
 
 @pytest.mark.parametrize("matrix", [None, pose()], ids=["untransformed", "transformed"])
 def test_places_are_where_they_were_displayed(scene, matrix):
-    from HipICMSCLib.gui.review import Review, store_places
+    from HipICMSCLib.gui.scene.review import Review, store_places
 
     node = segmentation_in(scene, matrix)
     store_places(node, PLACES)
@@ -190,7 +190,7 @@ def test_places_are_where_they_were_displayed(scene, matrix):
 
 def test_places_move_with_the_result(scene):
     import slicer
-    from HipICMSCLib.gui.review import Review, store_places
+    from HipICMSCLib.gui.scene.review import Review, store_places
 
     node = segmentation_in(scene, pose())
     store_places(node, PLACES)
@@ -202,7 +202,7 @@ def test_places_move_with_the_result(scene):
 
 
 def test_next_leads_through_what_was_not_looked_at_worst_first(scene):
-    from HipICMSCLib.gui.review import Review, store_places
+    from HipICMSCLib.gui.scene.review import Review, store_places
 
     node = segmentation_in(scene)
     store_places(node, PLACES)
@@ -224,7 +224,7 @@ def test_next_leads_through_what_was_not_looked_at_worst_first(scene):
 
 
 def test_a_visit_is_in_the_node_at_once_and_a_new_result_starts_anew(scene):
-    from HipICMSCLib.gui.review import Review, store_places
+    from HipICMSCLib.gui.scene.review import Review, store_places
 
     node = segmentation_in(scene)
     store_places(node, PLACES)
@@ -250,7 +250,7 @@ def test_a_visit_is_in_the_node_at_once_and_a_new_result_starts_anew(scene):
     ],
 )
 def test_a_damaged_memory_is_no_places_and_no_error(scene, text):
-    from HipICMSCLib.gui.review import Review
+    from HipICMSCLib.gui.scene.review import Review
 
     node = segmentation_in(scene)
     node.SetAttribute("HipICMSC.DoubtfulPlaces", text)
@@ -261,7 +261,7 @@ def test_a_damaged_memory_is_no_places_and_no_error(scene, text):
 
 
 def test_a_place_that_is_not_there_is_no_place_to_be(scene):
-    from HipICMSCLib.gui.review import Review
+    from HipICMSCLib.gui.scene.review import Review
 
     node = segmentation_in(scene)
     place = '{"point_ras": [1, 2, 3], "doubt": 0.1, "bone": "", "visited": false}'
@@ -273,7 +273,7 @@ def test_a_place_that_is_not_there_is_no_place_to_be(scene):
 @pytest.mark.parametrize("matrix", [None, pose()], ids=["untransformed", "transformed"])
 def test_the_map_lies_on_the_mri_to_the_voxel(scene, tmp_path, matrix, axes):
     import slicer
-    from HipICMSCLib.gui.mrml import voxels_to_world
+    from HipICMSCLib.gui.scene.mrml import voxels_to_world
 
     volume = volume_in(scene, matrix, axes)
     confidence = add_map(map_file(volume, tmp_path / "c.nrrd"), volume, segmentation_in(scene))
@@ -285,7 +285,7 @@ def test_the_map_lies_on_the_mri_to_the_voxel(scene, tmp_path, matrix, axes):
 
 def test_the_map_moves_with_the_mri(shown):
     import slicer
-    from HipICMSCLib.gui.mrml import voxels_to_world
+    from HipICMSCLib.gui.scene.mrml import voxels_to_world
 
     volume, _, confidence = shown
     before = voxels_to_world(volume)
@@ -330,7 +330,7 @@ def test_doubt_is_brightest_and_what_is_sure_or_unseen_is_left_clear(shown):
 
 
 def test_the_map_is_laid_over_the_mri_and_what_was_there_comes_back(shown, scene):
-    from HipICMSCLib.gui.review import is_confidence_map_shown, show_confidence_map
+    from HipICMSCLib.gui.scene.review import is_confidence_map_shown, show_confidence_map
 
     volume, segmentation, confidence = shown
     other = volume_in(scene)
@@ -356,7 +356,7 @@ def test_the_map_is_laid_over_the_mri_and_what_was_there_comes_back(shown, scene
 
 
 def test_of_two_results_one_map_is_shown_and_the_views_come_back(shown, scene, tmp_path):
-    from HipICMSCLib.gui.review import is_confidence_map_shown, show_confidence_map
+    from HipICMSCLib.gui.scene.review import is_confidence_map_shown, show_confidence_map
 
     volume, first, _ = shown
     second = segmentation_in(scene)
@@ -369,7 +369,7 @@ def test_of_two_results_one_map_is_shown_and_the_views_come_back(shown, scene, t
 
 
 def test_a_new_result_replaces_the_map(shown, scene, tmp_path):
-    from HipICMSCLib.gui.review import confidence_map_of
+    from HipICMSCLib.gui.scene.review import confidence_map_of
 
     volume, segmentation, old = shown
     new = add_map(map_file(volume, tmp_path / "d.nrrd"), volume, segmentation)
@@ -379,7 +379,7 @@ def test_a_new_result_replaces_the_map(shown, scene, tmp_path):
 
 
 def test_the_map_goes_with_its_segmentation(shown, scene):
-    from HipICMSCLib.gui.review import confidence_map_of, forget_confidence_map, show_confidence_map
+    from HipICMSCLib.gui.scene.review import confidence_map_of, forget_confidence_map, show_confidence_map
     from vtkmodules.util.misc import calldata_type
     from vtkmodules.util.vtkConstants import VTK_OBJECT
 
@@ -415,7 +415,7 @@ def test_the_map_is_in_the_study_of_the_mri(scene, tmp_path):
 
 
 def test_a_map_that_does_not_fit_leaves_the_scene_as_it_was(shown, scene, tmp_path):
-    from HipICMSCLib.gui.review import confidence_map_of
+    from HipICMSCLib.gui.scene.review import confidence_map_of
 
     volume, segmentation, confidence = shown
     before = node_ids(scene)
@@ -433,8 +433,8 @@ def test_a_map_that_does_not_fit_leaves_the_scene_as_it_was(shown, scene, tmp_pa
 
 def test_a_saved_scene_remembers_it_all(slicer_app, scene, shown, tmp_path, before):
     import slicer
-    from HipICMSCLib.gui.mrml import voxels_to_world
-    from HipICMSCLib.gui.review import (
+    from HipICMSCLib.gui.scene.mrml import voxels_to_world
+    from HipICMSCLib.gui.scene.review import (
         Review,
         confidence_map_of,
         is_confidence_map_shown,
@@ -477,7 +477,7 @@ def test_a_saved_scene_remembers_it_all(slicer_app, scene, shown, tmp_path, befo
 
 
 def test_a_map_whose_voxels_were_not_saved_is_none(shown):
-    from HipICMSCLib.gui.review import confidence_map_of, forget_confidence_map, show_confidence_map
+    from HipICMSCLib.gui.scene.review import confidence_map_of, forget_confidence_map, show_confidence_map
 
     _, segmentation, confidence = shown
     confidence.SetAndObserveImageData(None)

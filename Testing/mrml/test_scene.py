@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.segmentation_file import write_segmentation
-from HipICMSCLib.segments import SEGMENTS
+from HipICMSCLib.anatomy.segments import SEGMENTS
+from HipICMSCLib.results.segmentation_file import write_segmentation
 
 SCENE = Path(__file__).resolve().parents[1] / "demo" / "scene.py"
 DIRECTION = (1.0, 0, 0, 0, 0, 1, 0, -1, 0)  # coronal slices

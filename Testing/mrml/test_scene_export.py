@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer_stand_ins
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.segments import SEGMENTS
+from HipICMSCLib.anatomy.segments import SEGMENTS
+from HipICMSCLib.common.errors import HipError
 from test_result import DIRECTIONS, displayed, put_under, rigid
 
 SHAPE = (16, 22, 26)  # z, y, x
@@ -24,7 +24,7 @@ def export(slicer_app):
     """What is under test; the scene is as before afterwards."""
     slicer_stand_ins.install(slicer_app)
     slicer_stand_ins.QSettings.values.clear()
-    from HipICMSCTrainingLib.gui import label_mapping, scene_export
+    from HipICMSCTrainingLib.gui.scene import label_mapping, scene_export
 
     scene = slicer_app.scene
     before = {scene.GetNthNode(i).GetID() for i in range(scene.GetNumberOfNodes())}

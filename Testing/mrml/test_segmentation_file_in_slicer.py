@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.segmentation_file import write_segmentation
-from HipICMSCLib.segments import SEGMENTS
+from HipICMSCLib.anatomy.segments import SEGMENTS
+from HipICMSCLib.results.segmentation_file import write_segmentation
 from scipy.spatial import cKDTree
 
 c, s = np.cos(0.3), np.sin(0.3)

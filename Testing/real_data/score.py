@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 
 import SimpleITK as sitk
+from HipICMSCLib.common.files import write_text
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.files import write_text
-from HipICMSCTrainingLib.evaluation import Case, evaluate_cases
-from HipICMSCTrainingLib.export import export_package
-from HipICMSCTrainingLib.run_folder import RunFolder
+from HipICMSCTrainingLib.evaluation.scores import Case, evaluate_cases
+from HipICMSCTrainingLib.run.export import export_package
+from HipICMSCTrainingLib.run.folder import RunFolder
 
 VOLUMES = ("cptac_C3N-01003_t1cor", "cptac_C3N-02632_t1cor")
 ROI_MM = 50.0

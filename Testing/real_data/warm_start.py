@@ -1,7 +1,7 @@
 """Trains F_t of a stopped run for a while on guesses of the MR contrast alone: `python warm_start.py RUN STEPS`.
 
-A step of F_t on a guess (HipICMSCTrainingLib.contrast_prior) costs a tenth of a whole ICMSC step, so F_t sees many more
-labelled slices for the same time. Its weights in the run's last checkpoint are replaced; `hipicmsc resume` goes on.
+A step of F_t on a guess (`methods.contrast_prior`) costs a tenth of a whole ICMSC step, so F_t sees many more labelled
+slices for the same time. Its weights in the run's last checkpoint are replaced; `hipicmsc resume` goes on.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
-from HipICMSCTrainingLib.augmentation import AugmentationSettings
-from HipICMSCTrainingLib.batches import BatchSource, SliceStack
-from HipICMSCTrainingLib.contrast_prior import random_guess
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.losses import one_hot, segmentation_loss
-from HipICMSCTrainingLib.methods import METHODS
-from HipICMSCTrainingLib.run_folder import RunFolder
-from HipICMSCTrainingLib.scores import label_free_scores
-from HipICMSCTrainingLib.slice_cache import cached_volume
-from HipICMSCTrainingLib.trainer import RunDescription
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
+from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.data.slice_cache import cached_volume
+from HipICMSCTrainingLib.methods.contrast_prior import random_guess
+from HipICMSCTrainingLib.methods.losses import one_hot, segmentation_loss
+from HipICMSCTrainingLib.methods.registry import METHODS
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.scores import label_free_scores
+from HipICMSCTrainingLib.run.trainer import RunDescription
+from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
 
 AUGMENTATION = AugmentationSettings(scaling=0.2, rotation_deg=10.0, shift=0.12, contrast=0.3)
 LEARNING_RATE = 1e-3

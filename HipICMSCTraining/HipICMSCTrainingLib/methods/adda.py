@@ -11,18 +11,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.segmenter import Segmenter
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.networks.paper_segmenter import Segmenter
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.distribution import Distribution
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.alignment import Alignment, AlignmentSettings
 from HipICMSCTrainingLib.methods.at_rest import at_rest
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, parameters_of
+from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.phases import phase_of_training, with_rest
 from HipICMSCTrainingLib.methods.supervision import Supervision
-from HipICMSCTrainingLib.training_settings import TrainingSettings
-from HipICMSCTrainingLib.ways import Ways
+from HipICMSCTrainingLib.methods.ways import Ways
+from HipICMSCTrainingLib.networks.parameters import parameters_of
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: Of the features: F halves rows and columns twice.
 STRIDE = 4

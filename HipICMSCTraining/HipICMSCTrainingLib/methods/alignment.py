@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.losses import adversarial_loss, discriminator_loss
-from HipICMSCTrainingLib.methods.method import frozen, set_learning_rate
-from HipICMSCTrainingLib.networks import PatchDiscriminator
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.losses import adversarial_loss, discriminator_loss
+from HipICMSCTrainingLib.methods.method import set_learning_rate
+from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
+from HipICMSCTrainingLib.networks.parameters import frozen
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: PatchDiscriminator leaves nothing of smaller maps.
 LEAST_PATCH_MAP = 24

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from HipICMSCTrainingLib.methods.method import frozen
+from HipICMSCTrainingLib.networks.parameters import frozen
 
 
 class at_rest(frozen):

@@ -12,29 +12,31 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.losses import one_hot, prediction_target, segmentation_loss
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.alignment import Alignment, AlignmentSettings
 from HipICMSCTrainingLib.methods.at_rest import at_rest
 from HipICMSCTrainingLib.methods.cyclegan import Cycles
+from HipICMSCTrainingLib.methods.losses import one_hot, prediction_target, segmentation_loss
 from HipICMSCTrainingLib.methods.method import (
-    Batch,
     Method,
     Moment,
     decay,
-    frozen,
-    parameters_of,
     set_learning_rate,
 )
 from HipICMSCTrainingLib.methods.phases import phase_of_training, with_rest
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, objective
-from HipICMSCTrainingLib.training_settings import TrainingSettings
-from HipICMSCTrainingLib.ways import Ways
+from HipICMSCTrainingLib.methods.ways import Ways
+from HipICMSCTrainingLib.networks.parameters import (
+    frozen,
+    parameters_of,
+)
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 
 @dataclass(frozen=True)

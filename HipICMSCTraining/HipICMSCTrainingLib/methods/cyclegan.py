@@ -10,17 +10,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from HipICMSCLib.segmenter import Segmenter
-from HipICMSCLib.translator import Translator
+from HipICMSCLib.networks.paper_segmenter import Segmenter
+from HipICMSCLib.networks.translator import Translator
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.contrast_prior import prior_terms
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment, decay, frozen, parameters_of, set_learning_rate
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.contrast_prior import prior_terms
+from HipICMSCTrainingLib.methods.method import Method, Moment, decay, set_learning_rate
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
-from HipICMSCTrainingLib.training_settings import TrainingSettings
-from HipICMSCTrainingLib.ways import Ways
+from HipICMSCTrainingLib.methods.ways import Ways
+from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 
 @dataclass(frozen=True)

@@ -4,37 +4,20 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.geometry import CropSettings
-from torch import Tensor, nn
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.preprocessing.geometry import CropSettings
+from torch import nn
 
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.training_settings import TrainingSettings
-from HipICMSCTrainingLib.ways import Route, Ways, route_name
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Unpaired slices: x_s and x_t (batch, 1, rows, columns) in [-1, 1], y_s (batch, rows, columns) of classes.
-
-    y_t, as y_s, is there for a method that reads the labels of MRIs, and for no other.
-    """
-
-    x_s: Tensor
-    y_s: Tensor
-    x_t: Tensor
-    y_t: Tensor | None = None
-
-    def to(self, device: torch.device) -> Batch:
-        y_t = None if self.y_t is None else self.y_t.to(device)
-        return Batch(self.x_s.to(device), self.y_s.to(device), self.x_t.to(device), y_t)
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.ways import Route, Ways, route_name
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -140,22 +123,3 @@ def phase_of(moment: Moment, shares: Mapping[str, float]) -> tuple[str, float]:
             return name, (moment.stage_fraction - start) / share
         start += share
     return name, 1.0
-
-
-def parameters_of(*networks: nn.Module) -> list[nn.Parameter]:
-    return [parameter for network in networks for parameter in network.parameters()]
-
-
-class frozen(AbstractContextManager):
-    """Within it, gradients pass through the networks but do not gather in them."""
-
-    def __init__(self, *networks: nn.Module) -> None:
-        self.parameters: Iterable[nn.Parameter] = parameters_of(*networks)
-
-    def __enter__(self) -> None:
-        for parameter in self.parameters:
-            parameter.requires_grad_(False)
-
-    def __exit__(self, *exception: object) -> None:
-        for parameter in self.parameters:
-            parameter.requires_grad_(True)

@@ -7,13 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from HipICMSCLib.segmenter import Segmenter
+from HipICMSCLib.networks.paper_segmenter import Segmenter
 
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.methods.method import Batch, Method, Moment
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.supervision import Supervision
-from HipICMSCTrainingLib.training_settings import TrainingSettings
-from HipICMSCTrainingLib.ways import Ways
+from HipICMSCTrainingLib.methods.ways import Ways
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 from HipICMSCTrainingLib.methods.method import Moment, phase_of
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 
 def phase_of_training(moment: Moment, settings: TrainingSettings, shares: Mapping[str, float]) -> tuple[str, float]:

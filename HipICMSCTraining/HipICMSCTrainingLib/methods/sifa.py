@@ -15,14 +15,16 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from HipICMSCLib.segmenter import CLASS_NAMES
-from HipICMSCLib.sifa_network import STRIDE, SifaEncoder, SifaHead, joined
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
+from HipICMSCLib.networks.sifa_network import STRIDE, SifaEncoder, SifaHead, joined
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from HipICMSCTrainingLib.contrast_prior import ContrastPriorSettings, prior_terms
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.losses import (
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.contrast_prior import ContrastPriorSettings, prior_terms
+from HipICMSCTrainingLib.methods.image_pool import ImagePool
+from HipICMSCTrainingLib.methods.losses import (
     GanLoss,
     adversarial_loss,
     discriminator_loss,
@@ -30,20 +32,20 @@ from HipICMSCTrainingLib.losses import (
     reconstruction_loss,
     segmentation_loss,
 )
-from HipICMSCTrainingLib.methods.image_pool import ImagePool
 from HipICMSCTrainingLib.methods.method import (
-    Batch,
     Method,
     Moment,
     decay,
-    frozen,
-    parameters_of,
     set_learning_rate,
 )
-from HipICMSCTrainingLib.networks import PatchDiscriminator
-from HipICMSCTrainingLib.sifa_networks import AddingTranslator, SifaDecoder
-from HipICMSCTrainingLib.training_settings import TrainingSettings
-from HipICMSCTrainingLib.ways import Ways
+from HipICMSCTrainingLib.methods.ways import Ways
+from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
+from HipICMSCTrainingLib.networks.parameters import (
+    frozen,
+    parameters_of,
+)
+from HipICMSCTrainingLib.networks.sifa_networks import AddingTranslator, SifaDecoder
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 GAN: GanLoss = "lsgan"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from HipICMSCLib.segmenter import CLASS_NAMES, Segmenter
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
 from torch import Tensor
 
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.losses import one_hot, segmentation_loss
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.losses import one_hot, segmentation_loss
 from HipICMSCTrainingLib.methods.method import Moment, decay, set_learning_rate
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 
 class Supervision:

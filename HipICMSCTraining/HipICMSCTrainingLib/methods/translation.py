@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.contrast_prior import ContrastPriorSettings
-from HipICMSCTrainingLib.distribution import Distribution
-from HipICMSCTrainingLib.losses import GanLoss, adversarial_loss, discriminator_loss, reconstruction_loss
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.contrast_prior import ContrastPriorSettings
 from HipICMSCTrainingLib.methods.image_pool import ImagePool
-from HipICMSCTrainingLib.methods.method import Batch, parameters_of
-from HipICMSCTrainingLib.networks import PatchDiscriminator
-from HipICMSCTrainingLib.training_settings import TrainingSettings
+from HipICMSCTrainingLib.methods.losses import GanLoss, adversarial_loss, discriminator_loss, reconstruction_loss
+from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
+from HipICMSCTrainingLib.networks.parameters import parameters_of
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: Weight and value of each term of an objective, by the term's name.
 Terms = dict[str, tuple[float, Tensor]]

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing, storage_error, write_text
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import replacing, storage_error, write_text
 
 from HipICMSCTrainingLib.phantom.subject import (
     CT_SPACING_MM,

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import SimpleITK as sitk
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.files import replacing
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import replacing
 
 from HipICMSCTrainingLib.phantom.subject import make_ct, make_mri
 

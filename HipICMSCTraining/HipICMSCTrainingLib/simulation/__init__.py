@@ -1,1 +1,4 @@
-"""MR slabs simulated from CT and labels: a generative model as a list of named steps. Reads volumes as arrays alone."""
+"""MRI simulated from CT and its labels, slab by slab.
+
+May import settings, phantom, networks and HipICMSCLib.
+"""

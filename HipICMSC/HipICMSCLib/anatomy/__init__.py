@@ -1,0 +1,4 @@
+"""Segments, femoral heads and bones: components, sides, plausibility.
+
+May import common.
+"""

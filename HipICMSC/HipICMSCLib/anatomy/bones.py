@@ -1,0 +1,382 @@
+"""From the network's two classes to four bones: stray components, sides, holes and plausibility.
+
+The network's result itself is never changed; what is made here is a second image on the same grid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, segment_of
+
+SIDES = ("right", "left")
+
+# A component beside the main one of its bone stays if it is at least this large ...
+MIN_PIECE_ML = 1.0
+MIN_PIECE_OF_MAIN = 0.01
+# ... and not farther from the main one than a pubic ramus is long, which thick slices or low contrast may interrupt.
+MAX_PIECE_GAP_MM = 40.0
+# The main component is sought about the femoral head if that is known: bone farther away is not of this hip.
+MAIN_WITHIN_MM = 60.0
+# A component with less than this on the other side of the midplane only leans over it and belongs to one side.
+MIN_SPLIT_FRACTION = 0.05
+# Half of a usual distance between adult femoral head centres: where the midplane lies if only one of them is known.
+HALF_HEAD_DISTANCE_MM = 88.0
+# Slices this much thicker than their pixels are filled one by one, as 3-D cavities are rarely closed there.
+THICK_SLICE_RATIO = 2.0
+MAX_SLICE_HOLE_MM2 = 100.0
+# A joint is cut if the image ends nearer to the head centre than the outline of a large femoral head ...
+HEAD_ROOM_MM = 30.0
+# ... or if bone meets the image border this near to the head centre (the shaft does so much farther below).
+JOINT_RADIUS_MM = 40.0
+# What may lie in an image of an adult hip, from a tight crop about the joint to the whole bone.
+PLAUSIBLE_ML = {HIP_BONE: (60.0, 600.0), FEMUR: (30.0, 350.0)}
+MAX_SIDE_RATIO = 2.0
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know about a result.
+
+    Attributes:
+        kind: stable machine-readable word.
+        sentence: one whole sentence for a clinician.
+    """
+
+    kind: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class PostprocessingResult:
+    """The bones of a result.
+
+    Attributes:
+        labels: uint8 image on the input's grid; values as in `HipICMSCLib.anatomy.segments.SEGMENTS`, 0 elsewhere.
+        volumes_ml: volume of each segment by its value, in millilitres; 0 where it was not found.
+        notices: what the user should know; empty if the result is as expected.
+    """
+
+    labels: sitk.Image
+    volumes_ml: dict[int, float]
+    notices: tuple[Notice, ...]
+
+
+def separate_sides(classes: sitk.Image, heads: FemoralHeads) -> PostprocessingResult:
+    """Tell the patient's right bones from the left ones, remove stray components and fill holes.
+
+    A component of a class goes to one side as a whole, unless it lies on both sides of the midplane (hip bones that
+    touch at the symphysis): then the plane splits it. Of each bone the main component stays, and each further one of
+    at least 1 ml and 1 % of the main one that is at most 40 mm away from it: thick slices and faint rami interrupt
+    bones.
+
+    Args:
+        classes: integer image, 0 background, 1 hip bone, 2 femur; any orientation. It is not modified.
+        heads: femoral head centres, LPS, mm. The midplane lies between them, orthogonal to their line. If one is
+            known it is a sagittal plane 88 mm medial to it, if none is known the one through the image centre.
+    """
+    array = sitk.GetArrayViewFromImage(classes)
+    sides = np.zeros(array.shape, np.uint8)
+    box = _bounding_box(array != 0)
+    if box is not None:
+        grid = _Grid(classes, box)
+        offset = grid.signed_distance(*_midplane(classes, heads))
+        for bone in (HIP_BONE, FEMUR):
+            pieces = _pieces(array[box] == bone, offset < 0, grid)
+            for side, ids in zip(SIDES, pieces.ids_by_side, strict=True):
+                kept = _kept_pieces(pieces, ids, getattr(heads, side), grid)
+                sides[box][pieces.mask_of(kept)] = segment_of(bone, side).value
+        _fill_holes(sides[box], grid)
+    labels = sitk.GetImageFromArray(sides)
+    labels.CopyInformation(classes)
+    volumes = _volumes_ml(labels)
+    return PostprocessingResult(labels, volumes, _notices(labels, volumes, heads))
+
+
+class _Grid:
+    """A box of voxels of an image; array indices are (z, y, x)."""
+
+    def __init__(self, image: sitk.Image, box: tuple[slice, ...]) -> None:
+        start = [axis.start for axis in reversed(box)]
+        self.origin = np.array(image.TransformIndexToPhysicalPoint(start))
+        self.shape = tuple(axis.stop - axis.start for axis in box)
+        self.spacing = np.array(image.GetSpacing()[::-1])
+        self.steps = (np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())).T[::-1]
+        self.voxel_ml = float(np.prod(self.spacing)) / 1000
+
+    def signed_distance(self, point: np.ndarray, normal: np.ndarray) -> np.ndarray:
+        """Distance (mm) of every voxel from a plane, positive where ``normal`` (LPS, unit length) points."""
+        slopes = self.steps @ normal
+        z, y, x = (slope * np.arange(size, dtype=np.float32) for slope, size in zip(slopes, self.shape, strict=True))
+        return z[:, None, None] + y[:, None] + x + np.float32((self.origin - point) @ normal)
+
+    def points(self, indices: np.ndarray) -> np.ndarray:
+        """LPS points (mm), (n, 3), of array indices (n, 3)."""
+        return self.origin + indices @ self.steps
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """Components of one class, each on one side of the patient."""
+
+    labels: np.ndarray  # 0 background, else the piece's id
+    ids_by_side: tuple[np.ndarray, np.ndarray]  # right, left
+    sizes_ml: np.ndarray  # by id
+
+    def mask_of(self, ids: list[int]) -> np.ndarray:
+        wanted = np.zeros(len(self.sizes_ml), bool)
+        wanted[ids] = True
+        return wanted[self.labels]
+
+
+def _bounding_box(mask: np.ndarray) -> tuple[slice, ...] | None:
+    found = ndimage.find_objects(mask.view(np.uint8))
+    return found[0] if found else None
+
+
+def _midplane(image: sitk.Image, heads: FemoralHeads) -> tuple[np.ndarray, np.ndarray]:
+    """A point of the plane between right and left (LPS, mm) and its unit normal, which points to the left."""
+    sagittal = np.array([1.0, 0.0, 0.0])
+    if heads.right is not None and heads.left is not None:
+        right, left = np.array(heads.right), np.array(heads.left)
+        return (right + left) / 2, (left - right) / np.linalg.norm(left - right)
+    if heads.right is not None:
+        return np.array(heads.right) + HALF_HEAD_DISTANCE_MM * sagittal, sagittal
+    if heads.left is not None:
+        return np.array(heads.left) - HALF_HEAD_DISTANCE_MM * sagittal, sagittal
+    middle = [(size - 1) / 2 for size in image.GetSize()]
+    return np.array(image.TransformContinuousIndexToPhysicalPoint(middle)), sagittal
+
+
+def _pieces(mask: np.ndarray, is_right: np.ndarray, grid: _Grid) -> _Pieces:
+    components, count = ndimage.label(_bridged(mask, grid), np.ones((3, 3, 3)))
+    components[~mask] = 0
+    right = np.bincount(components[is_right], minlength=count + 1)
+    total = np.bincount(components.ravel(), minlength=count + 1)
+    fraction = right / np.maximum(total, 1)
+    # Ids up to `count` are right, those above it left.
+    voxel_is_left = np.where(
+        (fraction < MIN_SPLIT_FRACTION)[components],
+        True,
+        ~is_right & (fraction <= 1 - MIN_SPLIT_FRACTION)[components],
+    )
+    components[voxel_is_left & mask] += count
+    sizes = np.bincount(components.ravel(), minlength=2 * count + 1) * grid.voxel_ml
+    return _Pieces(components, (np.arange(1, count + 1), np.arange(count + 1, 2 * count + 1)), sizes)
+
+
+def _bridged(mask: np.ndarray, grid: _Grid) -> np.ndarray:
+    """Widen a mask by half the thickest spacing, so that an oblique bone holds together from slice to thick slice."""
+    radius = [int(grid.spacing.max() / 2 / spacing) for spacing in grid.spacing[::-1]]
+    if not any(radius):
+        return mask
+    wide = sitk.BinaryDilate(sitk.GetImageFromArray(mask.astype(np.uint8)), radius, sitk.sitkBall)
+    return sitk.GetArrayFromImage(wide)
+
+
+def _kept_pieces(pieces: _Pieces, ids: np.ndarray, head: tuple[float, float, float] | None, grid: _Grid) -> list[int]:
+    """Ids of the main piece of a bone and of those that belong to it."""
+    large = sorted(ids[pieces.sizes_ml[ids] >= MIN_PIECE_ML], key=lambda i: -pieces.sizes_ml[i])
+    if not large:
+        return []
+    boxes = ndimage.find_objects(pieces.labels)
+    points = {piece: _points_of(pieces.labels, piece, boxes[piece - 1], grid) for piece in large}
+    main = _main_piece(large, points, head)
+    tree = cKDTree(points[main])
+    return [
+        piece
+        for piece in large
+        if pieces.sizes_ml[piece] >= MIN_PIECE_OF_MAIN * pieces.sizes_ml[main]
+        and tree.query(points[piece])[0].min() <= MAX_PIECE_GAP_MM
+    ]
+
+
+def _points_of(labels: np.ndarray, piece: int, box: tuple[slice, ...], grid: _Grid) -> np.ndarray:
+    """LPS points (mm) of a piece; of a large one some ten thousand, a few millimetres apart."""
+    indices = np.argwhere(labels[box] == piece) + [axis.start for axis in box]
+    return grid.points(indices[:: max(1, len(indices) // 10_000)])
+
+
+def _main_piece(large: list[int], points: dict[int, np.ndarray], head: tuple[float, float, float] | None) -> int:
+    """The largest piece about the head; the largest of all if there is none or the head is not known."""
+    near = [
+        piece
+        for piece in large
+        if head is not None and np.linalg.norm(points[piece] - np.array(head), axis=1).min() <= MAIN_WITHIN_MM
+    ]
+    return (near or large)[0]
+
+
+def _fill_holes(sides: np.ndarray, grid: _Grid) -> None:
+    """Fill cavities of each segment in place: all that are closed in 3-D, and small ones within a thick slice."""
+    thick = int(np.argmax(grid.spacing))
+    in_plane = np.delete(grid.spacing, thick)
+    is_thick = grid.spacing[thick] > THICK_SLICE_RATIO * in_plane.max()
+    max_pixels = int(MAX_SLICE_HOLE_MM2 / np.prod(in_plane))
+    for segment in SEGMENTS:
+        box = _bounding_box(sides == segment.value)
+        if box is None:
+            continue
+        part = sides[box]
+        mask = part == segment.value
+        holes = _closed_background(mask)
+        if is_thick:
+            for plane, holes_of_plane in zip(np.moveaxis(mask, thick, 0), np.moveaxis(holes, thick, 0), strict=True):
+                holes_of_plane |= _closed_background(plane, max_pixels)
+        part[holes & (part == 0)] = segment.value
+
+
+def _closed_background(mask: np.ndarray, max_size: int | None = None) -> np.ndarray:
+    """Background that the mask closes off (6-connected, in a plane 4-connected), up to ``max_size`` voxels each."""
+    # The padding joins all background that reaches the border into component 1.
+    background, count = ndimage.label(np.pad(~mask, 1, constant_values=True))
+    closed = np.ones(count + 1, bool)
+    closed[:2] = False
+    if max_size is not None:
+        closed &= np.bincount(background.ravel(), minlength=count + 1) <= max_size
+    return closed[background][(slice(1, -1),) * mask.ndim]
+
+
+def _volumes_ml(labels: sitk.Image) -> dict[int, float]:
+    counts = np.bincount(sitk.GetArrayViewFromImage(labels).ravel(), minlength=5)
+    voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
+    return {segment.value: float(counts[segment.value]) * voxel_ml for segment in SEGMENTS}
+
+
+def _notices(labels: sitk.Image, volumes: dict[int, float], heads: FemoralHeads) -> tuple[Notice, ...]:
+    if not any(volumes.values()):
+        return (
+            Notice(
+                "nothing_found",
+                "No hip bone and no femur was found; check that the image shows a hip and that the model fits it.",
+            ),
+        )
+    with_joint = [side for side in SIDES if _has_joint(side, volumes)]
+    return (
+        *_notices_of_sides(with_joint, volumes, heads),
+        *_notices_of_cut_joints(labels, with_joint, heads),
+        *_notices_of_volumes(labels, with_joint, volumes, heads),
+    )
+
+
+def _has_joint(side: str, volumes: dict[int, float]) -> bool:
+    """A femur, or a hip bone of some size; the pubis that a one-hip image shows of the other side is neither."""
+    hip_bone = {s: volumes[segment_of(HIP_BONE, s).value] for s in SIDES}
+    return volumes[segment_of(FEMUR, side).value] > 0 or hip_bone[side] > 0.25 * max(hip_bone.values())
+
+
+def _notices_of_sides(with_joint: list[str], volumes: dict[int, float], heads: FemoralHeads) -> list[Notice]:
+    notices = []
+    if heads.right is None and heads.left is None:
+        notices.append(
+            Notice(
+                "sides_uncertain",
+                "The femoral heads were not located, so right and left were told apart by the middle of the image; "
+                "check the sides.",
+            )
+        )
+    if len(with_joint) == 1:
+        other = "left" if with_joint == ["right"] else "right"
+        notices.append(
+            Notice(
+                "one_hip",
+                f"Only the {with_joint[0]} hip was found; the {other} one is outside the image or was not recognised.",
+            )
+        )
+    for side in with_joint:
+        for segment in (s for s in SEGMENTS if s.side == side and not volumes[s.value]):
+            notices.append(
+                Notice("bone_missing", f"The {segment.short_name} was not found although its hip is in the image.")
+            )
+    return notices
+
+
+def _notices_of_cut_joints(labels: sitk.Image, with_joint: list[str], heads: FemoralHeads) -> list[Notice]:
+    return [
+        Notice(
+            "joint_cut",
+            f"The image ends at the {side} hip joint: its bones are cut by the field of view, "
+            "so shape and volume are not complete there.",
+        )
+        for side in with_joint
+        if (head := getattr(heads, side)) is not None and _is_cut(labels, head)
+    ]
+
+
+def room_mm(image: sitk.Image, head: tuple[float, float, float]) -> np.ndarray:
+    """How far the image reaches from a point.
+
+    Args:
+        head: a femoral head's centre, LPS mm.
+
+    Returns:
+        (3, 2) mm: along each image axis to its beginning and to its end; negative where the point lies beyond it.
+    """
+    index = np.array(image.TransformPhysicalPointToContinuousIndex(head))
+    size = np.array(image.GetSize())
+    return np.stack([index + 0.5, size - 0.5 - index], axis=1) * np.array(image.GetSpacing())[:, None]
+
+
+def _is_cut(labels: sitk.Image, head: tuple[float, float, float]) -> bool:
+    if room_mm(labels, head).min() < HEAD_ROOM_MM:
+        return True
+    index = np.array(labels.TransformPhysicalPointToContinuousIndex(head))
+    spacing, size = np.array(labels.GetSpacing()), np.array(labels.GetSize())
+    array = sitk.GetArrayViewFromImage(labels)
+    for axis in range(3):
+        for border in (0, size[axis] - 1):
+            if abs(border - index[axis]) * spacing[axis] > JOINT_RADIUS_MM:
+                continue
+            bone = np.argwhere(np.take(array, border, axis=2 - axis) != 0)[:, ::-1]
+            away = np.insert(bone, axis, border, axis=1) - index
+            if (np.linalg.norm(away * spacing, axis=1) <= JOINT_RADIUS_MM).any():
+                return True
+    return False
+
+
+def _notices_of_volumes(
+    labels: sitk.Image, with_joint: list[str], volumes: dict[int, float], heads: FemoralHeads
+) -> list[Notice]:
+    notices = []
+    for side in with_joint:
+        in_view = _share_in_view(labels, getattr(heads, side))
+        for segment in (s for s in SEGMENTS if s.side == side and volumes[s.value]):
+            low, high = PLAUSIBLE_ML[segment.bone]
+            low *= in_view
+            if not low <= volumes[segment.value] <= high:
+                notices.append(
+                    Notice(
+                        "volume_implausible",
+                        f"The {segment.short_name} has {volumes[segment.value]:.0f} ml in this image, where "
+                        f"{low:.0f} to {high:.0f} ml are expected of an adult; check it before use.",
+                    )
+                )
+    for bone, name in ((HIP_BONE, "hip bone"), (FEMUR, "proximal femur")):
+        right, left = (volumes[segment_of(bone, side).value] for side in SIDES)
+        if len(with_joint) == 2 and min(right, left) and max(right, left) > MAX_SIDE_RATIO * min(right, left):
+            notices.append(
+                Notice(
+                    "sides_differ",
+                    f"The {name} has {right:.0f} ml on the right and {left:.0f} ml on the left; "
+                    "one of them is incomplete or contains something else.",
+                )
+            )
+    return notices
+
+
+def _share_in_view(image: sitk.Image, head: tuple[float, float, float] | None) -> float:
+    """How much of a 60 mm ball about the head lies in the image, 0 to 1; 1 if the head is not known."""
+    if head is None:
+        return 1.0
+    ticks = np.linspace(-MAIN_WITHIN_MM, MAIN_WITHIN_MM, 13)
+    ball = np.stack(np.meshgrid(ticks, ticks, ticks), -1).reshape(-1, 3)
+    ball = ball[np.linalg.norm(ball, axis=1) <= MAIN_WITHIN_MM]
+    # The image's own axes serve as well as the patient's: a ball looks the same along any.
+    index = np.array(image.TransformPhysicalPointToContinuousIndex(head)) + ball / image.GetSpacing()
+    return float(np.all((index >= -0.5) & (index <= np.array(image.GetSize()) - 0.5), axis=1).mean())

@@ -1,0 +1,143 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.nifti import is_nifti, is_whole
+
+_ATTEMPTS = 20
+_SECONDS_BETWEEN_ATTEMPTS = 0.05
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` (same ending) to write to; on success it becomes ``path`` in one step.
+
+    On any failure the half-written file is removed and ``path`` stays as it was.
+
+    Raises:
+        HipError: ``disk_full``, ``read_only`` or ``no_folder``, naming the folder; ``not_written`` for other reasons.
+    """
+    with _written_beside(path, _replace) as beside:
+        yield beside
+
+
+@contextlib.contextmanager
+def creating(path: Path) -> Iterator[Path]:
+    """As :func:`replacing`, but nothing is replaced: of several processes that create a file one succeeds.
+
+    Raises:
+        HipError: ``exists``; as :func:`replacing`.
+    """
+    with _written_beside(path, _create) as beside:
+        yield beside
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, put: Callable[[Path, Path], None]) -> Iterator[Path]:
+    path = Path(path)
+    # The ending comes last: writers such as SimpleITK choose the format by it.
+    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        yield beside
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+        # The NIfTI writer alone ends without a word where the disk was full.
+        if is_nifti(beside) and not is_whole(beside):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(beside, path)
+    except FileExistsError as error:
+        raise HipError("exists", f"There is a file {path} already; remove it or choose another name.") from error
+    except OSError as error:
+        raise storage_error(error, path) from error
+    except RuntimeError as error:
+        # SimpleITK hides the errno of a failed write behind its own exception, so ask the file system again.
+        raise _probe(path) or HipError("not_written", f"{path} could not be written.", str(error)) from error
+    finally:
+        # Where nothing can be written, nothing can be removed either; the error above is the one to tell.
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _replace(beside: Path, path: Path) -> None:
+    """On Windows a file that somebody reads at this moment cannot be replaced; a moment later it can."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            os.replace(beside, path)
+            return
+        except PermissionError:
+            if os.name != "nt":
+                raise
+            time.sleep(_SECONDS_BETWEEN_ATTEMPTS)
+    os.replace(beside, path)
+
+
+def _create(beside: Path, path: Path) -> None:
+    if os.name == "nt":
+        os.rename(beside, path)
+        return
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # FAT and some network drives know no links; on them two processes must not be too quick.
+        if path.exists():
+            raise FileExistsError(path) from None
+        _replace(beside, path)
+
+
+def storage_error(error: OSError, path: Path) -> HipError:
+    """Say in one sentence why ``path`` could not be written."""
+    folder = Path(path).parent
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        sentence = f"The disk of the folder {folder} is full; nothing was written. Make room there and try again."
+        return HipError("disk_full", sentence, str(error))
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return HipError("read_only", f"The folder {folder} may not be written to; choose another one.", str(error))
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return HipError(
+            "no_folder", f"The folder {folder} does not exist; create it or choose another one.", str(error)
+        )
+    return HipError("not_written", f"{path} could not be written: {error.strerror or error}.", str(error))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 so that a reader sees either the old file or the new one."""
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def check_writable(path: Path) -> None:
+    """Find out before a long computation whether ``path`` can be written at its end.
+
+    Raises:
+        HipError: as :func:`replacing`.
+    """
+    error = _probe(Path(path))
+    if error:
+        raise error
+
+
+def _probe(path: Path) -> HipError | None:
+    """Try to write a few kilobytes beside ``path`` to learn why a library's write failed."""
+    probe = path.with_name(f".{uuid.uuid4().hex[:8]}-probe")
+    try:
+        with open(probe, "wb") as file:
+            file.write(bytes(1 << 16))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return storage_error(error, path)
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    return None

@@ -1,0 +1,4 @@
+"""What a user sees, a file a panel.
+
+May import running, scene, setup and all below gui.
+"""

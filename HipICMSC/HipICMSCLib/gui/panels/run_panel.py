@@ -1,0 +1,77 @@
+"""How a segmentation goes: bar, stage and time left, the outcome in whole sentences, and a log for who wants more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import slicer
+from slicer.i18n import tr as _
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.terminal import duration
+
+#: Before so much is done, the time left is a guess that nobody should see.
+_LEAST_SHARE = 0.05
+
+
+class RunPanel:
+    """Below the button; nothing of the patient is written into the log but what the sentences themselves say."""
+
+    def __init__(self, resource_path: Callable[[str], str]) -> None:
+        self.widget = slicer.util.loadUI(resource_path("UI/HipICMSC-Run.ui"))
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self.ui.clearLogButton.connect("clicked(bool)", self._clear_log)
+        self._started = 0.0
+        self._stage = ""
+        self._warnings: list[str] = []
+
+    def start(self, sentence: str) -> None:
+        """A run begins; ``sentence`` goes into the log."""
+        self._started, self._stage, self._warnings = time.monotonic(), "", []
+        self._show(_("Starting …"), 0.0)
+        self._log(sentence)
+
+    def progress(self, stage: str, share: float) -> None:
+        """``share`` of the whole, 0 to 1, is done."""
+        text = _("{stage} …").format(stage=stage.capitalize())
+        if share > _LEAST_SHARE:
+            left = (time.monotonic() - self._started) * (1 - share) / share
+            text = _("{stage} … about {time} left").format(stage=stage.capitalize(), time=duration(left))
+        self._show(text, share)
+        if stage != self._stage:
+            self._stage = stage
+            self._log(stage.capitalize())
+
+    def cancelling(self) -> None:
+        """The user wants it to stop."""
+        self.ui.statusLabel.text = _("Cancelling …")
+
+    def warn(self, sentence: str) -> None:
+        """Something about the result, shown when it is there."""
+        self._warnings.append(sentence)
+        self._log(sentence)
+
+    def finish(self, name: str) -> None:
+        """The result is in the segmentation called ``name``."""
+        seconds = duration(time.monotonic() - self._started)
+        done = _("Done in {time}; the result is in {name}.").format(time=seconds, name=name)
+        self._show("\n".join([done, *self._warnings]), 1.0)
+        self._log(done)
+
+    def fail(self, error: HipError) -> None:
+        """It came to nothing; the technical background goes into the log."""
+        self._show(error.sentence, 0.0)
+        self._log(error.sentence, error.detail)
+
+    def _show(self, text: str, share: float) -> None:
+        self.ui.statusLabel.text = text
+        self.ui.progressBar.value = round(100 * share)
+
+    def _log(self, sentence: str, detail: str = "") -> None:
+        self.ui.logText.appendPlainText(f"{time.strftime('%H:%M:%S')}  {sentence}")
+        for line in detail.splitlines():
+            self.ui.logText.appendPlainText(f"          {line}")
+
+    def _clear_log(self, checked: bool = False) -> None:
+        self.ui.logText.clear()

@@ -1,0 +1,127 @@
+"""Everything that the worker process is asked to do: one segmentation at a time, and looks at volumes beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.gui.running.preflight_check import ImageLook, OnFindings, PreflightCheck
+from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
+from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob, remove_leftovers
+from HipICMSCLib.gui.running.segmentation_task import Listener, Outcome, SegmentationTask
+from HipICMSCLib.gui.running.worker_client import WorkerClient
+from HipICMSCLib.gui.setup.installation import python_interpreter
+from HipICMSCLib.models.chosen import find_model
+from HipICMSCLib.worker.protocol import Event, Failed, Finished, SelfTestRequest
+
+POLL_MILLISECONDS = 100
+
+
+class SegmentationService:
+    """Owns the worker. A timer looks after it as long as it has something to do."""
+
+    def __init__(self) -> None:
+        self._worker = WorkerClient(python=python_interpreter)
+        self._task: SegmentationTask | None = None
+        self._check: PreflightCheck | None = None
+        self._look = ImageLook()
+        self._timer: RepeatingTimer | None = None
+        remove_leftovers()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a segmentation is under way."""
+        return self._task is not None
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether the running segmentation was asked to stop."""
+        return self.busy and self._task.cancelling
+
+    def check_free(self) -> None:
+        """
+        Raises:
+            HipError: ``busy`` while a segmentation is under way.
+        """
+        if self.busy:
+            raise HipError("busy", _("Another segmentation is still running; wait for it or cancel it."))
+
+    def start(self, job: NodeJob | FileJob, listener: Listener) -> None:
+        """Segment; nothing is told before this returns.
+
+        Raises:
+            HipError: ``busy``, or if it cannot be started.
+        """
+
+        def end(outcome: Outcome | HipError) -> None:
+            self._task = None
+            listener.ended(outcome)
+
+        self.check_free()
+        self._task = SegmentationTask(self._worker, job, replace(listener, ended=end))
+
+    def cancel(self) -> None:
+        """Ask the running segmentation to stop; its outcome says when it did, within about a second."""
+        if self.busy:
+            self._task.cancel()
+
+    def preflight(self, volume_node, model: str, device: str, heads_node, on_findings: OnFindings) -> None:
+        """Look a volume over; ``on_findings`` gets what is known so far and whether more is to come."""
+        self.forget_preflight()
+        self._check = PreflightCheck(self._worker, self._look, volume_node, model, device, heads_node, on_findings)
+        self.watch()
+
+    def forget_preflight(self) -> None:
+        """Nobody wants to know any more what :meth:`preflight` finds."""
+        if self._check is not None:
+            self._check.give_up()
+            self._check = None
+
+    def self_test(
+        self, model: str, device: str, on_report: Callable[[dict[str, Any]], None], on_error: Callable[[HipError], None]
+    ) -> None:
+        """Let the worker compute something small; one of the two is called once."""
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, Finished):
+                on_report(event.report)
+            elif isinstance(event, Failed):
+                on_error(HipError(event.kind, event.sentence, event.detail))
+
+        try:
+            self._worker.send(SelfTestRequest(str(find_model(model)), device), on_event)
+        except HipError as error:
+            on_error(error)
+        self.watch()
+
+    def poll(self) -> None:
+        """Hand on what the worker said."""
+        if self._task is not None:
+            self._task.check_input()
+        self._worker.poll()
+        if not self._worker.busy:
+            self._stop_watching()
+
+    def watch(self) -> None:
+        """Poll by a timer from now on, as long as there is something to do."""
+        if self._timer is None and self._worker.busy:
+            self._timer = RepeatingTimer(POLL_MILLISECONDS, self.poll)
+            self._timer.start()
+
+    def close(self) -> None:
+        """Give up whatever runs and end the process; the next request starts a new one."""
+        self.forget_preflight()
+        self._worker.close()
+        # Before anybody is told: who hears of the end may ask for the next thing.
+        self._stop_watching()
+        if self.busy:
+            self._task.abandon()
+
+    def _stop_watching(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None

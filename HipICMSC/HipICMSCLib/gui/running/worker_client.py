@@ -1,0 +1,296 @@
+"""Slicer's end of the worker process: starts it, listens, and turns whatever happens to it into one event."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.version import VERSION
+from HipICMSCLib.gui.setup.child_process import end_tree, start_connected
+from HipICMSCLib.worker.protocol import Alive, Event, Failed, Finished, Ready, Request, decode, encode
+
+_LIBRARY_FOLDER = Path(__file__).resolve().parents[3]
+#: No message is as long; what is printed is cut into pieces of its length, of which the last ones are kept.
+_LONGEST_MESSAGE, _LONGEST_PRINTED, _KEPT_PRINTED = 1 << 22, 1 << 12, 200
+#: After these failures the process itself is not to be trusted any more, its hold on a graphics card above all, or
+#: holds memory that others need.
+_LAST_OF_A_PROCESS = ("bad_message", "not_installed", "other_version", "out_of_memory", "unexpected")
+
+
+class Conversation:
+    """A request and who listens to what comes of it; the last event is `Finished` or `Failed`."""
+
+    def __init__(self, request: Request, on_event: Callable[[Event], None]) -> None:
+        self.request, self.on_event = request, on_event
+        self.kill_at: float | None = None
+        #: A worker that had been idle for long may end just when it is asked; then another one is asked, once.
+        self.was_heard = self.was_repeated = False
+
+
+class WorkerClient:
+    """One worker process, started with the first request and kept for the next; requests are done in their order.
+
+    Nothing happens by itself: whoever owns the client calls :meth:`poll` every 100 ms or so while it is busy.
+    """
+
+    #: A worker that does not answer a cancellation for this long is killed.
+    CANCEL_SECONDS = 0.8
+    #: A worker that gives no sign of life for this long is killed.
+    SILENT_SECONDS = 120.0
+
+    def __init__(
+        self,
+        arguments: tuple[str, ...] = ("-m", "HipICMSCLib.worker"),
+        python: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            arguments: of the Python process.
+            python: asked at each start for the interpreter; None is Slicer's own.
+        """
+        self._arguments, self._python = arguments, python
+        self._process: subprocess.Popen | None = None
+        self._waiting: deque[Conversation] = deque()
+        self._current: Conversation | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request awaits its last event."""
+        return self._current is not None
+
+    def send(self, request: Request, on_event: Callable[[Event], None]) -> Conversation:
+        """Ask for something; it begins when all that was asked before is done.
+
+        Args:
+            on_event: called from :meth:`poll` with each event.
+
+        Raises:
+            HipError: ``not_started`` if there is no process to ask.
+        """
+        conversation = Conversation(request, on_event)
+        if self.busy:
+            self._waiting.append(conversation)
+        else:
+            self._begin(conversation)
+        return conversation
+
+    def cancel(self, conversation: Conversation) -> None:
+        """Ask the worker to give up; if it does not, :meth:`poll` kills it. The last event says ``cancelled``.
+
+        Nothing happens to a conversation that is over.
+        """
+        if conversation in self._waiting:
+            self._waiting.remove(conversation)
+            conversation.on_event(_cancelled())
+        elif conversation is self._current and conversation.kill_at is None:
+            conversation.kill_at = time.monotonic() + self.CANCEL_SECONDS
+            if flag := getattr(conversation.request, "cancel_flag", ""):
+                # Where the disk is full it cannot be asked, only killed.
+                with contextlib.suppress(OSError):
+                    Path(flag).touch()
+
+    def forget(self, conversation: Conversation) -> None:
+        """Nobody wants to know any more: the worker may go on, nothing that comes of it is handed on."""
+        conversation.on_event = lambda event: None
+        if conversation in self._waiting:
+            self._waiting.remove(conversation)
+
+    def poll(self) -> None:
+        """Hand on what the worker said since the last time; what it said counts before how it ended."""
+        while self.busy:
+            try:
+                event = self._ear.events.get_nowait()
+            except queue.Empty:
+                if not self._is_too_late():
+                    return
+                self._end_process()
+                self._take(_cancelled() if self._current.kill_at is not None else _silent(self._ear))
+            else:
+                self._take(self._ended() if event is None else event)
+
+    def close(self) -> None:
+        """End the process; what was asked comes to nothing and nobody is told."""
+        self._current = None
+        self._waiting.clear()
+        self._end_process()
+
+    def _is_too_late(self) -> bool:
+        silence = self._ear.silence()
+        kill_at = self._current.kill_at
+        return silence > self.SILENT_SECONDS if kill_at is None else time.monotonic() > kill_at
+
+    def _end_process(self) -> None:
+        if self._process is not None:
+            end_tree(self._process)
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            self._process = None
+
+    def _begin(self, conversation: Conversation) -> None:
+        # What says something without being asked would be taken for the answer to what is asked now.
+        if self._process is None or self._process.poll() is not None or not self._ear.events.empty():
+            self._start()
+        self._ear.forget_silence()
+        self._current = conversation
+        with contextlib.suppress(OSError):  # the process just died, which poll() will find and say
+            self._process.stdin.write(encode(conversation.request))
+            self._process.stdin.flush()
+
+    def _start(self) -> None:
+        self._end_process()
+        try:
+            self._process = start_connected(list(self._arguments), [_LIBRARY_FOLDER], self._python())
+        except OSError as error:
+            raise HipError("not_started", "The segmentation process could not be started.", str(error)) from error
+        self._ear = _Ear(self._process)
+
+    def _take(self, event: Event | None) -> None:
+        """``None`` is no event: the request was put to another process."""
+        conversation = self._current
+        if event is None:
+            return
+        conversation.was_heard = True
+        if not isinstance(event, Finished | Failed):
+            conversation.on_event(event)
+            return
+        if isinstance(event, Failed) and event.kind in _LAST_OF_A_PROCESS:
+            self._end_process()
+        # Before the listener is told, for that may ask for something else, show a dialogue or fail.
+        refused = self._begin_next()
+        conversation.on_event(event)
+        for other, error in refused:
+            other.on_event(Failed(error.kind, error.sentence, error.detail))
+
+    def _exit_code(self) -> int:
+        # Who only closed its ear and mouth is ended.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(1.0)
+        end_tree(self._process)
+        return self._process.wait()
+
+    def _begin_next(self) -> list[tuple[Conversation, HipError]]:
+        """Begin with the first that waits; those for which there is no process are returned."""
+        refused = []
+        self._current = None
+        while not self.busy and self._waiting:
+            following = self._waiting.popleft()
+            try:
+                self._begin(following)
+            except HipError as error:
+                refused.append((following, error))
+        return refused
+
+    def _ended(self) -> Event | None:
+        conversation, code = self._current, self._exit_code()
+        if conversation.kill_at is not None:
+            return _cancelled()
+        if code == 0 and not conversation.was_heard and not conversation.was_repeated:
+            conversation.was_repeated = True
+            try:
+                self._begin(conversation)
+            except HipError as error:
+                return Failed(error.kind, error.sentence, error.detail)
+            return None
+        return Failed(
+            "worker_died",
+            "The segmentation process ended unexpectedly, perhaps because this computer ran out of memory."
+            if self._ear.heard_ready
+            else "The segmentation process could not start; look into the section Set-up and at the details.",
+            f"Exit code {code}.\n{self._ear.last_words()}".strip(),
+        )
+
+
+class _Ear:
+    """Reads what a process says and prints, in threads of their own, so that its pipes never fill up. The threads end
+    with the process and close the pipes.
+
+    Attributes:
+        events: what it said; None is its end. After what is no message nothing follows.
+        printed: the last of what it printed.
+        heard_ready: whether it has loaded its libraries.
+    """
+
+    #: A longer time between two looks is one in which the computer slept or Slicer was busy.
+    _LONGEST_BETWEEN_LOOKS = 1.0
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self.events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self.printed: deque[str] = deque(maxlen=_KEPT_PRINTED)
+        self.heard_ready = False
+        self._has_spoken = threading.Event()
+        self.forget_silence()
+        self._printing = threading.Thread(target=self._read_printed, args=(process.stderr,), daemon=True)
+        self._printing.start()
+        threading.Thread(target=self._listen, args=(process.stdout,), daemon=True).start()
+
+    def forget_silence(self) -> None:
+        self._silence, self._looked_at = 0.0, time.monotonic()
+
+    def silence(self) -> float:
+        """Seconds without a sign of life; to be asked again and again, for only the time between is counted."""
+        now = time.monotonic()
+        self._silence += min(now - self._looked_at, self._LONGEST_BETWEEN_LOOKS)
+        self._looked_at = now
+        if self._has_spoken.is_set():
+            self._has_spoken.clear()
+            self._silence = 0.0
+        return self._silence
+
+    def last_words(self) -> str:
+        return "".join(self.printed)
+
+    def _listen(self, stdout) -> None:
+        for line in _pieces(stdout, _LONGEST_MESSAGE):
+            try:
+                event = decode(line)
+            except HipError as error:
+                # Who does not speak our language may speak for ever; nothing more of it is kept.
+                self.events.put(Failed(error.kind, error.sentence, error.detail))
+                return
+            self._has_spoken.set()
+            if isinstance(event, Ready):
+                self.heard_ready = True
+                event = _of_other_version(event) if event.version != VERSION else event
+            if not isinstance(event, Alive):
+                self.events.put(event)
+        # Its last words often say why it ended.
+        self._printing.join(1.0)
+        self.events.put(None)
+
+    def _read_printed(self, stderr) -> None:
+        for piece in _pieces(stderr, _LONGEST_PRINTED):
+            self.printed.append(piece)
+
+
+def _pieces(stream, longest: int) -> Iterator[str]:
+    """Lines, the longer ones cut."""
+    with contextlib.suppress(OSError), stream:
+        yield from iter(lambda: stream.readline(longest), "")
+
+
+def _cancelled() -> Failed:
+    return Failed("cancelled", "The segmentation was cancelled; nothing was changed.")
+
+
+def _of_other_version(event: Ready) -> Failed:
+    return Failed(
+        "other_version",
+        "HipICMSC was updated while Slicer was open; restart Slicer.",
+        f"The process has version {event.version}, Slicer {VERSION}.",
+    )
+
+
+def _silent(ear: _Ear) -> Failed:
+    return Failed(
+        "no_answer",
+        "The segmentation process gave no sign of life any more and was ended; try again, and restart the computer if "
+        "that does not help.",
+        ear.last_words().strip(),
+    )

@@ -1,0 +1,4 @@
+"""MRML in and out: result, review, views, sample data.
+
+May import setup and all below gui.
+"""

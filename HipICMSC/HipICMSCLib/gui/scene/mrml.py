@@ -1,0 +1,77 @@
+"""The one place between MRML nodes and our files: Slicer's RAS, transforms and voxels here, LPS there.
+
+A volume is given to the engine as it is displayed, with its linear transform applied.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+from vtkmodules.vtkCommonMath import vtkMatrix4x4
+
+from HipICMSCLib.common.errors import HipError
+
+_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def image_of(volume_node) -> sitk.Image:
+    """A scalar volume node as it is displayed.
+
+    Raises:
+        HipError: ``no_image``, or ``nonlinear_transform`` if it is under a transform that bends it.
+    """
+    if volume_node is None or volume_node.GetImageData() is None:
+        raise HipError("no_image", "The chosen volume is empty; choose another one.")
+    matrix = _LPS_FROM_RAS @ voxels_to_world(volume_node)
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    image = sitk.GetImageFromArray(slicer.util.arrayFromVolume(volume_node))
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(matrix[:3, 3].tolist())
+    image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
+    return image
+
+
+def image_volumes() -> list:
+    """The volume nodes of the scene that may be an MRI: not label maps, which are a class of their own, nor what is
+    hidden from the user."""
+    return [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetHideFromEditors()
+    ]
+
+
+def points_of(markups_node) -> list[np.ndarray]:
+    """The defined control points of a markups node as they are displayed, LPS mm."""
+    positions = (
+        markups_node.GetNthControlPointPositionWorld(i)
+        for i in range(markups_node.GetNumberOfControlPoints())
+        if markups_node.GetNthControlPointPositionStatus(i) == markups_node.PositionDefined
+    )
+    return [np.array(position) * (-1, -1, 1) for position in positions]
+
+
+def voxels_to_world(volume_node) -> np.ndarray:
+    """4 × 4, voxel index to RAS mm as displayed."""
+    matrix = vtkMatrix4x4()
+    volume_node.GetIJKToRASMatrix(matrix)
+    return parent_to_world(volume_node) @ slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def parent_to_world(node) -> np.ndarray:
+    """4 × 4, what the transforms above a node do to it.
+
+    Raises:
+        HipError: ``nonlinear_transform``.
+    """
+    transform = node.GetParentTransformNode()
+    if transform is None:
+        return np.eye(4)
+    matrix = vtkMatrix4x4()
+    if not transform.IsTransformToWorldLinear() or not transform.GetMatrixTransformToWorld(matrix):
+        raise HipError(
+            "nonlinear_transform",
+            f"{node.GetName()} is under a transform that bends it; harden that transform first.",
+        )
+    return slicer.util.arrayFromVTKMatrix(matrix)

@@ -1,0 +1,233 @@
+"""Brings a result into the scene: onto the volume's voxels, beside the volume, without losing what somebody drew.
+
+The result lies in the volume's own voxel grid and under its transform, so that the two stay together when the
+transform is changed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.vtkCommonMath import vtkMatrix4x4
+
+from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.gui.scene.mrml import parent_to_world, voxels_to_world
+from HipICMSCLib.results.provenance import provenance
+from HipICMSCLib.results.segmentation_file import TAG_PREFIX
+
+#: A result's grid may differ from its volume's by this, which is what the digits in a file's header leave.
+_GEOMETRY_TOLERANCE_MM = 1e-3
+_LABELMAP = "Binary labelmap"
+
+
+def has_segments(segmentation_node) -> bool:
+    """Whether there is something in it that somebody may have drawn."""
+    return segmentation_node is not None and segmentation_node.GetSegmentation().GetNumberOfSegments() > 0
+
+
+def is_locked(segment) -> bool:
+    """Whether the user is done with a segment: its status, the flag in Slicer's list of segments, is "completed"."""
+    status = slicer.vtkSlicerSegmentationsModuleLogic
+    return status.GetSegmentStatus(segment) == status.Completed
+
+
+def replaceable(segmentation_node) -> list[str]:
+    """Names of the bones in a segmentation that :func:`read_result` would replace: ours that are not locked."""
+    segmentation = segmentation_node.GetSegmentation()
+    ours = (segmentation.GetSegment(segment.segment_id) for segment in SEGMENTS)
+    return [segment.GetName() for segment in ours if segment is not None and not is_locked(segment)]
+
+
+def name_of_new_node(volume_node, segmentation_node) -> str:
+    """What a segmentation is called that is made for a volume, or instead of writing into one that has segments."""
+    base = segmentation_node.GetName() if segmentation_node is not None else f"{volume_node.GetName()} hips"
+    scene = volume_node.GetScene()
+    name, number = base, 1
+    while scene.GetFirstNodeByName(name) is not None:
+        number += 1
+        name = f"{base} ({number})"
+    return name
+
+
+def volume_of(segmentation_node):
+    """The volume node that a result was made for, or None."""
+    return segmentation_node.GetNodeReference(segmentation_node.GetReferenceImageGeometryReferenceRole())
+
+
+def result_of(volume_node):
+    """The newest result of ours for a volume node, or None."""
+    results = [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+        if node.GetAttribute(f"{TAG_PREFIX}Date") and volume_of(node) is volume_node is not None
+    ]
+    # A segmentation that was redone is newer than one that was only made later in the scene.
+    return max(results, key=lambda node: node.GetAttribute(f"{TAG_PREFIX}Date"), default=None)
+
+
+def read_result(
+    path: Path, report: dict[str, Any], volume_node, segmentation_node=None, replace_unlocked: bool = False
+):
+    """Bring a result of ``volume_node`` into the scene.
+
+    Args:
+        path: .seg.nrrd on the grid of the volume as `mrml.image_of` gave it.
+        report: how it came about, see report.py; kept as attributes of the node.
+        segmentation_node: an empty one to fill. If it has segments, which somebody may have drawn, a new one is made
+            instead, with its name and a number; None makes a new one, too.
+        replace_unlocked: replace our bones in ``segmentation_node`` as far as they are not locked. What is kept stays
+            to the voxel, also where the new bones overlap with it.
+
+    Returns:
+        The vtkMRMLSegmentationNode, shown and in the volume's place of the subject hierarchy. If anything is wrong
+        the scene stays as it was.
+
+    Raises:
+        HipError: ``unreadable``, ``wrong_geometry``, ``nothing_found``, ``nonlinear_transform``, or ``all_locked`` if
+            there is nothing to replace.
+    """
+    # Before anything is made: a target that cannot be written to leaves the scene as it was.
+    if segmentation_node is not None:
+        parent_to_world(segmentation_node)
+    result = _read(path)
+    _check(result, volume_node)
+    into_existing = has_segments(segmentation_node)
+    if into_existing and replace_unlocked:
+        _replace_bones(segmentation_node, result, volume_node, report)
+    else:
+        if segmentation_node is None or into_existing:
+            name = name_of_new_node(volume_node, segmentation_node)
+            segmentation_node = volume_node.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+            segmentation_node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
+        _move_into(result, volume_node, segmentation_node)
+    _set_status(segmentation_node, report)
+    for key, value in provenance(report).items():
+        segmentation_node.SetAttribute(TAG_PREFIX + key, value)
+    segmentation_node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+    segmentation_node.CreateClosedSurfaceRepresentation()
+    segmentation_node.CreateDefaultDisplayNodes()
+    put_beside(segmentation_node, volume_node)
+    return segmentation_node
+
+
+def _read(path: Path):
+    """A segmentation node of its own, in no scene of the user's."""
+    # A file that is missing or cut off makes Slicer's own reader crash.
+    try:
+        sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise HipError("unreadable", "The result of the segmentation could not be read.", str(error)) from error
+    scratch = slicer.vtkMRMLScene()
+    result = scratch.AddNode(slicer.vtkMRMLSegmentationNode())
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(path))
+    if not storage.ReadData(result):
+        raise HipError("unreadable", "The result of the segmentation could not be read.", str(path))
+    # The scene would be gone with this function, and take the node with it.
+    result.SetScene(None)
+    return result
+
+
+def _labelmaps(segmentation_node) -> list:
+    """The vtkOrientedImageData of the segments, which usually share one."""
+    segmentation = segmentation_node.GetSegmentation()
+    layers = [
+        segmentation.GetNthSegment(i).GetRepresentation(_LABELMAP) for i in range(segmentation.GetNumberOfSegments())
+    ]
+    return list(dict.fromkeys(layers))
+
+
+def _check(result, volume_node) -> None:
+    labelmaps = _labelmaps(result)
+    dimensions = volume_node.GetImageData().GetDimensions()
+    far_corner = [size - 1 for size in dimensions]
+    corners = np.array(
+        [[x, y, z, 1] for x in (0, far_corner[0]) for y in (0, far_corner[1]) for z in (0, far_corner[2])]
+    )
+    for labelmap in labelmaps:
+        matrix = vtkMatrix4x4()
+        labelmap.GetImageToWorldMatrix(matrix)
+        shift = (slicer.util.arrayFromVTKMatrix(matrix) - voxels_to_world(volume_node)) @ corners.T
+        if labelmap.GetDimensions() != dimensions or np.abs(shift).max() > _GEOMETRY_TOLERANCE_MM:
+            raise HipError(
+                "wrong_geometry",
+                "The volume was moved or changed while it was being segmented; segment it again.",
+                f"{labelmap.GetDimensions()} voxels, expected {dimensions}; {np.abs(shift).max():.3g} mm apart",
+            )
+    if not any(_voxels(labelmap).any() for labelmap in labelmaps):
+        raise HipError("nothing_found", f"No bone was found in {volume_node.GetName()}; is it an MRI of the hips?")
+
+
+def _move_into(result, volume_node, segmentation_node) -> None:
+    """Give the result to an empty node, in that node's own coordinates."""
+    grid = np.linalg.inv(parent_to_world(segmentation_node)) @ voxels_to_world(volume_node)
+    for labelmap in _labelmaps(result):
+        labelmap.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(grid))
+    segmentation_node.GetSegmentation().DeepCopy(result.GetSegmentation())
+
+
+def _replace_bones(segmentation_node, result, volume_node, report: dict[str, Any]) -> None:
+    segmentation = segmentation_node.GetSegmentation()
+    present = {segment.segment_id: segmentation.GetSegment(segment.segment_id) for segment in SEGMENTS}
+    replaced = [s for s in SEGMENTS if present[s.segment_id] is None or not is_locked(present[s.segment_id])]
+    if not replaced:
+        raise HipError(
+            "all_locked",
+            f"All bones of {segmentation_node.GetName()} are marked as completed, so there is nothing to replace.",
+        )
+    ids = {segment.segment_id for segment in replaced}
+    kept = np.zeros(volume_node.GetImageData().GetDimensions()[::-1], bool)
+    for other in segmentation.GetSegmentIDs():
+        if other not in ids:
+            kept |= slicer.util.arrayFromSegmentBinaryLabelmap(segmentation_node, other, volume_node) > 0
+    found = _voxels(_labelmaps(result)[0])
+    for bone in replaced:
+        segment = present[bone.segment_id] or _added(segmentation, bone)
+        # Name, colour and terminology stay as the user has them; the tags tell where the voxels come from.
+        for key, value in provenance(report).items():
+            segment.SetTag(TAG_PREFIX + key, value)
+        voxels = ((found == bone.value) & ~kept).astype(np.uint8)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, segmentation_node, bone.segment_id, volume_node)
+
+
+def _added(segmentation, bone: Segment):
+    segmentation.AddEmptySegment(bone.segment_id, bone.name, bone.color)
+    segment = segmentation.GetSegment(bone.segment_id)
+    segment.SetTag(segment.GetTerminologyEntryTagName(), bone.terminology)
+    return segment
+
+
+def _set_status(segmentation_node, report: dict[str, Any]) -> None:
+    """Nothing that a machine drew is completed: a bone awaits its review, is missing, or has a warning of its own."""
+    status = slicer.vtkSlicerSegmentationsModuleLogic
+    segmentation = segmentation_node.GetSegmentation()
+    warnings = " ".join(warning["sentence"] for warning in report["warnings"])
+    for described in SEGMENTS:
+        segment = segmentation.GetSegment(described.segment_id)
+        if is_locked(segment):
+            continue
+        if not report["volumes_ml"][described.name]:
+            status.SetSegmentStatus(segment, status.NotStarted)
+        elif described.short_name in warnings:
+            status.SetSegmentStatus(segment, status.Flagged)
+        else:
+            status.SetSegmentStatus(segment, status.InProgress)
+
+
+def put_beside(node, neighbour) -> None:
+    """Into the same study or folder of the subject hierarchy."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(neighbour.GetScene())
+    item = hierarchy.GetItemByDataNode(neighbour)
+    if item:
+        hierarchy.CreateItem(hierarchy.GetItemParent(item), node)
+
+
+def _voxels(labelmap) -> np.ndarray:
+    """(z, y, x) of a labelmap that covers its volume."""
+    return vtk_to_numpy(labelmap.GetPointData().GetScalars()).reshape(labelmap.GetDimensions()[::-1])

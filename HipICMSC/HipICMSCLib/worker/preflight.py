@@ -1,0 +1,305 @@
+"""What can be said before a segmentation: will it work on this volume, how well, and how long will it take?
+
+Without torch at file scope, because Slicer's own process says what is known at once (:func:`image_findings`,
+:func:`model_findings`, :func:`verdict`). :func:`inspect` needs the engine and runs in the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import SimpleITK as sitk
+
+from HipICMSCLib.anatomy.bones import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room_mm
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.terminal import duration
+from HipICMSCLib.networks.memory import SAFETY, activation_bytes, free_bytes, needed_bytes
+from HipICMSCLib.preprocessing.geometry import (
+    PLANES,
+    CropSettings,
+    Grid,
+    crop_grid,
+    obliquity_deg,
+    patient_axis,
+    slice_axis,
+)
+from HipICMSCLib.reading.volume import check_volume, looks_like_ct
+from HipICMSCLib.results.research_use import RESEARCH_USE
+from HipICMSCLib.worker.run_times import RunTimes
+
+if TYPE_CHECKING:
+    import torch
+
+    from HipICMSCLib.engine import HipSegmenter
+
+Level = Literal["fine", "caution", "stop"]
+
+#: Coarser pixels in the network's coronal slices blur the joint space.
+COARSEST_PIXEL_MM = 2.5
+#: Between slices farther apart the outlines are anyone's guess.
+WIDEST_SLICE_STEP_MM = 6.0
+
+#: By patient axis (LPS): what lies at its beginning and at its end.
+_BORDERS = (
+    ("on the patient's right", "on the patient's left"),
+    ("at the front", "at the back"),
+    ("at the bottom", "at the top"),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the card.
+
+    Attributes:
+        subject: what it is about, in a word or two.
+        sentence: whole sentences for a clinician.
+    """
+
+    level: Level
+    subject: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the worker finds; ``heads`` is None where no hip was found."""
+
+    findings: tuple[Finding, ...]
+    heads: FemoralHeads | None
+
+
+def image_findings(image: sitk.Image, name: str) -> tuple[Finding, ...]:
+    """What the volume itself tells at once: can it be used at all, its orientation, voxels and modality.
+
+    Args:
+        image: any orientation and spacing, in patient coordinates (LPS).
+        name: what the user calls it.
+    """
+    try:
+        check_volume(image, name)
+    except HipError as error:
+        return (Finding("stop", "Image", error.sentence),)
+    return _orientation_finding(image), _voxel_finding(image), _modality_finding(image)
+
+
+def model_findings(licence: str, intended_use: str) -> tuple[Finding, ...]:
+    """What the model may be used for."""
+    if licence.strip():
+        of_licence = Finding("fine", "Licence", f"The model's licence is {licence}.")
+    else:
+        of_licence = Finding(
+            "caution", "Licence", "The model states no licence; ask its maker before you use or share its results."
+        )
+    use = f"{intended_use.strip().rstrip('.')}."
+    if "research use only" not in use.lower():
+        use = f"{use} {RESEARCH_USE}"
+    return of_licence, Finding("fine", "Intended use", use)
+
+
+def inspect(
+    image: sitk.Image, segmenter: HipSegmenter, run_times: RunTimes, heads: FemoralHeads | None = None
+) -> Inspection:
+    """What needs the engine: whether the hips are found and in view, whether memory suffices, how long it takes.
+
+    Args:
+        image: an MRI that :func:`image_findings` does not stop.
+        heads: femoral head centres where the user marked them; otherwise they are looked for.
+    """
+    try:
+        heads = heads or find_femoral_heads(image)
+    except HipError as error:
+        return Inspection((Finding("stop", "Field of view", error.sentence),), None)
+    grid = crop_grid(image, heads.midpoint(), segmenter.package.manifest.crop)
+    findings = (
+        *field_of_view_findings(image, heads),
+        device_finding(image, grid, segmenter),
+        time_finding(run_times, segmenter.package.sha256, segmenter.device_name, grid.size[1]),
+    )
+    return Inspection(findings, heads)
+
+
+def field_of_view_findings(image: sitk.Image, heads: FemoralHeads) -> tuple[Finding, ...]:
+    """Which hips are in the image, and whether it holds the whole of their joints.
+
+    Args:
+        heads: femoral head centres, LPS mm; at least one.
+    """
+    found = [side for side in SIDES if getattr(heads, side) is not None]
+    if len(found) == 2:
+        of_sides = Finding("fine", "Hips", "Both femoral heads were found.")
+    else:
+        other = "left" if found == ["right"] else "right"
+        of_sides = Finding(
+            "caution",
+            "Hips",
+            f"Only the {found[0]} femoral head was found: the {other} hip lies outside the image or was not "
+            "recognised, and will be missing in the result.",
+        )
+    cut = [finding for side in found if (finding := _cut_finding(image, side, getattr(heads, side)))]
+    if cut:
+        return of_sides, *cut
+    return of_sides, Finding(
+        "fine",
+        "Field of view",
+        f"The image reaches {JOINT_RADIUS_MM:.0f} mm or more to all sides of each femoral head's centre, so it holds "
+        "the whole joint.",
+    )
+
+
+def device_finding(image: sitk.Image, grid: Grid, segmenter: HipSegmenter) -> Finding:
+    """What computes, and whether there is memory enough for it.
+
+    Args:
+        grid: what the network reads of the image.
+    """
+    inference, package = segmenter.inference, segmenter.package
+    columns, _, rows = grid.size
+    activations = activation_bytes(package.network(), inference.batch, rows, columns)
+    with_card = inference.device.type == "cuda"
+    needed = needed_bytes(image, grid, len(package.manifest.labels), 0 if with_card else activations)
+    free = free_bytes()
+    level: Level = "caution" if _is_short(free, needed) else "fine"
+    sentences = [f"{_computer(segmenter)} computes.", f"Memory: {_compared(free, needed)}."]
+    if level == "caution":
+        sentences.append("That may not be enough; close other programs first.")
+    if with_card:
+        free, needed = _free_on_card(inference.device), round(SAFETY * activations)
+        sentences.append(f"Memory of the card: {_compared(free, needed)}.")
+        if _is_short(free, needed):
+            level = "caution"
+            sentences.append("Where that is not enough, fewer slices are computed at once or the processor computes.")
+    return Finding(level, "Device", " ".join(sentences))
+
+
+def time_finding(run_times: RunTimes, model_sha256: str, device: str, slices: int) -> Finding:
+    """How long it takes by earlier runs of this model on this device (by its name)."""
+    seconds = run_times.expected_seconds(model_sha256, device, slices)
+    if seconds is None:
+        sentence = (
+            f"The network reads {slices} slices; how long that takes is not known until the first run has been "
+            "measured on this computer."
+        )
+    else:
+        sentence = f"About {duration(seconds)} for {slices} slices, as measured in earlier runs on this computer."
+    return Finding("fine", "Time", sentence)
+
+
+def verdict(findings: Iterable[Finding]) -> Finding:
+    """All findings in one sentence; of several stops the first says why."""
+    findings = tuple(findings)
+    for finding in findings:
+        if finding.level == "stop":
+            return Finding("stop", "Verdict", f"Segmentation will not work. {finding.sentence}")
+    cautions = sum(finding.level == "caution" for finding in findings)
+    if cautions:
+        with_cautions = "one caution" if cautions == 1 else f"{cautions} cautions"
+        return Finding("caution", "Verdict", f"Segmentation will work, with {with_cautions}.")
+    return Finding("fine", "Verdict", "Segmentation will work.")
+
+
+def _orientation_finding(image: sitk.Image) -> Finding:
+    angle = obliquity_deg(image)
+    turned = f", turned by {angle:.0f}° against the patient's axes" if angle >= 0.5 else ""
+    axis = slice_axis(image)
+    if axis is None:
+        return Finding(
+            "fine",
+            "Orientation",
+            f"A volume without thick slices{turned}; the coronal slices that the network reads are cut from it.",
+        )
+    plane, step = PLANES[patient_axis(image, axis)].capitalize(), image.GetSpacing()[axis]
+    if plane == "Coronal" and angle <= CropSettings().largest_obliquity_deg:
+        return Finding("fine", "Orientation", f"{plane} slices{turned}, as the network reads them.")
+    if step <= COARSEST_PIXEL_MM:
+        return Finding(
+            "fine",
+            "Orientation",
+            f"{plane} slices{turned}, close enough for the coronal slices that the network reads to be cut from them.",
+        )
+    return Finding(
+        "caution",
+        "Orientation",
+        f"{plane} slices{turned}. The network reads coronal slices along the patient's axes: they are cut across these "
+        f"slices, which lie {step:.1f} mm apart, so outlines are less exact; a coronal series does better.",
+    )
+
+
+def _voxel_finding(image: sitk.Image) -> Finding:
+    spacing, axis = list(image.GetSpacing()), slice_axis(image)
+    doubts = []
+    if axis is None:
+        measured = f"Voxels of {_times(spacing)} mm."
+    else:
+        step = spacing.pop(axis)
+        measured = f"Pixels of {_times(spacing)} mm in slices {step:.1f} mm apart."
+        if step > WIDEST_SLICE_STEP_MM:
+            doubts.append(f"Between slices more than {WIDEST_SLICE_STEP_MM:g} mm apart outlines are uncertain.")
+    if max(spacing) > COARSEST_PIXEL_MM:
+        doubts.append(f"Pixels of more than {COARSEST_PIXEL_MM:g} mm blur the joint space.")
+    return Finding("caution" if doubts else "fine", "Voxels", " ".join([measured, *doubts]))
+
+
+def _modality_finding(image: sitk.Image) -> Finding:
+    if looks_like_ct(image):
+        return Finding("stop", "Modality", "This looks like a CT, but the model segments MRI; choose an MRI.")
+    return Finding("fine", "Modality", "By its intensities it looks like an MRI.")
+
+
+def _cut_finding(image: sitk.Image, side: str, head: tuple[float, float, float]) -> Finding | None:
+    """Where the image ends before a joint does; None where it holds all of it."""
+    room = room_mm(image, head)
+    missing = np.round(JOINT_RADIUS_MM - room)
+    places = [f"{missing[end]:.0f} mm {_border(image, *end)}" for end in np.ndindex(3, 2) if missing[end] > 0]
+    if not places:
+        return None
+    *first, last = places
+    listed = f"{', '.join(first)} and {last}" if first else last
+    cut, incomplete = ("is cut", "are") if room.min() < HEAD_ROOM_MM else ("may be cut", "may be")
+    return Finding(
+        "caution",
+        "Field of view",
+        f"The {side} hip joint {cut} by the border of the image: of the {JOINT_RADIUS_MM:.0f} mm about the centre of "
+        f"its femoral head, {listed} are missing. Shape and volume {incomplete} incomplete there.",
+    )
+
+
+def _border(image: sitk.Image, axis: int, end: int) -> str:
+    """What lies at the beginning (0) or the end (1) of an image axis."""
+    of_patient = patient_axis(image, axis)
+    forwards = np.array(image.GetDirection()).reshape(3, 3)[of_patient, axis] > 0
+    return _BORDERS[of_patient][end if forwards else 1 - end]
+
+
+def _computer(segmenter: HipSegmenter) -> str:
+    own = {"cpu": "The processor (cpu)", "mps": "The Mac's graphics processor (mps)"}
+    return own.get(segmenter.inference.device.type, f"The graphics card {segmenter.device_name}")
+
+
+def _free_on_card(device: torch.device) -> int:
+    """What the driver has left, and what this process holds of the card without using it."""
+    import torch
+
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused
+
+
+def _is_short(free: int | None, needed: int) -> bool:
+    return free is not None and free < needed
+
+
+def _compared(free: int | None, needed: int) -> str:
+    is_free = "how much is free is not known" if free is None else f"{_gigabytes(free)} are free"
+    return f"about {_gigabytes(needed)} are needed, {is_free}"
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GB"
+
+
+def _times(numbers: Iterable[float]) -> str:
+    return " × ".join(f"{round(number, 2):g}" for number in numbers)

@@ -1,0 +1,152 @@
+"""What Slicer and its worker process say to each other: one JSON object a line, its ``say`` naming the message.
+
+Requests go to the worker's stdin, events come from its stdout. A worker does one request at a time; the last event of
+a request is either `Finished` or `Failed`. Unasked a worker says no more than `Ready` and `Alive`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import from_json, to_json
+
+Point = tuple[float, float, float]
+
+#: So much of a line that is no message is shown.
+_SHOWN_CHARACTERS = 500
+
+
+@dataclass(frozen=True)
+class SegmentRequest:
+    """Segment one volume; the report is that of report.py with ``doubtful_places`` (see review.py) added.
+
+    Attributes:
+        image: file of the volume, in patient coordinates.
+        output: file to write, see segmentation_file.
+        model: file of the package.
+        cancel_flag: the request is cancelled as soon as this file exists.
+        confidence: where the map of confidence in percent goes; empty for none.
+        heads: centres of one or both femoral heads where the user marked them, LPS mm.
+    """
+
+    image: str
+    output: str
+    model: str
+    cancel_flag: str
+    confidence: str = ""
+    device: str = "auto"
+    heads: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True)
+class PreflightRequest:
+    """Say whether a volume can be segmented and how long that takes; the report holds ``findings`` (preflight.py).
+
+    Attributes:
+        heads: as in `SegmentRequest`.
+    """
+
+    image: str
+    model: str
+    device: str = "auto"
+    heads: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True)
+class SelfTestRequest:
+    """Compute something small with a model; the report says on what and how fast."""
+
+    model: str
+    device: str = "auto"
+
+
+Request = SegmentRequest | PreflightRequest | SelfTestRequest
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker has loaded its libraries."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Alive:
+    """The worker computes, although it has nothing to tell."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """``share`` of the whole request is done, 0 to 1."""
+
+    stage: str
+    share: float
+
+    def __post_init__(self) -> None:
+        if not -1e-6 <= self.share <= 1 + 1e-6:  # sums of shares are rounded
+            raise ValueError(f"{self.share} is no share")
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something about the result that the user should know."""
+
+    kind: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The request is done, its files are written."""
+
+    report: dict
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The request came to nothing; as a `HipError`."""
+
+    kind: str
+    sentence: str
+    detail: str = ""
+
+
+Event = Ready | Alive | Progress | Warned | Finished | Failed
+
+_MESSAGES = {
+    "segment": SegmentRequest,
+    "preflight": PreflightRequest,
+    "self-test": SelfTestRequest,
+    "ready": Ready,
+    "alive": Alive,
+    "progress": Progress,
+    "warning": Warned,
+    "result": Finished,
+    "error": Failed,
+}
+
+
+def encode(message: Request | Event) -> str:
+    """A message as one line, with its end."""
+    name = next(name for name, kind in _MESSAGES.items() if type(message) is kind)
+    return json.dumps({"say": name} | to_json(message)) + "\n"
+
+
+def decode(line: str) -> Request | Event:
+    """The message of one line.
+
+    Raises:
+        HipError: ``bad_message``.
+    """
+    try:
+        values = json.loads(line)
+        return from_json(_MESSAGES[values.pop("say")], values)
+    except (HipError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise HipError(
+            "bad_message",
+            "Slicer and the segmentation process do not understand each other; try again, and restart Slicer if that "
+            "does not help.",
+            f"{error}: {line[:_SHOWN_CHARACTERS]!r}",
+        ) from error

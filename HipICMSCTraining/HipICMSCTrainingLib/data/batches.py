@@ -1,0 +1,115 @@
+"""Unpaired batches as a pure function of (seed, step): a resumed training draws what an unbroken one would have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from HipICMSCLib.preprocessing.intensity import PADDING
+from torch import Tensor
+
+from HipICMSCTrainingLib.data.augmentation import augment
+from HipICMSCTrainingLib.data.slice_cache import CachedVolume
+from HipICMSCTrainingLib.settings.training import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Unpaired slices: x_s and x_t (batch, 1, rows, columns) in [-1, 1], y_s (batch, rows, columns) of classes.
+
+    y_t, as y_s, is there for a method that reads the labels of MRIs, and for no other.
+    """
+
+    x_s: Tensor
+    y_s: Tensor
+    x_t: Tensor
+    y_t: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        y_t = None if self.y_t is None else self.y_t.to(device)
+        return Batch(self.x_s.to(device), self.y_s.to(device), self.x_t.to(device), y_t)
+
+
+class SliceStack:
+    """The slices of all volumes of one domain, end to end."""
+
+    def __init__(self, volumes: Sequence[CachedVolume]) -> None:
+        self.slices = np.concatenate([volume["slices"] for volume in volumes])
+        self.covered = np.concatenate([volume["covered"] for volume in volumes])
+        self.position_mm = np.concatenate([volume["position_mm"] for volume in volumes])
+        has_labels = all("labels" in volume for volume in volumes)
+        self.labels = np.concatenate([volume["labels"] for volume in volumes]) if has_labels else None
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+    def images(self, indices: Sequence[int]) -> Tensor:
+        """(batch, 1, rows, columns) float32."""
+        return torch.from_numpy(self.slices[list(indices)].astype(np.float32)).unsqueeze(1)
+
+    def masks(self, indices: Sequence[int]) -> Tensor:
+        """(batch, 1 or 2, rows, columns) uint8: what the volume covers and, where there are labels, the classes."""
+        layers = [self.covered[list(indices)].astype(np.uint8)]
+        if self.labels is not None:
+            layers.append(self.labels[list(indices)])
+        return torch.from_numpy(np.stack(layers, axis=1))
+
+    def evenly(self, count: int) -> list[int]:
+        """Up to ``count`` slices spread over all volumes, always the same ones."""
+        return np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)).tolist()
+
+
+class BatchSource:
+    """Draws the batch of any step.
+
+    Args:
+        ct, mr: training slices of both domains; MR's have labels only for a method that reads them.
+        rank, world_size: which of several processes this is; each draws other slices.
+    """
+
+    def __init__(
+        self, ct: SliceStack, mr: SliceStack, settings: TrainingSettings, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.ct, self.mr, self.settings = ct, mr, settings
+        self.rank, self.world_size = rank, world_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(self.settings, len(self.ct), len(self.mr), self.world_size)
+
+    def draw(self, step: int) -> Batch:
+        """Augmented slices: CT in shuffled order, so that an epoch sees each once, and for each an MR slice from a
+        similar place between front and back."""
+        random = np.random.default_rng([self.settings.seed, step, self.rank])
+        ct = [self._ct_index(step, place) for place in range(self.settings.batch_size)]
+        mr = [self._mr_index(self.ct.position_mm[index], random) for index in ct]
+        x_s, masks_s = augment(self.ct.images(ct), self.ct.masks(ct), self.settings.augmentation, random)
+        x_t, masks_t = augment(self.mr.images(mr), self.mr.masks(mr), self.settings.augmentation, random)
+        covered_s, y_s, covered_t = masks_s[:, :1] > 0, masks_s[:, 1], masks_t[:, :1] > 0
+        y_t = None if self.mr.labels is None else masks_t[:, 1]
+        if self.settings.share_field_of_view:
+            both = covered_s & covered_t
+            x_s, x_t = x_s.where(both, PADDING), x_t.where(both, PADDING)
+            y_s = y_s.where(both[:, 0], 0)
+            y_t = None if y_t is None else y_t.where(both[:, 0], 0)
+        return Batch(x_s, y_s, x_t, y_t)
+
+    def _ct_index(self, step: int, place: int) -> int:
+        drawn = (step * self.settings.batch_size + place) * self.world_size + self.rank
+        epoch, position = divmod(drawn, len(self.ct))
+        order = np.random.default_rng([self.settings.seed, epoch, 1 << 20]).permutation(len(self.ct))
+        return int(order[position])
+
+    def _mr_index(self, position_mm: float, random: np.random.Generator) -> int:
+        distance = np.abs(self.mr.position_mm - position_mm)
+        near = np.flatnonzero(distance <= self.settings.position_window_mm)
+        return int(random.choice(near)) if len(near) else int(distance.argmin())
+
+
+def steps_per_epoch(settings: TrainingSettings, ct_slices: int, mr_slices: int, world_size: int = 1) -> int:
+    """The number in the settings or else the paper's rule, for so many training slices and processes."""
+    if settings.steps_per_epoch is not None:
+        return settings.steps_per_epoch
+    return max(ct_slices, mr_slices) // (settings.batch_size * world_size) or 1

@@ -1,0 +1,398 @@
+"""The cases of a training: which volumes, in which role, from which patient, and what their label maps mean."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import write_text
+from HipICMSCLib.common.foreign_files import read_object
+from HipICMSCLib.common.settings import from_json
+from HipICMSCLib.reading.volume import exists, volume_files, volume_stem
+
+Role = Literal["train", "val", "test"]
+
+#: Characters of a case's or a patient's name.
+LONGEST_NAME = 200
+
+#: Of the patients of each domain so many are held out for the scores, at least one.
+VALIDATION_SHARE = 0.15
+
+#: What a case of a role is for, within a sentence.
+PURPOSES: dict[Role, str] = {"train": "training", "val": "validation", "test": "testing"}
+
+
+@dataclass(frozen=True)
+class LabelValues:
+    """Which values of a label map mean which class; 0 is background.
+
+    Left and right bones of a map may thus keep values of their own, and so may the bones of a map that shows more.
+
+    Attributes:
+        acetabulum: values of the hip bone.
+        femur: values of the proximal femur.
+        ignore_others: all other values are background, too; otherwise they are an error.
+
+    Raises:
+        HipError: ``bad_label_values`` for a class without a value, a value of two classes, or 0.
+    """
+
+    acetabulum: tuple[int, ...] = (1,)
+    femur: tuple[int, ...] = (2,)
+    ignore_others: bool = False
+
+    def __post_init__(self) -> None:
+        values = (*self.acetabulum, *self.femur)
+        if not self.acetabulum or not self.femur or 0 in values or len(set(values)) < len(values):
+            raise HipError(
+                "bad_label_values",
+                "Hip bone and femur each need label values of their own, other than 0, which is background; "
+                f"given were {list(self.acetabulum)} and {list(self.femur)}.",
+            )
+
+
+@dataclass(frozen=True)
+class Case:
+    """One volume.
+
+    Attributes:
+        role: train; val is held out for the label-free scores; test takes no part in a training and is only measured.
+        patient: all cases of a patient have one role.
+        label: label map of a CT. A labelled MRI serves measuring only, so its role is test: of an MRI in training or
+            validation no label is even named here. The one exception is a method that is trained on labelled MRIs and
+            adapts nothing, such as the target model; for it all of them have labels.
+        label_values: what the values of ``label`` mean.
+    """
+
+    name: str
+    modality: Literal["CT", "MR"]
+    role: Role
+    patient: str
+    image: str
+    label: str | None = None
+    label_values: LabelValues = LabelValues()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All cases; paths are absolute."""
+
+    cases: tuple[Case, ...]
+
+    def of(self, modality: str, role: str) -> list[Case]:
+        return [case for case in self.cases if case.modality == modality and case.role == role]
+
+    def in_training(self) -> list[Case]:
+        """The cases that a training reads: all but the test cases."""
+        return [case for case in self.cases if case.role != "test"]
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with the data.
+
+    Attributes:
+        level: with a stop a training cannot begin or would learn something wrong; a caution is for the user to judge.
+        kind: stable machine-readable word.
+        case: name of the case; empty where it concerns several.
+        sentence: what is wrong, with numbers.
+        fix: what to do about it.
+    """
+
+    level: Literal["stop", "caution"]
+    kind: str
+    case: str
+    sentence: str
+    fix: str
+
+
+def dataset_from_folders(
+    ct: Path,
+    mri: Path,
+    seed: int,
+    validation_share: float = VALIDATION_SHARE,
+    test_mri: Path | None = None,
+    labelled_mri: bool = False,
+) -> Dataset:
+    """``ct`` holds X.nii.gz beside X_label.nii.gz (or other endings), ``mri`` holds images; a file is a patient.
+
+    Of each domain a random share of the patients, at least one, is held out for the label-free scores.
+
+    Args:
+        test_mri: holds MRIs beside their label maps X_label, which are only measured.
+        labelled_mri: for a method that is trained on labelled MRIs: ``mri`` holds their label maps X_label, too.
+            Otherwise label maps in there are left alone.
+
+    Raises:
+        HipError: ``missing_folder``, or the kind of the first of :func:`dataset_problems`.
+    """
+    dataset = unchecked_dataset_from_folders(ct, mri, seed, validation_share, test_mri, labelled_mri)
+    return _checked(dataset, labelled_mri)
+
+
+def unchecked_dataset_from_folders(
+    ct: Path,
+    mri: Path,
+    seed: int,
+    validation_share: float = VALIDATION_SHARE,
+    test_mri: Path | None = None,
+    labelled_mri: bool = False,
+) -> Dataset:
+    """As :func:`dataset_from_folders`, for a caller that tells the user of all that is wrong with the cases itself.
+
+    Raises:
+        HipError: ``missing_folder``.
+    """
+    for folder in filter(None, (ct, mri, test_mri)):
+        if not folder.is_dir():
+            raise HipError("missing_folder", f"There is no folder {folder}.")
+    mris = cases_of_folder(mri, "MR", "train")
+    if not labelled_mri:
+        mris = [replace(case, label=None) for case in mris]
+    cases = suggest_roles([*cases_of_folder(ct, "CT", "train"), *mris], seed, labelled_mri, validation_share)
+    return Dataset((*cases, *(cases_of_folder(test_mri, "MR", "test") if test_mri else ())))
+
+
+def dataset_from_file(path: Path, labelled_mri: bool = False) -> Dataset:
+    """Read a dataset.json: ``{"cases": [{name, modality, role, patient, image, label, label_values}, …]}``.
+
+    Paths are relative to the file. ``label_values`` beside ``cases`` hold for each case that has none of its own.
+
+    Args:
+        labelled_mri: for a method that is trained on labelled MRIs; see :func:`dataset_problems`.
+
+    Raises:
+        HipError: as :func:`unchecked_dataset_from_file`, ``missing_file``, or the kind of the first of
+            :func:`dataset_problems`.
+    """
+    dataset = unchecked_dataset_from_file(path)
+    for case in dataset.cases:
+        for file in filter(None, (case.image, case.label)):
+            if not exists(Path(file)):
+                raise HipError("missing_file", f"The case {case.name} names a file that does not exist: {file}.")
+    return _checked(dataset, labelled_mri)
+
+
+def unchecked_dataset_from_file(path: Path) -> Dataset:
+    """As :func:`dataset_from_file`, for a caller that tells the user of all that is wrong with the cases itself.
+
+    Raises:
+        HipError: ``missing_file``, ``bad_dataset``, ``bad_label_values``, or ``bad_setting`` for an unknown field.
+    """
+    path = Path(path)
+    try:
+        values = read_object(path)
+        entries = values["cases"]
+        defaults = {key: values[key] for key in ("label_values",) if key in values}
+    except FileNotFoundError as error:
+        raise HipError("missing_file", f"There is no file {path}.") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise _no_dataset(path, str(error)) from error
+    if not isinstance(entries, list):
+        raise _no_dataset(path, f"a {type(entries).__name__} in place of the list")
+    return Dataset(tuple(_case_of(entry, defaults, path) for entry in entries))
+
+
+def _no_dataset(path: Path, detail: str) -> HipError:
+    return HipError("bad_dataset", f"{path} is not a dataset file with a list of cases.", detail)
+
+
+def _case_of(entry: object, defaults: dict, path: Path) -> Case:
+    """A case of the dataset file ``path``."""
+    try:
+        case = from_json(Case, defaults | entry if isinstance(entry, dict) else entry)
+        image, label = (
+            str((path.parent / named).resolve()) if named else named for named in (case.image, case.label or None)
+        )
+    except HipError as error:
+        kind = "bad_dataset" if error.kind == "missing_setting" else error.kind
+        raise HipError(kind, f"A case in {path} is not right: {error.sentence}", error.detail) from error
+    except (OSError, ValueError, RuntimeError) as error:  # no system takes it for a name, or it is a circle of links
+        raise HipError("bad_dataset", f"A case in {path} names a file that cannot exist.", str(error)) from error
+    for name in (case.name, case.patient):
+        if not name.isprintable() or len(name) > LONGEST_NAME:
+            raise HipError(
+                "bad_dataset",
+                f"A case in {path} or its patient is called {name[:60]!r}, which cannot be shown; choose a name of at "
+                f"most {LONGEST_NAME} letters and digits.",
+            )
+    return replace(case, image=image, label=label)
+
+
+def write_dataset_file(dataset: Dataset, path: Path) -> None:
+    """Write a dataset.json that :func:`dataset_from_file` reads.
+
+    Files below its folder are named relative to it, so that the folder can be moved as a whole.
+
+    Raises:
+        HipError: as for any file.
+    """
+    path = Path(path)
+    folder = path.parent.resolve()
+    entries = []
+    for case in dataset.cases:
+        entry = asdict(case)
+        for key in ("image", "label"):
+            if entry[key] and Path(entry[key]).is_relative_to(folder):
+                entry[key] = Path(entry[key]).relative_to(folder).as_posix()
+        if case.label is None:
+            del entry["label"]
+        if case.label_values == LabelValues():
+            del entry["label_values"]
+        entries.append(entry)
+    write_text(path, json.dumps({"cases": entries}, indent=2) + "\n")
+
+
+def cases_of_folder(folder: Path, modality: Literal["CT", "MR"], role: Role) -> list[Case]:
+    """Each image X of ``folder`` with X_label where there is one, a patient each; masks called X_ignore are no images.
+
+    Raises:
+        OSError: for a folder that cannot be read.
+    """
+    files = {volume_stem(path): path for path in volume_files(folder)}
+    cases = []
+    for stem, path in files.items():
+        if stem.endswith(("_label", "_ignore")):
+            continue
+        label = files.get(f"{stem}_label")
+        cases.append(Case(stem, modality, role, stem, str(path.resolve()), str(label.resolve()) if label else None))
+    return cases
+
+
+def only_measures(case: Case, labelled_mri: bool = False) -> bool:
+    """Whether a case is an MRI with labels that takes no part in a training, so that its role must be test.
+
+    Args:
+        labelled_mri: the method is trained on labelled MRIs, which may then have any role.
+    """
+    return case.modality == "MR" and bool(case.label) and not labelled_mri
+
+
+def suggest_roles(
+    cases: Iterable[Case], seed: int, labelled_mri: bool = False, validation_share: float = VALIDATION_SHARE
+) -> list[Case]:
+    """Give training and validation to patients at random, the same for the same seed.
+
+    Of each domain a share of the patients, at least one, is held out, and at least one is trained on; a domain of one
+    patient has none to hold out. All cases of a patient have one role. A patient of whom a case is for testing, or can
+    be for nothing else (:func:`only_measures`), takes no part in the training.
+    """
+    cases = list(cases)
+    tested = {case.patient for case in cases if case.role == "test" or only_measures(case, labelled_mri)}
+    domains = [{case.patient for case in cases if case.modality == modality} - tested for modality in ("CT", "MR")]
+    held_out: set[str] = set()
+    for of_domain in domains:
+        wanted = max(1, round(validation_share * len(of_domain)))
+        for index in np.random.default_rng([seed, len(of_domain)]).permutation(len(of_domain)):
+            if len(of_domain & held_out) >= wanted:
+                break
+            patient = sorted(of_domain)[index]
+            if all(other - held_out - {patient} for other in domains if patient in other):
+                held_out.add(patient)
+
+    def role(patient: str) -> Role:
+        if patient in tested:
+            return "test"
+        return "val" if patient in held_out else "train"
+
+    return [replace(case, role=role(case.patient)) for case in cases]
+
+
+def dataset_problems(dataset: Dataset, labelled_mri: bool = False) -> list[Problem]:
+    """What is wrong with the list of cases as such, each a stop; no file is opened.
+
+    Args:
+        labelled_mri: the method is trained on labelled MRIs, so that those in training and validation must have
+            labels. For any other method they must not.
+    """
+    return [*_problems_of_names(dataset), *_problems_of_roles(dataset), *_problems_of_labels(dataset, labelled_mri),
+            *_problems_of_numbers(dataset)]  # fmt: skip
+
+
+def check_labels(dataset: Dataset, labelled_mri: bool) -> None:
+    """Raise HipError for the problems of :func:`dataset_problems` that concern which cases have labels."""
+    _refuse(list(_problems_of_labels(dataset, labelled_mri)))
+
+
+def _checked(dataset: Dataset, labelled_mri: bool) -> Dataset:
+    _refuse(dataset_problems(dataset, labelled_mri))
+    return dataset
+
+
+def _refuse(problems: list[Problem]) -> None:
+    if problems:
+        raise HipError(problems[0].kind, " ".join(f"{problem.sentence} {problem.fix}" for problem in problems))
+
+
+def _problems_of_names(dataset: Dataset) -> Iterator[Problem]:
+    counts = Counter(case.name for case in dataset.cases)
+    for name in sorted(name for name, count in counts.items() if count > 1):
+        yield Problem("stop", "bad_dataset", name, f"Two cases are called {name}.", "Give each case a name of its own.")
+    for name in counts:
+        if not _can_name_a_file(name):
+            yield Problem(
+                "stop", "bad_dataset", name, f"A case is called {name!r}, which cannot be the name of a file.",
+                "Choose a name without slashes.",
+            )  # fmt: skip
+
+
+def _can_name_a_file(name: str) -> bool:
+    return name not in ("", ".", "..") and not set(name) & set("/\\")
+
+
+def _problems_of_roles(dataset: Dataset) -> Iterator[Problem]:
+    roles: dict[str, set[Role]] = {}
+    for case in dataset.cases:
+        roles.setdefault(case.patient, set()).add(case.role)
+    for patient, of_patient in roles.items():
+        if len(of_patient) > 1:
+            purposes = " and in ".join(purpose for role, purpose in PURPOSES.items() if role in of_patient)
+            yield Problem(
+                "stop", "patient_in_two_roles", "", f"The patient {patient} is in {purposes}.",
+                "Give all volumes of a patient the same role; otherwise what is measured has been trained on.",
+            )  # fmt: skip
+
+
+def _problems_of_labels(dataset: Dataset, labelled_mri: bool) -> Iterator[Problem]:
+    for case in dataset.cases:
+        if case.modality == "CT" and not case.label:
+            yield Problem(
+                "stop", "ct_without_label", case.name, f"The CT {case.name} has no label map.",
+                "Add its label map (in a folder: X_label beside X), or leave the CT out.",
+            )  # fmt: skip
+        if case.modality == "CT" or case.role == "test":
+            continue
+        if labelled_mri and not case.label:
+            yield Problem(
+                "stop", "mri_without_label", case.name,
+                f"The MRI {case.name} has no label map, but the method is trained on labelled MRIs.",
+                "Add its label map (in a folder: X_label beside X), or choose a method that adapts from CT.",
+            )  # fmt: skip
+        if only_measures(case, labelled_mri):
+            yield Problem(
+                "stop", "labelled_mri_in_training", case.name,
+                f"The MRI {case.name} has a label map, but is in {PURPOSES[case.role]}, where a method that adapts "
+                "from CT may not see any label of an MRI.",
+                "Give it the role test, so that it is only measured, or leave its label map out.",
+            )  # fmt: skip
+
+
+def _problems_of_numbers(dataset: Dataset) -> Iterator[Problem]:
+    for modality, what in (("CT", "labelled CTs"), ("MR", "MRIs")):
+        for role, purpose in (("train", "train on"), ("val", "hold out for the scores")):
+            if not dataset.of(modality, role):
+                count = sum(case.modality == modality for case in dataset.in_training())
+                yield Problem(
+                    "stop", "too_few_volumes", "",
+                    f"Of the {what} there are {count} in training and validation, and none to {purpose}.",
+                    f"Use {what} of at least two patients, one to train on and one to hold out.",
+                )  # fmt: skip

@@ -1,0 +1,68 @@
+"""Reads the label map of a case, whatever its values are, as the classes that the networks learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.preprocessing.geometry import same_geometry
+from HipICMSCLib.reading.volume import read_volume
+
+from HipICMSCTrainingLib.data.dataset import Case
+
+CLASSES = {HIP_BONE: "acetabulum", FEMUR: "femur"}
+#: So many of the unknown values of a label map are named.
+NAMED_VALUES = 5
+
+
+def read_labels(case: Case, image: sitk.Image) -> sitk.Image:
+    """The label map of a case, checked against its image.
+
+    Returns:
+        uint8 on the image's voxels: 0 background, 1 hip bone, 2 proximal femur.
+
+    Raises:
+        HipError: ``geometry_mismatch``, ``unknown_labels``, ``empty_labels``, or as for reading a volume.
+    """
+    labels = read_volume(Path(case.label))
+    if not same_geometry(image, labels):
+        raise HipError(
+            "geometry_mismatch",
+            f"The label map of {case.name} does not lie on the same voxels as its {case.modality}; "
+            f"resample it to the {case.modality} first.",
+        )
+    values = sitk.GetArrayViewFromImage(labels)
+    meanings = {0: 0} | {
+        value: number for number, name in CLASSES.items() for value in getattr(case.label_values, name)
+    }
+    present = np.unique(values).tolist()
+    unknown = [value for value in present if value not in meanings]
+    if unknown and not case.label_values.ignore_others:
+        raise HipError("unknown_labels", _about_unknown(case, unknown))
+    of_class = {meanings[value] for value in present if value in meanings}
+    missing = [name for number, name in {0: "background", **CLASSES}.items() if number not in of_class]
+    if 0 not in of_class and unknown:
+        missing.remove("background")
+    if missing:
+        raise HipError("empty_labels", f"The label map of {case.name} has no voxel of {' and none of '.join(missing)}.")
+    classes = np.zeros(values.shape, np.uint8)
+    for value in present:
+        if meanings.get(value):
+            classes[values == value] = meanings[value]
+    read = sitk.GetImageFromArray(classes)
+    read.CopyInformation(labels)
+    return read
+
+
+def _about_unknown(case: Case, unknown: list[float]) -> str:
+    named = ", ".join(f"{value:g}" for value in unknown[:NAMED_VALUES])
+    more = len(unknown) - NAMED_VALUES
+    values = f"the value{'s' if len(unknown) > 1 else ''} {named}{f' and {more} more' if more > 0 else ''}"
+    bones = [" or ".join(map(str, getattr(case.label_values, name))) for name in CLASSES.values()]
+    return (
+        f"The label map of {case.name} has {values}; only 0 background, {bones[0]} hip bone and {bones[1]} proximal "
+        "femur are known."
+    )

@@ -1,0 +1,120 @@
+"""Each volume preprocessed once and kept as coronal slices in the run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import replacing
+from HipICMSCLib.preprocessing.crop import prepare
+from HipICMSCLib.preprocessing.geometry import coronal_slices
+from HipICMSCLib.reading.volume import exists, looks_like_ct, read_volume
+from safetensors.numpy import load_file, save
+
+from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.label_maps import read_labels
+from HipICMSCTrainingLib.settings.training import TrainingSettings
+
+#: slices (slice, row, column) float16 in [-1, 1]; covered bool; labels uint8 (CT only); position_mm float32.
+CachedVolume = dict[str, np.ndarray]
+
+
+def cached_volume(case: Case, settings: TrainingSettings, folder: Path) -> CachedVolume:
+    """The slices of ``case``, made now or read from ``folder`` where file and settings are still the same.
+
+    Raises:
+        HipError: whatever is wrong with the image or its label map, naming the case.
+    """
+    file = cache_file(case, settings, folder)
+    kept = _read(file, settings, bool(case.label))
+    if kept is None:
+        volume = _prepare_case(case, settings)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as beside:
+            beside.write_bytes(save(volume))
+        return load_file(file)
+    return kept
+
+
+def _read(file: Path, settings: TrainingSettings, labelled: bool) -> CachedVolume | None:
+    """What a file of the cache holds; None where there is none, or where it is not what would be written there."""
+    if not file.is_file():
+        return None
+    try:
+        volume = load_file(file)
+    except Exception:  # safetensors has kinds of its own
+        return None
+    columns, _, rows = settings.crop.size
+    count = len(volume["slices"]) if "slices" in volume else 0
+    expected = {
+        "slices": ((count, rows, columns), np.float16),
+        "covered": ((count, rows, columns), np.bool_),
+        "position_mm": ((count,), np.float32),
+    }
+    if labelled:
+        expected["labels"] = ((count, rows, columns), np.uint8)
+    if not count or {name: (array.shape, array.dtype.type) for name, array in volume.items()} != expected:
+        return None
+    whole = np.isfinite(volume["slices"]).all() and np.isfinite(volume["position_mm"]).all()
+    return volume if whole else None
+
+
+def cache_file(case: Case, settings: TrainingSettings, folder: Path) -> Path:
+    """Where the slices of ``case`` are kept, whether or not they are there yet.
+
+    Raises:
+        HipError: ``missing_file``, naming the case.
+    """
+    # Without the case's name, which may be a patient's, or a path where run.json is somebody else's.
+    return folder / f"{_fingerprint(case, settings)}.safetensors"
+
+
+def _prepare_case(case: Case, settings: TrainingSettings) -> CachedVolume:
+    try:
+        image = read_volume(Path(case.image))
+        labels = read_labels(case, image) if case.label else None
+        if case.modality == "MR" and looks_like_ct(image):
+            raise HipError("ct_given", f"{case.name} is listed as an MRI, but its intensities are those of a CT.")
+        heads = find_femoral_heads(image)
+    except HipError as error:
+        sentence = _without_folders(error.sentence, case)
+        raise HipError(error.kind, f"Case {case.name}: {sentence}", error.detail) from error
+    prepared = prepare(image, heads, case.modality, settings.crop, settings.intensity)
+    volume: CachedVolume = {
+        "slices": prepared.slices.astype(np.float16),
+        "covered": prepared.covered,
+        "position_mm": prepared.position_mm.astype(np.float32),
+    }
+    if labels is not None:
+        on_grid = prepared.grid.resample(labels, sitk.sitkLabelLinear, 0)
+        volume["labels"] = coronal_slices(on_grid)
+    # safetensors writes the memory as it lies, so a transposed view must be laid out first.
+    return {name: np.ascontiguousarray(array) for name, array in volume.items()}
+
+
+def _without_folders(sentence: str, case: Case) -> str:
+    """Sentences stay in the run, and folders have patients' names; run.json says where the files are."""
+    for path in filter(None, (case.image, case.label)):
+        sentence = sentence.replace(path, Path(path).name)
+    return sentence
+
+
+def _fingerprint(case: Case, settings: TrainingSettings) -> str:
+    files = [Path(path) for path in (case.image, case.label) if path]
+    for file in files:
+        if not exists(file):
+            raise HipError("missing_file", f"Case {case.name}: there is no file {file.name} any more; put it back.")
+    described = [
+        [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+        case.modality,
+        asdict(case.label_values) if case.label else None,
+        asdict(settings.crop),
+        asdict(settings.intensity),
+    ]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]

@@ -1,0 +1,362 @@
+"""The section "4. Finish": which weights of a run, what their card says, and out into a file or into HipICMSC; and how
+they do on labelled MRIs, where the dataset has some."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import check_writable
+from HipICMSCLib.models.chosen import ENDING, add_model, check_name
+from HipICMSCLib.results.research_use import RESEARCH_USE
+from slicer.i18n import tr as _
+
+from HipICMSCTrainingLib.gui.panels.score_words import scores_in_words, used_labels_of_mri
+from HipICMSCTrainingLib.gui.running.command import Command
+from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder
+from HipICMSCTrainingLib.settings.choices import Method
+
+#: As `hipicmsc export --weights` takes them, in the order of the list.
+_WEIGHTS = ("selected", "average", "last")
+_CONTROLS = ("finishExportButton", "finishUseButton", "finishCancelButton", "finishMeasureButton")
+
+
+class FinishPanel:
+    """Exports in a process of its own, because that needs torch; what is written here about the model is kept in the
+    run's folder.
+
+    Attributes:
+        widget: the section.
+    """
+
+    def __init__(self, resource_path: Callable[[str], str], use_model: Callable[[str], None]) -> None:
+        """
+        Args:
+            use_model: chooses a model in HipICMSC by its name, as find_model takes it.
+        """
+        self._use_model = use_model
+        self.widget = slicer.util.loadUI(resource_path("UI/HipICMSCTraining-Finish.ui"))
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self._usual_tips = {name: getattr(self.ui, name).toolTip for name in _CONTROLS}
+        self._methods: Mapping[str, Method] = {}
+        self._command: Command | None = None
+        self._run: RunFolder | None = None
+        self._about: dict[str, Any] = {}
+        self.ui.finishWeightsComboBox.addItems(list(_WEIGHTS))
+        self.ui.finishWeightsComboBox.connect("currentIndexChanged(int)", self._on_changed)
+        self.ui.finishNameEdit.connect("textChanged(QString)", self._on_changed)
+        self.ui.finishExportButton.connect("clicked(bool)", self._on_export)
+        self.ui.finishUseButton.connect("clicked(bool)", self._on_use)
+        self.ui.finishCancelButton.connect("clicked(bool)", self._on_cancel)
+        self.ui.finishMeasureButton.connect("clicked(bool)", self._on_measure)
+        self.attach(None)
+
+    def know_methods(self, methods: Mapping[str, Method]) -> None:
+        """All methods by name, as `hipicmsc describe` lists them; before, the best way to segment is taken."""
+        self._methods = methods
+        self._list_routes()
+        self.refresh()
+
+    def attach(self, run: RunFolder | None) -> None:
+        """Offer the weights of this run, or of none."""
+        if run is not None and self._run is not None and run.path == self._run.path:
+            self.refresh()
+            return
+        self._keep_about()
+        self._run = run
+        self._reader = None if run is None else MetricsReader(run)
+        #: The newest line with scores, by weights.
+        self._scored: dict[str, dict[str, Any]] = {}
+        self._say("")
+        self.ui.finishMeasuredText.visible = False
+        self.ui.finishNameEdit.text = "" if run is None else run.path.name
+        self._read_about()
+        self._list_routes()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what the folder says now, and keep there what was written here."""
+        self._keep_about()
+        self._read_scores()
+        for index, weights in enumerate(_WEIGHTS):
+            self.ui.finishWeightsComboBox.setItemText(index, self._in_words(weights))
+        self._show()
+
+    def close(self) -> None:
+        """Slicer ends or the module is reloaded; an export that is under way is given up."""
+        self._keep_about()
+        if self._command is not None:
+            self._command.close()
+            self._command = None
+
+    # What there is.
+
+    def _weights(self) -> str:
+        return _WEIGHTS[max(0, self.ui.finishWeightsComboBox.currentIndex)]
+
+    def _read_scores(self) -> None:
+        try:
+            lines = [] if self._reader is None else self._reader.new_lines()
+        except HipError as error:
+            self._say_error(error)
+            return
+        if self._reader is not None and self._reader.restarted:
+            self._scored = {}
+        self._scored |= {line["weights"]: line for line in lines if "scores" in line and "weights" in line}
+
+    def _scores_of(self, weights: str) -> dict[str, Any] | None:
+        """``step`` and ``scores`` of these weights, as far as they were scored."""
+        if weights != "selected":
+            return self._scored.get(weights)
+        try:
+            return None if self._run is None else self._run.selection()
+        except HipError:
+            return None
+
+    def _in_words(self, weights: str) -> str:
+        scored = self._scores_of(weights)
+        if weights == "selected":
+            if scored is None:
+                return _("Best score (none yet)")
+            if used_labels_of_mri(scored["scores"]):
+                return _("Best Dice on held-out MRI (step {step})").format(step=scored["step"])
+            return _("Best label-free score (step {step})").format(step=scored["step"])
+        return _("Newest average of the weights") if weights == "average" else _("Newest weights")
+
+    def _list_routes(self) -> None:
+        about = self._about_method()
+        routes = [] if about is None else about.routes
+        box = self.ui.finishRouteComboBox
+        box.clear()
+        box.addItems(list(routes))
+        box.visible = self.ui.finishRouteLabel.visible = len(routes) > 1
+
+    def _about_method(self) -> Method | None:
+        """The run's method, as far as it is known."""
+        try:
+            return None if self._run is None else self._methods.get(str(self._run.description().get("method")))
+        except HipError as error:
+            self._say_error(error)
+            return None
+
+    def _route_arguments(self) -> list[str]:
+        index = self.ui.finishRouteComboBox.currentIndex
+        return ["--route", self.ui.finishRouteComboBox.currentText] if index > 0 else []
+
+    # The card.
+
+    def _read_about(self) -> None:
+        about: dict[str, Any] = {}
+        if self._run is not None:
+            try:
+                about = self._run.about()
+            except HipError as error:
+                self._say_error(error)
+        self.ui.finishLicenceEdit.text = str(about.get("licence", ""))
+        self.ui.finishCitationsEdit.plainText = "\n".join(map(str, about.get("citations", ())))
+        self.ui.finishDataEdit.plainText = str(about.get("data", ""))
+        self.ui.finishLimitsEdit.plainText = str(about.get("limits", ""))
+        self._about = self._written()
+
+    def _written(self) -> dict[str, Any]:
+        """What stands in the fields, as in export.About; an empty one is left to its default."""
+        ui = self.ui
+        citations = [line.strip() for line in ui.finishCitationsEdit.plainText.splitlines() if line.strip()]
+        values = {
+            "licence": ui.finishLicenceEdit.text.strip(),
+            "citations": citations,
+            "data": ui.finishDataEdit.plainText.strip(),
+            "limits": ui.finishLimitsEdit.plainText.strip(),
+        }
+        return {name: value for name, value in values.items() if value}
+
+    def _keep_about(self) -> None:
+        written = self._written()
+        if self._run is None or written == self._about:
+            return
+        try:
+            self._run.write_about(written)
+            self._about = written
+        except HipError as error:
+            self._say_error(error)
+
+    # What the user does.
+
+    def _on_changed(self, value) -> None:
+        self._show()
+
+    def _on_export(self, checked: bool = False) -> None:
+        chosen = qt.QFileDialog.getSaveFileName(
+            self.widget,
+            _("Export model"),
+            str(Path.home() / f"{self._name()}{ENDING}"),
+            f"{_('Model package')} (*{ENDING})",
+        )
+        if not chosen:
+            return
+        path = Path(chosen)
+        if path.suffix != ENDING:
+            path = path.with_name(path.name + ENDING)
+        try:
+            check_name(path)
+            check_writable(path)
+        except HipError as error:
+            self._say_error(error)
+            return
+
+        def end() -> None:
+            done = _("The model is in {path}. {research_use}")
+            self._say(done.format(path=path, research_use=RESEARCH_USE))
+
+        self._export(path, end)
+
+    def _on_use(self, checked: bool = False) -> None:
+        folder = tempfile.TemporaryDirectory(prefix="HipICMSC-")
+        path = Path(folder.name) / f"{self._name()}{ENDING}"
+
+        def end() -> None:
+            name = add_model(path).stem
+            self._use_model(name)
+            done = _("{name} is among your models and chosen in HipICMSC. {research_use}")
+            self._say(done.format(name=name, research_use=RESEARCH_USE))
+            if slicer.util.confirmYesNoDisplay(_("{name} is chosen in HipICMSC. Open it now?").format(name=name)):
+                slicer.util.selectModule("HipICMSC")
+
+        self._export(path, end, folder.cleanup)
+
+    def _on_cancel(self, checked: bool = False) -> None:
+        self._command.cancel()
+
+    def _export(self, path: Path, when_done: Callable[[], None], clean_up: Callable[[], None] = lambda: None) -> None:
+        self._keep_about()
+        about = ["--about", str(self._run.about_file)] if self._about else []
+        self._say(_("Exporting …"))
+        self._start(["export", "--output", str(path), *about], lambda line: None, when_done, clean_up)
+
+    def _on_measure(self, checked: bool = False) -> None:
+        self._say(_("Measuring …"))
+        self.ui.finishMeasuredText.visible = False
+        # Another run or other weights may be chosen by the time it is done.
+        measured = f"{self._run.path.name}, {self.ui.finishWeightsComboBox.currentText}"
+        self._start(["measure", "--progress"], lambda line: self._on_measured(measured, line), lambda: None)
+
+    def _on_measured(self, measured: str, line: dict[str, Any]) -> None:
+        if "measured" in line:
+            self.ui.finishMeasuredText.plainText = f"{measured}\n{_measured_in_words(line['measured'])}"
+            self.ui.finishMeasuredText.visible = True
+            self._say(_("Measured. {research_use}").format(research_use=RESEARCH_USE))
+        elif "case" in line:
+            self._say(_("Measuring on {case} …").format(case=line["case"]))
+
+    def _start(
+        self,
+        arguments: list[str],
+        on_line: Callable[[dict[str, Any]], None],
+        when_done: Callable[[], None],
+        clean_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run a command on the run with the chosen weights and route."""
+        arguments += [str(self._run.path), "--weights", self._weights(), *self._route_arguments()]
+
+        def end(error: HipError | None) -> None:
+            self._command = None
+            try:
+                if error is not None:
+                    raise error
+                when_done()
+            except HipError as reason:
+                self._say_error(reason)
+            finally:
+                clean_up()
+            self._show()
+
+        self._command = Command(arguments, on_line, end)
+        self._show()
+
+    # What the user sees.
+
+    def _show(self) -> None:
+        running = _("An export or a measurement is under way.") if self._command is not None else ""
+        against = self._reason_against_export()
+        scored = self._scores_of(self._weights())
+        self.ui.finishScoresLabel.text = (
+            scores_in_words(scored["step"], scored["scores"])
+            if scored
+            else against or _("These weights have no scores yet.")
+        )
+        reason = running or against
+        self._enable("finishExportButton", reason)
+        self._enable("finishUseButton", reason or self._reason_against_name())
+        self._enable("finishCancelButton", "" if running else _("Nothing is under way."))
+        self._enable("finishMeasureButton", reason or self._reason_against_measuring())
+
+    def _enable(self, name: str, reason: str) -> None:
+        widget = getattr(self.ui, name)
+        widget.enabled, widget.toolTip = not reason, reason or self._usual_tips[name]
+
+    def _reason_against_export(self) -> str:
+        if self._run is None:
+            return _("Choose a run first.")
+        try:
+            status = self._run.status()
+            if not (self._run.checkpoints / "last.pt").is_file():
+                return _("There is no checkpoint yet; the first one comes with the end of the first epoch.")
+            stage_1 = self._run.stage_1_steps(status.total_steps)
+            if self._run.selection() is None and (stage_1 is None or status.step <= stage_1):
+                about = self._about_method()
+                needs = _("The run is in stage 1; a model needs an epoch of stage 2.")
+                return needs if about is None else f"{needs} {about.help}"
+            if self._weights() == "selected" and self._run.selection() is None:
+                return _("No weights were scored yet; the first scores come with the end of an epoch of stage 2.")
+        except HipError as error:
+            return error.sentence
+        return ""
+
+    def _reason_against_measuring(self) -> str:
+        """Whether there are labelled MRIs; only asked of a run whose description can be read."""
+        cases = self._run.description().get("dataset", {}).get("cases", [])
+        if any(case["modality"] == "MR" and case["role"] == "test" and case["label"] for case in cases):
+            return ""
+        return _("The dataset of this run has no labelled MRI; add some with the role test to another run's data.")
+
+    def _reason_against_name(self) -> str:
+        name = self._name()
+        if not name:
+            return _("Give the model a name.")
+        if name.startswith(".") or any(sign in name for sign in '/\\:*?"<>|'):
+            return _('A name cannot begin with a dot, nor contain any of / \\ : * ? " < > |')
+        return ""
+
+    def _name(self) -> str:
+        return self.ui.finishNameEdit.text.strip()
+
+    def _say(self, sentence: str, detail: str = "") -> None:
+        label = self.ui.finishStateLabel
+        label.text, label.toolTip = sentence, detail
+        label.visible = bool(sentence)
+
+    def _say_error(self, error: HipError) -> None:
+        self._say(error.sentence, error.detail)
+
+
+def _measured_in_words(measured: Mapping[str, Any]) -> str:
+    """A line for each MRI and bone, and for the mean of each bone."""
+    bones = {"hip_bone": _("hip bone"), "femur": _("proximal femur")}
+    lines = [_("Dice (1 is perfect) and mean distance of the surfaces, results as they are:")]
+    for volume in measured["volumes"]:
+        for bone, scores in volume["scores"]["raw"].items():
+            lines.append(f"{volume['name']}, {bones[bone]}: {_numbers(scores['dice'], scores['asd_mm'])}")
+    for bone, summary in measured["summary"]["raw"].items():
+        mean = _numbers(summary["dice"]["mean"], summary["asd_mm"]["mean"])
+        lines.append(_("Mean, {bone}: {numbers}").format(bone=bones[bone], numbers=mean))
+    lines += [f"{name}: {sentence}" for name, sentence in measured["failed"].items()]
+    return "\n".join(lines)
+
+
+def _numbers(dice: float | None, distance_mm: float | None) -> str:
+    return ", ".join(["–" if dice is None else f"{dice:.3f}", "–" if distance_mm is None else f"{distance_mm:.2f} mm"])

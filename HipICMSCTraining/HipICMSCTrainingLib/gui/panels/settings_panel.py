@@ -1,0 +1,424 @@
+"""The collapsible section "2. Training": how the next run shall be trained, how long it takes, and the shell line."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.gui.setup.installation import python_interpreter
+from HipICMSCLib.models.archive import read_archive
+from HipICMSCLib.models.chosen import available_models, find_model
+from slicer.i18n import tr as _
+
+from HipICMSCTrainingLib.gui.panels.estimate_area import EstimateArea
+from HipICMSCTrainingLib.gui.panels.settings_form import SettingsForm
+from HipICMSCTrainingLib.gui.running.settings_reading import SettingsReading
+from HipICMSCTrainingLib.gui.running.training_process import free_name, reason_against_folder
+from HipICMSCTrainingLib.settings.choices import START_FROM, Choices, Description, choices_of_run, settings_of_model
+
+#: Settings with editors of their own above the form.
+_ABOVE = ("device", "seed", START_FROM)
+#: Some file system has no place for them in a name.
+_FORBIDDEN = '/\\:*?"<>|'
+
+
+class SettingsPanel:
+    """
+    Attributes:
+        widget: the section.
+        changed: signal without values: other choices, or another reason why they cannot be taken.
+        described: signal of the Description of all that can be chosen, when it is known.
+    """
+
+    def __init__(
+        self,
+        resource_path: Callable[[str], str],
+        read_choices: Callable[[], str],
+        write_choices: Callable[[str], None],
+        dataset: Callable[[], Path],
+        runs_folder: Callable[[], Path],
+    ) -> None:
+        """
+        Args:
+            read_choices, write_choices: of the one text in which all choices are kept.
+            dataset: the dataset.json to train on; raises a HipError that says why there is none.
+            runs_folder: where the new run's folder is to be made.
+        """
+        self.changed, self.described = Signal(), Signal()
+        self._read_choices, self._write_choices = read_choices, write_choices
+        self._dataset, self._runs_folder = dataset, runs_folder
+        self._choices = Choices()
+        self._description: Description | None = None
+        self._reading: SettingsReading | None = None
+        self._reading_error: HipError | None = None
+        self._known_of: str | None = None
+        self._built_for = ""
+        #: What the model to start from says, or why it says nothing.
+        self._of_model: dict[str, Any] = {}
+        self._model_read = ""
+        self._model_problem = ""
+        self._is_showing = False
+
+        self.widget = slicer.util.loadUI(resource_path("UI/HipICMSCTraining-Settings.ui"))
+        self.ui = slicer.util.childWidgetVariables(self.widget)
+        self._copy_tip = self.ui.settingsCopyButton.toolTip
+        self._form = SettingsForm(self.ui.settingsAdvancedFrame)
+        self._form.edited.connect(self._on_edited)
+        self._form.reset.connect(self._on_reset)
+        self._form.problem_changed.connect(self._on_problem)
+        self._models: list[str] = []
+        ui = self.ui
+        ui.settingsMethodComboBox.connect("currentIndexChanged(int)", self._on_method)
+        ui.settingsPresetComboBox.connect("currentIndexChanged(int)", self._on_preset)
+        ui.settingsStartFromComboBox.connect("currentIndexChanged(int)", self._on_start_from)
+        ui.settingsDeviceComboBox.connect("currentIndexChanged(int)", self._on_device)
+        ui.settingsSeedSpinBox.connect("valueChanged(int)", self._on_seed)
+        ui.settingsNameEdit.connect("textChanged(QString)", self._on_name)
+        ui.settingsAgainButton.connect("clicked(bool)", self._on_again)
+        ui.settingsCopyButton.connect("clicked(bool)", self._on_copy)
+        self._estimate = EstimateArea(ui, self._data_and_settings, runs_folder)
+        self.show()
+        self._read()
+
+    # What others ask.
+
+    @property
+    def description(self) -> Description | None:
+        """All that can be chosen, as soon as it is known."""
+        return self._description
+
+    @property
+    def method(self) -> str:
+        """The name of the chosen method."""
+        return self._choices.method
+
+    @property
+    def reads_mr_labels(self) -> bool:
+        """Whether the chosen method is trained on labelled MRIs; False until it is known what can be chosen."""
+        return self._description is not None and self._description.methods[self.method].reads_mr_labels
+
+    def arguments(self) -> list[str]:
+        """Method, preset and what deviates from it, as ``hipicmsc train`` takes them.
+
+        Raises:
+            HipError: ``not_described`` as long as it is not known what can be chosen, ``unknown_model`` or as a model
+                package for one that cannot be started from, ``bad_setting``.
+        """
+        description = self._known_description()
+        if self._model_problem:
+            raise HipError("unknown_model", self._model_problem)
+        if self._form.problem():
+            raise HipError("bad_setting", self._form.problem())
+        return self._choices.arguments(description, self._of_model)
+
+    def run_path(self) -> Path:
+        """The folder for the next run; its name is suggested where none was given.
+
+        Raises:
+            HipError: ``bad_name`` or ``folder_in_use``.
+        """
+        name = self._choices.run_name.strip()
+        if not name:
+            return self._runs_folder() / self._suggested_name()
+        if name[0] == "." or name[-1] == "." or any(sign in name for sign in _FORBIDDEN):
+            raise HipError(
+                "bad_name",
+                _("A name can neither begin nor end with a dot, nor contain any of {signs}").format(
+                    signs=" ".join(_FORBIDDEN)
+                ),
+            )
+        reason = reason_against_folder(self._runs_folder() / name)
+        if reason:
+            raise HipError("folder_in_use", reason)
+        return self._runs_folder() / name
+
+    def reason_against_start(self) -> str:
+        """Why no run can be started with these choices and data; empty if one can."""
+        try:
+            self._data_and_settings()
+            self.run_path()
+        except HipError as error:
+            return error.sentence
+        return ""
+
+    def reason_against_taking(self) -> str:
+        """Why :meth:`take` cannot be called yet; empty if it can."""
+        try:
+            self._known_description()
+        except HipError as error:
+            return error.sentence
+        return ""
+
+    def take(self, run: Mapping[str, Any], name: str) -> None:
+        """Make the choices those of a run, for another one.
+
+        Args:
+            run: its run.json.
+            name: of the run; the new one's is made from it.
+
+        Raises:
+            HipError: ``not_described``, or as :func:`choices_of_run`; nothing is changed then.
+        """
+        choices = choices_of_run(run, self._known_description())
+        self._choose(replace(choices, run_name=free_name(self._runs_folder(), name)))
+
+    def forget_name(self) -> None:
+        """The run of this name was started; the next one gets another."""
+        if self._choices.run_name:
+            self._choose(replace(self._choices, run_name=""))
+        else:
+            self.refresh()
+
+    # Life.
+
+    def enter(self) -> None:
+        """The module is shown: what was missing may be there now, and models may have come and gone."""
+        self._model_read = ""
+        if self._reading is None and (self._reading_error is not None or self._known_of != python_interpreter()):
+            self._read()
+        self.show()
+
+    def show(self) -> None:
+        """Show the choices as they are kept; to be called whenever somebody else may have changed them."""
+        kept = Choices.from_text(self._read_choices())
+        if kept != self._choices:
+            self._choices = kept
+            self._estimate.outdate()
+        self._show()
+
+    def refresh(self) -> None:
+        """The data or the folder of the runs may be others; what can be pressed is looked at again."""
+        self._show_name()
+        self._show_buttons()
+
+    def close(self) -> None:
+        """Slicer ends or the module is reloaded; an estimate that runs is given up."""
+        self._estimate.close()
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
+    def _data_and_settings(self) -> list[str]:
+        return ["--dataset", str(self._dataset()), *self.arguments()]
+
+    # What can be chosen.
+
+    def _known_description(self) -> Description:
+        if self._description is None:
+            raise self._reading_error or HipError(
+                "not_described", _("The settings are still being read; wait a moment.")
+            )
+        return self._description
+
+    def _read(self) -> None:
+        self._description, self._reading_error = None, None
+        self._known_of = python_interpreter()
+        self._reading = SettingsReading(self._on_described, self._on_not_described)
+        if self._description is not None or self._reading_error is not None:
+            self._reading = None
+        self._show()
+
+    def _on_described(self, description: Description) -> None:
+        self._reading, self._description = None, description
+        self._built_for = ""
+        self._show()
+        self.described.emit(description)
+        self.changed.emit()
+
+    def _on_not_described(self, error: HipError) -> None:
+        self._reading, self._reading_error = None, error
+        self._show()
+        self.changed.emit()
+
+    def _on_again(self, checked: bool = False) -> None:
+        self._read()
+
+    # What the user does.
+
+    def _choose(self, choices: Choices) -> None:
+        if choices == self._choices:
+            return
+        if replace(choices, run_name="") != replace(self._choices, run_name=""):
+            self._estimate.outdate()
+        self._choices = choices
+        self._write_choices(choices.to_text())
+        self._show()
+        self.changed.emit()
+
+    def _on_method(self, index: int) -> None:
+        if not self._is_showing:
+            self._choose(replace(self._choices, method=list(self._description.methods)[index]))
+
+    def _on_preset(self, index: int) -> None:
+        if not self._is_showing:
+            self._choose(replace(self._choices, preset=list(self._description.presets)[index]))
+
+    def _on_start_from(self, index: int) -> None:
+        if not self._is_showing:
+            self._choose(replace(self._choices, start_from=self._models[index]))
+
+    def _on_device(self, index: int) -> None:
+        if not self._is_showing:
+            self._choose(self._choices.changed("device", self._devices()[index]))
+
+    def _on_seed(self, value: int) -> None:
+        if not self._is_showing:
+            self._choose(self._choices.changed("seed", value))
+
+    def _on_name(self, text: str) -> None:
+        if not self._is_showing:
+            self._choose(replace(self._choices, run_name=text))
+
+    def _on_edited(self, name: str, value: Any) -> None:
+        before = self._choices
+        self._choose(before.changed(name, value))
+        if self._choices == before:
+            # What could not be taken was put back by hand.
+            self._show()
+            self.changed.emit()
+
+    def _on_reset(self, name: str) -> None:
+        before = self._choices
+        self._choose(before.reset(name))
+        if self._choices == before:
+            self._show()
+            self.changed.emit()
+
+    def _on_problem(self) -> None:
+        self._show_buttons()
+        self.changed.emit()
+
+    def _on_copy(self, checked: bool = False) -> None:
+        command = ["hipicmsc", "train", str(self.run_path()), *self._data_and_settings()]
+        qt.QApplication.clipboard().setText(shlex.join(command))
+        self._estimate.say(
+            _(
+                "The command was copied. On another computer, put the paths of the run and of the data set there into "
+                "it; a model of your own to start from must be there, too."
+            )
+        )
+
+    # What the user sees.
+
+    def _show(self) -> None:
+        self._is_showing = True
+        try:
+            self._show_state()
+            if self._description is not None:
+                self._choices = self._choices.known_to(self._description)
+                self._show_lists()
+                self._show_form()
+            self._show_name()
+        finally:
+            self._is_showing = False
+        self._show_buttons()
+
+    def _show_state(self) -> None:
+        there = self._description is not None
+        self.ui.settingsFrame.visible = self.ui.settingsAdvancedCollapsibleButton.visible = there
+        self.ui.settingsStateLabel.visible = not there
+        self.ui.settingsAgainButton.visible = self._reading_error is not None
+        if self._reading_error is not None:
+            text = _("The settings cannot be read. {reason}").format(reason=self._reading_error.sentence)
+            self.ui.settingsStateLabel.text, self.ui.settingsStateLabel.toolTip = text, self._reading_error.detail
+        else:
+            self.ui.settingsStateLabel.text = _("The settings are being read …")
+            self.ui.settingsStateLabel.toolTip = ""
+
+    def _show_lists(self) -> None:
+        methods = self._description.methods
+        _fill(self.ui.settingsMethodComboBox, [about.title for about in methods.values()])
+        self.ui.settingsMethodComboBox.currentIndex = list(methods).index(self._choices.method)
+        about = methods[self._choices.method]
+        self.ui.settingsMethodComboBox.toolTip = about.help
+        needs = _("Each MRI to train on or to hold out needs its label map.") if about.reads_mr_labels else ""
+        self.ui.settingsMethodNoteLabel.text = " ".join(filter(None, [about.help, needs]))
+        _fill(self.ui.settingsPresetComboBox, list(self._description.presets))
+        self.ui.settingsPresetComboBox.currentIndex = list(self._description.presets).index(self._choices.preset)
+        self._show_models()
+        values = self._values()
+        _fill(self.ui.settingsDeviceComboBox, self._devices())
+        self.ui.settingsDeviceComboBox.currentIndex = self._devices().index(values["device"])
+        self.ui.settingsSeedSpinBox.value = values["seed"]
+
+    def _show_models(self) -> None:
+        """One that is chosen but not here is listed, too."""
+        chosen = self._choices.start_from
+        names = ["", *(path.stem for path in available_models())]
+        self._models = names if chosen in names else [*names, chosen]
+        if chosen != self._model_read:
+            self._read_model(chosen)
+        missing = [chosen] if self._model_problem else []
+        texts = [_("{name} (cannot be read)").format(name=name) if name in missing else name for name in self._models]
+        _fill(self.ui.settingsStartFromComboBox, [_("(nothing)"), *texts[1:]])
+        self.ui.settingsStartFromComboBox.currentIndex = self._models.index(chosen)
+
+    def _read_model(self, name: str) -> None:
+        self._model_read, self._of_model, self._model_problem = name, {}, ""
+        if name:
+            try:
+                self._of_model = settings_of_model(read_archive(find_model(name)).manifest)
+            except HipError as error:
+                self._model_problem = error.sentence
+
+    def _devices(self) -> list[str]:
+        """One that is chosen but not here is listed, too; the training says what is wrong with it."""
+        devices = list(self._description.devices)
+        chosen = self._values()["device"]
+        return devices if chosen in devices else [*devices, chosen]
+
+    def _values(self) -> dict[str, Any]:
+        usual = self._description.values(self._choices.method, self._choices.preset)
+        return usual | {name: value for name, value in self._choices.changes.items() if name in usual} | self._of_model
+
+    def _show_form(self) -> None:
+        choices, description = self._choices, self._description
+        if self._built_for != choices.method:
+            self._form.build(_groups(description, choices.method))
+            self._built_for = choices.method
+        usual = description.values(choices.method, choices.preset) | self._of_model
+        reason = _("It comes from the model {name}, from which the training starts.").format(name=choices.start_from)
+        self._form.show(self._values(), usual, dict.fromkeys(self._of_model, reason))
+        deviations = choices.deviations(description, self._of_model)
+        count = len([name for name in deviations if name not in _ABOVE])
+        heading = _("Advanced ({count} changed)").format(count=count) if count else _("Advanced")
+        self.ui.settingsAdvancedCollapsibleButton.text = heading
+
+    def _suggested_name(self) -> str:
+        return free_name(self._runs_folder(), f"{self._choices.method}-{self._choices.preset}")
+
+    def _show_name(self) -> None:
+        edit = self.ui.settingsNameEdit
+        if edit.text != self._choices.run_name:
+            edit.text = self._choices.run_name
+        edit.placeholderText = self._suggested_name()
+
+    def _show_buttons(self) -> None:
+        self._estimate.refresh()
+        reason, copy = self.reason_against_start(), self.ui.settingsCopyButton
+        copy.enabled, copy.toolTip = not reason, reason or self._copy_tip
+
+
+def _groups(description: Description, method: str) -> list[tuple[str, str, list]]:
+    """The shared settings, then each nested dataclass, then the method's own."""
+    about = description.methods[method]
+    shared = [field for field in description.settings if field.name not in _ABOVE]
+    names = list(dict.fromkeys(field.group for field in shared))
+    titles = {name: name.capitalize() if name else _("Schedule and optimisation") for name in names}
+    # Those of no group come first.
+    names.sort(key=bool)
+    groups = [(titles[name], "", [field for field in shared if field.group == name]) for name in names]
+    return [*groups, (about.title, about.help, list(about.settings))]
+
+
+def _fill(box, texts: list[str]) -> None:
+    if [box.itemText(index) for index in range(box.count)] != texts:
+        box.clear()
+        box.addItems(texts)

@@ -1,0 +1,359 @@
+"""How long a training will take and what it needs, from a few real steps of it.
+
+What a step costs depends on the number and size of its slices, not on what they show. So one volume of each domain and
+role is enough to time steps, scores and checkpoints of the very trainer that will do the work; the rest is counting.
+Slices of a volume that nobody has preprocessed yet are counted as if its femoral heads lay in its middle.
+
+All of it happens in a temporary run folder, which is removed at the end. Where the process is killed before, the next
+estimate removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+import torch
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.terminal import duration
+from HipICMSCLib.networks.devices import device_name
+from HipICMSCLib.preprocessing.geometry import crop_grid
+from HipICMSCLib.reading.volume import read_volume
+from safetensors import safe_open
+
+from HipICMSCTrainingLib.data.batches import steps_per_epoch
+from HipICMSCTrainingLib.data.dataset import Case, Dataset
+from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer, start_run
+from HipICMSCTrainingLib.settings.training import TrainingSettings
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+#: The first steps also load libraries, choose algorithms and grow the memory pool.
+WARM_UP_STEPS = 2
+#: Steps are timed until both are reached; short ones vary more.
+TIMED_STEPS = 3
+TIMED_SECONDS = 3.0
+
+#: Translations of networks that have learned something show more detail than the first ones, and compress less.
+PREVIEW_GROWTH = 2
+
+_PREFIX = "hipicmsc-estimate-"
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training takes on this computer, in a single process.
+
+    Attributes:
+        device: what would compute, as a user would call it.
+        volumes: how many the training reads.
+        slices: training slices by modality.
+        steps: by stage.
+        seconds_per_step: by stage; stages without steps are left out.
+        seconds: by part of the work.
+        memory_bytes: the largest need of the computer's memory; None where it cannot be measured (Windows).
+        device_memory_bytes: of a CUDA device's memory; None for other devices.
+        disk_bytes: in the run folder, by what is written there.
+    """
+
+    device: str
+    volumes: int
+    slices: dict[str, int]
+    steps_per_epoch: int
+    steps: dict[str, int]
+    seconds_per_step: dict[str, float]
+    seconds: dict[str, float]
+    memory_bytes: int | None
+    device_memory_bytes: int | None
+    disk_bytes: dict[str, int]
+
+    @property
+    def total_seconds(self) -> float:
+        return sum(self.seconds.values())
+
+    @property
+    def total_disk_bytes(self) -> int:
+        return sum(self.disk_bytes.values())
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"total_seconds": self.total_seconds, "total_disk_bytes": self.total_disk_bytes}
+
+    def table(self) -> str:
+        """For a person at a terminal."""
+        rows = []
+        for part, seconds in self.seconds.items():
+            each = self.seconds_per_step.get(part)
+            rows.append((part, duration(seconds) + (f", {self.steps[part]} steps of {each:.3g} s" if each else "")))
+        rows.append(("together", duration(self.total_seconds)))
+        if self.memory_bytes is not None:
+            rows.append(("memory", _size(self.memory_bytes)))
+        if self.device_memory_bytes is not None:
+            rows.append(("memory of the device", _size(self.device_memory_bytes)))
+        disk = ", ".join(f"{part} {_size(number)}" for part, number in self.disk_bytes.items())
+        rows.append(("disk", f"{_size(self.total_disk_bytes)} ({disk})"))
+        head = f"{self.volumes} volumes, {self.slices['CT']} CT and {self.slices['MR']} MRI slices on {self.device}"
+        return "\n".join([head, *(f"{name:<24}{text}" for name, text in rows)])
+
+
+def estimate(
+    description: RunDescription, cache: Path | None = None, progress: Progress = lambda share, text: None
+) -> Estimate:
+    """Time a few steps of a training and count the rest.
+
+    Args:
+        cache: where slices of these cases may lie already, e.g. in another run; it is only read.
+        progress: called with the share that is done, 0 to 1, and what comes next.
+
+    Raises:
+        HipError: ``out_of_memory``; ``missing_file`` and whatever else is wrong with the cases that are looked at or
+            with a package to start from; ``disk_full`` … as for any file.
+    """
+    _remove_leftovers()
+    started_with = peak_memory_bytes()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
+        run = RunFolder(Path(folder))
+        with run.locked(), _memory_in_one_sentence():
+            progress(0.0, "Looking at the volumes.")
+            cases = description.dataset.in_training()
+            work = _Preprocessing(cases, description.settings, cache, run.cache)
+            work.do_what_is_needed(progress)
+            progress(0.5, "Making the networks.")
+            trainer = _TimedTrainer(start_run(run.path, replace(description, dataset=Dataset(tuple(work.chosen)))))
+            try:
+                return _measured(trainer, work, started_with, progress)
+            finally:
+                trainer.close()
+
+
+def _measured(trainer: _TimedTrainer, work: _Preprocessing, started_with: int | None, progress: Progress) -> Estimate:
+    settings = work.settings
+    started = time.monotonic()
+    trainer.prepare()
+    preparing = time.monotonic() - started
+    epochs = {"stage 1": settings.stage1_epochs, "stage 2": settings.stage2_epochs}
+    seconds_per_step = {}
+    for number, stage in enumerate(epochs):
+        progress(0.55 + 0.2 * number, f"Timing steps of {stage}.")
+        if epochs[stage]:
+            seconds_per_step[stage] = trainer.seconds_of_a_step(number + 1)
+    progress(0.95, "Timing scores and a checkpoint.")
+    scoring, saving = trainer.seconds_of_scores(), trainer.seconds_of_a_checkpoint()
+
+    slices = {modality: work.slices(modality, "train") for modality in ("CT", "MR")}
+    epoch = steps_per_epoch(settings, slices["CT"], slices["MR"])
+    # Scores are computed on slices of all held-out volumes, here only on those of one of each domain.
+    wanted = sum(min(work.slices(modality, "val"), settings.validation_slices) for modality in slices)
+    scored = sum(min(len(stack), settings.validation_slices) for stack in (trainer.ct_val, trainer.mr_val))
+    checkpoints = 0
+    for stage, each in seconds_per_step.items():
+        interval = max(60 * settings.checkpoint_minutes, each)
+        checkpoints += epochs[stage] * (1 + int(epoch * each / interval))
+    checkpoint = (trainer.folder.checkpoints / "last.pt").stat().st_size
+    selected = trainer.folder.checkpoints / "selected.safetensors"
+    preview = max(path.stat().st_size for path in trainer.folder.previews_of())
+    cuda = trainer.device.type == "cuda"
+    progress(1.0, "Done.")
+    return Estimate(
+        device=device_name(trainer.device),
+        volumes=len(work.cases),
+        slices=slices,
+        steps_per_epoch=epoch,
+        steps={stage: epoch * epochs[stage] for stage in epochs},
+        seconds_per_step=seconds_per_step,
+        seconds={"preprocessing": preparing + work.seconds_of_all()}
+        | {stage: epoch * epochs[stage] * each for stage, each in seconds_per_step.items()}
+        | {"scores and checkpoints": sum(epochs.values()) * scoring * wanted / scored + checkpoints * saving},
+        memory_bytes=_memory_of_all(started_with, work),
+        device_memory_bytes=torch.cuda.max_memory_allocated(trainer.device) if cuda else None,
+        disk_bytes={
+            # The last one is kept while the next is written beside it.
+            "checkpoints": 2 * checkpoint + (selected.stat().st_size if selected.exists() else 0),
+            "preprocessed slices": work.bytes_of(work.cases),
+            "previews": sum(epochs.values()) * preview * PREVIEW_GROWTH,
+        },
+    )
+
+
+class _TimedTrainer(Trainer):
+    """A trainer that is led to the places that are to be timed."""
+
+    def seconds_of_a_step(self, stage: int) -> float:
+        """The mean in the middle of a stage, where what fades in and out over it is half there."""
+        bounds = (0, self.stage1_steps) if stage == 1 else (self.stage1_steps, self.total_steps)
+        times: list[float] = []
+        while len(times) < WARM_UP_STEPS + TIMED_STEPS or sum(times[WARM_UP_STEPS:]) < TIMED_SECONDS:
+            self.step = sum(bounds) // 2
+            started = time.monotonic()
+            self.do_step()
+            times.append(time.monotonic() - started)
+        return sum(times[WARM_UP_STEPS:]) / (len(times) - WARM_UP_STEPS)
+
+    def seconds_of_scores(self) -> float:
+        started = time.monotonic()
+        self.score(2 if self.settings.stage2_epochs else 1)
+        return time.monotonic() - started
+
+    def seconds_of_a_checkpoint(self) -> float:
+        started = time.monotonic()
+        self.save()
+        return time.monotonic() - started
+
+
+class _Preprocessing:
+    """Which volumes are preprocessed already, how long the others will take, and how many slices all have.
+
+    Attributes:
+        cached: files in the given cache.
+        voxels: of the volumes without such a file.
+        chosen: a case of each domain and role, enough to train on.
+    """
+
+    def __init__(self, cases: list[Case], settings: TrainingSettings, cache: Path | None, own_cache: Path) -> None:
+        self.cases, self.settings, self.own_cache = cases, settings, own_cache
+        self.cached: dict[Case, Path] = {}
+        self.voxels: dict[Case, int] = {}
+        self._slices: dict[Case, int] = {}
+        self._seconds_per_voxel: dict[str, float] = {}
+        for case in cases:
+            file = None if cache is None else cache_file(case, settings, cache)
+            if file is not None and file.exists():
+                self.cached[case], self._slices[case] = file, _cached_slices(file)
+            else:
+                outline = _outline(Path(case.image))
+                self.voxels[case] = outline.GetNumberOfPixels()
+                self._slices[case] = _expected_slices(outline, settings)
+        self.chosen = [self._easiest(modality, role) for modality in ("CT", "MR") for role in ("train", "val")]
+
+    def do_what_is_needed(self, progress: Progress) -> None:
+        """Put the chosen cases into the temporary cache, and time at least one case of each domain."""
+        timed = [self._smallest(modality) for modality in ("CT", "MR")]
+        work = list(dict.fromkeys([*self.chosen, *filter(None, timed)]))
+        seconds, voxels = dict.fromkeys(("CT", "MR"), 0.0), dict.fromkeys(("CT", "MR"), 0)
+        self.own_cache.mkdir(exist_ok=True)
+        for number, case in enumerate(work):
+            progress(0.05 + 0.45 * number / len(work), f"Preprocessing {case.name}.")
+            if case in self.cached:
+                shutil.copy(self.cached[case], self.own_cache)
+                continue
+            started = time.monotonic()
+            self._slices[case] = len(cached_volume(case, self.settings, self.own_cache)["slices"])
+            seconds[case.modality] += time.monotonic() - started
+            voxels[case.modality] += self.voxels[case]
+        self._seconds_per_voxel = {
+            modality: seconds[modality] / voxels[modality] for modality in voxels if voxels[modality]
+        }
+
+    def seconds_of_all(self) -> float:
+        """For all cases that a training would have to preprocess."""
+        return sum(self._seconds_per_voxel[case.modality] * voxels for case, voxels in self.voxels.items())
+
+    def slices(self, modality: str, role: str) -> int:
+        return sum(self._slices[case] for case in self.cases if (case.modality, case.role) == (modality, role))
+
+    def bytes_of(self, cases: Iterable[Case]) -> int:
+        """Of the slices of these cases, on disk as in memory."""
+        each = {
+            case.modality: cache_file(case, self.settings, self.own_cache).stat().st_size / self._slices[case]
+            for case in self.chosen
+        }
+        return round(sum(each[case.modality] * self._slices[case] for case in cases))
+
+    def _easiest(self, modality: str, role: str) -> Case:
+        candidates = [case for case in self.cases if (case.modality, case.role) == (modality, role)]
+        return min(candidates, key=lambda case: self.voxels.get(case, 0))
+
+    def _smallest(self, modality: str) -> Case | None:
+        return min((case for case in self.voxels if case.modality == modality), key=self.voxels.get, default=None)
+
+
+def _cached_slices(file: Path) -> int:
+    with safe_open(file, "numpy") as volume:
+        return volume.get_slice("slices").get_shape()[0]
+
+
+def _expected_slices(outline: sitk.Image, settings: TrainingSettings) -> int:
+    middle = outline.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in outline.GetSize()])
+    return crop_grid(outline, middle, settings.crop).size[1]
+
+
+def _outline(path: Path) -> sitk.Image:
+    """An empty image in the place of a volume, from the header of its file where that is enough."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:  # a DICOM folder, or a file of which reading says what is wrong
+        return read_volume(path)
+    if reader.GetDimension() != 3:
+        return read_volume(path)
+    outline = sitk.Image(reader.GetSize(), sitk.sitkUInt8)
+    outline.SetSpacing(reader.GetSpacing())
+    outline.SetOrigin(reader.GetOrigin())
+    outline.SetDirection(reader.GetDirection())
+    return outline
+
+
+def _memory_of_all(started_with: int | None, work: _Preprocessing) -> int | None:
+    """What was seen at most, with the slices of all volumes in memory, where they are twice while they are gathered."""
+    peak = peak_memory_bytes()
+    if peak is None or started_with is None:
+        return None
+    everything = work.bytes_of(work.cases)
+    return max(peak + everything - work.bytes_of(work.chosen), started_with + 2 * everything)
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process ever held."""
+    # On Linux, what getrusage tells begins with what the parent process held when it started this one.
+    with contextlib.suppress(OSError):
+        peak = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+        if peak:
+            return int(peak[1]) * 1024
+    if resource is None:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@contextlib.contextmanager
+def _memory_in_one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+            raise
+        raise HipError(
+            "out_of_memory",
+            "There is not enough free memory for a training with these settings; choose a smaller preset, or lower "
+            "batch_size, segmenter.width or translator.width, or set recompute to true.",
+            str(error),
+        ) from error
+
+
+def _remove_leftovers() -> None:
+    """Temporary folders of estimates that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        # Those of other users are theirs to remove.
+        with contextlib.suppress(HipError):
+            if (folder / "lock").exists() and not RunFolder(folder).in_use():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.0f} MiB"

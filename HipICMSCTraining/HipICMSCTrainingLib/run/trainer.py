@@ -1,0 +1,471 @@
+"""The training loop: schedule, scores, checkpoints, pause and stop. It knows no method by name."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import storage_error
+from HipICMSCLib.common.settings import from_json, to_json
+from HipICMSCLib.models.chosen import find_model
+from HipICMSCLib.models.package import read_package
+from HipICMSCLib.networks.devices import choose_device
+from HipICMSCLib.networks.inference import is_out_of_memory
+
+from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
+from HipICMSCTrainingLib.data.dataset import Dataset, check_labels
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.data.slice_cache import CachedVolume, cached_volume
+from HipICMSCTrainingLib.methods.method import Method, Moment
+from HipICMSCTrainingLib.methods.registry import METHODS
+from HipICMSCTrainingLib.methods.ways import ready_to_use
+from HipICMSCTrainingLib.networks.weight_average import WeightAverage
+from HipICMSCTrainingLib.run.checkpoint import check_optimizer, check_progress
+from HipICMSCTrainingLib.run.files import damaged_checkpoint
+from HipICMSCTrainingLib.run.folder import HEARTBEAT_SECONDS, RunFolder, Status, awake_seconds
+from HipICMSCTrainingLib.run.previews import write_preview
+from HipICMSCTrainingLib.run.scores import label_free_scores
+from HipICMSCTrainingLib.run.starting_weights import StartingModel, check_fits, load_starting_weights
+from HipICMSCTrainingLib.settings.training import TrainingSettings
+
+#: Losses are averaged over this many steps before they are written.
+METRICS_EVERY = 20
+
+Report = Callable[[Status], None]
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """run.json as objects.
+
+    Attributes:
+        started_from: the package that ``settings.start_from`` names, as it was when the run was made.
+    """
+
+    method: str
+    settings: TrainingSettings
+    method_settings: Any
+    dataset: Dataset
+    started_from: StartingModel | None = None
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> RunDescription:
+        """
+        Raises:
+            HipError: ``no_run``, ``damaged_run``; ``unknown_method`` or ``bad_setting`` where somebody edited it.
+        """
+        values = folder.description()
+        try:
+            method = find_method(values["method"])
+            started_from = values.get("started_from")
+            return cls(
+                method=values["method"],
+                settings=from_json(TrainingSettings, values["settings"]),
+                method_settings=from_json(method.Settings, values["method_settings"]),
+                dataset=from_json(Dataset, values["dataset"]),
+                started_from=from_json(StartingModel, started_from) if started_from else None,
+            )
+        except (KeyError, TypeError) as error:
+            raise HipError("damaged_run", f"{folder.path / 'run.json'} describes no run.", repr(error)) from error
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "method": self.method,
+            "settings": to_json(self.settings),
+            "method_settings": to_json(self.method_settings),
+            "dataset": self.dataset.to_json(),
+            "started_from": to_json(self.started_from) if self.started_from else None,
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "SimpleITK": sitk.Version.VersionString(),
+            },
+            "command": sys.argv[1:],
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+
+
+def find_method(name: str) -> type[Method]:
+    if name not in METHODS:
+        raise HipError("unknown_method", f"There is no method {name}; there are {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+class Trainer:
+    """Trains one run, from its start or from its last checkpoint, to its end or to a request to stop."""
+
+    def __init__(self, folder: RunFolder, report: Report = lambda status: None) -> None:
+        self.folder, self.report = folder, report
+        self.run = RunDescription.read(folder)
+        self.settings = self.run.settings
+        self.step, self.total_steps = 0, 0
+        self.seconds_per_step: float | None = None
+        self._said_at = self._saved_at = 0.0
+        self._saved_step: int | None = None
+        #: Of the steps since metrics were written; an interruption must not change what their mean is taken over.
+        self._losses: list[dict[str, float]] = []
+        self.distribution = Distribution()
+
+    def train(self) -> Status:
+        """Returns the last status: finished, or paused after a stop.
+
+        Raises:
+            HipError: ``run_in_use`` without touching the run; anything else after the run's status says ``failed``.
+        """
+        try:
+            if not self.distribution.is_main:
+                return self._train()
+            with self.folder.locked():
+                return self._train_and_say_so()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leave nothing of the training behind in this process."""
+        self.distribution.close()
+        # Both concern the whole process: with denormals flushed, scipy's k-d tree crashes.
+        torch.set_flush_denormal(False)
+        torch.use_deterministic_algorithms(False)
+
+    def _train_and_say_so(self) -> Status:
+        try:
+            return self._train()
+        except KeyboardInterrupt:
+            self._say_last("paused", "Interrupted; resume continues from the last checkpoint.")
+            raise
+        except BaseException as error:
+            told = _in_one_sentence(error, self.folder.log)
+            if told is None:
+                self._say_last("failed", f"{type(error).__name__}: {error}{self._what_is_kept()}")
+                raise
+            told = HipError(told.kind, told.sentence + self._what_is_kept(), told.detail)
+            self._say_last("failed", told.sentence, told.kind)
+            raise told from error
+
+    def _what_is_kept(self) -> str:
+        """To be added to the sentence that says why the training ended."""
+        if self._saved_step is None:
+            return ""
+        return f" The checkpoint of step {self._saved_step} is kept; resume starts there."
+
+    def _say_last(self, state: str, sentence: str, kind: str = "") -> None:
+        # What ended the training matters more than that nobody can be told.
+        with contextlib.suppress(HipError, OSError):
+            self._say(state, "stopped", sentence, kind)
+
+    def _train(self) -> Status:
+        self.prepare()
+        self._say("running", f"stage {self._moment().stage}", "")
+        folder, distribution, gathered = self.folder, self.distribution, self._losses
+        while self.step < self.total_steps:
+            if distribution.agree(distribution.is_main and self._asked_to_stop()):
+                self.save()
+                return self._say("paused", "stopped", "Stopped on request; resume continues here.")
+            stage = self._moment().stage
+            losses = self.do_step()
+            if not distribution.is_main:
+                continue
+            gathered.append(losses)
+            if self.step % METRICS_EVERY == 0 or self.step == self.total_steps:
+                means = {name: float(np.mean([g[name] for g in gathered if name in g])) for name in gathered[-1]}
+                rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.method.optimizers.items()}
+                folder.append_metrics(
+                    {
+                        "step": self.step,
+                        "stage": stage,
+                        "losses": means,
+                        "learning_rates": rates,
+                        "seconds": self.seconds_per_step,
+                    }
+                )
+                gathered.clear()
+            if self.step % self.steps_per_epoch == 0 or self.step == self.total_steps:
+                self.score(stage)
+                self.save()
+            elif time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
+                self.save()
+            if time.monotonic() - self._said_at > HEARTBEAT_SECONDS:
+                self._say("running", f"stage {self._moment().stage}", "")
+        return self._say("finished", "finished", "Trained to the end.")
+
+    # Before the first step.
+
+    def prepare(self) -> None:
+        """Read the volumes, make the networks, and take up the last checkpoint if there is one."""
+        settings = self.settings
+        # Whoever edited run.json: no label of an MRI reaches a method that adapts.
+        check_labels(self.run.dataset, METHODS[self.run.method].reads_mr_labels)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Gradients fade to numbers so small that a CPU computes them many times slower; they are zero for our purpose.
+        torch.set_flush_denormal(True)
+        torch.manual_seed(settings.seed)
+        self.device = choose_device(settings.device)
+        self._say("running", "preparing", "Reading and preprocessing the volumes.")
+        # The first process fills the cache, the others read it.
+        if not self.distribution.is_main:
+            self.distribution.wait_for_first()
+        stacks = self._stacks()
+        if self.distribution.is_main:
+            self.distribution.wait_for_first()
+        self.ct_val, self.mr_val = stacks["CT", "val"], stacks["MR", "val"]
+        self.mr_train = stacks["MR", "train"]
+        self.batches = BatchSource(
+            stacks["CT", "train"], self.mr_train, settings, self.distribution.rank, self.distribution.world_size
+        )
+        self.steps_per_epoch = self.batches.steps_per_epoch
+        self.total_steps = self.steps_per_epoch * (settings.stage1_epochs + settings.stage2_epochs)
+        self.method = METHODS[self.run.method](settings, self.run.method_settings, self.device, self.distribution)
+        state = self.folder.checkpoint()
+        if state is None and settings.start_from is not None:
+            self._start_from_package()
+        self.average = WeightAverage(self._deployable(), settings.ema_decay)
+        self.best_score = -math.inf
+        self._resume(state)
+        self._saved_at = time.monotonic()
+
+    def _stacks(self) -> dict[tuple[str, str], SliceStack]:
+        """The slices of each domain and role; every case is read before anything that is wrong is said, all at once."""
+        volumes: dict[tuple[str, str], list[CachedVolume]] = {}
+        problems: list[HipError] = []
+        cases = self.run.dataset.in_training()
+        for number, case in enumerate(cases, start=1):
+            try:
+                volume = cached_volume(case, self.settings, self.folder.cache)
+            except HipError as problem:
+                problems.append(problem)
+                continue
+            volumes.setdefault((case.modality, case.role), []).append(volume)
+            self._say("running", "preparing", f"Preprocessed {number} of {len(cases)} volumes.")
+        if problems:
+            raise HipError(
+                problems[0].kind,
+                " ".join(problem.sentence for problem in problems),
+                "\n".join(problem.detail for problem in problems),
+            )
+        return {key: SliceStack(of_key) for key, of_key in volumes.items()}
+
+    def _start_from_package(self) -> None:
+        package = read_package(find_model(self.settings.start_from))
+        if self.run.started_from is not None and package.sha256 != self.run.started_from.sha256:
+            raise HipError(
+                "changed_start",
+                f"The model file {package.path} is not the one that this run was made with; put that one back, or "
+                "start a new run.",
+                f"SHA-256 {package.sha256} in place of {self.run.started_from.sha256}",
+            )
+        load_starting_weights(package, self.method.networks, self.method.starts_with)
+
+    def _resume(self, state: dict[str, Any] | None) -> None:
+        if state is not None:
+            try:
+                self._take(state)
+            except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                raise damaged_checkpoint(self.folder.checkpoints / "last.pt", repr(error)) from error
+        if self.distribution.is_main:
+            self.folder.forget_metrics_after(self.step)
+
+    def _take(self, state: dict[str, Any]) -> None:
+        columns, _, rows = self.settings.crop.size
+        check_progress(state, self.total_steps, (rows, columns))
+        for name, network in self.method.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, optimizer in self.method.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+            check_optimizer(optimizer)
+        for name, network in self.average.networks.items():
+            network.load_state_dict(state["average"][name])
+        self.method.load_extra_state(state["extra"])
+        # A checkpoint of an older version has none.
+        self._losses = [{name: float(value) for name, value in losses.items()} for losses in state.get("losses", [])]
+        self._saved_step = state["step"]
+        self.step, self.best_score = state["step"], state["best_score"]
+
+    # Step by step.
+
+    def do_step(self) -> dict[str, float]:
+        """Train one step; the losses by name.
+
+        Raises:
+            HipError: ``not_finite_loss``.
+        """
+        started = time.monotonic()
+        random = np.random.default_rng([self.settings.seed, self.step, self.distribution.rank, 1 << 21])
+        losses = self.method.train_step(self.batches.draw(self.step).to(self.device), self._moment(), random)
+        self.average.update(self._deployable(), self.step)
+        self.step += 1
+        self._keep_time(time.monotonic() - started)
+        self._refuse_non_finite(losses)
+        return losses
+
+    def _moment(self) -> Moment:
+        boundary = self.stage1_steps
+        if self.step < boundary:
+            return Moment(self.step, 1, self.step / boundary)
+        return Moment(self.step, 2, (self.step - boundary) / max(self.total_steps - boundary, 1))
+
+    @property
+    def stage1_steps(self) -> int:
+        return self.steps_per_epoch * self.settings.stage1_epochs
+
+    def _deployable(self) -> dict[str, torch.nn.Module]:
+        return {name: self.method.networks[name] for name in self.method.deployable}
+
+    def _keep_time(self, seconds: float) -> None:
+        if self.seconds_per_step is None:
+            self.seconds_per_step = seconds
+        self.seconds_per_step += 0.05 * (seconds - self.seconds_per_step)
+
+    def _refuse_non_finite(self, losses: dict[str, float]) -> None:
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            raise self._not_finite(f"The loss {bad[0]} is no longer a number")
+
+    def _refuse_non_finite_weights(self) -> None:
+        """A step can spoil the weights although its own losses, computed before, are still numbers."""
+        for name, network in self.method.networks.items():
+            if not all(torch.isfinite(value).all() for value in network.state_dict().values()):
+                raise self._not_finite(f"The weights of {name} are no longer numbers")
+
+    def _not_finite(self, what: str) -> HipError:
+        return HipError(
+            "not_finite_loss",
+            f"{what} at step {self.step}; duplicate the run with lower learning rates or, if precision is bf16, with "
+            "fp32.",
+        )
+
+    def score(self, stage: int) -> None:
+        """Score the weights as they are and their average; keep the better of all that were scored.
+
+        Raises:
+            HipError: ``not_finite_loss``; as for any file.
+        """
+        self._refuse_non_finite_weights()
+        x_t = self.mr_train.images(self.mr_train.evenly(self.settings.validation_slices))
+        ways = self.method.ways()
+        candidates = {"last": self._deployable(), "average": self.average.networks}
+        for which, networks in candidates.items():
+            networks = ready_to_use(networks, ways, x_t, self.device)
+            scores = label_free_scores(
+                networks, ways, self.ct_val, self.mr_val, self.settings.validation_slices, self.device
+            )
+            self.folder.append_metrics({"step": self.step, "stage": stage, "scores": scores, "weights": which})
+            # By the end of stage 1 the segmenters have learned nothing that a score could tell.
+            if stage == 2 and scores["selection"] > self.best_score:
+                self.best_score = scores["selection"]
+                self.folder.save_selected(networks, {"step": self.step, "weights": which, "scores": scores})
+        picture = self.folder.previews / f"step_{self.step:07d}.png"
+        write_preview(networks, ways, self.ct_val, self.mr_val, picture, self.device)
+        for network in self._deployable().values():
+            network.train()
+
+    def save(self) -> None:
+        """Write a checkpoint, in the first of several processes.
+
+        Raises:
+            HipError: ``not_finite_loss``, before a good checkpoint is replaced by a bad one; as for any file.
+        """
+        if not self.distribution.is_main:
+            return
+        self._refuse_non_finite_weights()
+        self.folder.save_checkpoint(
+            {
+                "step": self.step,
+                "best_score": self.best_score,
+                "networks": {name: network.state_dict() for name, network in self.method.networks.items()},
+                "optimizers": {name: optimizer.state_dict() for name, optimizer in self.method.optimizers.items()},
+                "average": {name: network.state_dict() for name, network in self.average.networks.items()},
+                "extra": self.method.extra_state(),
+                "losses": self._losses,
+            }
+        )
+        self._saved_at, self._saved_step = time.monotonic(), self.step
+
+    # Between this process and whoever watches.
+
+    def _asked_to_stop(self) -> bool:
+        """Wait as long as a pause is asked for; True if a stop is."""
+        if self.folder.requested("PAUSE"):
+            self.save()
+            waiting = ("paused", "waiting", "Paused on request; the process waits.")
+            self._say(*waiting)
+            while self.folder.requested("PAUSE") and not self.folder.requested("STOP"):
+                if time.monotonic() - self._said_at > HEARTBEAT_SECONDS:
+                    self._say(*waiting)
+                time.sleep(0.2)
+            self._say("running", f"stage {self._moment().stage}", "")
+        if self.folder.requested("STOP"):
+            self.folder.withdraw("STOP")
+            self.folder.withdraw("PAUSE")
+            return True
+        return False
+
+    def _say(self, state: str, phase: str, sentence: str, kind: str = "") -> Status:
+        left = None
+        if self.seconds_per_step is not None and state == "running":
+            left = self.seconds_per_step * (self.total_steps - self.step)
+        status = Status(
+            state, phase, sentence, self.step, self.total_steps, self.seconds_per_step, left, os.getpid(), time.time(),
+            kind, platform.node(), awake_seconds(),
+        )  # fmt: skip
+        if self.distribution.is_main:
+            write = self.folder.write_status if state == "running" else self.folder.write_last_status
+            write(status)
+            self.report(status)
+        self._said_at = time.monotonic()
+        return status
+
+
+def _in_one_sentence(error: BaseException, log: Path) -> HipError | None:
+    """What ended a training, for a person; None for what nobody foresaw."""
+    if isinstance(error, HipError):
+        return error
+    if is_out_of_memory(error):
+        return _out_of_memory(error)
+    if isinstance(error, OSError):
+        # All files of a run say so themselves; what is left is what the process prints.
+        full = storage_error(error, log)
+        return full if full.kind == "disk_full" else None
+    return None
+
+
+def _out_of_memory(error: BaseException) -> HipError:
+    return HipError(
+        "out_of_memory",
+        "The memory did not suffice for a training step. Close other programs and resume, or duplicate the run with "
+        "recompute on, a smaller batch_size or a narrower network.",
+        str(error),
+    )
+
+
+def start_run(folder: Path, description: RunDescription) -> RunFolder:
+    """Write a new run folder, in the first of several processes; :class:`Trainer` does the rest.
+
+    Raises:
+        HipError: as :meth:`RunFolder.create`, :meth:`Method.check_crop` and :func:`check_labels`; for a package to
+            start from, as :func:`read_package` and :func:`check_fits`.
+    """
+    method = find_method(description.method)
+    method.check_crop(description.settings.crop)
+    check_labels(description.dataset, method.reads_mr_labels)
+    if description.settings.start_from is not None:
+        package = read_package(find_model(description.settings.start_from))
+        check_fits(package, description.settings)
+        description = replace(description, started_from=StartingModel(package.manifest.name, package.sha256))
+    run = RunFolder(folder)
+    distribution = Distribution()
+    if distribution.is_main:
+        run.create(description.to_json())
+    distribution.wait_for_first()
+    return run

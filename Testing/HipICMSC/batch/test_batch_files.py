@@ -1,0 +1,92 @@
+"""Which volumes of a folder a batch takes, and where it puts the results."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_series import dicom_series
+from HipICMSCLib.batch.files import items_of_folder, make_result_folder, result_paths, volumes_of
+from HipICMSCLib.common.errors import HipError
+
+SLICES = np.zeros((3, 8, 8), np.int16)
+
+
+def names(items) -> list[str]:
+    return [item.name for item in items]
+
+
+def test_volumes_and_dicom_folders_but_no_results_and_nothing_hidden(tmp_path):
+    for name in ("b.nii.gz", "a.nrrd", "old.seg.nrrd", "OLD.SEG.NRRD", ".half.nrrd", "notes.txt"):
+        (tmp_path / name).touch()
+    dicom_series(tmp_path / "Müller", SLICES)
+    (tmp_path / "Müller" / "000 read me.txt").write_text("lies among the slices")
+    dicom_series(tmp_path / ".trash", SLICES)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    out = tmp_path / "results"
+    items = items_of_folder(tmp_path, out)
+    assert names(items) == ["a.nrrd", "b.nii.gz", "Müller"]
+    assert [item.source.path for item in items] == [tmp_path / name for name in names(items)]
+    assert [item.source.output.name for item in items] == ["a.seg.nrrd", "b.seg.nrrd", "Müller.seg.nrrd"]
+    assert {item.state for item in items} == {"waiting"}
+    assert not out.exists()  # looking makes nothing
+
+
+def test_what_has_a_result_is_skipped_and_says_so(tmp_path):
+    for name in ("a.nrrd", "b.nrrd"):
+        (tmp_path / name).touch()
+    (tmp_path / "a.seg.nrrd").touch()
+    first, second = items_of_folder(tmp_path, tmp_path)
+    assert (first.state, first.sentence) == ("skipped", "There is a result already.")
+    assert second.state == "waiting"
+
+
+def test_a_folder_that_is_a_dicom_series_is_one_volume_whatever_lies_below(tmp_path):
+    series = tmp_path / "series"
+    dicom_series(series, SLICES)
+    dicom_series(series / "localizer", SLICES)
+    assert volumes_of(series) == [series]
+    (item,) = items_of_folder(series, tmp_path)
+    assert item.source.output == tmp_path / "series.seg.nrrd"
+
+
+def refused(action) -> HipError:
+    with pytest.raises(HipError) as raised:
+        action()
+    assert raised.value.sentence.endswith(".") and "\n" not in raised.value.sentence
+    return raised.value
+
+
+def test_a_folder_without_volumes_and_one_that_is_gone_are_named(tmp_path):
+    (tmp_path / "a.seg.nrrd").touch()
+    error = refused(lambda: items_of_folder(tmp_path, tmp_path))
+    assert error.kind == "no_volumes" and str(tmp_path) in error.sentence
+    error = refused(lambda: items_of_folder(tmp_path / "gone", tmp_path))
+    assert error.kind == "no_folder" and "gone" in error.sentence
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
+def test_a_locked_subfolder_does_not_hide_the_others(tmp_path):
+    dicom_series(tmp_path / "series", SLICES)
+    (tmp_path / "locked").mkdir(mode=0)
+    assert volumes_of(tmp_path) == [tmp_path / "series"]
+
+
+@pytest.mark.parametrize("twins", [("x.nrrd", "x.nii.gz"), ("X.nrrd", "x.mha")])
+def test_two_inputs_for_one_result_are_refused(tmp_path, twins):
+    error = refused(lambda: result_paths([tmp_path / name for name in (*twins, "y.nrrd")], tmp_path))
+    assert error.kind == "same_name" and "x.seg.nrrd" in error.sentence.lower()
+
+
+def test_a_result_folder_is_made_once_and_must_be_a_folder(tmp_path):
+    out = tmp_path / "results"
+    make_result_folder(out)
+    make_result_folder(out)
+    assert os.listdir(tmp_path) == ["results"] and os.listdir(out) == []
+    (tmp_path / "file").touch()
+    assert refused(lambda: make_result_folder(tmp_path / "file")).kind == "no_folder"
+    assert refused(lambda: make_result_folder(Path(tmp_path / "no" / "where"))).kind == "no_folder"

@@ -1,0 +1,342 @@
+"""`hipicmsc segment` and `hipicmsc model` as a user calls them, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from HipICMSCLib.preprocessing.geometry import same_geometry
+from packages import HEADS, as_ct, blank, dice, distance, scene, write_threshold_package
+
+CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+POINTS = ["--right-head", *map(str, HEADS.right), "--left-head", *map(str, HEADS.left)]
+#: Most starts would be spent on importing torch, so one process runs several commands, each with its own streams.
+_COMMANDS = """
+import contextlib, json, os, sys, tempfile
+from HipICMSCTrainingLib.cli import main
+streams = [os.dup(1), os.dup(2)]
+answers = []
+for arguments in json.loads(sys.stdin.read()):
+    files = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]
+    for number, file in enumerate(files, start=1):
+        os.dup2(file.fileno(), number)
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    sys.stdout.flush(), sys.stderr.flush()
+    for number, stream in enumerate(streams, start=1):
+        os.dup2(stream, number)
+    texts = []
+    for file in files:
+        file.seek(0)
+        texts.append(file.read().decode())
+    answers.append([code, *texts])
+print(json.dumps(answers))
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    output: str
+    error: str
+
+
+def run(*arguments: object, before: Callable[[], None] | None = None, prefix: tuple[str, ...] = ()) -> Answer:
+    """One command in one process."""
+    command = [*prefix, sys.executable, "-m", "HipICMSCTrainingLib.cli", *map(str, arguments)]
+    child = subprocess.run(command, capture_output=True, text=True, preexec_fn=before, check=False)
+    return Answer(child.returncode, child.stdout, child.stderr)
+
+
+def run_all(commands: list[list[object]]) -> list[Answer]:
+    """Several commands, one after the other, in one process."""
+    child = subprocess.run(
+        [sys.executable, "-c", _COMMANDS],
+        input=json.dumps([[str(argument) for argument in command] for command in commands]),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [Answer(*answer) for answer in json.loads(child.stdout)]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return write_threshold_package(tmp_path_factory.mktemp("model") / "balls.hipmodel", name="balls")
+
+
+@pytest.fixture(scope="module")
+def mri(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("mri") / "mri.nii.gz"
+    sitk.WriteImage(scene(blank(CORONAL, (2.2, 2.2, 5.2)))[0], str(path))
+    return path
+
+
+def files_in(folder: Path) -> list[str]:
+    """All names, hidden ones too."""
+    return sorted(os.listdir(folder))
+
+
+def test_a_segmentation_and_its_report(model, mri, tmp_path):
+    out, report = tmp_path / "hips.seg.nrrd", tmp_path / "report.json"
+    answer = run("segment", mri, "-o", out, "--model", model, "--device", "cpu", "--report", report, *POINTS)
+    assert (answer.code, answer.error) == (0, "")
+    assert files_in(tmp_path) == ["hips.seg.nrrd", "report.json"]
+    assert "research use only" in answer.output
+    assert "Right proximal femur" in answer.output
+
+    image, found = sitk.ReadImage(str(mri)), sitk.ReadImage(str(out))
+    assert same_geometry(image, found)
+    labels = sitk.GetArrayFromImage(found)
+    for value, centre in ((3, HEADS.right), (4, HEADS.left)):
+        assert dice(labels == value, distance(image, centre) <= 24) > 0.97
+    assert found.GetMetaData("Segment2_Name") == "Right proximal femur"
+
+    about = json.loads(report.read_text())
+    assert (about["input"], about["output"]) == ("mri.nii.gz", "hips.seg.nrrd")
+    assert re.fullmatch("[0-9a-f]{64}", about["model"]["sha256"])
+    assert about["model"]["sha256"] in found.GetMetaData("Segment0_Tags")
+    assert about["device"] == "cpu"
+    assert {"loading the model", "reading", "segmenting", "writing"} <= set(about["seconds"])
+    assert set(about["versions"]) == {"HipICMSC", "torch", "SimpleITK", "python"}
+    assert about["femoral_heads_lps_mm"] == {"right": [-85, 0, 0], "left": [85, 0, 0]}
+    assert isinstance(about["warnings"], list)
+    assert str(mri.parent) not in report.read_text()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, mri) -> Path:
+    """Two volumes with hips, a damaged one between them, and things that are no volumes."""
+    folder = tmp_path_factory.mktemp("volumes")
+    sitk.WriteImage(scene(blank(CORONAL, (3.0, 3.0, 5.0)))[0], str(folder / "a.nrrd"))
+    whole = mri.read_bytes()
+    (folder / "b.nii.gz").write_bytes(whole[: len(whole) // 2])
+    sitk.WriteImage(scene(blank(np.eye(3), (3.0, 3.0, 4.0)))[0], str(folder / "c.mha"))
+    (folder / "notes.txt").write_text("x")
+    (folder / "old.seg.nrrd").write_text("a result of an earlier call")
+    return folder
+
+
+def test_a_folder_in_two_shards_is_segmented_once_and_a_bad_volume_does_not_stop_the_others(model, folder, tmp_path):
+    out = tmp_path / "results"
+    base = ["segment", folder, "-o", out, "--model", model, "--device", "cpu"]
+    first, second, third = run_all(
+        [
+            [*base, "--shard", "1/2", "--report", tmp_path / "1.json"],
+            [*base, "--shard", "2/2", "--report", tmp_path / "2.json"],
+            [*base, "--shard", "4/4", "--report", tmp_path / "4.json"],
+        ]
+    )
+    assert files_in(out) == ["a.seg.nrrd", "c.seg.nrrd"]
+    assert (first.code, second.code, third.code) == (0, 2, 0)
+    assert first.error == ""
+    assert "2 of 2 volumes segmented." in first.output
+    # 2/2 holds only the damaged one, 4/4 none at all.
+    assert "0 of 1 volumes segmented." in second.output
+    assert second.error.count("\n") == 1
+    assert "b.nii.gz cannot be read" in second.error
+    reports = [json.loads((tmp_path / f"{number}.json").read_text()) for number in (1, 2, 4)]
+    assert [[about["input"] for about in report] for report in reports] == [["a.nrrd", "c.mha"], ["b.nii.gz"], []]
+    assert reports[1][0]["error"]["kind"] == "unreadable"
+    for name in ("a.nrrd", "c.mha"):
+        image = sitk.ReadImage(str(folder / name))
+        found = sitk.ReadImage(str(out / f"{name[0]}.seg.nrrd"))
+        assert same_geometry(image, found)
+        for value, centre in ((3, HEADS.right), (4, HEADS.left)):
+            assert dice(sitk.GetArrayFromImage(found) == value, distance(image, centre) <= 24) > 0.95
+
+
+def ramp_without_hips(path: Path) -> Path:
+    grid = blank(CORONAL, (3.0, 3.0, 6.0))
+    voxels = np.broadcast_to(np.arange(grid.GetSize()[0], dtype=np.float32), grid.GetSize()[::-1])
+    image = sitk.GetImageFromArray(np.ascontiguousarray(voxels))
+    image.CopyInformation(grid)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def test_each_mistake_is_one_sentence_and_leaves_no_file(model, mri, folder, tmp_path):
+    other, out = tmp_path / "inputs", tmp_path / "out"
+    other.mkdir(), out.mkdir()
+    damaged, pickled = other / "damaged.hipmodel", other / "pickle.hipmodel"
+    damaged.write_bytes(model.read_bytes()[:-100])
+    pickled.write_bytes(b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94K\x01s.")
+    flat = other / "flat.nrrd"
+    sitk.WriteImage(sitk.Image(50, 40, sitk.sitkUInt8), str(flat))
+    sitk.WriteImage(as_ct(scene(blank(CORONAL, (3.0, 3.0, 6.0)))[0]), str(other / "ct.nrrd"))
+    (other / "twice").mkdir()
+    for name in ("x.nii.gz", "x.nrrd"):
+        (other / "twice" / name).touch()
+    result = out / "a.seg.nrrd"
+    common = ["--model", model, "--device", "cpu"]
+    mistakes = {
+        "There is no file": [other / "missing.nii.gz", "-o", result, *common],
+        "is not a 3-D volume": [flat, "-o", result, *common],
+        "No hip joint was found": [ramp_without_hips(other / "ramp.nrrd"), "-o", result, *common],
+        "looks like a CT": [other / "ct.nrrd", "-o", result, *common],
+        "cannot be written; let its name end in": [mri, "-o", out / "a.stl", *common],
+        "nowhere does not exist": [mri, "-o", out / "nowhere" / "a.seg.nrrd", *common],
+        "gone does not exist": [mri, "-o", result, "--report", out / "gone" / "r.json", *common],
+        "There is no device quantum": [mri, "-o", result, "--model", model, "--device", "quantum"],
+        "There is no model hip-x-ray": [mri, "-o", result, "--model", "hip-x-ray"],
+        "There is no model file": [mri, "-o", result, "--model", out / "none.hipmodel"],
+        "is damaged or was altered": [mri, "-o", result, "--model", damaged],
+        "is not a model package": [mri, "-o", result, "--model", pickled],
+        "lies outside the image": [mri, "-o", result, *common, "--right-head", -85, 0, 900],
+        "one volume at a time": [folder, "-o", out, *common, *POINTS],
+        "is a file, but several results": [folder, "-o", flat, *common],
+        "would both be written as x.seg.nrrd": [other / "twice", "-o", out, "--shard", "1/2", *common],
+        "holds no DICOM series": [out, "-o", result, *common],
+    }
+    answers = run_all([["segment", *arguments] for arguments in mistakes.values()])
+    for sentence, answer in zip(mistakes, answers, strict=True):
+        assert answer.code == 2, sentence
+        assert sentence in answer.error
+        assert answer.error.startswith("hipicmsc: ")
+        assert answer.error.endswith(".\n"), answer.error
+        assert answer.error.count("\n") == 1, answer.error
+        assert answer.output == ""
+    assert files_in(out) == []
+
+
+def test_an_old_result_survives_a_failure_and_background_is_shown_on_demand(model, tmp_path):
+    out = tmp_path / "a.seg.nrrd"
+    out.write_text("old")
+    bad = tmp_path / "bad.nrrd"
+    sitk.WriteImage(sitk.Image(20, 20, 20, sitk.sitkInt16), str(bad), useCompression=True)
+    bad.write_bytes(bad.read_bytes()[:-8])
+    command = ["segment", bad, "-o", out, "--model", model]
+    plain, verbose = run_all([command, ["--verbose", *command]])
+    assert plain.code == verbose.code == 2
+    assert plain.error.count("\n") == 1
+    assert verbose.error.startswith(plain.error)
+    assert len(verbose.error) > len(plain.error)
+    assert out.read_text() == "old"
+    assert files_in(tmp_path) == ["a.seg.nrrd", "bad.nrrd"]
+
+
+def test_label_maps_an_existing_folder_and_a_single_shard(model, mri, tmp_path):
+    out = tmp_path / "existing"
+    out.mkdir()
+    common = ["--model", model, "--device", "cpu", *POINTS]
+    answers = run_all(
+        [
+            ["segment", mri, "-o", tmp_path / "a.nii.gz", *common],
+            ["segment", mri, "-o", out, *common],
+            ["segment", mri, "-o", out, "--shard", "2/2", "--report", tmp_path / "r.json", "--model", model],
+            ["model", "show", model],
+        ]
+    )
+    assert [answer.code for answer in answers] == [0, 0, 0, 0]
+    assert files_in(out) == ["mri.seg.nrrd"]
+    assert json.loads((tmp_path / "r.json").read_text()) == []
+    labels = sitk.ReadImage(str(tmp_path / "a.nii.gz"))
+    assert same_geometry(labels, sitk.ReadImage(str(mri)))
+    assert labels.GetPixelID() == sitk.sitkUInt8
+    assert set(np.unique(sitk.GetArrayFromImage(labels))) == {0, 1, 2, 3, 4}
+    assert "# A model for tests" in answers[3].output
+    assert re.search("SHA-256: [0-9a-f]{64}", answers[3].output)
+
+
+def test_models_of_ones_own_are_added_used_by_name_and_removed(model, mri, tmp_path, monkeypatch):
+    home, out = tmp_path / "home", tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setenv("HIPICMSC_HOME", str(home))
+    # Another model under the name of the one that is there.
+    same_name = write_threshold_package(out / "balls.hipmodel", name="others")
+    segment = ["segment", mri, "--device", "cpu", *POINTS, "--model", "balls", "-o"]
+    empty, added, again, refused, full, used, shipped, removed, gone, unused = run_all(
+        [
+            ["model", "list"],
+            ["model", "add", model],
+            ["model", "add", model],
+            ["model", "add", same_name],
+            ["model", "list"],
+            [*segment, out / "a.nii.gz"],
+            ["model", "remove", "hip-t1-mri"],
+            ["model", "remove", "balls"],
+            ["model", "list"],
+            [*segment, out / "b.nii.gz"],
+        ]
+    )
+    for answer in (empty, added, again, full, used, removed, gone):
+        assert (answer.code, answer.error) == (0, "")
+    for answer in (refused, shipped, unused):
+        assert (answer.code, answer.output) == (2, "") and answer.error.count("\n") == 1
+    for answer in (empty, full, gone):
+        assert "\n  hip-t1-mri (used unless --model names another)\n" in answer.output
+        assert f"\nYour models, in {home / 'models'}:\n" in answer.output
+    assert empty.output.endswith(":\n  none\n") and gone.output == empty.output
+    assert full.output.endswith(":\n  balls\n")
+    assert added.output == again.output and str(home / "models" / "balls.hipmodel") in added.output
+    assert "rename" in refused.error and "cannot be removed" in shipped.error
+    assert "There is no model balls" in unused.error
+    assert files_in(out) == ["a.nii.gz", "balls.hipmodel"] and files_in(home / "models") == []
+
+
+@pytest.mark.parametrize(("name", "limit"), [("a.seg.nrrd", 10_000), ("a.nii", 100_000)])
+def test_a_full_disk_leaves_nothing(model, mri, tmp_path, name, limit):
+    """A limit on the size of files stands for the full disk; the larger one is met only when the result is written."""
+    out = tmp_path / "out"
+    out.mkdir()
+    answer = run(
+        "segment", mri, "-o", out / name, "--model", model, "--device", "cpu", *POINTS,
+        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    assert answer.code == 2
+    last = answer.error.splitlines()[-1]
+    assert "is full; nothing was written." in last
+    if limit == 10_000:
+        assert answer.error == last + "\n"
+    assert files_in(out) == []
+
+
+def read_only(folder: Path) -> tuple[str, ...]:
+    """Make a folder read-only for a command that is started with the words returned, or skip."""
+    if os.geteuid() != 0:
+        folder.chmod(0o500)
+        return ()
+    # Permissions do not bind root, a mount does; it is gone with the process.
+    mounted = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"', str(folder))
+    try:
+        possible = subprocess.run([*mounted, "true"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        possible = False
+    if not possible:
+        pytest.skip("runs as root and may not mount, so no folder can be made read-only")
+    return mounted
+
+
+def test_a_read_only_folder_is_named_at_once(model, mri, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    answer = run("segment", mri, "-o", out / "a.seg.nrrd", "--model", model, *POINTS, prefix=read_only(out))
+    assert answer.code == 2
+    assert answer.error == f"hipicmsc: The folder {out} may not be written to; choose another one.\n"
+    assert files_in(out) == []
+
+
+def test_a_mistyped_command_explains_itself(tmp_path):
+    command = ["segment", tmp_path / "a.nrrd"]
+    answers = run_all(
+        [
+            command,
+            *([*command, "-o", tmp_path / "a.seg.nrrd", *more] for more in (
+                ["--shard", "3/2"], ["--shard", "0/2"], ["--right-head", "1", "2"], ["--dvice", "cpu"],
+            )),
+        ]
+    )  # fmt: skip
+    for answer in answers:
+        assert answer.code == 2
+        assert "usage: hipicmsc" in answer.error
+    assert files_in(tmp_path) == []

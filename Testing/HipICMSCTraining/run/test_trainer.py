@@ -1,0 +1,265 @@
+"""The training loop: however it is interrupted, a resumed training ends in the very weights of an unbroken one."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from HipICMSCLib.common.errors import HipError
+from HipICMSCTrainingLib.data.dataset import Dataset
+from HipICMSCTrainingLib.methods.icmsc import Icmsc
+from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import Trainer
+from tiny_training import at_step, differences, tiny_dataset
+
+STAGE_1_STEPS, STEPS = 4, 12
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(autouse=True)
+def talkative(monkeypatch):
+    """The run reports after every step, so that a test can interfere at a certain one."""
+    monkeypatch.setattr(trainer_module, "HEARTBEAT_SECONDS", 0.0)
+
+
+@pytest.fixture
+def run(tiny_data, tmp_path) -> RunFolder:
+    return tiny_data.start(tmp_path / "run")
+
+
+def selected(run: RunFolder) -> tuple[dict, dict]:
+    return run.selected(), json.loads((run.checkpoints / "selected.json").read_text())
+
+
+def assert_same_outcome(run: RunFolder, unbroken: RunFolder) -> None:
+    """Networks, averages, optimisers, image pools, best score and the selected weights, bit for bit."""
+    assert run.checkpoint()["step"] == STEPS
+    assert differences(unbroken.checkpoint(), run.checkpoint()) == []
+    assert differences(selected(unbroken), selected(run)) == []
+
+
+def step_of_scores(run: RunFolder) -> list[tuple[int, str]]:
+    return [(line["step"], line["weights"]) for line in run.metrics() if "scores" in line]
+
+
+EACH_EPOCH_ONCE = [(step, which) for step in (4, 8, 12) for which in ("last", "average")]
+
+
+def test_the_checkpoint_holds_all_that_moves(finished_run):
+    state = finished_run.checkpoint()
+    assert set(state["networks"]) == {"G_st", "G_ts", "F_s", "F_t", "D_s", "D_t"}
+    assert set(state["average"]) == {"G_st", "G_ts", "F_s", "F_t"}
+    assert set(state["optimizers"]) == {"G", "F", "D"}
+    assert all(optimizer["state"] for optimizer in state["optimizers"].values())
+    assert [len(state["extra"][name]) for name in ("s", "t")] == [2, 2]
+    assert state["step"] == STEPS
+
+
+@pytest.mark.parametrize("step", [2, 6])
+def test_stopped_and_resumed(run, finished_run, step):
+    stopped = Trainer(run, at_step(step, lambda: run.request("STOP"))).train()
+    assert (stopped.state, stopped.step) == ("paused", step)
+    assert run.checkpoint()["step"] == step
+    assert not run.requested("STOP")
+    assert Trainer(run).train().state == "finished"
+    assert_same_outcome(run, finished_run)
+    assert step_of_scores(run) == EACH_EPOCH_ONCE
+
+
+def test_interrupted_from_the_keyboard_and_resumed(run, finished_run):
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(run, at_step(6, interrupt)).train()
+    status = run.status()
+    assert status.state == "paused"
+    assert "resume" in status.sentence
+    assert run.checkpoint()["step"] == 4  # of the last epoch's end
+    Trainer(run).train()
+    assert_same_outcome(run, finished_run)
+    assert step_of_scores(run) == EACH_EPOCH_ONCE
+
+
+def test_paused_it_waits_and_goes_on_in_the_same_process(run, finished_run):
+    seen = []
+
+    def report(status) -> None:
+        seen.append((status.state, status.phase, status.step))
+        if status.step == 5 and ("paused", "waiting", 5) not in seen:
+            run.request("PAUSE")
+        elif status.state == "paused":
+            assert run.checkpoint()["step"] == 5  # saved before it waits
+            assert run.status().state == "paused"
+            run.withdraw("PAUSE")
+
+    assert Trainer(run, report).train().state == "finished"
+    pause = seen.index(("paused", "waiting", 5))
+    assert seen[pause + 1] == ("running", "stage 2", 5)
+    assert_same_outcome(run, finished_run)
+
+
+def test_a_pause_can_end_in_a_stop(run):
+    def report(status) -> None:
+        if status.state == "paused" and status.phase == "waiting":
+            run.request("STOP")
+
+    run.request("PAUSE")
+    status = Trainer(run, report).train()
+    assert (status.state, status.phase, status.step) == ("paused", "stopped", 0)
+    assert not run.requested("PAUSE")
+    assert run.checkpoint()["step"] == 0
+
+
+def test_metrics_of_a_run_that_died_before_its_first_checkpoint_are_forgotten(run, finished_run):
+    run.append_metrics({"step": 2, "losses": {}})
+    with open(run.path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 3, "los')
+    Trainer(run).train()
+    steps = [line["step"] for line in run.metrics()]
+    assert steps == [line["step"] for line in finished_run.metrics()]
+
+
+def test_each_step_is_reported_once_after_a_resume(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer_module, "METRICS_EVERY", 1)
+    run = tiny_data.start(tmp_path / "run")
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(run, at_step(7, die)).train()
+    assert [line["step"] for line in run.metrics() if "losses" in line] == [1, 2, 3, 4, 5, 6, 7]
+    Trainer(run).train()
+    assert [line["step"] for line in run.metrics() if "losses" in line] == list(range(1, STEPS + 1))
+    by_stage = [set(line["losses"]) for line in run.metrics() if "losses" in line]
+    assert "supervised" not in by_stage[STAGE_1_STEPS - 1]
+    assert "supervised" in by_stage[STAGE_1_STEPS]
+
+
+def test_weights_are_selected_only_once_the_segmenters_have_learned(run):
+    found = {}
+
+    def report(status) -> None:
+        found[status.step] = (run.checkpoints / "selected.safetensors").exists()
+
+    Trainer(run, report).train()
+    assert not any(found[step] for step in range(STAGE_1_STEPS + 1))
+    assert found[STEPS]
+    _, about = selected(run)
+    assert about["step"] > STAGE_1_STEPS
+    scored = [line["scores"]["selection"] for line in run.metrics() if "scores" in line and line["step"] > 4]
+    assert about["scores"]["selection"] == max(scored)
+
+
+def test_translation_alone_selects_nothing(tiny_data, tmp_path):
+    run = tiny_data.start(tmp_path / "run", stage2_epochs=0)
+    assert Trainer(run).train().step == STAGE_1_STEPS
+    assert run.selected() is None
+
+
+def test_a_finished_run_shows_pictures_and_how_it_went(finished_run):
+    from skimage.io import imread
+
+    status = finished_run.status()
+    assert (status.state, status.step, status.total_steps) == ("finished", STEPS, STEPS)
+    previews = sorted(path.name for path in finished_run.previews.iterdir())
+    assert previews == ["step_0000004.png", "step_0000008.png", "step_0000012.png"]
+    picture = imread(finished_run.previews / previews[-1])
+    # Two halves of three rows below their words: three panels with outlines and beside them the same without, each
+    # eight times the slice's size and two pixels apart.
+    assert picture.shape == (2 * (31 + 3 * (8 * 24 + 2)), 2 * 3 * (8 * 32 + 2), 3)
+    assert picture.std() > 5
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(tiny_data, tmp_path):
+    # Steps of this size leave the numbers of float32 at once; every step is saved.
+    run = tiny_data.start(tmp_path / "run", learning_rate_translation=1e30, checkpoint_minutes=0.0)
+    with pytest.raises(HipError) as caught:
+        Trainer(run).train()
+    assert caught.value.kind == "not_finite_loss"
+    status = run.status()
+    assert (status.state, status.sentence) == ("failed", caught.value.sentence)
+    assert 1 <= run.checkpoint()["step"] < status.step
+    assert f"The checkpoint of step {run.checkpoint()['step']} is kept" in status.sentence
+
+
+def test_other_failures_are_written_down_too(run):
+    def fail() -> None:
+        raise RuntimeError("the machine caught fire")
+
+    with pytest.raises(RuntimeError):
+        Trainer(run, at_step(2, fail)).train()
+    assert run.status().state == "failed"
+    assert "caught fire" in run.status().sentence
+    assert not run.in_use()
+
+
+def test_a_damaged_checkpoint_is_one_clear_sentence(run, finished_run):
+    shutil.copy(finished_run.checkpoints / "last.pt", run.checkpoints / "last.pt")
+    with open(run.checkpoints / "last.pt", "r+b") as file:
+        file.truncate(10_000)
+    with pytest.raises(HipError) as caught:
+        Trainer(run).train()
+    assert caught.value.kind == "damaged_checkpoint"
+    assert run.status().sentence == caught.value.sentence
+
+
+def test_a_run_in_use_is_refused_and_left_alone(run):
+    with run.locked(), pytest.raises(HipError) as caught:
+        Trainer(RunFolder(run.path)).train()
+    assert caught.value.kind == "run_in_use"
+    assert not (run.path / "status.json").exists()
+
+
+def test_data_that_went_away_are_named(tiny_data, tmp_path):
+    moved = tmp_path / "data"
+    shutil.copytree(tiny_data.folder, moved)
+    run = replace(tiny_data, folder=moved, dataset=tiny_dataset(moved)).start(tmp_path / "run")
+    shutil.rmtree(moved / "mri")
+    with pytest.raises(HipError) as caught:
+        Trainer(run).train()
+    assert caught.value.kind == "missing_file"
+    assert run.status().state == "failed"
+
+
+def test_averages_and_weights_differ_and_are_finite(finished_run):
+    state = finished_run.checkpoint()
+    for name, average in state["average"].items():
+        pairs = [(value, state["networks"][name][key]) for key, value in average.items() if value.is_floating_point()]
+        assert all(torch.isfinite(a).all() and torch.isfinite(b).all() for a, b in pairs)
+        assert any(not torch.equal(a, b) for a, b in pairs)
+    assert math.isfinite(state["best_score"])
+
+
+def test_everything_that_is_wrong_with_the_data_is_said_at_once(tiny_data, tmp_path):
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(b"no image")
+    ct, mr = (next(c for c in tiny_data.dataset.cases if c.modality == modality) for modality in ("CT", "MR"))
+    cases = tuple(replace(c, image=str(broken)) if c in (ct, mr) else c for c in tiny_data.dataset.cases)
+    run = replace(tiny_data, dataset=Dataset(cases)).start(tmp_path / "run")
+    with pytest.raises(HipError, match="read") as refused:
+        Trainer(run).train()
+    assert refused.value.kind == "unreadable"
+    assert f"Case {ct.name}:" in refused.value.sentence
+    assert f"Case {mr.name}:" in refused.value.sentence
+    assert run.status().state == "failed"
+
+
+def test_a_step_that_finds_no_memory_is_a_sentence_with_what_to_change(tiny_data, tmp_path, monkeypatch):
+    def greedy(self, batch, moment, random):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Icmsc, "train_step", greedy)
+    run = tiny_data.start(tmp_path / "run")
+    with pytest.raises(HipError) as error:
+        Trainer(run).train()
+    status = run.status()
+    assert (error.value.kind, status.state, status.kind) == ("out_of_memory", "failed", "out_of_memory")
+    assert "recompute" in status.sentence and "DefaultCPUAllocator" in error.value.detail
