@@ -6,14 +6,15 @@ reads both neighbours as channels. It has no fixed size, so the whole field of v
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from HipICMSCLib.errors import HipError
-from HipICMSCLib.segmenter import CLASS_NAMES, LARGEST_WIDTH
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, LARGEST_WIDTH
 
 #: Halvings of the resolution; beyond it nothing is left of a slice.
 MOST_LEVELS = 8
@@ -68,7 +69,7 @@ class SlabUNet(nn.Module):
             for level, (inputs, outputs) in enumerate(zip(before, channels, strict=True))
         )
         self.narrow = nn.ModuleList(
-            nn.Conv2d(below, here, 1, bias=False) for here, below in zip(channels[:-1], channels[1:], strict=True)
+            nn.Conv2d(below, here, 1, bias=False) for here, below in itertools.pairwise(channels)
         )
         self.up = nn.ModuleList(_Block(2 * here, here) for here in channels[:-1])
         self.classes = nn.Conv2d(channels[0], len(CLASS_NAMES), 1)

@@ -1,4 +1,4 @@
-"""Steps 6 to 11, how a scanner spoils what the tissue sends. Each takes and gives slices (slices, rows, columns) ≥ 0."""
+"""Steps 6 to 11, how a scanner spoils what tissue sends; each takes and gives slices (slices, rows, columns) ≥ 0."""
 
 from __future__ import annotations
 
@@ -58,7 +58,12 @@ def through_k_space(image: Tensor, random: np.random.Generator) -> Tensor:
         steepness = random.uniform(4, 40)
         windows.append(torch.sigmoid((1 - place) * steepness))
     window = windows[0][:, None] * windows[1]
-    level = float(random.uniform(0, 0.05)) * float(image[:, ::4, ::4].amax()) * np.sqrt(rows * columns) / float(window.mean()) ** 0.5
+    level = (
+        float(random.uniform(0, 0.05))
+        * float(image[:, ::4, ::4].amax())
+        * np.sqrt(rows * columns)
+        / float(window.mean()) ** 0.5
+    )
     noise = random.normal(0, level, (2, *image.shape)).astype(np.float32)
     noisy = frequencies + torch.complex(torch.from_numpy(noise[0]), torch.from_numpy(noise[1]))
     return torch.fft.ifft2(noisy * window).abs()

@@ -127,7 +127,10 @@ def carried_on(hu: np.ndarray, hip: np.ndarray, femur: np.ndarray) -> tuple[np.n
         # What is no longer ischium is the muscle at its tuberosity.
         hu_here = np.where((hip_here < 2) & (ended > 0), 55.0, hu_here)
         added.append((hu_here, ended, femur_here))
-    return tuple(np.concatenate([np.stack(new), old[1:]]) for new, old in zip(zip(*added), (hu, hip, femur), strict=True))
+    return tuple(
+        np.concatenate([np.stack(new), old[1:]])
+        for new, old in zip(zip(*added, strict=True), (hu, hip, femur), strict=True)
+    )
 
 
 def _signed_distance(labels: sitk.Image, value: int) -> sitk.Image:
@@ -141,7 +144,9 @@ def _signed_distance(labels: sitk.Image, value: int) -> sitk.Image:
 
 
 def _fine(image: sitk.Image, outside: float) -> np.ndarray:
-    size = [max(1, round((n - 1) * mm / FINE_MM) + 1) for n, mm in zip(image.GetSize(), image.GetSpacing(), strict=True)]
+    size = [
+        max(1, round((n - 1) * mm / FINE_MM) + 1) for n, mm in zip(image.GetSize(), image.GetSpacing(), strict=True)
+    ]
     sampled = sitk.Resample(
         sitk.Cast(image, sitk.sitkFloat32), size, sitk.Transform(), sitk.sitkLinear, image.GetOrigin(), [FINE_MM] * 3,
         image.GetDirection(), outside,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from HipICMSCTrainingLib.settings.simulation import Contrasts
 from HipICMSCTrainingLib.simulation.drawing import drawn_name
-from HipICMSCTrainingLib.simulation.settings import Contrasts
 from HipICMSCTrainingLib.simulation.tissues import MATERIALS
 
 

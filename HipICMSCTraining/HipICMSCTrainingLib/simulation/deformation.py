@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from HipICMSCTrainingLib.settings.simulation import SimulationSettings
 from HipICMSCTrainingLib.simulation.anatomy import COARSE_MM, Anatomy, Femur
 from HipICMSCTrainingLib.simulation.pose import rotation
 from HipICMSCTrainingLib.simulation.sampling import sampled
-from HipICMSCTrainingLib.simulation.settings import SimulationSettings
 
 #: Distance between the knots of the warp.
 _KNOT_MM = 45.0

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from HipICMSCTrainingLib.settings.simulation import SimulationSettings
 from HipICMSCTrainingLib.simulation.anatomy import FINE_MM, Anatomy
 from HipICMSCTrainingLib.simulation.drawing import drawn_name
-from HipICMSCTrainingLib.simulation.settings import SimulationSettings
 
 #: Slice, row and column directions of each plane along (z to the head, y to the back, x to the left): the orientation
 #: in which preprocessing hands acquired slices to the network.

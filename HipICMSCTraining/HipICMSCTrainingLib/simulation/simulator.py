@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from HipICMSCTrainingLib.settings.simulation import SimulationSettings
 from HipICMSCTrainingLib.simulation import acquisition
 from HipICMSCTrainingLib.simulation.anatomy import Anatomy
 from HipICMSCTrainingLib.simulation.contrast import Contrast, draw_contrast
 from HipICMSCTrainingLib.simulation.deformation import deformed
 from HipICMSCTrainingLib.simulation.pose import Pose, draw_pose, points_of
 from HipICMSCTrainingLib.simulation.sampling import Section, cut
-from HipICMSCTrainingLib.simulation.settings import SimulationSettings
 from HipICMSCTrainingLib.simulation.tissues import shares_of
 
 #: A deformation varies slowly: it is computed at each such pixel.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from HipICMSCLib.errors import HipError
+from HipICMSCLib.common.errors import HipError
 
 
 @dataclass(frozen=True)
