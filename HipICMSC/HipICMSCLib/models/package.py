@@ -18,7 +18,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json, to_json
 from HipICMSCLib.models.archive import FORMAT, ModelArchive, damaged, read_archive, write_archive
 from HipICMSCLib.models.chosen import check_name
-from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter, SegmenterSettings
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, SegmenterSettings
 from HipICMSCLib.networks.sifa_network import STRIDE, SifaEncoder, SifaHead
 from HipICMSCLib.networks.translator import Translator, TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
@@ -35,17 +35,21 @@ class ModelManifest:
     Attributes:
         route: the networks an MR slice passes, by names that this module knows: ("F_t",), or ("G_ts", "F_s") for a
             model that translates first, or SIFA's ("E", "S").
+        crop, segmenter: how the paper's F and SIFA read a volume, and their architecture; None for a slab U-Net.
+        slab, slab_unet: how a slab U-Net reads a volume, and its architecture; None for the others.
         training: where the weights come from: method, settings, data, scores, versions.
     """
 
     name: str
     route: tuple[str, ...]
-    crop: CropSettings
+    crop: CropSettings | None
     intensity: IntensitySettings
-    segmenter: SegmenterSettings
+    segmenter: SegmenterSettings | None
     translator: TranslatorSettings | None
     licence: str
     intended_use: str
+    slab: SlabSettings | None = None
+    slab_unet: SlabUNetSettings | None = None
     citations: tuple[str, ...] = ()
     training: dict = field(default_factory=dict)
     labels: tuple[str, ...] = CLASS_NAMES
@@ -56,8 +60,8 @@ class ModelManifest:
 
 #: How a network of a route is made, by its name.
 _NETWORKS: dict[str, Callable[[ModelManifest], nn.Module]] = {
-    "F_t": lambda manifest: Segmenter(manifest.segmenter),
-    "F_s": lambda manifest: Segmenter(manifest.segmenter),
+    "F_t": lambda manifest: segmenter(manifest.segmenter, manifest.slab_unet),
+    "F_s": lambda manifest: segmenter(manifest.segmenter, manifest.slab_unet),
     "G_ts": lambda manifest: Translator(manifest.translator),
     "E": lambda manifest: SifaEncoder(manifest.segmenter),
     "S": lambda manifest: SifaHead(manifest.segmenter),

@@ -58,8 +58,15 @@ class SliceInference:
         fallbacks: what did not go as planned since it was loaded, as sentences; a step down is not taken back.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device, precision: Precision | None = None) -> None:
-        """``precision`` None chooses the device's fast one and checks it on each volume."""
+    def __init__(
+        self, network: nn.Module, device: torch.device, precision: Precision | None = None, neighbours: int = 0
+    ) -> None:
+        """
+        Args:
+            precision: None chooses the device's fast one and checks it on each volume.
+            neighbours: slices on either side that the network reads as channels beside the one that it segments.
+        """
+        self.neighbours = neighbours
         self.network = _fused(network).to(memory_format=torch.channels_last)
         self.fixed_precision = precision
         self.fallbacks: list[str] = []
@@ -87,14 +94,15 @@ class SliceInference:
         Raises:
             HipError: ``cancelled``, ``out_of_memory`` or ``not_finite_output``.
         """
-        self._choose_precision(slices[len(slices) // 2])
+        slabs = self._slabs(slices)
+        self._choose_precision(slabs[len(slabs) // 2 :][:1])
         parts: list[np.ndarray] = []
         done = 0
         while done < len(slices):
             if cancelled():
                 raise HipError("cancelled", "The segmentation was cancelled; nothing was changed.")
             try:
-                parts.append(self._probabilities(slices[done : done + self.batch], self.precision)[:, 1:])
+                parts.append(self._probabilities(slabs[done : done + self.batch], self.precision)[:, 1:])
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -110,6 +118,12 @@ class SliceInference:
             progress(done / len(slices))
         return np.concatenate(parts).swapaxes(0, 1)
 
+    def _slabs(self, slices: np.ndarray) -> np.ndarray:
+        """A view (slice, channel, row, column); beyond the first and the last slice these are repeated."""
+        padded = np.pad(slices, ((self.neighbours, self.neighbours), (0, 0), (0, 0)), mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * self.neighbours + 1, axis=0)
+        return np.moveaxis(windows, -1, 1)
+
     def _use(self, device: torch.device) -> None:
         self.network = self.network.to(device)
         self.device = device
@@ -124,7 +138,7 @@ class SliceInference:
         if self.fixed_precision is not None or self.precision is FP32:
             return
         try:
-            exact, fast = (self._probabilities(trial[None], p).argmax(1) for p in (FP32, self.precision))
+            exact, fast = (self._probabilities(trial, p).argmax(1) for p in (FP32, self.precision))
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -137,8 +151,8 @@ class SliceInference:
             self.precision = FP32
 
     @torch.inference_mode()
-    def _probabilities(self, slices: np.ndarray, precision: Precision) -> np.ndarray:
-        images = torch.from_numpy(np.ascontiguousarray(slices)).unsqueeze(1).to(self.device)
+    def _probabilities(self, slabs: np.ndarray, precision: Precision) -> np.ndarray:
+        images = torch.from_numpy(np.ascontiguousarray(slabs)).to(self.device)
         images = images.contiguous(memory_format=torch.channels_last)
         reduced = torch.autocast(self.device.type, precision.dtype) if precision.dtype else contextlib.nullcontext()
         with reduced:

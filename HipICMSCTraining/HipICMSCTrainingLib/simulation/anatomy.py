@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+from HipICMSCLib.anatomy.sphere import fit_sphere
 from scipy import ndimage
 
 #: What stands for gas inside the body: far from every tissue, so that it stays known after interpolation.
@@ -172,21 +173,9 @@ def _femora(femur: np.ndarray, hip: np.ndarray) -> list[Femur]:
             continue
         # The part of its surface that faces the socket is a piece of a sphere.
         facing = np.argwhere(mask & (femur > -1.0) & (hip < 7.0))
-        sphere = _sphere(facing * FINE_MM) if len(facing) > 200 else None
-        if sphere is not None:
+        head = fit_sphere(facing * FINE_MM) if len(facing) > 200 else None
+        if head and 14 <= head.radius <= 34 and head.residual < 2.5:
             outside = ndimage.distance_transform_edt(~mask[::2, ::2, ::2], sampling=2 * FINE_MM)
             inside = ndimage.distance_transform_edt(mask[::2, ::2, ::2], sampling=2 * FINE_MM)
-            found.append(Femur(sphere, (outside - inside)[::2, ::2, ::2].astype(np.float32)))
+            found.append(Femur(head.centre, (outside - inside)[::2, ::2, ::2].astype(np.float32)))
     return found
-
-
-def _sphere(points: np.ndarray) -> np.ndarray | None:
-    """The centre of the sphere through most of the points (mm); None if they lie on no femoral head."""
-    for _ in range(3):
-        system = np.column_stack([2 * points, np.ones(len(points))])
-        solution, *_ = np.linalg.lstsq(system, (points**2).sum(1), rcond=None)
-        centre = solution[:3]
-        radius = np.sqrt(max(solution[3] + centre @ centre, 0.0))
-        off = np.abs(np.linalg.norm(points - centre, axis=1) - radius)
-        points = points[off <= max(np.percentile(off, 80), 0.5)]
-    return centre if 14 <= radius <= 34 and off.mean() < 2.5 else None

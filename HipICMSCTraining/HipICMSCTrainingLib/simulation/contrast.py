@@ -6,11 +6,11 @@ Relaxation times are of the order of published ones (Gold et al., AJR 2004;183:3
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from HipICMSCTrainingLib.settings.simulation import Contrasts
 from HipICMSCTrainingLib.simulation.drawing import drawn_name
 from HipICMSCTrainingLib.simulation.tissues import MATERIALS
 
@@ -43,12 +43,16 @@ _RELAXATION = {
 }
 
 
+#: Of a tissue in a sequence, per proton.
+Signal = Callable[[Relaxation], float]
+
+
 @dataclass(frozen=True)
 class Contrast:
     """What an image is weighted by.
 
     Attributes:
-        name: of :class:`Contrasts`.
+        name: of the kind: t1, pd, t2, fat_suppressed, gradient_echo, random.
         water, fat: signal of each material's water and fat, before they are put together.
         fat_sign: what fat is multiplied with: 1 together, 0 or a little suppressed, -1 opposed.
         water_sign: the same of water; 0 for a fat image.
@@ -61,7 +65,7 @@ class Contrast:
     water_sign: float
 
 
-def draw_contrast(shares: Contrasts, random: np.random.Generator) -> Contrast:
+def draw_contrast(shares: Mapping[str, float], random: np.random.Generator) -> Contrast:
     name = drawn_name(shares, random)
     if name == "random":
         return _random_contrast(random)
@@ -88,7 +92,7 @@ def _varied(tissue: Relaxation, random: np.random.Generator) -> Relaxation:
     )
 
 
-def _sequence(name: str, random: np.random.Generator):
+def _sequence(name: str, random: np.random.Generator) -> tuple[Signal, float, float]:
     """(signal of a tissue, sign of fat, sign of water)."""
     if name == "t1":
         return _spin_echo(random.uniform(350, 850), random.uniform(7, 22)), 1.0, 1.0
@@ -107,11 +111,11 @@ def _sequence(name: str, random: np.random.Generator):
     return _gradient_echo(random.uniform(3, 9), random.uniform(1, 5), random.uniform(8, 25)), fat_sign, water_sign
 
 
-def _spin_echo(repetition_ms: float, echo_ms: float):
+def _spin_echo(repetition_ms: float, echo_ms: float) -> Signal:
     return lambda tissue: (1 - np.exp(-repetition_ms / tissue.t1_ms)) * np.exp(-echo_ms / tissue.t2_ms)
 
 
-def _inversion_recovery(repetition_ms: float, echo_ms: float, inversion_ms: float):
+def _inversion_recovery(repetition_ms: float, echo_ms: float, inversion_ms: float) -> Signal:
     def signal(tissue: Relaxation) -> float:
         recovered = 1 - 2 * np.exp(-inversion_ms / tissue.t1_ms) + np.exp(-repetition_ms / tissue.t1_ms)
         return abs(recovered) * np.exp(-echo_ms / tissue.t2_ms)
@@ -119,7 +123,7 @@ def _inversion_recovery(repetition_ms: float, echo_ms: float, inversion_ms: floa
     return signal
 
 
-def _gradient_echo(repetition_ms: float, echo_ms: float, flip_deg: float):
+def _gradient_echo(repetition_ms: float, echo_ms: float, flip_deg: float) -> Signal:
     """Spoiled (Ernst); T2* is taken for half of T2."""
     angle = np.deg2rad(flip_deg)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,10 +10,10 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 
-def drawn_name(shares: Any, random: np.random.Generator) -> str:
-    """The name of a field of a dataclass of shares, as often as its share says."""
-    names, values = zip(*asdict(shares).items(), strict=True)
-    return str(random.choice(names, p=np.array(values) / sum(values)))
+def drawn_name(shares: Mapping[str, float], random: np.random.Generator) -> str:
+    """One of the names, as often as its share says."""
+    values = np.array(list(shares.values()))
+    return str(random.choice(list(shares), p=values / values.sum()))
 
 
 def smooth_field(shape: tuple[int, int], knots: int, amplitude: float, random: np.random.Generator) -> Tensor:

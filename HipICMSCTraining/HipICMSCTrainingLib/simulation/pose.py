@@ -25,6 +25,19 @@ _AIMED_AT_BONE = 0.7
 
 
 @dataclass(frozen=True)
+class SlabShape:
+    """Attributes:
+    slices: of a slab, an odd number.
+    patch: rows and columns.
+    pixel_mm: size of the pixels.
+    """
+
+    slices: int = 3
+    patch: int = 256
+    pixel_mm: float = 1.0
+
+
+@dataclass(frozen=True)
 class Pose:
     """Attributes:
     axes: (3, 3), rows are the directions of slices, rows and columns, each of a length in source mm per output mm.
@@ -49,7 +62,7 @@ class Pose:
 
 def draw_pose(anatomy: Anatomy, settings: SimulationSettings, random: np.random.Generator) -> Pose:
     """A slab somewhere in the anatomy, mostly at a bone."""
-    plane = drawn_name(settings.planes, random)
+    plane = drawn_name(settings.shares("plane"), random)
     nearest = plane if plane in AXES else random.choice(list(AXES))
     degrees = random.normal(0, settings.pose_deg, 3) if plane in AXES else random.uniform(-45, 45, 3)
     size = np.exp(random.normal(0, settings.size_sd)) * np.exp(random.normal(0, settings.size_sd / 2, 3))
@@ -83,17 +96,17 @@ def rotation(degrees: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def points_of(pose: Pose, anatomy: Anatomy, settings: SimulationSettings, count: int) -> Tensor:
+def points_of(pose: Pose, anatomy: Anatomy, shape: SlabShape, count: int) -> Tensor:
     """Where the slab's (sub-)slices lie: (slices × sub-slices, rows, columns, 3), mm (z, y, x), float32.
 
     Args:
         count: so many rows and columns, from the patch's first to its last.
     """
-    edge = (settings.patch - 1) / 2 * settings.pixel_mm
+    edge = (shape.patch - 1) / 2 * shape.pixel_mm
     across = np.linspace(-edge, edge, count)
-    middle = (settings.slices - 1) / 2
+    middle = (shape.slices - 1) / 2
     sub = ((np.arange(pose.sub_slices) + 0.5) / pose.sub_slices - 0.5) * pose.thickness_mm
-    along = (((np.arange(settings.slices) - middle) * pose.step_mm)[:, None] + sub).ravel()
+    along = (((np.arange(shape.slices) - middle) * pose.step_mm)[:, None] + sub).ravel()
     slice_axis, row_axis, column_axis = (torch.from_numpy(axis).float() for axis in pose.axes)
     along, across = torch.from_numpy(along).float(), torch.from_numpy(across).float()
     points = (

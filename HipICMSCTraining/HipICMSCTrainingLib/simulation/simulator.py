@@ -14,7 +14,7 @@ from HipICMSCTrainingLib.simulation import acquisition
 from HipICMSCTrainingLib.simulation.anatomy import Anatomy
 from HipICMSCTrainingLib.simulation.contrast import Contrast, draw_contrast
 from HipICMSCTrainingLib.simulation.deformation import deformed
-from HipICMSCTrainingLib.simulation.pose import Pose, draw_pose, points_of
+from HipICMSCTrainingLib.simulation.pose import Pose, SlabShape, draw_pose, points_of
 from HipICMSCTrainingLib.simulation.sampling import Section, cut
 from HipICMSCTrainingLib.simulation.tissues import shares_of
 
@@ -35,15 +35,19 @@ class Slab:
     contrast: Contrast
 
 
-def simulated(anatomy: Anatomy, settings: SimulationSettings, random: np.random.Generator) -> Slab:
+def simulated(anatomy: Anatomy, settings: SimulationSettings, shape: SlabShape, random: np.random.Generator) -> Slab:
+    """
+    Args:
+        random: the only source of chance: the same state gives the same slab.
+    """
     pose = draw_pose(anatomy, settings, random)
-    contrast = draw_contrast(settings.contrasts, random)
-    section = section_of(anatomy, pose, settings, random)
+    contrast = draw_contrast(settings.shares("contrast"), random)
+    section = section_of(anatomy, pose, settings, shape, random)
     shares = shares_of(section, random)
     planes = acquisition.signal(shares, contrast, random)
     profile = acquisition.slice_profile(pose.sub_slices, random)
-    image = (planes.unflatten(0, (settings.slices, pose.sub_slices)) * profile[:, None, None]).sum(1)
-    labels = labels_of(section, profile, settings.slices)
+    image = (planes.unflatten(0, (shape.slices, pose.sub_slices)) * profile[:, None, None]).sum(1)
+    labels = labels_of(section, profile, shape.slices)
     image, labels = acquisition.with_metal(image, labels, random)
     image = acquisition.with_bias_field(image, random)
     image = acquisition.through_k_space(image, random)
@@ -52,11 +56,13 @@ def simulated(anatomy: Anatomy, settings: SimulationSettings, random: np.random.
     return Slab(image, labels, pose, contrast)
 
 
-def section_of(anatomy: Anatomy, pose: Pose, settings: SimulationSettings, random: np.random.Generator) -> Section:
+def section_of(
+    anatomy: Anatomy, pose: Pose, settings: SimulationSettings, shape: SlabShape, random: np.random.Generator
+) -> Section:
     """The CT of another patient made from this one, cut along the slab."""
-    few = points_of(pose, anatomy, settings, settings.patch // _DEFORMED_EVERY + 2)
+    few = points_of(pose, anatomy, shape, shape.patch // _DEFORMED_EVERY + 2)
     moved = deformed(few, anatomy, settings, random)
-    size = (settings.patch, settings.patch)
+    size = (shape.patch, shape.patch)
     points = nnf.interpolate(moved.movedim(-1, 1), size, mode="bilinear", align_corners=True).movedim(1, -1)
     return cut(anatomy, points, outline=moved)
 
