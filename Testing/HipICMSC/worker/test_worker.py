@@ -192,7 +192,7 @@ def test_a_worker_that_ends_just_when_it_is_asked_is_replaced_once(tmp_path, bal
 def test_what_libraries_print_does_not_disturb(request_for):
     """Also what C code writes to file descriptor 1, as some libraries do."""
     noisy = (
-        "import os, sys, HipICMSCLib.worker as w\n"
+        "import os, sys, HipICMSCLib.worker.__main__ as w\n"
         "read = w.read_volume\n"
         "def chatty(path):\n    print('hello'); os.write(1, b'from C\\n'); return read(path)\n"
         "w.read_volume = chatty\nsys.exit(w.main())"

@@ -31,7 +31,7 @@ def work(request):
 sys.exit(w.main())
 """
 #: The real worker, which is changed before it begins.
-REAL = "import os, sys, HipICMSCLib.worker as w\n{change}\nsys.exit(w.main())"
+REAL = "import os, sys, HipICMSCLib.worker.__main__ as w\n{change}\nsys.exit(w.main())"
 TEST = SelfTestRequest("balls.hipmodel", "cpu")
 #: Whatever a test makes of them.
 OTHER_TEST, THIRD_TEST = SelfTestRequest("balls.hipmodel", "cuda"), SelfTestRequest("balls.hipmodel", "mps")
