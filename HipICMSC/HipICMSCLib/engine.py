@@ -6,25 +6,31 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
 
 from HipICMSCLib.anatomy.bones import Notice, separate_sides
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
+from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.models.package import ModelPackage, read_package
 from HipICMSCLib.networks.devices import choose_device, device_name
 from HipICMSCLib.networks.inference import Precision, SliceInference
 from HipICMSCLib.preprocessing.crop import prepare
-from HipICMSCLib.preprocessing.geometry import Grid, from_coronal_slices
+from HipICMSCLib.preprocessing.geometry import PLANES, from_coronal_slices
+from HipICMSCLib.preprocessing.mapping_back import classes_and_confidence
+from HipICMSCLib.preprocessing.slabs import Plane, acquisition_plane, prepare_slices
 from HipICMSCLib.reading.volume import check_volume, looks_like_ct
 
 #: Stage names in their order, with the share of the whole time that each takes on a CPU.
 STAGES = {"finding the hips": 0.1, "preparing": 0.05, "segmenting": 0.65, "mapping back": 0.1, "separating bones": 0.1}
 
 Progress = Callable[[str, float], None]
+Quality = Literal["standard", "high"]
 
 
 @dataclass(frozen=True)
@@ -56,21 +62,42 @@ class Result:
     precision: str
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What the network found, on the input's grid; ``slices`` is how many it read."""
+
+    classes: sitk.Image
+    confidence: sitk.Image
+    heads: FemoralHeads
+    slices: int
+
+
 class HipSegmenter:
     """A model, loaded once and used for many volumes."""
 
-    def __init__(self, package: ModelPackage | Path, device: str = "auto", precision: Precision | None = None) -> None:
+    def __init__(
+        self,
+        package: ModelPackage | Path,
+        device: str = "auto",
+        precision: Precision | None = None,
+        quality: Quality = "standard",
+    ) -> None:
         """
         Args:
             package: a model package or its file.
             device: auto, cpu, cuda or mps.
             precision: None takes the device's fast one as long as that changes no more than 0.1 % of the pixels.
+            quality: high averages over mirror images and, where voxels are even, over planes; a model that reads a crop
+                has no other quality than standard.
 
         Raises:
             HipError: for a bad package or device.
         """
         self.package = package if isinstance(package, ModelPackage) else read_package(package)
-        self.inference = SliceInference(self.package.network(), choose_device(device), precision)
+        self.quality = quality
+        self.inference = SliceInference(
+            self.package.network(), choose_device(device), precision, self.package.neighbours
+        )
 
     @property
     def device_name(self) -> str:
@@ -97,36 +124,79 @@ class HipSegmenter:
                 ``bad_points``, ``cancelled``, ``out_of_memory``.
         """
         watch = _Stopwatch(progress, cancelled)
-        manifest = self.package.manifest
-        with watch.stage("finding the hips"):
-            check_volume(image, "The image")
-            if looks_like_ct(image):
-                raise HipError("ct_given", "This looks like a CT, but the model segments MRI; choose an MRI.")
-            if heads is None:
-                heads = find_femoral_heads(image)
-            else:
-                _check_points(heads, image)
-        with watch.stage("preparing"):
-            prepared = prepare(image, heads, "MR", manifest.crop, manifest.intensity)
-        with watch.stage("segmenting"):
-            foreground = self.inference.foreground(prepared.slices, watch.within, cancelled)
-        with watch.stage("mapping back"):
-            classes, confidence = _onto_input(foreground, prepared.grid, image)
+        check_volume(image, "The image")
+        if looks_like_ct(image):
+            raise HipError("ct_given", "This looks like a CT, but the model segments MRI; choose an MRI.")
+        if heads is not None:
+            _check_points(heads, image)
+        read = self._read_crop if self.package.manifest.crop else self._read_slices
+        found = read(image, heads, watch)
         with watch.stage("separating bones"):
-            bones = separate_sides(classes, heads)
+            bones = separate_sides(found.classes, found.heads)
+        if self.package.manifest.slab and not any(bones.volumes_ml.values()):
+            raise HipError("no_hip", "No hip bone and no femur was found; check that the image is an MRI of a hip.")
         return Result(
             labels=bones.labels,
-            classes=classes,
-            confidence=confidence,
-            heads=heads,
+            classes=found.classes,
+            confidence=found.confidence,
+            heads=found.heads,
             volumes_ml=bones.volumes_ml,
             notices=bones.notices,
             fallbacks=tuple(self.inference.fallbacks),
             seconds=watch.seconds,
-            slices=len(prepared.slices),
+            slices=found.slices,
             device=self.device_name,
             precision=self.inference.precision.name,
         )
+
+    def _read_crop(self, image: sitk.Image, heads: FemoralHeads | None, watch: _Stopwatch) -> _Found:
+        """The paper's way: coronal slices of a crop about the femoral heads."""
+        manifest = self.package.manifest
+        with watch.stage("finding the hips"):
+            heads = heads or find_femoral_heads(image)
+        with watch.stage("preparing"):
+            prepared = prepare(image, heads, "MR", manifest.crop, manifest.intensity)
+        with watch.stage("segmenting"):
+            foreground = self.inference.foreground(prepared.slices, watch.within, watch.cancelled)
+        with watch.stage("mapping back"):
+            volumes = [from_coronal_slices(probabilities, prepared.grid) for probabilities in foreground]
+            classes, confidence = classes_and_confidence([volumes], image)
+        return _Found(classes, confidence, heads, len(prepared.slices))
+
+    def _read_slices(self, image: sitk.Image, heads: FemoralHeads | None, watch: _Stopwatch) -> _Found:
+        """A slab U-Net's way: all slices of the volume, in the plane in which they were acquired."""
+        manifest = self.package.manifest
+        with watch.stage("preparing"):
+            slices = [
+                prepare_slices(image, plane, "MR", manifest.slab, manifest.intensity, manifest.slab_unet.multiple)
+                for plane in self._planes(image)
+            ]
+        readings, read = [], 0
+        with watch.stage("segmenting"):
+            for number, prepared in enumerate(slices):
+                # In sagittal slices a mirror image would be that of a patient who faces the other way.
+                mirrored = self.quality == "high" and prepared.plane != "sagittal"
+                within = partial(_part, watch.within, number / len(slices), 1 / len(slices))
+                foreground = self.inference.foreground(prepared.slices, within, watch.cancelled, mirrored)
+                readings.append([prepared.grid.image(probabilities) for probabilities in foreground])
+                read += len(prepared.slices)
+        with watch.stage("mapping back"):
+            classes, confidence = classes_and_confidence(readings, image)
+        with watch.stage("finding the hips"):
+            heads = heads or heads_of_bones(classes)
+        return _Found(classes, confidence, heads, read)
+
+    def _planes(self, image: sitk.Image) -> tuple[Plane, ...]:
+        """In which planes to read an image: as acquired; one of even voxels in all planes where that is asked for."""
+        acquired = acquisition_plane(image)
+        if acquired:
+            return (acquired,)
+        return PLANES if self.quality == "high" else ("coronal",)
+
+
+def _part(progress: Callable[[float], None], start: float, length: float, share: float) -> None:
+    """Tell a part's share as that of the whole."""
+    progress(start + length * share)
 
 
 def _check_points(heads: FemoralHeads, image: sitk.Image) -> None:
@@ -144,61 +214,6 @@ def _check_points(heads: FemoralHeads, image: sitk.Image) -> None:
         raise HipError(
             "bad_points", "The right femoral head's centre lies to the left of the left one's; exchange the points."
         )
-
-
-def _onto_input(foreground: np.ndarray, grid: Grid, image: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
-    """Classes and confidence on the input's voxels.
-
-    Probabilities, not labels, are interpolated, so that outlines keep their place between the network's pixels. Only
-    the part of the input within the crop is computed.
-    """
-    corner, size = _overlap(grid, image)
-    part = sitk.RegionOfInterest(image, size, corner)
-    target = Grid.of(part)
-    probabilities = []
-    for class_probabilities in foreground:
-        volume = from_coronal_slices(class_probabilities, grid)
-        probabilities.append(sitk.GetArrayFromImage(target.resample(volume, sitk.sitkLinear, 0.0)))
-    inside = sitk.GetArrayFromImage(target.resample(grid.image(_ones(grid)), sitk.sitkNearestNeighbor, 0)) > 0
-    stacked = np.stack([1.0 - sum(probabilities), *probabilities])
-    classes = stacked.argmax(0).astype(np.uint8)
-    confidence = np.where(inside, stacked.max(0), 0.0).astype(np.float32)
-    return _pasted(classes, image, corner), _pasted(confidence, image, corner)
-
-
-def _ones(grid: Grid) -> np.ndarray:
-    return np.ones(grid.size[::-1], np.uint8)
-
-
-def _overlap(grid: Grid, image: sitk.Image) -> tuple[list[int], list[int]]:
-    """The smallest box of input voxels that holds all of the crop: first index and size."""
-    crop = sitk.Image([1, 1, 1], sitk.sitkUInt8)
-    crop.SetSpacing(grid.spacing)
-    crop.SetOrigin(grid.origin)
-    crop.SetDirection(grid.direction)
-    corners = np.array(
-        [
-            image.TransformPhysicalPointToContinuousIndex(
-                crop.TransformContinuousIndexToPhysicalPoint(
-                    [c * n - 0.5 for c, n in zip(corner, grid.size, strict=True)]
-                )
-            )
-            for corner in np.ndindex(2, 2, 2)
-        ]
-    )
-    last = np.array(image.GetSize()) - 1
-    first = np.clip(np.floor(corners.min(axis=0)), 0, last).astype(int)
-    final = np.clip(np.ceil(corners.max(axis=0)), 0, last).astype(int)
-    return first.tolist(), (final - first + 1).tolist()
-
-
-def _pasted(part: np.ndarray, image: sitk.Image, corner: list[int]) -> sitk.Image:
-    """``part`` in an otherwise empty volume on the grid of ``image``."""
-    whole = np.zeros(image.GetSize()[::-1], part.dtype)
-    x, y, z = corner
-    depth, height, width = part.shape
-    whole[z : z + depth, y : y + height, x : x + width] = part
-    return Grid.of(image).image(whole)
 
 
 class _Stopwatch:

@@ -1,4 +1,4 @@
-"""Where the femoral heads of a segmentation are: the part of each femur that faces a hip bone is a piece of a sphere."""
+"""Where the femoral heads of a segmentation are: what of a femur faces a hip bone is a piece of a sphere."""
 
 from __future__ import annotations
 

@@ -19,10 +19,13 @@ from HipICMSCLib.common.settings import from_json, to_json
 from HipICMSCLib.models.archive import FORMAT, ModelArchive, damaged, read_archive, write_archive
 from HipICMSCLib.models.chosen import check_name
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, SegmenterSettings
+from HipICMSCLib.networks.segmenter import segmenter_of
 from HipICMSCLib.networks.sifa_network import STRIDE, SifaEncoder, SifaHead
+from HipICMSCLib.networks.slab_unet import SlabUNetSettings
 from HipICMSCLib.networks.translator import Translator, TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
+from HipICMSCLib.preprocessing.slabs import SlabSettings
 
 #: Of the JSON before the weights, in bytes; a network of ours has some hundred weights, each described in a hundred.
 _LARGEST_HEADER = 2**20
@@ -60,8 +63,8 @@ class ModelManifest:
 
 #: How a network of a route is made, by its name.
 _NETWORKS: dict[str, Callable[[ModelManifest], nn.Module]] = {
-    "F_t": lambda manifest: segmenter(manifest.segmenter, manifest.slab_unet),
-    "F_s": lambda manifest: segmenter(manifest.segmenter, manifest.slab_unet),
+    "F_t": lambda manifest: segmenter_of(manifest.segmenter, manifest.slab_unet),
+    "F_s": lambda manifest: segmenter_of(manifest.segmenter, manifest.slab_unet),
     "G_ts": lambda manifest: Translator(manifest.translator),
     "E": lambda manifest: SifaEncoder(manifest.segmenter),
     "S": lambda manifest: SifaHead(manifest.segmenter),
@@ -80,6 +83,11 @@ class ModelPackage:
     manifest: ModelManifest
     card: str
     weights: dict[str, Tensor]
+
+    @property
+    def neighbours(self) -> int:
+        """Slices on either side that the networks read beside the one that they segment."""
+        return self.manifest.slab_unet.slices // 2 if self.manifest.slab_unet else 0
 
     def network(self) -> nn.Module:
         """The networks of the route, one after the other, in eval mode: MR slices in, logits out.
@@ -163,12 +171,20 @@ def _manifest(path: Path, values: dict[str, Any]) -> ModelManifest:
         raise damaged(path, str(error)) from error
     if tuple(manifest.labels) != CLASS_NAMES or not _is_possible(manifest.route):
         raise damaged(path, f"unknown labels {manifest.labels} or route {manifest.route}")
-    # F halves rows and columns twice, so that only multiples of 4 come back with their own size; E thrice.
-    multiple = STRIDE if manifest.route == _SIFA else 4
-    width, _, height = manifest.crop.size
-    if width % multiple or height % multiple:
-        raise damaged(path, f"impossible crop {manifest.crop}")
+    if not _reads_one_way(manifest):
+        raise damaged(path, "it says neither or both of how a crop and how slabs are read")
+    if manifest.crop is not None:
+        # F halves rows and columns twice, so that only multiples of 4 come back with their own size; E thrice.
+        multiple = STRIDE if manifest.route == _SIFA else 4
+        width, _, height = manifest.crop.size
+        if width % multiple or height % multiple:
+            raise damaged(path, f"impossible crop {manifest.crop}")
     return manifest
+
+
+def _reads_one_way(manifest: ModelManifest) -> bool:
+    given = [value is not None for value in (manifest.crop, manifest.segmenter, manifest.slab, manifest.slab_unet)]
+    return given == [True, True, False, False] or (given == [False, False, True, True] and manifest.route != _SIFA)
 
 
 def _is_possible(route: tuple[str, ...]) -> bool:

@@ -79,7 +79,11 @@ class SliceInference:
             self._use_processor(device)
 
     def foreground(
-        self, slices: np.ndarray, progress: Callable[[float], None], cancelled: Callable[[], bool]
+        self,
+        slices: np.ndarray,
+        progress: Callable[[float], None],
+        cancelled: Callable[[], bool],
+        mirrored: bool = False,
     ) -> np.ndarray:
         """Softmax probabilities of the foreground classes.
 
@@ -87,6 +91,7 @@ class SliceInference:
             slices: (slice, row, column) float32 in [-1, 1].
             progress: called with the share that is done.
             cancelled: asked before every batch.
+            mirrored: read each slice a second time with its columns reversed, and take the mean.
 
         Returns:
             (class - 1, slice, row, column) float32.
@@ -102,7 +107,11 @@ class SliceInference:
             if cancelled():
                 raise HipError("cancelled", "The segmentation was cancelled; nothing was changed.")
             try:
-                parts.append(self._probabilities(slabs[done : done + self.batch], self.precision)[:, 1:])
+                part = self._probabilities(slabs[done : done + self.batch], self.precision)
+                if mirrored:
+                    again = self._probabilities(slabs[done : done + self.batch, ..., ::-1], self.precision)
+                    part = (part + again[..., ::-1]) / 2
+                parts.append(part[:, 1:])
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -152,7 +161,7 @@ class SliceInference:
 
     @torch.inference_mode()
     def _probabilities(self, slabs: np.ndarray, precision: Precision) -> np.ndarray:
-        images = torch.from_numpy(np.ascontiguousarray(slabs)).to(self.device)
+        images = torch.from_numpy(np.array(slabs)).to(self.device)
         images = images.contiguous(memory_format=torch.channels_last)
         reduced = torch.autocast(self.device.type, precision.dtype) if precision.dtype else contextlib.nullcontext()
         with reduced:

@@ -15,8 +15,8 @@ from HipICMSCLib.preprocessing.intensity import IntensitySettings, Modality, res
 
 Plane = Literal["sagittal", "coronal", "axial"]
 
-#: Where image axes point (columns, rows, slices) in each plane, as SimpleITK names it: heads are up, the patient's right
-#: is on the left, and in sagittal slices the front is.
+#: Where image axes point (columns, rows, slices) in each plane, as SimpleITK names it: heads are up, and on the left is
+#: the patient's right, or in sagittal slices the front.
 ORIENTATIONS: dict[str, str] = {"sagittal": "PIL", "coronal": "LIP", "axial": "LPS"}
 
 
