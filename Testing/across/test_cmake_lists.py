@@ -1,4 +1,4 @@
-"""What the CMake files list is what the repository holds: an unlisted file would silently not be packaged."""
+"""What CMake files and pyproject.toml list is what the repository holds: what is not listed would not be packaged."""
 
 from __future__ import annotations
 
@@ -50,6 +50,20 @@ def test_every_resource_is_listed_once(module):
     }
     by_pattern = {name for name in present if any(fnmatch(name, pattern) for pattern in patterns)}
     assert sorted(lists["MODULE_PYTHON_RESOURCES"]) == sorted(present - by_pattern)
+
+
+def test_a_wheel_carries_every_package():
+    """And the models that ship, under a name that no room has on systems where Models and models are one folder."""
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    listed = re.findall('"(.*)"', re.search(r"^packages = \[(.*?)\]", text, re.MULTILINE | re.DOTALL)[1])
+    present = {
+        Path(name).parent.as_posix().replace("/", ".")
+        for module in MODULES
+        for name in repository_files(module)
+        if name.endswith("/__init__.py") and not name.startswith("Resources/")
+    }
+    assert sorted(listed) == sorted(present | {"HipICMSCLib.shipped_models"})
+    assert len({name.lower() for name in listed}) == len(listed)
 
 
 def test_nothing_collides_with_other_extensions():
