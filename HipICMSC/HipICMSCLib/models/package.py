@@ -61,11 +61,15 @@ class ModelManifest:
     format: int = FORMAT
 
 
+def _slices(manifest: ModelManifest) -> int:
+    return manifest.slab_unet.slices if manifest.slab_unet else 1
+
+
 #: How a network of a route is made, by its name.
 _NETWORKS: dict[str, Callable[[ModelManifest], nn.Module]] = {
     "F_t": lambda manifest: segmenter_of(manifest.segmenter, manifest.slab_unet),
     "F_s": lambda manifest: segmenter_of(manifest.segmenter, manifest.slab_unet),
-    "G_ts": lambda manifest: Translator(manifest.translator),
+    "G_ts": lambda manifest: Translator(manifest.translator, slices=_slices(manifest)),
     "E": lambda manifest: SifaEncoder(manifest.segmenter),
     "S": lambda manifest: SifaHead(manifest.segmenter),
 }
@@ -87,7 +91,7 @@ class ModelPackage:
     @property
     def neighbours(self) -> int:
         """Slices on either side that the networks read beside the one that they segment."""
-        return self.manifest.slab_unet.slices // 2 if self.manifest.slab_unet else 0
+        return _slices(self.manifest) // 2
 
     def network(self) -> nn.Module:
         """The networks of the route, one after the other, in eval mode: MR slices in, logits out.

@@ -23,7 +23,6 @@ class TranslatorSettings:
         width: channels of the first convolution (64 in CycleGAN); all others have multiples of it. Wider is slower
             and takes more memory.
         blocks: residual blocks between encoder and decoder (9 in CycleGAN).
-        slices: neighbouring slices that are translated together, as channels; those that the segmenters read.
 
     Raises:
         HipError: ``bad_setting`` for what no computer can be meant to train or run.
@@ -31,15 +30,12 @@ class TranslatorSettings:
 
     width: int = 64
     blocks: int = 9
-    slices: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= LARGEST_WIDTH:
             raise HipError("bad_setting", f"translator.width is {self.width}; give a number from 1 to {LARGEST_WIDTH}.")
         if not 0 <= self.blocks <= MOST_BLOCKS:
             raise HipError("bad_setting", f"translator.blocks is {self.blocks}; give a number from 0 to {MOST_BLOCKS}.")
-        if not 1 <= self.slices <= 15:
-            raise HipError("bad_setting", f"translator.slices is {self.slices}; give a number from 1 to 15.")
 
 
 class ResidualBlock(nn.Module):
@@ -66,13 +62,17 @@ class Translator(nn.Module):
     (method.md, Memory); the gradients are the same.
     """
 
-    def __init__(self, settings: TranslatorSettings, recompute: bool = False) -> None:
+    def __init__(self, settings: TranslatorSettings, recompute: bool = False, slices: int = 1) -> None:
+        """
+        Args:
+            slices: neighbouring slices that are translated together, as channels: those that a segmenter reads.
+        """
         super().__init__()
         width = settings.width
         self.recompute = recompute
         self.encoder = nn.Sequential(
             nn.ReflectionPad2d(3),
-            *_conv(nn.Conv2d(settings.slices, width, 7)),
+            *_conv(nn.Conv2d(slices, width, 7)),
             *_conv(nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)),
             *_conv(nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1)),
         )
@@ -81,7 +81,7 @@ class Translator(nn.Module):
             *_conv(nn.ConvTranspose2d(4 * width, 2 * width, 3, stride=2, padding=1, output_padding=1)),
             *_conv(nn.ConvTranspose2d(2 * width, width, 3, stride=2, padding=1, output_padding=1)),
             nn.ReflectionPad2d(3),
-            nn.Conv2d(width, settings.slices, 7),
+            nn.Conv2d(width, slices, 7),
             nn.Tanh(),
         )
         self.apply(initialise)

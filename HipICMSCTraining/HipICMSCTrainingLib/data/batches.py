@@ -12,24 +12,25 @@ from torch import Tensor
 
 from HipICMSCTrainingLib.data.augmentation import augment
 from HipICMSCTrainingLib.data.slice_cache import CachedVolume
-from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Unpaired slices: x_s and x_t (batch, 1, rows, columns) in [-1, 1], y_s (batch, rows, columns) of classes.
+    """Unpaired slices: x_s and x_t (batch, channels, rows, columns) in [-1, 1], y_s (batch, rows, columns) of classes.
 
-    y_t, as y_s, is there for a method that reads the labels of MRIs, and for no other.
+    In simulation x_s are simulated MRI and there is no x_t; in self-training they are simulated, too. y_t, as y_s, is
+    there for a method that reads the labels of MRIs, and for no other.
     """
 
     x_s: Tensor
     y_s: Tensor
-    x_t: Tensor
+    x_t: Tensor | None
     y_t: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        y_t = None if self.y_t is None else self.y_t.to(device)
-        return Batch(self.x_s.to(device), self.y_s.to(device), self.x_t.to(device), y_t)
+        parts = (self.x_s, self.y_s, self.x_t, self.y_t)
+        return Batch(*(None if part is None else part.to(device) for part in parts))
 
 
 class SliceStack:
@@ -79,9 +80,12 @@ class BatchSource:
     def steps_per_epoch(self) -> int:
         return steps_per_epoch(self.settings, len(self.ct), len(self.mr), self.world_size)
 
-    def draw(self, step: int) -> Batch:
-        """Augmented slices: CT in shuffled order, so that an epoch sees each once, and for each an MR slice from a
-        similar place between front and back."""
+    def draw(self, step: int, stage: int = TOGETHER) -> Batch:
+        """Augmented slices, of the same kind in every stage.
+
+        CT slices come in shuffled order, so that an epoch sees each once, and for each an MR slice from a similar place
+        between front and back.
+        """
         random = np.random.default_rng([self.settings.seed, step, self.rank])
         ct = [self._ct_index(step, place) for place in range(self.settings.batch_size)]
         mr = [self._mr_index(self.ct.position_mm[index], random) for index in ct]
@@ -95,6 +99,9 @@ class BatchSource:
             y_s = y_s.where(both[:, 0], 0)
             y_t = None if y_t is None else y_t.where(both[:, 0], 0)
         return Batch(x_s, y_s, x_t, y_t)
+
+    def close(self) -> None:
+        """Nothing is made ahead."""
 
     def _ct_index(self, step: int, place: int) -> int:
         drawn = (step * self.settings.batch_size + place) * self.world_size + self.rank

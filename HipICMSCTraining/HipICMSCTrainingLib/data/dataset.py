@@ -68,6 +68,7 @@ class Case:
             validation no label is even named here. The one exception is a method that is trained on labelled MRIs and
             adapts nothing, such as the target model; for it all of them have labels.
         label_values: what the values of ``label`` mean.
+        weight: how often a training on slabs draws from it, compared with the other cases of its kind.
     """
 
     name: str
@@ -77,6 +78,11 @@ class Case:
     image: str
     label: str | None = None
     label_values: LabelValues = LabelValues()
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.weight <= 0:
+            raise HipError("bad_setting", f"The weight of case {self.name} is {self.weight}; give a number above 0.")
 
 
 @dataclass(frozen=True)
@@ -248,6 +254,8 @@ def write_dataset_file(dataset: Dataset, path: Path) -> None:
             del entry["label"]
         if case.label_values == LabelValues():
             del entry["label_values"]
+        if case.weight == 1.0:
+            del entry["weight"]
         entries.append(entry)
     write_text(path, json.dumps({"cases": entries}, indent=2) + "\n")
 

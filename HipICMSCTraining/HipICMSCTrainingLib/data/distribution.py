@@ -43,6 +43,13 @@ class Distribution:
         """Zero, but depending on every parameter: the backward pass that exchanges gradients must reach them all."""
         return sum(parameter.sum() for parameter in parameters) * 0.0 if self.world_size > 1 else 0.0
 
+    def average_gradients(self, module: nn.Module) -> None:
+        """Of a module that is not wrapped, after its backward pass."""
+        if self.world_size > 1:
+            for parameter in module.parameters():
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= self.world_size
+
     def wait_for_first(self) -> None:
         """Return once the first process has come here too; the first itself goes on at once."""
         self.agree(True)

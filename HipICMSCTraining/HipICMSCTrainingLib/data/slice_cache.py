@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -72,19 +74,27 @@ def cache_file(case: Case, settings: TrainingSettings, folder: Path) -> Path:
         HipError: ``missing_file``, naming the case.
     """
     # Without the case's name, which may be a patient's, or a path where run.json is somebody else's.
-    return folder / f"{_fingerprint(case, settings)}.safetensors"
+    return folder / f"{fingerprint(case, settings.crop, settings.intensity)}.safetensors"
 
 
-def _prepare_case(case: Case, settings: TrainingSettings) -> CachedVolume:
-    try:
+def read_case(case: Case) -> tuple[sitk.Image, sitk.Image | None]:
+    """The image of a case and, where it has one, its label map (1 hip bone, 2 femur).
+
+    Raises:
+        HipError: whatever is wrong with them, naming the case.
+    """
+    with _naming(case):
         image = read_volume(Path(case.image))
         labels = read_labels(case, image) if case.label else None
         if case.modality == "MR" and looks_like_ct(image):
             raise HipError("ct_given", f"{case.name} is listed as an MRI, but its intensities are those of a CT.")
+    return image, labels
+
+
+def _prepare_case(case: Case, settings: TrainingSettings) -> CachedVolume:
+    image, labels = read_case(case)
+    with _naming(case):
         heads = find_femoral_heads(image)
-    except HipError as error:
-        sentence = _without_folders(error.sentence, case)
-        raise HipError(error.kind, f"Case {case.name}: {sentence}", error.detail) from error
     prepared = prepare(image, heads, case.modality, settings.crop, settings.intensity)
     volume: CachedVolume = {
         "slices": prepared.slices.astype(np.float16),
@@ -98,6 +108,16 @@ def _prepare_case(case: Case, settings: TrainingSettings) -> CachedVolume:
     return {name: np.ascontiguousarray(array) for name, array in volume.items()}
 
 
+@contextmanager
+def _naming(case: Case) -> Iterator[None]:
+    """What is wrong, said with the name of the case."""
+    try:
+        yield
+    except HipError as error:
+        sentence = _without_folders(error.sentence, case)
+        raise HipError(error.kind, f"Case {case.name}: {sentence}", error.detail) from error
+
+
 def _without_folders(sentence: str, case: Case) -> str:
     """Sentences stay in the run, and folders have patients' names; run.json says where the files are."""
     for path in filter(None, (case.image, case.label)):
@@ -105,16 +125,23 @@ def _without_folders(sentence: str, case: Case) -> str:
     return sentence
 
 
-def _fingerprint(case: Case, settings: TrainingSettings) -> str:
+def fingerprint(case: Case, *described: object) -> str:
+    """A word that changes with the files of a case, what its labels mean, and what else is described.
+
+    Args:
+        described: words, and the settings (dataclasses) by which the case is prepared.
+
+    Raises:
+        HipError: ``missing_file``, naming the case.
+    """
     files = [Path(path) for path in (case.image, case.label) if path]
     for file in files:
         if not exists(file):
             raise HipError("missing_file", f"Case {case.name}: there is no file {file.name} any more; put it back.")
-    described = [
+    values = [
         [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files],
         case.modality,
         asdict(case.label_values) if case.label else None,
-        asdict(settings.crop),
-        asdict(settings.intensity),
+        *(part if isinstance(part, str) else asdict(part) for part in described),
     ]
-    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]

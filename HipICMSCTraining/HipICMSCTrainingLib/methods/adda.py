@@ -24,7 +24,7 @@ from HipICMSCTrainingLib.methods.phases import phase_of_training, with_rest
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.methods.ways import Ways
 from HipICMSCTrainingLib.networks.parameters import parameters_of
-from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
 
 #: Of the features: F halves rows and columns twice.
 STRIDE = 4
@@ -124,7 +124,7 @@ class Adda(Method):
             self.optimizers["F_t"].step()
         return losses | {"adv_F_t": inverted.detach()}
 
-    def ways(self) -> Ways:
+    def ways(self, stage: int = TOGETHER) -> Ways:
         return Ways((("F_t",), ("F_s",)), segment_ct=("F_s",))
 
     def extra_state(self) -> dict[str, Any]:

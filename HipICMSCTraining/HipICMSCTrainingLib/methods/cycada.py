@@ -36,7 +36,7 @@ from HipICMSCTrainingLib.networks.parameters import (
     frozen,
     parameters_of,
 )
-from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class Cycada(Method):
         self.optimizers["F_t_alignment"].step()
         return losses | {"supervised_t": supervised.detach(), "adv_F_t": inverted.detach()}
 
-    def ways(self) -> Ways:
+    def ways(self, stage: int = TOGETHER) -> Ways:
         return Ways((("F_t",), ("G_ts", "F_s"), ("F_s",)), segment_ct=("F_s",), ct_to_mr=("G_st",), mr_to_ct=("G_ts",))
 
     def extra_state(self) -> dict[str, Any]:

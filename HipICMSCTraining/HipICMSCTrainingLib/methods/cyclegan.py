@@ -22,7 +22,7 @@ from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.methods.ways import Ways
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
-from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class CycleGan(Method):
         losses |= self.discriminators.step(batch, x_st, x_ts, random)
         return {name: float(value) for name, value in losses.items()}
 
-    def ways(self) -> Ways:
+    def ways(self, stage: int = TOGETHER) -> Ways:
         return Ways((("G_ts", "F_s"), ("F_s",)), segment_ct=("F_s",), ct_to_mr=("G_st",), mr_to_ct=("G_ts",))
 
     def extra_state(self) -> dict[str, Any]:

@@ -6,12 +6,15 @@ x_st = G_st(x_s), cyc_s = G_ts(x_st), x_ts = G_ts(x_t), cyc_t = G_st(x_ts).
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES, Segmenter
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
+from HipICMSCLib.networks.segmenter import segmenter_of
 from HipICMSCLib.networks.translator import Translator
 from torch import Tensor, nn
 
@@ -19,15 +22,26 @@ from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.contrast_prior import prior_terms, random_guess
 from HipICMSCTrainingLib.methods.losses import TargetKind, one_hot, prediction_target, segmentation_loss
-from HipICMSCTrainingLib.methods.method import Method, Moment, decay, set_learning_rate
+from HipICMSCTrainingLib.methods.method import TEACHER, Method, Moment, decay, set_learning_rate
+from HipICMSCTrainingLib.methods.self_training import SelfTrainingSettings, follow, self_training_losses
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.methods.ways import Route, Ways
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
-from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.settings.training import (
+    SELF_TRAINING,
+    SIMULATION,
+    TOGETHER,
+    TRANSLATION,
+    TrainingSettings,
+)
+
+#: Of a stage in which F_t learns alone: steps of its beginning, the share of the rate that is left at its end, and the
+#: largest norm of a gradient.
+WARM_UP_STEPS, LEAST_RATE, LARGEST_GRADIENT = 200, 0.01, 1.0
 
 
 @dataclass(frozen=True)
-class IcmscSettings(TranslationSettings):
+class IcmscSettings(TranslationSettings, SelfTrainingSettings):
     """Equation 1's weights and the switches of Table 2.
 
     Attributes:
@@ -74,10 +88,12 @@ class Cycles(nn.Module):
         self.ct_window_hu = settings.intensity.ct_window_hu
         self.bf16 = settings.precision == "bf16"
         self.distribution = distribution
-        self.G_st = Translator(settings.translator, settings.recompute)
-        self.G_ts = Translator(settings.translator, settings.recompute)
-        self.F_s = Segmenter(settings.segmenter)
-        self.F_t = Segmenter(settings.segmenter)
+        slices = settings.image_shape[0]
+        self.G_st = Translator(settings.translator, settings.recompute, slices)
+        self.G_ts = Translator(settings.translator, settings.recompute, slices)
+        slab_unet = settings.slab_unet if settings.reads == "slabs" else None
+        self.F_s = segmenter_of(settings.segmenter, slab_unet)
+        self.F_t = segmenter_of(settings.segmenter, slab_unet)
 
     def forward(
         self, half: str, batch: Batch, moment: Moment, judge: nn.Module, guess: Tensor | None = None
@@ -100,9 +116,9 @@ class Cycles(nn.Module):
         if guess is not None:
             loss = segmentation_loss(self.F_t(guess), y_s, own.dice_weight)
             terms["prior_F"] = (own.contrast_prior_segmenter_weight, loss)
-        faded = moment.stage_fraction if moment.stage == 1 else 1.0
+        faded = moment.stage_fraction if moment.stage == TRANSLATION else 1.0
         terms |= prior_terms(x_s, x_st, self.G_ts, self.ct_window_hu, own, faded, guess)
-        if moment.stage == 1:
+        if moment.stage == TRANSLATION:
             return terms, x_st
         p_s = self.F_s(x_s)
         terms["supervised"] = (1.0, segmentation_loss(p_s, y_s, own.dice_weight))  # equation 3
@@ -117,7 +133,7 @@ class Cycles(nn.Module):
         own = self.own
         x_t = batch.x_t
         x_ts, cyc_t, terms = cycle(self.G_ts, self.G_st, x_t, "t", own)
-        if moment.stage == 1:
+        if moment.stage == TRANSLATION:
             return terms, x_ts
         p_t = self.F_t(x_t)
         target_t = prediction_target(p_t, own.target)
@@ -134,9 +150,13 @@ class Cycles(nn.Module):
 
 
 class Icmsc(Method):
-    """Stage 1 trains translation alone; stage 2 adds the segmenters and their consistency (paper section 2.3)."""
+    """Stage 1 trains translation alone; stage 2 adds the segmenters and their consistency (paper section 2.3).
+
+    On slabs, F_t may learn from simulated MRI before, and from its own predictions afterwards (both ours).
+    """
 
     Settings: ClassVar[type] = IcmscSettings
+    reads_slabs: ClassVar[bool] = True
 
     def __init__(
         self, settings: TrainingSettings, own: IcmscSettings, device: torch.device, distribution: Distribution
@@ -147,6 +167,8 @@ class Icmsc(Method):
         cycles = Cycles(settings, own, distribution).to(device)
         segmenters_and_generators = {"G_st": cycles.G_st, "G_ts": cycles.G_ts, "F_s": cycles.F_s, "F_t": cycles.F_t}
         self.networks = segmenters_and_generators | self.discriminators.networks
+        if settings.self_training_epochs:
+            self.networks[TEACHER] = copy.deepcopy(cycles.F_t).requires_grad_(False).eval()
         self.cycles = distribution.wrap(cycles)
         betas, rate = settings.adam_betas_translation, settings.learning_rate_translation
         self.optimizers = {
@@ -159,6 +181,32 @@ class Icmsc(Method):
         self._set_learning_rates(moment)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
+        if moment.stage in (SIMULATION, SELF_TRAINING):
+            return self._train_F_t(batch, moment, random)
+        return self._train_all(batch, moment, random)
+
+    def _train_F_t(self, batch: Batch, moment: Moment, random: np.random.Generator) -> dict[str, float]:
+        """A step on simulated MRI, in self-training on real MRI too; nothing is translated."""
+        F_t, own = self.networks["F_t"], self.own
+        with torch.autocast(batch.x_s.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            if moment.stage == SIMULATION:
+                target = one_hot(batch.y_s, len(CLASS_NAMES))
+                losses = {"simulated": segmentation_loss(F_t(batch.x_s), target, own.dice_weight)}
+            else:
+                teacher = self.networks[TEACHER]
+                follow(teacher, F_t, own.teacher_decay if moment.stage_fraction > 0 else 0.0)
+                losses = self_training_losses(
+                    F_t, teacher, batch.x_s, batch.y_s, batch.x_t, own, own.dice_weight, random
+                )
+        sum(losses.values()).backward()
+        self.distribution.average_gradients(F_t)
+        # A slab of nothing but a few pixels of bone can throw a network far.
+        nn.utils.clip_grad_norm_(F_t.parameters(), LARGEST_GRADIENT)
+        self.optimizers["F"].step()
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _train_all(self, batch: Batch, moment: Moment, random: np.random.Generator) -> dict[str, float]:
+        """A step of the paper's two stages."""
 
         guess = None
         if self.own.contrast_prior != "none" and self.own.contrast_prior_segmenter_weight:
@@ -172,20 +220,33 @@ class Icmsc(Method):
             loss, x_ts, mr_terms = self.cycles("MR", batch, moment, self.networks["D_s"])
             loss.backward()
         self.optimizers["G"].step()
-        if moment.stage == 2 or guess is not None:
+        if moment.stage == TOGETHER or guess is not None:
             self.optimizers["F"].step()
 
         judged = self.discriminators.step(batch, x_st, x_ts, random)
         return {name: float(value) for name, value in (ct_terms | mr_terms | judged).items()}
 
     def _set_learning_rates(self, moment: Moment) -> None:
-        """G and D constant in stage 1 and linear to 0 in stage 2; F linear to 0 in stage 2."""
+        """G and D constant in stage 1 and linear to 0 in stage 2; F linear to 0 in stage 2.
+
+        In simulation F_t begins slowly and ends along a cosine; in self-training its rate is a share, linear to 0.
+        """
         for name in ("G", "D"):
             set_learning_rate(self.optimizers[name], self.settings.learning_rate_translation * decay(moment))
-        set_learning_rate(self.optimizers["F"], self.settings.learning_rate_segmentation * decay(moment))
+        rate = self.settings.learning_rate_segmentation
+        if moment.stage == SIMULATION:
+            wave = 0.5 + 0.5 * math.cos(math.pi * moment.stage_fraction)
+            rate *= min(1.0, (moment.step + 1) / WARM_UP_STEPS) * max(wave, LEAST_RATE)
+        elif moment.stage == SELF_TRAINING:
+            rate *= self.own.self_training_rate * (1 - moment.stage_fraction)
+        else:
+            rate *= decay(moment)
+        set_learning_rate(self.optimizers["F"], rate)
 
-    def ways(self) -> Ways:
+    def ways(self, stage: int = TOGETHER) -> Ways:
         """F_t reads MR itself; before cmsc_s comes in it learns nothing, and F_s reads the translation (Table 2)."""
+        if stage in (SIMULATION, SELF_TRAINING):
+            return Ways((("F_t",),))
         segment_mr: tuple[Route, ...] = (("G_ts", "F_s"), ("F_s",))
         if self.own.cmsc_s:
             segment_mr = (("F_t",), *segment_mr)

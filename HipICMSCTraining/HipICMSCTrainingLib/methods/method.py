@@ -11,13 +11,15 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.preprocessing.geometry import CropSettings
 from torch import nn
 
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.ways import Route, Ways, route_name
-from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
+
+#: The name of a network that follows another and teaches it.
+TEACHER = "teacher"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Moment:
 
     Attributes:
         step: number of optimiser steps done before this one.
-        stage: 1 or 2.
+        stage: of STAGES.
         stage_fraction: how much of the stage is done, 0 to 1.
     """
 
@@ -44,14 +46,17 @@ class Method(ABC):
             labelled MRIs, and every other one refuses them.
         starts_with: a network that a model package must hold for a training to start from it, because what the others
             know is made from that one; None where each network may start by itself.
+        reads_slabs: whether it can be trained on slabs as well as on crops.
         slice_multiple: the rows and columns of a slice must be multiples of it.
-        networks: every network that is trained, by the paper's names. One that only judges is called D_….
+        networks: every network that is trained, by the paper's names. One that only judges is called D_…, one that
+            only teaches another is the teacher.
         optimizers: every optimiser, by name.
     """
 
     Settings: ClassVar[type]
     reads_mr_labels: ClassVar[bool] = False
     starts_with: ClassVar[str | None] = None
+    reads_slabs: ClassVar[bool] = False
     slice_multiple: ClassVar[int] = 4
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
@@ -62,9 +67,36 @@ class Method(ABC):
     ) -> None: ...
 
     @classmethod
-    def check_crop(cls, crop: CropSettings) -> None:
-        """Raise HipError ``bad_setting`` unless the networks give back slices of the size that they read."""
-        columns, slices, rows = crop.size
+    def check_settings(cls, settings: TrainingSettings) -> None:
+        """Raise HipError ``bad_setting`` unless the networks can be trained with these settings together."""
+        if not sum(settings.epochs):
+            raise HipError("bad_setting", "A training needs at least one epoch of one of its stages.")
+        if settings.reads == "slabs":
+            cls._check_slabs(settings)
+        else:
+            cls._check_crop(settings)
+
+    @classmethod
+    def _check_slabs(cls, settings: TrainingSettings) -> None:
+        if not cls.reads_slabs:
+            raise HipError(
+                "bad_setting",
+                "This method reads the paper's crop alone; set reads to crop (as the preset paper does), or choose "
+                "the method icmsc.",
+            )
+        multiple = max(4, settings.slab_unet.multiple)
+        if settings.simulation.patch % multiple:
+            raise HipError(
+                "bad_setting", f"simulation.patch is {settings.simulation.patch}; give a multiple of {multiple}."
+            )
+
+    @classmethod
+    def _check_crop(cls, settings: TrainingSettings) -> None:
+        if settings.simulation_epochs or settings.self_training_epochs:
+            raise HipError(
+                "bad_setting", "Simulation and self-training work on slabs: set reads to slabs, or their epochs to 0."
+            )
+        columns, slices, rows = settings.crop.size
         multiple = cls.slice_multiple
         if columns % multiple or rows % multiple:
             fitting = [multiple * math.ceil(columns / multiple), slices, multiple * math.ceil(rows / multiple)]
@@ -79,8 +111,9 @@ class Method(ABC):
         """Do one step of every optimiser and return the losses by their names in the paper."""
 
     @abstractmethod
-    def ways(self) -> Ways:
-        """What the networks can do; every route passes deployable networks alone."""
+    def ways(self, stage: int = TOGETHER) -> Ways:
+        """What the networks can do once they have been trained in a stage; every route passes deployable networks
+        alone."""
 
     def routes(self) -> dict[str, Route]:
         """Each way from an MR slice to a segmentation by its name, best first."""
@@ -89,7 +122,7 @@ class Method(ABC):
     @property
     def deployable(self) -> tuple[str, ...]:
         """The networks that segment or translate, as opposed to those that only judge."""
-        return tuple(name for name in self.networks if not name.startswith("D_"))
+        return tuple(name for name in self.networks if not name.startswith("D_") and name != TEACHER)
 
     def extra_state(self) -> dict[str, Any]:
         """What a resumed training needs besides networks and optimisers."""
@@ -108,7 +141,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 def decay(moment: Moment) -> float:
     """The factor of learning rates that are constant in stage 1 and go down linearly to 0 in stage 2."""
-    return 1.0 - moment.stage_fraction if moment.stage == 2 else 1.0
+    return 1.0 - moment.stage_fraction if moment.stage == TOGETHER else 1.0
 
 
 def phase_of(moment: Moment, shares: Mapping[str, float]) -> tuple[str, float]:

@@ -14,7 +14,7 @@ from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.methods.ways import Ways
-from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -47,5 +47,5 @@ class NoAdaptation(Method):
     def train_step(self, batch: Batch, moment: Moment, random: np.random.Generator) -> dict[str, float]:
         return {"supervised": float(self.supervision.step(batch.x_s, batch.y_s, moment))}
 
-    def ways(self) -> Ways:
+    def ways(self, stage: int = TOGETHER) -> Ways:
         return Ways((("F_s",),), segment_ct=("F_s",))

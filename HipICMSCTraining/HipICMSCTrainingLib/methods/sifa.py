@@ -45,7 +45,7 @@ from HipICMSCTrainingLib.networks.parameters import (
     parameters_of,
 )
 from HipICMSCTrainingLib.networks.sifa_networks import AddingTranslator, SifaDecoder
-from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
 
 GAN: GanLoss = "lsgan"
 
@@ -258,7 +258,7 @@ class Sifa(Method):
         for optimizer in self.optimizers.values():
             set_learning_rate(optimizer, self.settings.learning_rate_translation * decay(moment))
 
-    def ways(self) -> Ways:
+    def ways(self, stage: int = TOGETHER) -> Ways:
         return Ways((("E", "S"),), ct_to_mr=("G_st",), mr_to_ct=("E", "U"))
 
     @property

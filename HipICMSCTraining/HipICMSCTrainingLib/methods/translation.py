@@ -88,8 +88,9 @@ class ImageDiscriminators:
         self, settings: TrainingSettings, own: TranslationSettings, device: torch.device, distribution: Distribution
     ) -> None:
         self.own = own
-        d_s = PatchDiscriminator(settings.discriminator_width).to(device)
-        d_t = PatchDiscriminator(settings.discriminator_width).to(device)
+        channels = settings.image_shape[0]
+        d_s = PatchDiscriminator(settings.discriminator_width, channels).to(device)
+        d_t = PatchDiscriminator(settings.discriminator_width, channels).to(device)
         self.networks = {"D_s": d_s, "D_t": d_t}
         self._d_s, self._d_t = distribution.wrap(d_s), distribution.wrap(d_t)
         self.optimizer = torch.optim.Adam(

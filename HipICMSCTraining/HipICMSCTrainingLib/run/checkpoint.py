@@ -28,11 +28,11 @@ def check_tensors(state: Any) -> None:
             raise ValueError(f"a tensor of the shape {tuple(value.shape)} is larger than its memory")
 
 
-def check_progress(state: dict[str, Any], total_steps: int, slice_shape: tuple[int, int]) -> None:
+def check_progress(state: dict[str, Any], total_steps: int, image_shape: tuple[int, int, int]) -> None:
     """Refuse a step that the run does not have, and slices in a method's own state that are not the run's.
 
     Args:
-        slice_shape: rows, columns.
+        image_shape: channels, rows, columns.
 
     Raises:
         KeyError, ValueError: saying which.
@@ -41,8 +41,8 @@ def check_progress(state: dict[str, Any], total_steps: int, slice_shape: tuple[i
     if type(step) is not int or not 0 <= step <= total_steps or not isinstance(state["best_score"], int | float):
         raise ValueError(f"impossible step {step!r} of {total_steps} or score {state['best_score']!r}")
     for value in _leaves(state["extra"]):
-        if isinstance(value, torch.Tensor) and tuple(value.shape) != (1, *slice_shape):
-            raise ValueError(f"a slice of the shape {tuple(value.shape)} in place of {slice_shape}")
+        if isinstance(value, torch.Tensor) and tuple(value.shape) != image_shape:
+            raise ValueError(f"a slice of the shape {tuple(value.shape)} in place of {image_shape}")
         if not isinstance(value, torch.Tensor | int | float | None):
             raise ValueError(f"a {type(value).__name__} in the method's own state")
 

@@ -27,15 +27,16 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.networks.devices import device_name
 from HipICMSCLib.preprocessing.geometry import crop_grid
+from HipICMSCLib.preprocessing.slabs import acquisition_plane, slice_grid
 from HipICMSCLib.reading.volume import read_volume
 from safetensors import safe_open
 
 from HipICMSCTrainingLib.data.batches import steps_per_epoch
 from HipICMSCTrainingLib.data.dataset import Case, Dataset
-from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
+from HipICMSCTrainingLib.data.training_data import kept_file, prepared_case
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer, start_run
-from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.settings.training import STAGES, TrainingSettings
 
 try:
     import resource
@@ -146,12 +147,11 @@ def _measured(trainer: _TimedTrainer, work: _Preprocessing, started_with: int | 
     started = time.monotonic()
     trainer.prepare()
     preparing = time.monotonic() - started
-    epochs = {"stage 1": settings.stage1_epochs, "stage 2": settings.stage2_epochs}
+    epochs = {name: count for name, count in zip(STAGES, settings.epochs, strict=True) if count}
     seconds_per_step = {}
     for number, stage in enumerate(epochs):
-        progress(0.55 + 0.2 * number, f"Timing steps of {stage}.")
-        if epochs[stage]:
-            seconds_per_step[stage] = trainer.seconds_of_a_step(number + 1)
+        progress(0.55 + 0.4 * number / len(epochs), f"Timing steps of {stage}.")
+        seconds_per_step[stage] = trainer.seconds_of_a_step(STAGES.index(stage))
     progress(0.95, "Timing scores and a checkpoint.")
     scoring, saving = trainer.seconds_of_scores(), trainer.seconds_of_a_checkpoint()
 
@@ -159,7 +159,7 @@ def _measured(trainer: _TimedTrainer, work: _Preprocessing, started_with: int | 
     epoch = steps_per_epoch(settings, slices["CT"], slices["MR"])
     # Scores are computed on slices of all held-out volumes, here only on those of one of each domain.
     wanted = sum(min(work.slices(modality, "val"), settings.validation_slices) for modality in slices)
-    scored = sum(min(len(stack), settings.validation_slices) for stack in (trainer.ct_val, trainer.mr_val))
+    scored = sum(min(len(stack), settings.validation_slices) for stack in (trainer.data.ct_val, trainer.data.mr_val))
     checkpoints = 0
     for stage, each in seconds_per_step.items():
         interval = max(60 * settings.checkpoint_minutes, each)
@@ -195,7 +195,7 @@ class _TimedTrainer(Trainer):
 
     def seconds_of_a_step(self, stage: int) -> float:
         """The mean in the middle of a stage, where what fades in and out over it is half there."""
-        bounds = (0, self.stage1_steps) if stage == 1 else (self.stage1_steps, self.total_steps)
+        bounds = self.bounds(stage)
         times: list[float] = []
         while len(times) < WARM_UP_STEPS + TIMED_STEPS or sum(times[WARM_UP_STEPS:]) < TIMED_SECONDS:
             self.step = sum(bounds) // 2
@@ -206,7 +206,7 @@ class _TimedTrainer(Trainer):
 
     def seconds_of_scores(self) -> float:
         started = time.monotonic()
-        self.score(2 if self.settings.stage2_epochs else 1)
+        self.score(max(stage for stage, epochs in enumerate(self.settings.epochs) if epochs))
         return time.monotonic() - started
 
     def seconds_of_a_checkpoint(self) -> float:
@@ -231,7 +231,7 @@ class _Preprocessing:
         self._slices: dict[Case, int] = {}
         self._seconds_per_voxel: dict[str, float] = {}
         for case in cases:
-            file = None if cache is None else cache_file(case, settings, cache)
+            file = None if cache is None else kept_file(case, settings, cache)
             if file is not None and file.exists():
                 self.cached[case], self._slices[case] = file, _cached_slices(file)
             else:
@@ -252,7 +252,8 @@ class _Preprocessing:
                 shutil.copy(self.cached[case], self.own_cache)
                 continue
             started = time.monotonic()
-            self._slices[case] = len(cached_volume(case, self.settings, self.own_cache)["slices"])
+            prepared_case(case, self.settings, self.own_cache)
+            self._slices[case] = _cached_slices(kept_file(case, self.settings, self.own_cache))
             seconds[case.modality] += time.monotonic() - started
             voxels[case.modality] += self.voxels[case]
         self._seconds_per_voxel = {
@@ -269,7 +270,7 @@ class _Preprocessing:
     def bytes_of(self, cases: Iterable[Case]) -> int:
         """Of the slices of these cases, on disk as in memory."""
         each = {
-            case.modality: cache_file(case, self.settings, self.own_cache).stat().st_size / self._slices[case]
+            case.modality: kept_file(case, self.settings, self.own_cache).stat().st_size / self._slices[case]
             for case in self.chosen
         }
         return round(sum(each[case.modality] * self._slices[case] for case in cases))
@@ -284,10 +285,13 @@ class _Preprocessing:
 
 def _cached_slices(file: Path) -> int:
     with safe_open(file, "numpy") as volume:
-        return volume.get_slice("slices").get_shape()[0]
+        # Of an anatomy, which has no slices of its own, those of its grid.
+        return volume.get_slice("slices" if "slices" in set(volume.keys()) else "hu").get_shape()[0]
 
 
 def _expected_slices(outline: sitk.Image, settings: TrainingSettings) -> int:
+    if settings.reads == "slabs":
+        return slice_grid(outline, acquisition_plane(outline) or "coronal", settings.slab).size[2]
     middle = outline.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in outline.GetSize()])
     return crop_grid(outline, middle, settings.crop).size[1]
 

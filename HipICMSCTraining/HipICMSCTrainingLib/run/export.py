@@ -14,9 +14,8 @@ from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.models.package import ModelManifest, write_package
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.data.batches import SliceStack
 from HipICMSCTrainingLib.data.distribution import Distribution
-from HipICMSCTrainingLib.data.slice_cache import cached_volume
+from HipICMSCTrainingLib.data.training_data import mr_stack_of
 from HipICMSCTrainingLib.methods.method import Method
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.ways import ready_to_use
@@ -69,13 +68,17 @@ def export_package(
             f"The {weights} weights of {folder.path} are no numbers any more; export others, or train anew with lower "
             "learning rates.",
         )
+    slabs = run.settings.reads == "slabs"
     translates = any(name.startswith("G_") for name in routes[route])
     manifest = ModelManifest(
         name=output.stem,
         route=routes[route],
-        crop=run.settings.crop,
+        crop=None if slabs else run.settings.crop,
         intensity=run.settings.intensity,
-        segmenter=run.settings.segmenter,
+        segmenter=None if slabs else run.settings.segmenter,
+        slab=run.settings.slab if slabs else None,
+        slab_unet=run.settings.slab_unet if slabs else None,
+        plane="any" if slabs else "coronal",
         translator=run.settings.translator if translates else None,
         licence=about.licence,
         intended_use=INTENDED_USE,
@@ -104,8 +107,6 @@ def card(manifest: ModelManifest, about: About) -> str:
     training = manifest.training
     scores = "\n".join(f"- {name}: {value:.3f}" for name, value in training["label_free_scores"].items())
     citations = "\n".join(f"- {citation}" for citation in about.citations) or "- none stated"
-    spacing = " × ".join(f"{mm:g}" for mm in manifest.crop.spacing_mm)
-    size = " × ".join(map(str, manifest.crop.size))
     start = training["started_from"]
     torch_version = training["versions"].get("torch", "of an unknown version")
     if training["reads_mr_labels"]:
@@ -119,8 +120,7 @@ def card(manifest: ModelManifest, about: About) -> str:
 {manifest.intended_use}
 
 ## What it does
-Reads coronal slices of a hip MRI by {" then ".join(manifest.route)} on a crop of {size} voxels of {spacing} mm
-(left-right, front-back, head-foot) about the femoral heads; coronal slices thicker than that are read as acquired.
+{_what_is_read(manifest)}
 Classes: {", ".join(manifest.labels)}.
 
 ## How it was trained
@@ -146,6 +146,22 @@ Method {training["method"]}, {training["weights"]} weights of step {training["st
 """
 
 
+def _what_is_read(manifest: ModelManifest) -> str:
+    route = " then ".join(manifest.route)
+    if manifest.slab_unet is not None:
+        return (
+            f"Reads a hip MRI of any plane by {route}: each slice as acquired, with pixels of "
+            f"{manifest.slab.pixel_mm:g} mm, together with its neighbours ({manifest.slab_unet.slices} slices in all); "
+            "no crop is needed."
+        )
+    spacing = " × ".join(f"{mm:g}" for mm in manifest.crop.spacing_mm)
+    size = " × ".join(map(str, manifest.crop.size))
+    return (
+        f"Reads coronal slices of a hip MRI by {route} on a crop of {size} voxels of {spacing} mm (left-right, "
+        "front-back, head-foot) about the femoral heads; coronal slices thicker than that are read as acquired."
+    )
+
+
 def _weights(
     folder: RunFolder, run: RunDescription, method: Method, which: Weights
 ) -> tuple[dict[str, dict[str, Tensor]], dict]:
@@ -166,7 +182,7 @@ def _weights(
         for line in folder.metrics()
         if line["step"] == state.get("step") and line.get("weights") == which
     ]
-    mr = SliceStack([cached_volume(case, run.settings, folder.cache) for case in run.dataset.of("MR", "train")])
+    mr = mr_stack_of(run.dataset.of("MR", "train"), run.settings, folder.cache)
     x_t = mr.images(mr.evenly(run.settings.validation_slices))
     ready = ready_to_use(networks, method.ways(), x_t, torch.device("cpu"))
     weights = {name: network.state_dict() for name, network in ready.items()}

@@ -72,7 +72,7 @@ def line_of_metrics(line: bytes) -> dict[str, Any] | None:
             return None
     if "scores" in values and not ("selection" in values["scores"] and isinstance(values.get("weights"), str)):
         return None
-    return values if values.get("stage", 1) in (1, 2) else None
+    return values if values.get("stage", 1) in range(4) else None
 
 
 def checked_status(values: dict[str, Any]) -> dict[str, Any]:

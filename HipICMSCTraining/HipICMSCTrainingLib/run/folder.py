@@ -141,7 +141,8 @@ class RunFolder:
             raise HipError("damaged_run", f"{self.path / 'run.json'} cannot be read.", str(error)) from error
 
     def stage_1_steps(self, total_steps: int) -> float | None:
-        """How many of so many steps belong to stage 1, or None if run.json does not say; all epochs are of one length.
+        """How many of so many steps pass until stage 1 is over, in which no segmenter learns, or None if run.json does
+        not say; all epochs are of one length. A run that begins with simulation has none: F_t learns from its start.
 
         Raises:
             HipError: as :meth:`description`.
@@ -152,6 +153,8 @@ class RunFolder:
         first, second = settings.get("stage1_epochs"), settings.get("stage2_epochs")
         if not all(isinstance(epochs, int) and 0 <= epochs < 2**31 for epochs in (first, second)) or not first + second:
             return None
+        if settings.get("simulation_epochs"):
+            return 0
         return total_steps * first / (first + second)
 
     def about(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from HipICMSCLib.common.files import replacing
 from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
 
-from HipICMSCTrainingLib.data.batches import SliceStack
+from HipICMSCTrainingLib.data.training_data import Stack
 from HipICMSCTrainingLib.methods.ways import Networks, Route, Ways, route_name, through
 
 #: Hip bone, femur.
@@ -57,9 +57,7 @@ class _Column:
 
 
 @torch.no_grad()
-def write_preview(
-    networks: Networks, ways: Ways, ct: SliceStack, mr: SliceStack, path: Path, device: torch.device
-) -> None:
+def write_preview(networks: Networks, ways: Ways, ct: Stack, mr: Stack, path: Path, device: torch.device) -> None:
     """Write a sheet of two halves of equal size, each with words above its columns and a row a slice.
 
     Above: MR, CT-like, back to MR, each with its segmentation. Below: CT with its truth, MR-like, back to CT, these
@@ -94,7 +92,7 @@ def _ct_columns(ways: Ways) -> list[_Column]:
     return columns
 
 
-def about_the_heads(stack: SliceStack) -> list[int]:
+def about_the_heads(stack: Stack) -> list[int]:
     """Slices at -20, 0 and +20 mm behind the femoral heads, of as many volumes as there are."""
     starts = np.flatnonzero(np.diff(stack.position_mm, prepend=np.inf) < 0)
     bounds = [*starts, len(stack)]
@@ -107,12 +105,10 @@ def about_the_heads(stack: SliceStack) -> list[int]:
 
 
 def _grey(image: torch.Tensor) -> np.ndarray:
-    return ((image[0, 0].float().cpu().numpy() + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    return ((image[0, image.shape[1] // 2].float().cpu().numpy() + 1) * 127.5).clip(0, 255).astype(np.uint8)
 
 
-def _half(
-    networks: Networks, stack: SliceStack, columns: list[_Column], count: int, device: torch.device
-) -> np.ndarray:
+def _half(networks: Networks, stack: Stack, columns: list[_Column], count: int, device: torch.device) -> np.ndarray:
     """RGB of one half of the sheet, of the width of ``count`` columns."""
     drawn = []
     for index in about_the_heads(stack):

@@ -6,27 +6,41 @@ import torch
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.data.batches import SliceStack
+from HipICMSCTrainingLib.data.slab_stack import SlabStack
+from HipICMSCTrainingLib.data.training_data import Stack
 from HipICMSCTrainingLib.methods.ways import Networks, Ways, route_name, through
 
 
 @torch.no_grad()
 def label_free_scores(
-    networks: Networks, ways: Ways, ct: SliceStack, mr: SliceStack, count: int, device: torch.device
+    networks: Networks,
+    ways: Ways,
+    ct: Stack,
+    mr: Stack,
+    count: int,
+    device: torch.device,
+    simulated: SlabStack | None = None,
 ) -> dict[str, float]:
     """Score deployable networks on held-out slices, as far as their ways go.
+
+    Args:
+        simulated: simulated MRI with labels, where the training has any.
 
     Returns:
         ``dice_F_s`` (or what else segments CT): on CT against its labels.
         ``dice_F_t`` (or what else segments MR best): on G_st(CT) against the CT's labels.
         ``agreement``: on MR, Dice of the two best adapted routes, F_t(x_t) with F_s(G_ts(x_t)).
+        ``dice_simulated``: the best route on simulated MRI against its labels.
+        ``agreement_of_views``: on MR, Dice of the best route with itself on the slices in a mirror and in another
+            contrast.
         ``entropy``: of the best route on MR, mean over pixels, 0 to 1.
         ``foreground_<class>``: the best route's share of pixels on MR over the share in the CT labels.
         ``dice_MR``: the best route on MR against its labels; only a method that learns from such labels has any.
-        ``selection``: what the selected checkpoint maximises: the mean of ``dice_F_t`` and ``agreement``, or the one
-        of them that there is, minus a penalty for a class whose share leaves 0.5 … 2. An adapted route with neither has
-        1 - ``entropy`` in their place. What was not adapted is selected on CT, by ``dice_F_s`` alone, and what learned
-        from labels of MRIs by ``dice_MR``.
+        ``selection``: what the selected checkpoint maximises: the mean of ``dice_simulated`` and
+            ``agreement_of_views`` where there are such, or else of ``dice_F_t`` and ``agreement``, or the one of them
+            that there is, minus a penalty for a class whose share leaves 0.5 … 2. An adapted route with neither has
+            1 - ``entropy`` in their place. What was not adapted is selected on CT, by ``dice_F_s`` alone, and what
+            learned from labels of MRIs by ``dice_MR``.
     """
     chosen_ct, chosen_mr = ct.evenly(count), mr.evenly(count)
     x_s, x_t = ct.images(chosen_ct), mr.images(chosen_mr)
@@ -47,6 +61,12 @@ def label_free_scores(
     if len(ways.adapted) > 1:
         scores["agreement"] = _dice(labels_t, labels(ways.adapted[1], x_t))
         evidence.append(scores["agreement"])
+    if simulated is not None:
+        chosen = simulated.evenly(count)
+        truth = torch.from_numpy(simulated.labels[chosen]).long()
+        scores["dice_simulated"] = _dice(labels(ways.best, simulated.images(chosen)), truth)
+        scores["agreement_of_views"] = _dice(labels_t, labels(ways.best, _view(x_t)).flip(-1))
+        evidence = [scores["dice_simulated"], scores["agreement_of_views"]]
     scores["entropy"] = float(
         -(p_t * p_t.clamp_min(1e-9).log()).sum(1).mean() / torch.tensor(float(len(CLASS_NAMES))).log()
     )
@@ -64,6 +84,11 @@ def label_free_scores(
         evidence = evidence or [1 - scores["entropy"]]
         scores["selection"] = sum(evidence) / len(evidence) - penalty
     return scores
+
+
+def _view(x: Tensor) -> Tensor:
+    """The same slices in a mirror and darker, as another scanner might give them."""
+    return ((x.flip(-1) + 1) / 2) ** 1.4 * 2 - 1
 
 
 def _predicted(network: nn.Module, images: Tensor, device: torch.device) -> Tensor:

@@ -19,6 +19,7 @@ from HipICMSCLib.common.settings import replaced
 from HipICMSCLib.models.package import ModelPackage
 from torch import nn
 
+from HipICMSCTrainingLib.settings.choices import PARTS_OF_A_MODEL
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 
 
@@ -100,9 +101,12 @@ def load_starting_weights(package: ModelPackage, networks: Mapping[str, nn.Modul
 
 def _differences(package: ModelPackage, settings: TrainingSettings) -> Iterator[tuple[str, Any, Any]]:
     """(name, the package's value, ours) of each setting that a package and its continuation must share."""
-    for part in ("crop", "intensity", "segmenter", "translator"):
+    reads = "slabs" if package.manifest.slab else "crop"
+    if settings.reads != reads:
+        yield "reads", reads, settings.reads
+    for part in PARTS_OF_A_MODEL:
         theirs, ours = getattr(package.manifest, part), getattr(settings, part)
-        if theirs is None:  # the package translates nothing
+        if theirs is None:  # the package translates nothing, or reads in the other way
             continue
         for field in dataclasses.fields(theirs):
             values = getattr(theirs, field.name), getattr(ours, field.name)

@@ -24,10 +24,9 @@ from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.devices import choose_device
 from HipICMSCLib.networks.inference import is_out_of_memory
 
-from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.data.dataset import Dataset, check_labels
 from HipICMSCTrainingLib.data.distribution import Distribution
-from HipICMSCTrainingLib.data.slice_cache import CachedVolume, cached_volume
+from HipICMSCTrainingLib.data.training_data import TrainingData, training_data
 from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.ways import ready_to_use
@@ -38,7 +37,7 @@ from HipICMSCTrainingLib.run.folder import HEARTBEAT_SECONDS, RunFolder, Status,
 from HipICMSCTrainingLib.run.previews import write_preview
 from HipICMSCTrainingLib.run.scores import label_free_scores
 from HipICMSCTrainingLib.run.starting_weights import StartingModel, check_fits, load_starting_weights
-from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.settings.training import STAGES, TRANSLATION, TrainingSettings
 
 #: Losses are averaged over this many steps before they are written.
 METRICS_EVERY = 20
@@ -117,6 +116,7 @@ class Trainer:
         #: Of the steps since metrics were written; an interruption must not change what their mean is taken over.
         self._losses: list[dict[str, float]] = []
         self.distribution = Distribution()
+        self.data: TrainingData | None = None
 
     def train(self) -> Status:
         """Returns the last status: finished, or paused after a stop.
@@ -134,6 +134,8 @@ class Trainer:
 
     def close(self) -> None:
         """Leave nothing of the training behind in this process."""
+        if self.data is not None:
+            self.data.batches.close()
         self.distribution.close()
         # Both concern the whole process: with denormals flushed, scipy's k-d tree crashes.
         torch.set_flush_denormal(False)
@@ -167,7 +169,7 @@ class Trainer:
 
     def _train(self) -> Status:
         self.prepare()
-        self._say("running", f"stage {self._moment().stage}", "")
+        self._say("running", STAGES[self._moment().stage], "")
         folder, distribution, gathered = self.folder, self.distribution, self._losses
         while self.step < self.total_steps:
             if distribution.agree(distribution.is_main and self._asked_to_stop()):
@@ -197,7 +199,7 @@ class Trainer:
             elif time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
                 self.save()
             if time.monotonic() - self._said_at > HEARTBEAT_SECONDS:
-                self._say("running", f"stage {self._moment().stage}", "")
+                self._say("running", STAGES[self._moment().stage], "")
         return self._say("finished", "finished", "Trained to the end.")
 
     # Before the first step.
@@ -216,16 +218,18 @@ class Trainer:
         # The first process fills the cache, the others read it.
         if not self.distribution.is_main:
             self.distribution.wait_for_first()
-        stacks = self._stacks()
+        self.data = training_data(
+            self.run.dataset.in_training(),
+            settings,
+            self.folder.cache,
+            self.distribution.rank,
+            self.distribution.world_size,
+            lambda sentence: self._say("running", "preparing", sentence),
+        )
         if self.distribution.is_main:
             self.distribution.wait_for_first()
-        self.ct_val, self.mr_val = stacks["CT", "val"], stacks["MR", "val"]
-        self.mr_train = stacks["MR", "train"]
-        self.batches = BatchSource(
-            stacks["CT", "train"], self.mr_train, settings, self.distribution.rank, self.distribution.world_size
-        )
-        self.steps_per_epoch = self.batches.steps_per_epoch
-        self.total_steps = self.steps_per_epoch * (settings.stage1_epochs + settings.stage2_epochs)
+        self.steps_per_epoch = self.data.batches.steps_per_epoch
+        self.total_steps = self.steps_per_epoch * sum(settings.epochs)
         self.method = METHODS[self.run.method](settings, self.run.method_settings, self.device, self.distribution)
         state = self.folder.checkpoint()
         if state is None and settings.start_from is not None:
@@ -234,27 +238,6 @@ class Trainer:
         self.best_score = -math.inf
         self._resume(state)
         self._saved_at = time.monotonic()
-
-    def _stacks(self) -> dict[tuple[str, str], SliceStack]:
-        """The slices of each domain and role; every case is read before anything that is wrong is said, all at once."""
-        volumes: dict[tuple[str, str], list[CachedVolume]] = {}
-        problems: list[HipError] = []
-        cases = self.run.dataset.in_training()
-        for number, case in enumerate(cases, start=1):
-            try:
-                volume = cached_volume(case, self.settings, self.folder.cache)
-            except HipError as problem:
-                problems.append(problem)
-                continue
-            volumes.setdefault((case.modality, case.role), []).append(volume)
-            self._say("running", "preparing", f"Preprocessed {number} of {len(cases)} volumes.")
-        if problems:
-            raise HipError(
-                problems[0].kind,
-                " ".join(problem.sentence for problem in problems),
-                "\n".join(problem.detail for problem in problems),
-            )
-        return {key: SliceStack(of_key) for key, of_key in volumes.items()}
 
     def _start_from_package(self) -> None:
         package = read_package(find_model(self.settings.start_from))
@@ -277,8 +260,7 @@ class Trainer:
             self.folder.forget_metrics_after(self.step)
 
     def _take(self, state: dict[str, Any]) -> None:
-        columns, _, rows = self.settings.crop.size
-        check_progress(state, self.total_steps, (rows, columns))
+        check_progress(state, self.total_steps, self.settings.image_shape)
         for name, network in self.method.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.method.optimizers.items():
@@ -302,7 +284,9 @@ class Trainer:
         """
         started = time.monotonic()
         random = np.random.default_rng([self.settings.seed, self.step, self.distribution.rank, 1 << 21])
-        losses = self.method.train_step(self.batches.draw(self.step).to(self.device), self._moment(), random)
+        moment = self._moment()
+        batch = self.data.batches.draw(self.step, moment.stage).to(self.device)
+        losses = self.method.train_step(batch, moment, random)
         self.average.update(self._deployable(), self.step)
         self.step += 1
         self._keep_time(time.monotonic() - started)
@@ -310,14 +294,16 @@ class Trainer:
         return losses
 
     def _moment(self) -> Moment:
-        boundary = self.stage1_steps
-        if self.step < boundary:
-            return Moment(self.step, 1, self.step / boundary)
-        return Moment(self.step, 2, (self.step - boundary) / max(self.total_steps - boundary, 1))
+        """At the end of a training, the end of its last stage."""
+        stages = [stage for stage, epochs in enumerate(self.settings.epochs) if epochs]
+        stage = next((stage for stage in stages if self.step < self.bounds(stage)[1]), stages[-1])
+        first, end = self.bounds(stage)
+        return Moment(self.step, stage, (self.step - first) / (end - first))
 
-    @property
-    def stage1_steps(self) -> int:
-        return self.steps_per_epoch * self.settings.stage1_epochs
+    def bounds(self, stage: int) -> tuple[int, int]:
+        """The first step of a stage, and the one after its last."""
+        before = sum(self.settings.epochs[:stage])
+        return self.steps_per_epoch * before, self.steps_per_epoch * (before + self.settings.epochs[stage])
 
     def _deployable(self) -> dict[str, torch.nn.Module]:
         return {name: self.method.networks[name] for name in self.method.deployable}
@@ -352,21 +338,28 @@ class Trainer:
             HipError: ``not_finite_loss``; as for any file.
         """
         self._refuse_non_finite_weights()
-        x_t = self.mr_train.images(self.mr_train.evenly(self.settings.validation_slices))
-        ways = self.method.ways()
+        data = self.data
+        x_t = data.mr_train.images(data.mr_train.evenly(self.settings.validation_slices))
+        ways = self.method.ways(stage)
         candidates = {"last": self._deployable(), "average": self.average.networks}
         for which, networks in candidates.items():
             networks = ready_to_use(networks, ways, x_t, self.device)
             scores = label_free_scores(
-                networks, ways, self.ct_val, self.mr_val, self.settings.validation_slices, self.device
+                networks,
+                ways,
+                data.ct_val,
+                data.mr_val,
+                self.settings.validation_slices,
+                self.device,
+                data.simulated_val,
             )
             self.folder.append_metrics({"step": self.step, "stage": stage, "scores": scores, "weights": which})
             # By the end of stage 1 the segmenters have learned nothing that a score could tell.
-            if stage == 2 and scores["selection"] > self.best_score:
+            if stage != TRANSLATION and scores["selection"] > self.best_score:
                 self.best_score = scores["selection"]
                 self.folder.save_selected(networks, {"step": self.step, "weights": which, "scores": scores})
         picture = self.folder.previews / f"step_{self.step:07d}.png"
-        write_preview(networks, ways, self.ct_val, self.mr_val, picture, self.device)
+        write_preview(networks, ways, data.ct_val, data.mr_val, picture, self.device)
         for network in self._deployable().values():
             network.train()
 
@@ -404,7 +397,7 @@ class Trainer:
                 if time.monotonic() - self._said_at > HEARTBEAT_SECONDS:
                     self._say(*waiting)
                 time.sleep(0.2)
-            self._say("running", f"stage {self._moment().stage}", "")
+            self._say("running", STAGES[self._moment().stage], "")
         if self.folder.requested("STOP"):
             self.folder.withdraw("STOP")
             self.folder.withdraw("PAUSE")
@@ -457,7 +450,7 @@ def start_run(folder: Path, description: RunDescription) -> RunFolder:
             start from, as :func:`read_package` and :func:`check_fits`.
     """
     method = find_method(description.method)
-    method.check_crop(description.settings.crop)
+    method.check_settings(description.settings)
     check_labels(description.dataset, method.reads_mr_labels)
     if description.settings.start_from is not None:
         package = read_package(find_model(description.settings.start_from))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from HipICMSCLib.common.errors import HipError
 
 #: Settings that must be those of the model from which a training starts, if the model says them.
-PARTS_OF_A_MODEL = ("crop", "intensity", "segmenter", "translator")
+PARTS_OF_A_MODEL = ("crop", "intensity", "segmenter", "slab", "slab_unet", "translator")
 #: Chosen by an argument of its own.
 START_FROM = "start_from"
 

@@ -14,7 +14,7 @@ class SimulationSettings:
     Attributes:
         patch: rows and columns of a slab, in pixels.
         slice_mm: least and largest distance between slices.
-        thin_share: how many slabs have slices of less than 1.6 mm, as 3-D sequences do.
+        thin_fraction: how many slabs have slices of less than 1.6 mm, as 3-D sequences do.
         pose_deg: standard deviation of the turns of a slab about its three axes.
         size_sd: standard deviation of the logarithm of the patient's size.
         warp_mm: standard deviation of a smooth deformation.
@@ -36,7 +36,7 @@ class SimulationSettings:
 
     patch: int = 256
     slice_mm: tuple[float, float] = (0.8, 7.0)
-    thin_share: float = 0.2
+    thin_fraction: float = 0.2
     pose_deg: float = 8.0
     size_sd: float = 0.09
     warp_mm: float = 3.0
@@ -63,10 +63,23 @@ class SimulationSettings:
             raise HipError("bad_setting", f"simulation.patch is {self.patch}; give a number from 32 to 1024.")
         if not 0.2 <= self.slice_mm[0] <= self.slice_mm[1] <= 50:
             raise HipError("bad_setting", "simulation.slice_mm are two numbers from 0.2 to 50 mm, the lower one first.")
-        if min(self.thin_share, self.pose_deg, self.size_sd, self.warp_mm, *self.femur_deg) < 0:
+        if min(self.thin_fraction, self.pose_deg, self.size_sd, self.warp_mm, *self.femur_deg) < 0:
             raise HipError("bad_setting", "Of simulation, shares and deviations are numbers from 0.")
 
     def shares(self, kind: str) -> dict[str, float]:
         """By name, of the kind ``plane`` or ``contrast``."""
         prefix = f"{kind}_"
         return {name.removeprefix(prefix): share for name, share in vars(self).items() if name.startswith(prefix)}
+
+
+@dataclass(frozen=True)
+class SlabShape:
+    """Attributes:
+    slices: of a slab, an odd number.
+    patch: rows and columns.
+    pixel_mm: size of the pixels.
+    """
+
+    slices: int = 3
+    patch: int = 256
+    pixel_mm: float = 1.0

@@ -7,23 +7,33 @@ from typing import Literal
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.networks.paper_segmenter import LARGEST_WIDTH, SegmenterSettings
+from HipICMSCLib.networks.slab_unet import SlabUNetSettings
 from HipICMSCLib.networks.translator import TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
+from HipICMSCLib.preprocessing.slabs import SlabSettings
 
 from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
+from HipICMSCTrainingLib.settings.simulation import SimulationSettings, SlabShape
 
 #: Least and largest value of each number whose absurdity would show only after hours, or as a lack of memory.
 _BOUNDS = {
     "seed": (0, 2**31 - 1),
     "batch_size": (1, 1024),
+    "simulation_epochs": (0, 100_000),
     "stage1_epochs": (0, 100_000),
     "stage2_epochs": (0, 100_000),
+    "self_training_epochs": (0, 100_000),
     "steps_per_epoch": (1, 1_000_000),
     "discriminator_width": (1, LARGEST_WIDTH),
     "ema_decay": (0, 1),
     "validation_slices": (1, 100_000),
 }
+
+
+#: The stages of a training in their order, as :attr:`TrainingSettings.epochs` counts them.
+SIMULATION, TRANSLATION, TOGETHER, SELF_TRAINING = range(4)
+STAGES = ("simulation", "stage 1", "stage 2", "self-training")
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,13 @@ class TrainingSettings:
         precision: how generators and segmenters compute; losses and discriminators stay in fp32.
         recompute: keep no activations of the generators' residual blocks (less memory, a little more time).
         batch_size: slices of each domain in a step, and in each process where there are several.
+        reads: what the networks read: coronal slices of a crop about the femoral heads (the paper's way), or slabs of
+            neighbouring slices of the whole volume, in any plane.
+        simulation_epochs: epochs in which F_t learns from MRI simulated from CT, before stage 1 (slabs only).
         stage1_epochs: epochs of stage 1, which trains translation alone; ADDA and CyCADA share both stages out anew.
         stage2_epochs: epochs of stage 2, which trains everything together.
+        self_training_epochs: epochs in which F_t learns from its own steady predictions on MRI, after stage 2 (slabs
+            only).
         steps_per_epoch: unless it is given, the paper's rule holds: max(#CT slices, #MR slices) / batch size.
         position_window_mm: an MR slice is drawn from as far front or back of the femoral heads as the CT slice, give
             or take this much, so that both domains show the same shares of anatomy.
@@ -63,15 +78,21 @@ class TrainingSettings:
     precision: Literal["fp32", "bf16"] = "fp32"
     recompute: bool = True
     batch_size: int = 1
+    reads: Literal["crop", "slabs"] = "crop"
+    simulation_epochs: int = 0
     stage1_epochs: int = 60
     stage2_epochs: int = 60
+    self_training_epochs: int = 0
     steps_per_epoch: int | None = None
     crop: CropSettings = CropSettings()
+    slab: SlabSettings = SlabSettings()
     intensity: IntensitySettings = IntensitySettings()
     augmentation: AugmentationSettings = AugmentationSettings()
+    simulation: SimulationSettings = SimulationSettings()
     position_window_mm: float = 10.0
     share_field_of_view: bool = True
     segmenter: SegmenterSettings = SegmenterSettings()
+    slab_unet: SlabUNetSettings = SlabUNetSettings()
     translator: TranslatorSettings = TranslatorSettings()
     discriminator_width: int = 64
     learning_rate_translation: float = 2e-4
@@ -88,6 +109,24 @@ class TrainingSettings:
             if value is not None and not least <= value <= most:
                 raise HipError("bad_setting", f"{name} is {value}; give a number from {least} to {most}.")
 
+    @property
+    def epochs(self) -> tuple[int, int, int, int]:
+        """By stage, in the order of :data:`STAGES`."""
+        return self.simulation_epochs, self.stage1_epochs, self.stage2_epochs, self.self_training_epochs
+
+    @property
+    def slab_shape(self) -> SlabShape:
+        """Of the slabs that a training on slabs reads."""
+        return SlabShape(self.slab_unet.slices, self.simulation.patch, self.slab.pixel_mm)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of what the networks read in training."""
+        if self.reads == "slabs":
+            return self.slab_unet.slices, self.simulation.patch, self.simulation.patch
+        columns, _, rows = self.crop.size
+        return 1, rows, columns
+
 
 PRESETS: dict[str, TrainingSettings] = {
     "paper": TrainingSettings(),
@@ -101,6 +140,20 @@ PRESETS: dict[str, TrainingSettings] = {
         crop=CropSettings(spacing_mm=(2.5, 2.5, 2.0), size=(152, 80, 120)),
         segmenter=SegmenterSettings(width=24, norm="group"),
         translator=TranslatorSettings(width=24),
+        discriminator_width=32,
+    ),
+    # The model that ships: MRI of any plane and contrast, simulated first; hours on two CPU cores, less on a GPU.
+    "slabs": TrainingSettings(
+        precision="bf16",
+        recompute=False,
+        batch_size=4,
+        reads="slabs",
+        simulation_epochs=24,
+        stage1_epochs=2,
+        stage2_epochs=2,
+        self_training_epochs=2,
+        steps_per_epoch=500,
+        translator=TranslatorSettings(width=24, blocks=6),
         discriminator_width=32,
     ),
     # Shows within a minute that everything works together; learns nothing of use.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from HipICMSCTrainingLib.settings.simulation import SimulationSettings
+from HipICMSCTrainingLib.settings.simulation import SimulationSettings, SlabShape
 from HipICMSCTrainingLib.simulation.anatomy import FINE_MM, Anatomy
 from HipICMSCTrainingLib.simulation.drawing import drawn_name
 
@@ -22,19 +22,6 @@ AXES = {
 #: Slices thicker than this are an average of thinner ones.
 _SUB_SLICE_MM = 1.6
 _AIMED_AT_BONE = 0.7
-
-
-@dataclass(frozen=True)
-class SlabShape:
-    """Attributes:
-    slices: of a slab, an odd number.
-    patch: rows and columns.
-    pixel_mm: size of the pixels.
-    """
-
-    slices: int = 3
-    patch: int = 256
-    pixel_mm: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,27 +48,41 @@ class Pose:
 
 
 def draw_pose(anatomy: Anatomy, settings: SimulationSettings, random: np.random.Generator) -> Pose:
-    """A slab somewhere in the anatomy, mostly at a bone."""
+    """A slab of any plane and thickness somewhere in the anatomy, mostly at a bone."""
     plane = drawn_name(settings.shares("plane"), random)
-    nearest = plane if plane in AXES else random.choice(list(AXES))
-    degrees = random.normal(0, settings.pose_deg, 3) if plane in AXES else random.uniform(-45, 45, 3)
-    size = np.exp(random.normal(0, settings.size_sd)) * np.exp(random.normal(0, settings.size_sd / 2, 3))
-    axes = AXES[nearest] @ rotation(degrees) / size
+    axes = _axes(plane, settings, random)
     thin, thick = settings.slice_mm
-    if random.random() < settings.thin_share:
+    if random.random() < settings.thin_fraction:
         step = random.uniform(thin, min(1.6, thick))
         thickness = step
     else:
         step = random.uniform(min(max(thin, 2.0), thick), thick)
         thickness = step / random.uniform(1.0, 1.35)
-    extent = np.array(anatomy.shape) * FINE_MM
+    return Pose(plane, axes, _centre(axes, anatomy, random), step, thickness, bool(random.random() < 0.5))
+
+
+def draw_pose_in(
+    plane: str, step_mm: float, anatomy: Anatomy, settings: SimulationSettings, random: np.random.Generator
+) -> Pose:
+    """A slab of this plane and distance between slices, as :func:`draw_pose`."""
+    axes = _axes(plane, settings, random)
+    thickness = step_mm / random.uniform(1.0, 1.35)
+    return Pose(plane, axes, _centre(axes, anatomy, random), step_mm, thickness, bool(random.random() < 0.5))
+
+
+def _axes(plane: str, settings: SimulationSettings, random: np.random.Generator) -> np.ndarray:
+    nearest = plane if plane in AXES else random.choice(list(AXES))
+    degrees = random.normal(0, settings.pose_deg, 3) if plane in AXES else random.uniform(-45, 45, 3)
+    size = np.exp(random.normal(0, settings.size_sd)) * np.exp(random.normal(0, settings.size_sd / 2, 3))
+    return AXES[nearest] @ rotation(degrees) / size
+
+
+def _centre(axes: np.ndarray, anatomy: Anatomy, random: np.random.Generator) -> np.ndarray:
     if random.random() < _AIMED_AT_BONE and len(anatomy.bone_voxels):
         at = anatomy.bone_voxels[random.integers(len(anatomy.bone_voxels))] * FINE_MM
         # Along the slices the bone stays in the slab; within them it may lie anywhere.
-        centre = at + random.normal(0, 35, 2) @ AXES[nearest][1:] + random.normal(0, 2) * AXES[nearest][0]
-    else:
-        centre = extent * random.uniform(0.15, 0.85, 3)
-    return Pose(plane, axes, centre, step, thickness, bool(random.random() < 0.5))
+        return at + random.normal(0, 35, 2) @ axes[1:] + random.normal(0, 2) * axes[0]
+    return np.array(anatomy.shape) * FINE_MM * random.uniform(0.15, 0.85, 3)
 
 
 def rotation(degrees: np.ndarray) -> np.ndarray:

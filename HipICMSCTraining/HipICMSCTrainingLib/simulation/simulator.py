@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-from HipICMSCTrainingLib.settings.simulation import SimulationSettings
+from HipICMSCTrainingLib.settings.simulation import SimulationSettings, SlabShape
 from HipICMSCTrainingLib.simulation import acquisition
 from HipICMSCTrainingLib.simulation.anatomy import Anatomy
 from HipICMSCTrainingLib.simulation.contrast import Contrast, draw_contrast
 from HipICMSCTrainingLib.simulation.deformation import deformed
-from HipICMSCTrainingLib.simulation.pose import Pose, SlabShape, draw_pose, points_of
+from HipICMSCTrainingLib.simulation.pose import Pose, draw_pose, points_of
 from HipICMSCTrainingLib.simulation.sampling import Section, cut
 from HipICMSCTrainingLib.simulation.tissues import shares_of
 
@@ -65,6 +65,12 @@ def section_of(
     size = (shape.patch, shape.patch)
     points = nnf.interpolate(moved.movedim(-1, 1), size, mode="bilinear", align_corners=True).movedim(1, -1)
     return cut(anatomy, points, outline=moved)
+
+
+def straight_section(anatomy: Anatomy, pose: Pose, shape: SlabShape) -> Section:
+    """The CT itself along the slab."""
+    points = points_of(pose, anatomy, shape, shape.patch)
+    return cut(anatomy, points, outline=points[:, :: shape.patch - 1, :: shape.patch - 1])
 
 
 def labels_of(section: Section, profile: Tensor, slices: int) -> Tensor:

@@ -1,0 +1,110 @@
+"""Each volume prepared once for slabs and kept in the run folder: a CT as an anatomy, an MRI as its own slices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from HipICMSCLib.common.files import replacing
+from HipICMSCLib.preprocessing.slabs import acquisition_plane, prepare_slices
+from safetensors.numpy import load_file, save
+
+from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.slice_cache import fingerprint, read_case
+from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.simulation.anatomy import Anatomy, Femur, anatomy_of
+
+#: By their number in a file.
+_PLANES = ("sagittal", "coronal", "axial")
+#: What is in a file, with the number of its dimensions and its type.
+_OF_ANATOMY = {
+    "hu": (3, np.int16), "hip": (3, np.int8), "femur": (3, np.int8), "hip_coarse": (3, np.float32),
+    "bone_voxels": (2, np.int16), "heads": (2, np.float64), "femora_coarse": (4, np.float32),
+}  # fmt: skip
+_OF_SLICES = {"slices": (3, np.float16), "covered": (3, np.bool_), "step_mm": (1, np.float32), "plane": (1, np.uint8)}
+
+Arrays = dict[str, np.ndarray]
+
+
+def cached_anatomy(case: Case, settings: TrainingSettings, folder: Path) -> Anatomy:
+    """A labelled CT, made ready now or read from ``folder`` where its files are still the same.
+
+    Raises:
+        HipError: whatever is wrong with the image or its label map, naming the case.
+    """
+
+    def make() -> Arrays:
+        anatomy = anatomy_of(*read_case(case))
+        return {
+            "hu": anatomy.hu,
+            "hip": anatomy.hip,
+            "femur": anatomy.femur,
+            "hip_coarse": anatomy.hip_coarse,
+            "bone_voxels": anatomy.bone_voxels,
+            "heads": np.array([femur.head for femur in anatomy.femora]).reshape(-1, 3),
+            "femora_coarse": np.array([femur.distance for femur in anatomy.femora], np.float32).reshape(
+                -1, *anatomy.hip_coarse.shape
+            ),
+        }
+
+    kept = _kept(anatomy_file(case, settings, folder), _OF_ANATOMY, make)
+    femora = tuple(Femur(head, far) for head, far in zip(kept["heads"], kept["femora_coarse"], strict=True))
+    return Anatomy(kept["hu"], kept["hip"], kept["femur"], kept["hip_coarse"], femora, kept["bone_voxels"])
+
+
+def anatomy_file(case: Case, settings: TrainingSettings, folder: Path) -> Path:
+    """Where :func:`cached_anatomy` keeps a case."""
+    return folder / f"{fingerprint(case, 'anatomy')}.safetensors"
+
+
+def cached_slices(case: Case, settings: TrainingSettings, folder: Path) -> Arrays:
+    """All slices of an MRI as acquired (a volume of even voxels as coronal ones).
+
+    Returns:
+        ``slices`` (slice, row, column) float16 in [-1, 1]; ``covered`` bool; ``step_mm`` and ``plane``, a number each.
+
+    Raises:
+        HipError: whatever is wrong with the image, naming the case.
+    """
+
+    def make() -> Arrays:
+        image: sitk.Image = read_case(case)[0]
+        plane = acquisition_plane(image) or "coronal"
+        prepared = prepare_slices(image, plane, "MR", settings.slab, settings.intensity)
+        return {
+            "slices": prepared.slices.astype(np.float16),
+            "covered": prepared.covered,
+            "step_mm": np.array([prepared.grid.spacing[2]], np.float32),
+            "plane": np.array([_PLANES.index(plane)], np.uint8),
+        }
+
+    return _kept(slices_file(case, settings, folder), _OF_SLICES, make)
+
+
+def slices_file(case: Case, settings: TrainingSettings, folder: Path) -> Path:
+    """Where :func:`cached_slices` keeps a case."""
+    return folder / f"{fingerprint(case, 'slices', settings.slab, settings.intensity)}.safetensors"
+
+
+def plane_of(arrays: Arrays) -> str:
+    """The plane of what :func:`cached_slices` gives."""
+    return _PLANES[int(arrays["plane"][0])]
+
+
+def _kept(file: Path, expected: dict[str, tuple[int, type]], make: Callable[[], Arrays]) -> Arrays:
+    """What a file holds; made and written where there is none, or where it is not what would be written there."""
+    if file.is_file():
+        try:
+            arrays = load_file(file)
+        except Exception:  # safetensors has kinds of its own
+            arrays = {}
+        if {name: (array.ndim, array.dtype.type) for name, array in arrays.items()} == expected:
+            return arrays
+    # safetensors writes the memory as it lies, so a transposed view must be laid out first.
+    arrays = {name: np.ascontiguousarray(array) for name, array in make().items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as beside:
+        beside.write_bytes(save(arrays))
+    return arrays

@@ -1,0 +1,125 @@
+"""All that a training reads: its batches, and the held-out slices that scores and previews look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from HipICMSCLib.common.errors import HipError
+
+from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
+from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.slab_cache import anatomy_file, cached_anatomy, cached_slices, slices_file
+from HipICMSCTrainingLib.data.slab_source import SlabSource
+from HipICMSCTrainingLib.data.slab_stack import SlabStack, ct_stack, mr_stack, simulated_stack
+from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
+from HipICMSCTrainingLib.settings.training import TrainingSettings
+
+T = TypeVar("T")
+Stack = SliceStack | SlabStack
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Attributes:
+    batches: of the training cases.
+    mr_train: the slices of the MRIs that are trained on.
+    ct_val, mr_val: those of the cases that are held out.
+    simulated_val: MRI simulated from the held-out CTs; None where the networks read crops.
+    """
+
+    batches: BatchSource | SlabSource
+    mr_train: Stack
+    ct_val: Stack
+    mr_val: Stack
+    simulated_val: SlabStack | None = None
+
+
+def training_data(
+    cases: Sequence[Case],
+    settings: TrainingSettings,
+    cache: Path,
+    rank: int,
+    world_size: int,
+    say: Callable[[str], Any],
+) -> TrainingData:
+    """Read and prepare all cases of a training, or take what ``cache`` has of them.
+
+    Args:
+        say: called with a sentence after each volume.
+
+    Raises:
+        HipError: for what is wrong with the cases, all at once.
+    """
+    prepared = _prepared(cases, lambda case: prepared_case(case, settings, cache), say)
+    if settings.reads == "crop":
+        stacks = {key: SliceStack([volume for _, volume in of_key]) for key, of_key in prepared.items()}
+        mr_train = stacks["MR", "train"]
+        batches = BatchSource(stacks["CT", "train"], mr_train, settings, rank, world_size)
+        return TrainingData(batches, mr_train, stacks["CT", "val"], stacks["MR", "val"])
+    shape, held_out = settings.slab_shape, [anatomy for _, anatomy in prepared["CT", "val"]]
+    volumes = [volume for _, volume in prepared["MR", "train"]]
+    weights, anatomies = zip(*((case.weight, anatomy) for case, anatomy in prepared["CT", "train"]), strict=True)
+    return TrainingData(
+        SlabSource(anatomies, weights, volumes, settings, rank, world_size),
+        mr_stack(volumes, shape),
+        ct_stack(held_out, shape, settings.intensity),
+        mr_stack([volume for _, volume in prepared["MR", "val"]], shape),
+        simulated_stack(held_out, settings.simulation, shape, settings.validation_slices),
+    )
+
+
+def mr_stack_of(cases: Sequence[Case], settings: TrainingSettings, cache: Path) -> Stack:
+    """The slices of some MRIs as the networks of a training read them.
+
+    Raises:
+        HipError: whatever is wrong with a case, naming it.
+    """
+    volumes = [prepared_case(case, settings, cache) for case in cases]
+    return SliceStack(volumes) if settings.reads == "crop" else mr_stack(volumes, settings.slab_shape)
+
+
+def prepared_case(case: Case, settings: TrainingSettings, cache: Path) -> Any:
+    """A case as a training reads it, made now or read from ``cache``.
+
+    Raises:
+        HipError: whatever is wrong with it, naming it.
+    """
+    if settings.reads == "crop":
+        return cached_volume(case, settings, cache)
+    return (cached_anatomy if case.modality == "CT" else cached_slices)(case, settings, cache)
+
+
+def kept_file(case: Case, settings: TrainingSettings, cache: Path) -> Path:
+    """Where :func:`prepared_case` keeps a case, whether or not it is there yet.
+
+    Raises:
+        HipError: ``missing_file``, naming the case.
+    """
+    if settings.reads == "crop":
+        return cache_file(case, settings, cache)
+    return (anatomy_file if case.modality == "CT" else slices_file)(case, settings, cache)
+
+
+def _prepared(
+    cases: Sequence[Case], prepare: Callable[[Case], T], say: Callable[[str], Any]
+) -> dict[tuple[str, str], list[tuple[Case, T]]]:
+    """By modality and role; every case is read before anything that is wrong is said."""
+    prepared: dict[tuple[str, str], list[tuple[Case, T]]] = {}
+    problems: list[HipError] = []
+    for number, case in enumerate(cases, start=1):
+        try:
+            prepared.setdefault((case.modality, case.role), []).append((case, prepare(case)))
+        except HipError as problem:
+            problems.append(problem)
+            continue
+        say(f"Preprocessed {number} of {len(cases)} volumes.")
+    if problems:
+        raise HipError(
+            problems[0].kind,
+            " ".join(problem.sentence for problem in problems),
+            "\n".join(problem.detail for problem in problems),
+        )
+    return prepared

@@ -1,0 +1,115 @@
+"""Self-training on unlabelled MRI: a steady teacher, what it is sure of, and a student who sees the slab spoiled.
+
+The teacher is the moving average of F_t (Tarvainen and Valpola 2017, mean teacher); only pixels of which it is sure
+count (Sohn et al. 2020, FixMatch). Simulated slabs with labels stay in each step, so that nothing of them is forgotten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
+from torch import Tensor, nn
+
+from HipICMSCTrainingLib.methods.losses import one_hot, segmentation_loss, soft_dice
+
+
+@dataclass(frozen=True)
+class SelfTrainingSettings:
+    """How F_t learns from its own predictions on MRI.
+
+    Attributes:
+        self_training_confidence: pixels count whose class the teacher gives at least this probability.
+        self_training_rate: the learning rate of F_t in self-training over that of the segmenters; linear to 0.
+        teacher_decay: how slowly the teacher's weights follow F_t's.
+    """
+
+    self_training_confidence: float = 0.8
+    self_training_rate: float = 0.3
+    teacher_decay: float = 0.997
+
+
+@torch.no_grad()
+def follow(teacher: nn.Module, student: nn.Module, decay: float) -> None:
+    """Let the teacher's weights be the moving average of the student's; a decay of 0 makes them the same."""
+    for kept, new in zip(teacher.state_dict().values(), student.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)
+
+
+@torch.no_grad()
+def taught(teacher: nn.Module, x_t: Tensor, confidence: float) -> tuple[Tensor, Tensor]:
+    """What the teacher says of slabs and their mirror images together.
+
+    Returns:
+        Classes, and where their probability is ``confidence`` or more, each (batch, rows, columns).
+    """
+    probabilities = teacher(x_t).float().softmax(1)
+    probabilities = (probabilities + teacher(x_t.flip(-1)).float().softmax(1).flip(-1)) / 2
+    highest, labels = probabilities.max(1)
+    return labels, highest >= confidence
+
+
+def confident_loss(logits: Tensor, labels: Tensor, sure: Tensor, dice_weight: float) -> Tensor:
+    """L_seg (equation 2) over the pixels that are sure.
+
+    Args:
+        logits: (batch, classes, rows, columns).
+        labels, sure: (batch, rows, columns).
+    """
+    logits, kept = logits.float(), sure.float()
+    cross_entropy = nnf.cross_entropy(logits, labels, reduction="none")
+    mean = (cross_entropy * kept).sum() / kept.sum().clamp_min(1)
+    masked = kept[:, None]
+    dice = soft_dice(logits.softmax(1) * masked, one_hot(labels, len(CLASS_NAMES)) * masked)
+    return mean + dice_weight * (1 - dice)
+
+
+def spoiled(x_t: Tensor, random: np.random.Generator) -> Tensor:
+    """Slabs with another contrast, bias field, blur and noise, and with parts covered; nothing moves."""
+    brightness = (x_t + 1) / 2
+    spoiled_slabs = []
+    for slab in brightness:
+        coarse = torch.from_numpy(random.normal(0, 0.2, (1, 1, 3, 3)).astype(np.float32)).to(slab.device)
+        bias = nnf.interpolate(coarse, slab.shape[-2:], mode="bicubic", align_corners=True)[0].exp()
+        slab = (slab * bias).clamp_min(0) ** float(np.exp(random.normal(0, 0.3)))
+        if random.random() < 0.5:
+            slab = nnf.avg_pool2d(slab, 3, stride=1, padding=1, count_include_pad=False)
+        noise = random.normal(0, random.uniform(0, 0.06), slab.shape).astype(np.float32)
+        slab = slab + torch.from_numpy(noise).to(slab.device)
+        rows, columns = slab.shape[-2:]
+        for _ in range(random.integers(0, 4)):
+            height, width = (int(n) for n in random.uniform(0.06, 0.25, 2) * (rows, columns))
+            top, left = int(random.integers(rows - height)), int(random.integers(columns - width))
+            slab[:, top : top + height, left : left + width] = float(random.uniform(0, 1))
+        spoiled_slabs.append(slab)
+    return torch.stack(spoiled_slabs).clamp(0, 1) * 2 - 1
+
+
+def self_training_losses(
+    student: nn.Module,
+    teacher: nn.Module,
+    x_s: Tensor,
+    y_s: Tensor,
+    x_t: Tensor,
+    own: SelfTrainingSettings,
+    dice_weight: float,
+    random: np.random.Generator,
+) -> dict[str, Tensor]:
+    """The two terms of a step by name.
+
+    Args:
+        x_s, y_s: simulated slabs and their classes.
+        x_t: real ones.
+    """
+    labels, sure = taught(teacher, x_t, own.self_training_confidence)
+    logits_s, logits_t = student(torch.cat([x_s, spoiled(x_t, random)])).split([len(x_s), len(x_t)])
+    return {
+        "simulated": segmentation_loss(logits_s, one_hot(y_s, len(CLASS_NAMES)), dice_weight),
+        "self_training": confident_loss(logits_t, labels, sure, dice_weight),
+    }
