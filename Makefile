@@ -6,8 +6,11 @@ READY := .venv/.ready
 DEMO := demo-output
 # `make demo MRI=path` segments that MRI instead of a synthetic one.
 MRI ?=
+# `make model DATA=folder HOURS=2`: where the working set lies, and when to stop for now.
+DATA ?= ../shared/data
+HOURS ?=
 
-.PHONY: setup demo test test-all lint benchmark clean
+.PHONY: setup demo test test-all lint model benchmark clean
 
 setup: $(READY)
 
@@ -31,6 +34,10 @@ test: lint
 
 test-all: lint
 	$(BIN)/python Testing/run_tests.py
+
+# The model that ships, from the working set; may be interrupted, goes on where it was.
+model: setup
+	$(BIN)/python Testing/real_data/make_model.py $(DATA) runs/hip-mri $(if $(HOURS),--limit $(HOURS))
 
 benchmark: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[benchmark]"
