@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from main_window import MainWindow
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6 is not installed (pip install '.[test]')")
@@ -67,6 +72,17 @@ class Panel:
         used = QtWidgets.QWidget.layout(self.frame).heightForWidth(self.frame.width)
         QtWidgets.QWidget.grab(self.frame, QtCore.QRect(0, 0, PANEL_WIDTH, used)).save(str(path))
         area.takeWidget()
+
+    @contextmanager
+    def in_window(self, size: tuple[int, int]) -> Iterator[MainWindow]:
+        """Show the panel in Slicer's main window on a screen of this size."""
+        from main_window import MainWindow
+
+        window = MainWindow(self._application, self.frame, size)
+        try:
+            yield window
+        finally:
+            window.close()
 
     def close(self) -> None:
         self.widget.cleanup()

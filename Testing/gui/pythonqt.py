@@ -57,6 +57,8 @@ class ctkCollapsibleButton(QT["QGroupBox"]):
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
         self._text, self._collapsed = "", False
+        # As ctk's: unless the .ui file says otherwise it cannot become narrower than it would like to be.
+        QtWidgets.QWidget.setSizePolicy(self, QtWidgets.QSizePolicy.Minimum, QtWidgets.QSizePolicy.Preferred)
         QtWidgets.QWidget.setStyleSheet(self, "ctkCollapsibleButton { font-weight: bold; }")
 
     def _set_text(self, text: str) -> None:

@@ -38,6 +38,12 @@ JOINT_RADIUS_MM = 40.0
 # What may lie in an image of an adult hip, from a tight crop about the joint to the whole bone.
 PLAUSIBLE_ML = {HIP_BONE: (60.0, 600.0), FEMUR: (30.0, 350.0)}
 MAX_SIDE_RATIO = 2.0
+#: By patient axis (LPS): what lies at its beginning and at its end.
+_BORDERS = (
+    ("on the patient's right", "on the patient's left"),
+    ("at the front", "at the back"),
+    ("at the bottom", "at the top"),
+)
 
 
 @dataclass(frozen=True)
@@ -258,10 +264,15 @@ def _notices(labels: sitk.Image, volumes: dict[int, float], heads: FemoralHeads)
             ),
         )
     with_joint = [side for side in SIDES if _has_joint(side, volumes)]
+    with_cut_joint = [
+        side for side in with_joint if (head := getattr(heads, side)) is not None and _is_cut(labels, head)
+    ]
+    # What makes a result implausible is said first.
     return (
-        *_notices_of_sides(with_joint, volumes, heads),
-        *_notices_of_cut_joints(labels, with_joint, heads),
         *_notices_of_volumes(labels, with_joint, volumes, heads),
+        *_notices_of_sides(with_joint, volumes, heads),
+        *_notices_of_cut_joints(with_cut_joint),
+        *_notices_of_cut_bones(labels, [side for side in with_joint if side not in with_cut_joint]),
     )
 
 
@@ -297,16 +308,38 @@ def _notices_of_sides(with_joint: list[str], volumes: dict[int, float], heads: F
     return notices
 
 
-def _notices_of_cut_joints(labels: sitk.Image, with_joint: list[str], heads: FemoralHeads) -> list[Notice]:
+def _notices_of_cut_joints(sides: list[str]) -> list[Notice]:
     return [
         Notice(
             "joint_cut",
             f"The image ends at the {side} hip joint: its bones are cut by the field of view, "
             "so shape and volume are not complete there.",
         )
-        for side in with_joint
-        if (head := getattr(heads, side)) is not None and _is_cut(labels, head)
+        for side in sides
     ]
+
+
+def _notices_of_cut_bones(labels: sitk.Image, sides: list[str]) -> list[Notice]:
+    """Of hip bones alone: a proximal femur is cut by its name."""
+    notices = []
+    array = sitk.GetArrayViewFromImage(labels)
+    for segment in (segment_of(HIP_BONE, side) for side in sides):
+        places = [
+            border_in_words(labels, axis, end)
+            for axis, end in np.ndindex(3, 2)
+            if (np.take(array, -end, axis=2 - axis) == segment.value).any()
+        ]
+        if places:
+            sentence = f"The {segment.short_name} is cut by the border of the image {' and '.join(places)}; "
+            notices.append(Notice("bone_cut", f"{sentence}its shape and volume are those of the part in view."))
+    return notices
+
+
+def border_in_words(image: sitk.Image, axis: int, end: int) -> str:
+    """What lies at the beginning (0) or the end (1) of an image axis, such as "at the top"."""
+    along = np.array(image.GetDirection()).reshape(3, 3)[:, axis]
+    of_patient = int(np.abs(along).argmax())
+    return _BORDERS[of_patient][end if along[of_patient] > 0 else 1 - end]
 
 
 def room_mm(image: sitk.Image, head: tuple[float, float, float]) -> np.ndarray:

@@ -6,16 +6,17 @@ Without torch at file scope, because Slicer's own process says what is known at 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.anatomy.bones import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room_mm
+from HipICMSCLib.anatomy.bones import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, border_in_words, room_mm
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.networks.memory import SAFETY, activation_bytes, free_bytes, needed_bytes
 from HipICMSCLib.preprocessing.geometry import (
@@ -29,6 +30,7 @@ from HipICMSCLib.preprocessing.geometry import (
 )
 from HipICMSCLib.reading.volume import check_volume, looks_like_ct
 from HipICMSCLib.results.research_use import RESEARCH_USE
+from HipICMSCLib.worker.ground import differences, ground_of
 from HipICMSCLib.worker.run_times import RunTimes
 
 if TYPE_CHECKING:
@@ -37,18 +39,14 @@ if TYPE_CHECKING:
     from HipICMSCLib.engine import HipSegmenter
 
 Level = Literal["fine", "caution", "stop"]
+#: What takes a stop away: installing what is missing, marking the femoral heads, or, where the stop is a judgement on the
+#: image, the user who knows better.
+Remedy = Literal["", "install", "mark_heads", "insist"]
 
 #: Coarser pixels in the network's coronal slices blur the joint space.
 COARSEST_PIXEL_MM = 2.5
 #: Between slices farther apart the outlines are anyone's guess.
 WIDEST_SLICE_STEP_MM = 6.0
-
-#: By patient axis (LPS): what lies at its beginning and at its end.
-_BORDERS = (
-    ("on the patient's right", "on the patient's left"),
-    ("at the front", "at the back"),
-    ("at the bottom", "at the top"),
-)
 
 
 @dataclass(frozen=True)
@@ -58,11 +56,15 @@ class Finding:
     Attributes:
         subject: what it is about, in a word or two.
         sentence: whole sentences for a clinician.
+        brief: the figure in it that the headline repeats, such as "about 9 s"; empty for none.
+        remedy: of a stop.
     """
 
     level: Level
     subject: str
     sentence: str
+    brief: str = ""
+    remedy: Remedy = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,29 @@ def model_findings(licence: str, intended_use: str) -> tuple[Finding, ...]:
     return of_licence, Finding("fine", "Intended use", use)
 
 
+def ground_findings(manifest: Mapping[str, Any], image: sitk.Image) -> tuple[Finding, ...]:
+    """Whether the model was measured on MRIs like this one.
+
+    Args:
+        manifest: model.json; one that states no ground stands for coronal T1 of both hips.
+        image: an MRI that :func:`image_findings` does not stop.
+    """
+    ground, measured = ground_of(manifest), ""
+    if ground.measured:
+        measured = f" {ground.measured}"
+    unlike = differences(image, ground)
+    if not unlike:
+        sentence = f"The model was measured on such MRIs: {ground.in_words()}.{measured}"
+        return (Finding("fine", "Measured", sentence),)
+    *first, last = unlike
+    listed = f"{', '.join(first)} and {last}" if first else last
+    sentence = (
+        f"Not measured on such an MRI: {listed}. The model was measured on {ground.in_words()}.{measured} "
+        "Look through the whole result before you use it."
+    )
+    return (Finding("caution", "Measured", sentence),)
+
+
 def inspect(
     image: sitk.Image, segmenter: HipSegmenter, run_times: RunTimes, heads: FemoralHeads | None = None
 ) -> Inspection:
@@ -113,9 +138,10 @@ def inspect(
     try:
         heads = heads or find_femoral_heads(image)
     except HipError as error:
-        return Inspection((Finding("stop", "Field of view", error.sentence),), None)
+        return Inspection((Finding("stop", "Field of view", error.sentence, remedy="mark_heads"),), None)
     grid = crop_grid(image, heads.midpoint(), segmenter.package.manifest.crop)
     findings = (
+        *ground_findings(to_json(segmenter.package.manifest), image),
         *field_of_view_findings(image, heads),
         device_finding(image, grid, segmenter),
         time_finding(run_times, segmenter.package.sha256, segmenter.device_name, grid.size[1]),
@@ -168,12 +194,12 @@ def device_finding(image: sitk.Image, grid: Grid, segmenter: HipSegmenter) -> Fi
     if level == "caution":
         sentences.append("That may not be enough; close other programs first.")
     if with_card:
-        free, needed = _free_on_card(inference.device), round(SAFETY * activations)
-        sentences.append(f"Memory of the card: {_compared(free, needed)}.")
-        if _is_short(free, needed):
+        free_there, needed_there = _free_on_card(inference.device), round(SAFETY * activations)
+        sentences.append(f"Memory of the card: {_compared(free_there, needed_there)}.")
+        if _is_short(free_there, needed_there):
             level = "caution"
             sentences.append("Where that is not enough, fewer slices are computed at once or the processor computes.")
-    return Finding(level, "Device", " ".join(sentences))
+    return Finding(level, "Device", " ".join(sentences), brief=_gigabytes(needed))
 
 
 def time_finding(run_times: RunTimes, model_sha256: str, device: str, slices: int) -> Finding:
@@ -186,20 +212,22 @@ def time_finding(run_times: RunTimes, model_sha256: str, device: str, slices: in
         )
     else:
         sentence = f"About {duration(seconds)} for {slices} slices, as measured in earlier runs on this computer."
-    return Finding("fine", "Time", sentence)
+    return Finding("fine", "Time", sentence, brief="" if seconds is None else f"about {duration(seconds)}")
 
 
 def verdict(findings: Iterable[Finding]) -> Finding:
-    """All findings in one sentence; of several stops the first says why."""
+    """All findings in one line: whether it can start, after how many cautions, how long it takes and in what memory."""
     findings = tuple(findings)
-    for finding in findings:
-        if finding.level == "stop":
-            return Finding("stop", "Verdict", f"Segmentation will not work. {finding.sentence}")
+    if any(finding.level == "stop" for finding in findings):
+        return Finding("stop", "Verdict", "This cannot be segmented as it is.")
     cautions = sum(finding.level == "caution" for finding in findings)
-    if cautions:
-        with_cautions = "one caution" if cautions == 1 else f"{cautions} cautions"
-        return Finding("caution", "Verdict", f"Segmentation will work, with {with_cautions}.")
-    return Finding("fine", "Verdict", "Segmentation will work.")
+    # Time before memory.
+    briefs = [finding.brief for finding in sorted(findings, key=lambda finding: finding.subject, reverse=True)]
+    figures = ", ".join(filter(None, briefs))
+    if not cautions:
+        return Finding("fine", "Verdict", f"Ready: {figures}." if figures else "Ready.")
+    with_cautions = "Ready, with one caution" if cautions == 1 else f"Ready, with {cautions} cautions"
+    return Finding("caution", "Verdict", f"{with_cautions}: {figures}." if figures else f"{with_cautions}.")
 
 
 def _orientation_finding(image: sitk.Image) -> Finding:
@@ -246,7 +274,8 @@ def _voxel_finding(image: sitk.Image) -> Finding:
 
 def _modality_finding(image: sitk.Image) -> Finding:
     if looks_like_ct(image):
-        return Finding("stop", "Modality", "This looks like a CT, but the model segments MRI; choose an MRI.")
+        sentence = "This looks like a CT, but the model segments MRI; choose an MRI."
+        return Finding("stop", "Modality", sentence, remedy="insist")
     return Finding("fine", "Modality", "By its intensities it looks like an MRI.")
 
 
@@ -254,7 +283,7 @@ def _cut_finding(image: sitk.Image, side: str, head: tuple[float, float, float])
     """Where the image ends before a joint does; None where it holds all of it."""
     room = room_mm(image, head)
     missing = np.round(JOINT_RADIUS_MM - room)
-    places = [f"{missing[end]:.0f} mm {_border(image, *end)}" for end in np.ndindex(3, 2) if missing[end] > 0]
+    places = [f"{missing[end]:.0f} mm {border_in_words(image, *end)}" for end in np.ndindex(3, 2) if missing[end] > 0]
     if not places:
         return None
     *first, last = places
@@ -266,13 +295,6 @@ def _cut_finding(image: sitk.Image, side: str, head: tuple[float, float, float])
         f"The {side} hip joint {cut} by the border of the image: of the {JOINT_RADIUS_MM:.0f} mm about the centre of "
         f"its femoral head, {listed} are missing. Shape and volume {incomplete} incomplete there.",
     )
-
-
-def _border(image: sitk.Image, axis: int, end: int) -> str:
-    """What lies at the beginning (0) or the end (1) of an image axis."""
-    of_patient = patient_axis(image, axis)
-    forwards = np.array(image.GetDirection()).reshape(3, 3)[of_patient, axis] > 0
-    return _BORDERS[of_patient][end if forwards else 1 - end]
 
 
 def _computer(segmenter: HipSegmenter) -> str:

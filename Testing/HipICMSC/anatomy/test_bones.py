@@ -243,6 +243,19 @@ def test_a_joint_at_the_image_border_is_said_and_a_shaft_leaving_below_is_not():
     assert "right hip joint" in result.notices[0].sentence
 
 
+@pytest.mark.parametrize(
+    ("turned", "place"), [((1, 1, 1), "at the top"), ((1, 1, -1), "at the top")], ids=["upwards", "downwards"]
+)
+def test_a_hip_bone_that_the_field_of_view_cuts_is_said_with_the_place(turned, place):
+    """Above the joint, whichever way the slices are numbered; a shaft that leaves below is not said."""
+    whole = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), *hips(), (1, (85.0, 0.0, 60.0), 28.0))
+    top = whole.TransformPhysicalPointToIndex((0.0, 0.0, 70.0))[2]
+    ends = sitk.Flip(whole[:, :, :top], [axis < 0 for axis in turned])
+    result = separate_sides(ends, HEADS)
+    assert kinds(result) == ["bone_cut"]
+    assert result.notices[0].sentence.startswith(f"The left hip bone is cut by the border of the image {place};")
+
+
 def test_implausible_volumes_are_said_with_their_numbers():
     balls = [*hips((85.0,)), (1, (-85.0, 0.0, 20.0), 20.0), (2, (-85.0, 0.0, 0.0), 14.0)]
     result = separate_sides(painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), *balls), HEADS)
@@ -258,7 +271,7 @@ def test_a_tight_crop_about_a_joint_may_hold_less_bone():
     lower = image.TransformPhysicalPointToIndex((-117.0, -32.0, -32.0))
     tight = classes[lower[0] : lower[0] + 32, lower[1] : lower[1] + 32, lower[2] : lower[2] + 40]
     heads = FemoralHeads(RIGHT_HEAD, None)
-    assert kinds(separate_sides(classes, heads)) == ["one_hip", "volume_implausible"]
+    assert kinds(separate_sides(classes, heads)) == ["volume_implausible", "one_hip"]
     assert "volume_implausible" not in kinds(separate_sides(tight, heads))
 
 

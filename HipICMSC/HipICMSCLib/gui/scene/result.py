@@ -207,7 +207,9 @@ def _set_status(segmentation_node, report: dict[str, Any]) -> None:
     """Nothing that a machine drew is completed: a bone awaits its review, is missing, or has a warning of its own."""
     status = slicer.vtkSlicerSegmentationsModuleLogic
     segmentation = segmentation_node.GetSegmentation()
-    warnings = " ".join(warning["sentence"] for warning in report["warnings"])
+    # That the field of view ends within the bone is no fault of the result.
+    of_faults = [warning["sentence"] for warning in report["warnings"] if warning["kind"] != "bone_cut"]
+    warnings = " ".join(of_faults)
     for described in SEGMENTS:
         segment = segmentation.GetSegment(described.segment_id)
         if is_locked(segment):

@@ -15,6 +15,7 @@ import qt
 import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.gui.panels.list_height import fit_height
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.data.dataset import Case, Problem, only_measures, suggest_roles, unchecked_dataset_from_file
@@ -28,6 +29,8 @@ from HipICMSCTrainingLib.gui.running.command import Command
 _FILE_NAME = "dataset.json"
 #: The same patients are held out each time; who wants others changes roles by hand.
 _SEED = 0
+#: That are seen at once.
+_MOST_PROBLEMS = 4
 _BUTTONS = ("Scene", "Folder", "File", "SceneAdd", "FolderAdd", "Remove", "Roles", "Check", "Measure")
 
 
@@ -370,8 +373,8 @@ class DataPanel:
         if texts != [problems_list.item(row).text() for row in range(problems_list.count)]:
             self._is_listing = True
             problems_list.clear()
-            for text in texts:
-                problems_list.addItem(text)
+            problems_list.addItems(texts)
+            fit_height(problems_list, len(texts), _MOST_PROBLEMS, lines=2)
             self._is_listing = False
 
     def _line(self, problem: Problem) -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import qt
 from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.gui.panels.list_height import fit_height
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.data.dataset import Case, Problem, only_measures
 
 _NAME, _KIND, _LABELS, _ROLE, _PATIENT = _COLUMNS = range(5)
 _ROLES = ("train", "val", "test")
+_MOST_ROWS = 8
 
 
 class DataTable:
@@ -65,6 +67,7 @@ class DataTable:
     def _set_row_count(self, count: int) -> None:
         """Rows that stay keep their widgets, because one of them may just be telling us of a choice."""
         self._table.setRowCount(count)
+        fit_height(self._table, count, _MOST_ROWS, header=True)
         del self._combos[count:]
         for row in range(len(self._combos), count):
             for column in _COLUMNS:

@@ -9,6 +9,7 @@ from pathlib import Path
 import qt
 import slicer
 from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.gui.panels.list_height import fit_height
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.scene.result import volume_of
 from slicer.i18n import tr as _
@@ -31,6 +32,7 @@ _LISTING_MILLISECONDS = 300
 _MODALITIES = ("CT", "MR")
 _MEANINGS = (*CLASSES.values(), LEFT_OUT)
 _VOLUME, _KIND, _DRAWN = range(3)
+_MOST_ROWS = 6
 
 
 @dataclass
@@ -249,6 +251,7 @@ class SceneArea(VTKObservationMixin):
         table = self._ui.dataSceneTable
         table.setRowCount(0)
         table.setRowCount(len(self._node_ids))
+        fit_height(table, len(self._node_ids), _MOST_ROWS, header=True)
         self._label_combos = []
         names = [_("nothing"), *(_node(label_id).GetName() for label_id in self._label_ids)]
         for row, node_id in enumerate(self._node_ids):
@@ -291,6 +294,7 @@ class SceneArea(VTKObservationMixin):
         table = self._ui.dataMappingTable
         table.setRowCount(0)
         table.setRowCount(len(self._meanings))
+        fit_height(table, len(self._meanings), _MOST_ROWS, header=True)
         for row, (name, meaning) in enumerate(self._meanings.items()):
             item = qt.QTableWidgetItem(name)
             item.setFlags(qt.Qt.ItemIsEnabled)

@@ -1,0 +1,119 @@
+"""The ground that a model stands on: on what kind of MRI it was measured, and whether another one is of that kind.
+
+A model package may say so in its manifest, as ``training["ground"]``. Nothing here needs a label or torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import from_json
+from HipICMSCLib.preprocessing.geometry import PLANES, patient_axis, slice_axis
+
+#: Both hips of an adult and what lies beside them are wider than this; the image of one hip is narrower.
+BOTH_HIPS_MM = 280.0
+#: The brightest 1 % inside the body against the fat below the skin: 1.0 to 1.6 in 20 real T1 MRIs (15 coronal, 5
+#: axial), 1.9 in a VIBE, 4 where fat is suppressed (phantoms).
+LARGEST_OVER_FAT = 1.7
+
+# The look at the contrast.
+_VOXEL_MM = 3.0
+#: Of the brightest intensities; what is darker is air.
+_LEAST_OF_BODY = 0.1
+#: How deep below the skin fat lies, and from where on it is other tissue as well.
+_FAT_DEPTH_MM = (4.0, 12.0)
+_INSIDE_MM = 20.0
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The MRIs on which a model was measured.
+
+    Attributes:
+        plane: of their slices: coronal, axial or sagittal.
+        contrast: T1, or what else its makers call it.
+        body_part: "both hips" or "one hip".
+        measured: how well it did there, as a sentence; empty where nobody measured it.
+    """
+
+    plane: str = "coronal"
+    contrast: str = "T1"
+    body_part: str = "both hips"
+    measured: str = ""
+
+    def in_words(self) -> str:
+        return f"{self.plane} {self.contrast} MRIs of {self.body_part}"
+
+
+def ground_of(manifest: Mapping[str, Any]) -> Ground:
+    """What a package says of its ground; one that says nothing is taken to know coronal T1 of both hips.
+
+    Args:
+        manifest: model.json.
+    """
+    training = manifest.get("training")
+    stated = training.get("ground") if isinstance(training, Mapping) else None
+    try:
+        return Ground() if stated is None else from_json(Ground, stated)
+    except HipError:  # written by a newer version
+        return Ground()
+
+
+def differences(image: sitk.Image, ground: Ground) -> list[str]:
+    """In what an MRI differs from those that a model was measured on, each in a few words; none where it is alike.
+
+    Args:
+        image: any orientation and spacing, LPS mm.
+    """
+    found = []
+    plane = _plane(image)
+    if plane != ground.plane:
+        found.append(f"its slices are {plane}" if plane else "it is a volume without thick slices")
+    if ground.contrast.lower().startswith("t1") and not fat_is_brightest(image):
+        found.append("its contrast is not that of a T1 MRI")
+    if ground.body_part == "both hips" and _width_mm(image) < BOTH_HIPS_MM:
+        found.append("it shows less than both hips")
+    return found
+
+
+def fat_is_brightest(image: sitk.Image) -> bool:
+    """Whether nothing in the body is much brighter than the fat below the skin, as on T1: suppressed fat is dark, and
+    on T2 fluid is brighter."""
+    shrunk = sitk.BinShrink(
+        sitk.Cast(image, sitk.sitkFloat32), [max(1, round(_VOXEL_MM / spacing)) for spacing in image.GetSpacing()]
+    )
+    voxels = sitk.GetArrayFromImage(shrunk)
+    bright = sitk.GetImageFromArray((voxels > _LEAST_OF_BODY * np.percentile(voxels, 99)).astype(np.uint8))
+    bright.CopyInformation(shrunk)
+    whole = sitk.BinaryFillhole(sitk.BinaryMorphologicalOpening(bright, [1, 1, 1]))
+    body = sitk.RelabelComponent(sitk.ConnectedComponent(whole)) == 1
+    depth = sitk.GetArrayFromImage(
+        sitk.SignedMaurerDistanceMap(body, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
+    )
+    fat = voxels[(depth > _FAT_DEPTH_MM[0]) & (depth < _FAT_DEPTH_MM[1])]
+    inside = voxels[depth > _INSIDE_MM]
+    if not fat.size or not inside.size:
+        return False
+    return bool(np.percentile(inside, 99) < LARGEST_OVER_FAT * np.percentile(fat, 75))
+
+
+def _plane(image: sitk.Image) -> str:
+    """Empty where voxels are about even."""
+    axis = slice_axis(image)
+    return "" if axis is None else PLANES[patient_axis(image, axis)]
+
+
+def _width_mm(image: sitk.Image) -> float:
+    """From the patient's right to the left."""
+    return float(
+        sum(
+            abs(image.GetDirection()[axis]) * size * spacing
+            for axis, (size, spacing) in enumerate(zip(image.GetSize(), image.GetSpacing(), strict=True))
+        )
+    )

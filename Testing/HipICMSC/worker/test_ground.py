@@ -1,0 +1,94 @@
+"""What a model was measured on, and whether an MRI is of that kind: known bodies, and real MRIs where they are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from HipICMSCLib.worker.ground import Ground, differences, fat_is_brightest, ground_of
+from HipICMSCLib.worker.preflight import ground_findings
+
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
+#: Direction cosines of coronal slices: x to the left, z up, y to the back.
+CORONAL = (1, 0, 0, 0, 0, 1, 0, -1, 0)
+AXIAL = (1, 0, 0, 0, 1, 0, 0, 0, 1)
+
+
+def body(fat: float, muscle: float, fluid: float, direction=CORONAL, width_mm: float = 400.0) -> sitk.Image:
+    """An elliptic body in air: fat 15 mm thick below its skin, muscle, and a ball of fluid in its middle."""
+    pixel, step, slices = 2.0, 5.0, 30
+    size = round(width_mm / pixel)
+    z, y, x = np.indices((slices, 150, size)).astype(np.float32)
+    x, y, z = (x - size / 2) * pixel, (y - 75) * pixel, (z - slices / 2) * step
+    radius = np.hypot(x / (width_mm / 2 - 20), y / 130)
+    depth = (1 - radius) * 130
+    voxels = np.where(radius < 1, np.where(depth < 15, fat, muscle), 5.0)
+    voxels[np.sqrt(x**2 + y**2 + z**2) < 35] = fluid
+    image = sitk.GetImageFromArray(voxels.astype(np.int16))
+    image.SetSpacing((pixel, pixel, step))
+    image.SetDirection(direction)
+    return image
+
+
+def test_on_t1_the_fat_below_the_skin_is_as_bright_as_anything():
+    assert fat_is_brightest(body(fat=600, muscle=220, fluid=120))
+    assert not fat_is_brightest(body(fat=120, muscle=220, fluid=900)), "fat is suppressed"
+    assert not fat_is_brightest(body(fat=400, muscle=120, fluid=900)), "T2: fluid is brighter"
+
+
+def test_each_difference_is_named():
+    assert differences(body(600, 220, 120), Ground()) == []
+    assert differences(body(600, 220, 120, AXIAL), Ground()) == ["its slices are axial"]
+    assert differences(body(120, 220, 900), Ground()) == ["its contrast is not that of a T1 MRI"]
+    assert differences(body(600, 220, 120, width_mm=220.0), Ground()) == ["it shows less than both hips"]
+    even = sitk.Resample(body(600, 220, 120), [200, 150, 75], sitk.Transform(), sitk.sitkLinear, (0, 0, 0), (2, 2, 2),
+                         CORONAL)  # fmt: skip
+    assert "it is a volume without thick slices" in differences(even, Ground())
+
+
+def test_another_ground_asks_for_its_own_kind():
+    ground = Ground(plane="axial", contrast="PD with fat suppression", body_part="one hip")
+    assert differences(body(120, 220, 900, AXIAL, width_mm=220.0), ground) == []
+    assert differences(body(120, 220, 900), ground) == ["its slices are coronal"]
+
+
+def test_a_package_states_its_ground_or_stands_on_coronal_t1():
+    assert ground_of({"training": {"ground": {"plane": "axial", "measured": "Dice 90 % on 3."}}}) == Ground(
+        plane="axial", measured="Dice 90 % on 3."
+    )
+    for silent in ({}, {"training": {}}, {"training": None}, {"training": {"ground": {"of a later version": 1}}}):
+        assert ground_of(silent) == Ground()
+
+
+def test_the_card_says_how_the_model_did_there_or_that_nobody_knows():
+    manifest = {"training": {"ground": {"measured": "Dice was 72.8 % and 77.5 % on two."}}}
+    (fine,) = ground_findings(manifest, body(600, 220, 120))
+    assert (fine.level, fine.subject) == ("fine", "Measured")
+    assert fine.sentence == (
+        "The model was measured on such MRIs: coronal T1 MRIs of both hips. Dice was 72.8 % and 77.5 % on two."
+    )
+    (caution,) = ground_findings({}, body(120, 220, 900, AXIAL))
+    assert caution.level == "caution"
+    assert caution.sentence.startswith(
+        "Not measured on such an MRI: its slices are axial and its contrast is not that of a T1 MRI."
+    )
+
+
+REAL = [
+    ("mri_val/cptac_C3N-01003_t1cor.nii.gz", "fine"),
+    ("mri_val/cptac_C3N-02632_t1cor.nii.gz", "fine"),
+    ("sts/sts_014_t1.nii.gz", "caution"),
+    ("sts/sts_031_t1.nii.gz", "caution"),
+    ("extra/prostatex0218_t1vibe.nii.gz", "caution"),
+]
+
+
+@pytest.mark.parametrize(("name", "level"), REAL, ids=[Path(name).name.split(".")[0] for name, _ in REAL])
+def test_real_mris_of_the_ground_and_beside_it(name, level):
+    path = DATA / name
+    if not path.is_file():
+        pytest.skip(f"{name} is not among the shared data")
+    (finding,) = ground_findings({}, sitk.ReadImage(str(path)))
+    assert finding.level == level, finding.sentence

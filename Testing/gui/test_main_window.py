@@ -1,0 +1,71 @@
+"""Both panels in Slicer's main window, on a small screen: the window keeps its width, and what is needed is in view."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from main_window import LAPTOP
+
+#: More than a data set, a run list or a scene needs to make a table ask for another width.
+LONG = "a-rather-long-name-of-a-volume-that-came-from-an-archive"
+
+
+@pytest.fixture
+def training(open_panel):
+    import qt
+
+    panel = open_panel("HipICMSCTraining")
+    panel.wait(lambda: not panel.widget.settingsPanel.reason_against_taking())
+    yield panel
+    qt.QSettings.values.clear()
+
+
+def data_set(folder: Path, count: int) -> Path:
+    cases = [
+        {"name": f"{LONG}-{number}", "modality": kind, "role": "train", "patient": f"{LONG}-{number}-{kind}",
+         "image": str(folder / f"{LONG}-{number}-{kind}.nrrd")}
+        for number in range(count) for kind in ("CT", "MR")
+    ]  # fmt: skip
+    path = folder / "dataset.json"
+    path.write_text(json.dumps({"cases": cases}))
+    return path
+
+
+def widths(window, seconds: float = 2.0) -> list[int]:
+    """Of the window, again and again."""
+    seen = []
+    for _ in range(round(seconds / 0.1)):
+        window.pass_time(0.1)
+        seen.append(window.width)
+    return seen
+
+
+def test_the_training_panel_keeps_slicers_window_as_wide_as_it_is(training, tmp_path):
+    with training.in_window(LAPTOP) as window:
+        training.widget.dataPanel.set_dataset_file(data_set(tmp_path, 6))
+        training.ui.dataSceneButton.checked = True
+        assert set(widths(window)) == {LAPTOP[0]}
+        assert window.panel_width <= 400
+
+
+def test_the_segmentation_panel_keeps_slicers_window_as_wide_as_it_is(open_panel):
+    panel = open_panel("HipICMSC")
+    with panel.in_window(LAPTOP) as window:
+        assert set(widths(window, 1.0)) == {LAPTOP[0]}
+        assert window.panel_width <= 400
+
+
+@pytest.mark.parametrize("name", ["HipICMSC", "HipICMSCTraining"])
+def test_no_list_asks_for_the_width_that_it_has(open_panel, name):
+    """A size hint that follows the widget's own width never settles."""
+    from PySide6 import QtWidgets
+
+    panel = open_panel(name)
+    growing = [
+        widget.name
+        for widget in panel.frame.findChildren(QtWidgets.QAbstractScrollArea)
+        if QtWidgets.QAbstractScrollArea.sizeAdjustPolicy(widget) == QtWidgets.QAbstractScrollArea.AdjustToContents
+    ]
+    assert growing == []
