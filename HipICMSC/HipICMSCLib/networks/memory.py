@@ -70,10 +70,13 @@ def needed_bytes(image: sitk.Image, grid: Grid, classes: int, activations: int) 
     return round(SAFETY * (FIXED_BYTES + max(finding, network, mapping)))
 
 
-def activation_bytes(network: nn.Module, batch: int, rows: int, columns: int) -> int:
-    """What a network's layers hold at once of a batch of slices in fp32: thrice the largest output of a layer.
+def activation_bytes(network: nn.Module, shape: tuple[int, int, int, int]) -> int:
+    """What a network's layers hold at once in fp32: thrice the largest output of a layer.
 
     The network is turned into a shell without weights; give one that nobody else uses.
+
+    Args:
+        shape: what it reads at once: batch, channels, rows, columns.
     """
     import torch
 
@@ -82,7 +85,7 @@ def activation_bytes(network: nn.Module, batch: int, rows: int, columns: int) ->
     for module in network.modules():
         module.register_forward_hook(lambda layer, inputs, output: sizes.append(4 * output.numel()))
     with torch.inference_mode():
-        network(torch.empty(batch, 1, rows, columns, device="meta"))
+        network(torch.empty(shape, device="meta"))
     return ACTIVATIONS_AT_ONCE * max(sizes)
 
 

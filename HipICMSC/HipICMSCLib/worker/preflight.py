@@ -28,6 +28,7 @@ from HipICMSCLib.preprocessing.geometry import (
     patient_axis,
     slice_axis,
 )
+from HipICMSCLib.preprocessing.slabs import acquisition_plane, slice_grid
 from HipICMSCLib.reading.volume import check_volume, looks_like_ct
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.worker.ground import differences, ground_of
@@ -135,16 +136,25 @@ def inspect(
         image: an MRI that :func:`image_findings` does not stop.
         heads: femoral head centres where the user marked them; otherwise they are looked for.
     """
-    try:
-        heads = heads or find_femoral_heads(image)
-    except HipError as error:
-        return Inspection((Finding("stop", "Field of view", error.sentence, remedy="mark_heads"),), None)
-    grid = crop_grid(image, heads.midpoint(), segmenter.package.manifest.crop)
+    manifest = segmenter.package.manifest
+    in_view: tuple[Finding, ...] = ()
+    if manifest.crop is None:
+        # Such a model looks for no heads before it segments; which bones are cut, its result will tell.
+        grid = slice_grid(image, acquisition_plane(image) or "coronal", manifest.slab, manifest.slab_unet.multiple)
+        columns, rows, slices = grid.size
+    else:
+        try:
+            heads = heads or find_femoral_heads(image)
+        except HipError as error:
+            return Inspection((Finding("stop", "Field of view", error.sentence, remedy="mark_heads"),), None)
+        in_view = field_of_view_findings(image, heads)
+        grid = crop_grid(image, heads.midpoint(), manifest.crop)
+        columns, slices, rows = grid.size
     findings = (
-        *ground_findings(to_json(segmenter.package.manifest), image),
-        *field_of_view_findings(image, heads),
-        device_finding(image, grid, segmenter),
-        time_finding(run_times, segmenter.package.sha256, segmenter.device_name, grid.size[1]),
+        *ground_findings(to_json(manifest), image),
+        *in_view,
+        device_finding(image, grid, (rows, columns), segmenter),
+        time_finding(run_times, segmenter.package.sha256, segmenter.device_name, slices),
     )
     return Inspection(findings, heads)
 
@@ -177,15 +187,16 @@ def field_of_view_findings(image: sitk.Image, heads: FemoralHeads) -> tuple[Find
     )
 
 
-def device_finding(image: sitk.Image, grid: Grid, segmenter: HipSegmenter) -> Finding:
+def device_finding(image: sitk.Image, grid: Grid, slice_shape: tuple[int, int], segmenter: HipSegmenter) -> Finding:
     """What computes, and whether there is memory enough for it.
 
     Args:
         grid: what the network reads of the image.
+        slice_shape: rows and columns of a slice on it.
     """
     inference, package = segmenter.inference, segmenter.package
-    columns, _, rows = grid.size
-    activations = activation_bytes(package.network(), inference.batch, rows, columns)
+    shape = (inference.batch, 2 * package.neighbours + 1, *slice_shape)
+    activations = activation_bytes(package.network(), shape)
     with_card = inference.device.type == "cuda"
     needed = needed_bytes(image, grid, len(package.manifest.labels), 0 if with_card else activations)
     free = free_bytes()

@@ -13,6 +13,8 @@ from HipICMSCLib.networks.devices import available_devices
 from HipICMSCLib.results.report import versions
 
 SLICES = 2
+#: What a model that reads no crop is tried on: a size that every such network takes.
+WHOLE_SLICES = (256, SLICES, 256)
 
 
 def self_test(segmenter: HipSegmenter) -> dict[str, Any]:
@@ -24,7 +26,8 @@ def self_test(segmenter: HipSegmenter) -> dict[str, Any]:
     Raises:
         HipError: ``self_test_failed`` if what the network gives are no probabilities, ``out_of_memory``.
     """
-    width, _, height = segmenter.package.manifest.crop.size
+    crop = segmenter.package.manifest.crop
+    width, _, height = crop.size if crop else WHOLE_SLICES
     slices = np.random.default_rng(0).uniform(-1, 1, (SLICES, height, width)).astype(np.float32)
     started = time.perf_counter()
     foreground = segmenter.inference.foreground(slices, lambda share: None, lambda: False)

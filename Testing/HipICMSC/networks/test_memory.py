@@ -140,13 +140,13 @@ def test_what_is_said_to_be_needed_suffices_and_is_not_far_off(volume, tmp_path)
     image, package = sitk.ReadImage(str(path)), read_package(find_model("hip-t1-mri"))
     grid = crop_grid(image, find_femoral_heads(image).midpoint(), package.manifest.crop)
     columns, _, rows = grid.size
-    needed = needed_bytes(image, grid, 3, activation_bytes(package.network(), 2, rows, columns))
+    needed = needed_bytes(image, grid, 3, activation_bytes(package.network(), (2, 1, rows, columns)))
     assert peak <= needed <= 2.5 * peak
 
 
 def test_activations_grow_with_batch_and_width_and_take_no_memory_themselves():
     """The widest layers of F have ``width`` channels at full resolution."""
     narrow, wide = Segmenter(SegmenterSettings(width=8)), Segmenter(SegmenterSettings(width=16))
-    assert activation_bytes(narrow, 2, 240, 300) == 3 * 2 * 8 * 240 * 300 * 4
+    assert activation_bytes(narrow, (2, 1, 240, 300)) == 3 * 2 * 8 * 240 * 300 * 4
     # A thousand times this computer's patience, if anything were computed.
-    assert activation_bytes(wide, 20_000, 240, 300) == 3 * 20_000 * 16 * 240 * 300 * 4
+    assert activation_bytes(wide, (20_000, 1, 240, 300)) == 3 * 20_000 * 16 * 240 * 300 * 4

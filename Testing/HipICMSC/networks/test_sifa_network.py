@@ -101,7 +101,7 @@ def test_the_latent_takes_the_slice_along_and_the_head_does_not_read_it():
 def test_the_memory_that_it_takes_can_be_told():
     of = networks()
     # The largest output is that of the first layer: two channels of a slice.
-    assert activation_bytes(nn.Sequential(of["E"], of["S"]), 2, 240, 304) >= 4 * 2 * 2 * 240 * 304
+    assert activation_bytes(nn.Sequential(of["E"], of["S"]), (2, 1, 240, 304)) >= 4 * 2 * 2 * 240 * 304
 
 
 # Packages.
