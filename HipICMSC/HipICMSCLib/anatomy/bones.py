@@ -20,12 +20,17 @@ SIDES = ("right", "left")
 # A component beside the main one of its bone stays if it is at least this large ...
 MIN_PIECE_ML = 1.0
 MIN_PIECE_OF_MAIN = 0.01
-# ... and not farther from the main one than a pubic ramus is long, which thick slices or low contrast may interrupt.
-MAX_PIECE_GAP_MM = 40.0
+# ... and not farther from the main one than a pubic ramus is long, which thick slices or low contrast may interrupt. A
+# femur has no such thin part: in view, nothing of it is farther off than a few slices.
+MAX_GAP_MM = {HIP_BONE: 40.0, FEMUR: 15.0}
+# What meets the border of the image may hang together outside.
+MAX_GAP_AT_BORDER_MM = 40.0
 # The main component is sought about the femoral head if that is known: bone farther away is not of this hip.
 MAIN_WITHIN_MM = 60.0
 # A component with less than this on the other side of the midplane only leans over it and belongs to one side.
 MIN_SPLIT_FRACTION = 0.05
+# An image that is narrower shows one hip.
+WIDEST_SINGLE_HIP_MM = 280.0
 # Half of a usual distance between adult femoral head centres: where the midplane lies if only one of them is known.
 HALF_HEAD_DISTANCE_MM = 88.0
 # Slices this much thicker than their pixels are filled one by one, as 3-D cavities are rarely closed there.
@@ -79,24 +84,25 @@ def separate_sides(classes: sitk.Image, heads: FemoralHeads) -> PostprocessingRe
 
     A component of a class goes to one side as a whole, unless it lies on both sides of the midplane (hip bones that
     touch at the symphysis): then the plane splits it. Of each bone the main component stays, and each further one of
-    at least 1 ml and 1 % of the main one that is at most 40 mm away from it: thick slices and faint rami interrupt
-    bones.
+    at least 1 ml and 1 % of the main one that is not too far away from it: thick slices, faint rami and the field of
+    view interrupt bones.
 
     Args:
         classes: integer image, 0 background, 1 hip bone, 2 femur; any orientation. It is not modified.
         heads: femoral head centres, LPS, mm. The midplane lies between them, orthogonal to their line. If one is
-            known it is a sagittal plane 88 mm medial to it, if none is known the one through the image centre.
+            known it is a sagittal plane 88 mm medial to it, and so it is to the femur of an image that is too narrow
+            for both hips; otherwise, if none is known, it goes through the image centre.
     """
     array = sitk.GetArrayViewFromImage(classes)
     sides = np.zeros(array.shape, np.uint8)
     box = _bounding_box(array != 0)
     if box is not None:
         grid = _Grid(classes, box)
-        offset = grid.signed_distance(*_midplane(classes, heads))
+        offset = grid.signed_distance(*_midplane(classes, heads, grid, array[box]))
         for bone in (HIP_BONE, FEMUR):
             pieces = _pieces(array[box] == bone, offset < 0, grid)
             for side, ids in zip(SIDES, pieces.ids_by_side, strict=True):
-                kept = _kept_pieces(pieces, ids, getattr(heads, side), grid)
+                kept = _kept_pieces(pieces, ids, getattr(heads, side), bone, grid)
                 sides[box][pieces.mask_of(kept)] = segment_of(bone, side).value
         _fill_holes(sides[box], grid)
     labels = sitk.GetImageFromArray(sides)
@@ -109,8 +115,9 @@ class _Grid:
     """A box of voxels of an image; array indices are (z, y, x)."""
 
     def __init__(self, image: sitk.Image, box: tuple[slice, ...]) -> None:
-        start = [axis.start for axis in reversed(box)]
-        self.origin = np.array(image.TransformIndexToPhysicalPoint(start))
+        self.start = tuple(axis.start for axis in box)
+        self.image_shape = image.GetSize()[::-1]
+        self.origin = np.array(image.TransformIndexToPhysicalPoint(self.start[::-1]))
         self.shape = tuple(axis.stop - axis.start for axis in box)
         self.spacing = np.array(image.GetSpacing()[::-1])
         self.steps = (np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())).T[::-1]
@@ -146,8 +153,16 @@ def _bounding_box(mask: np.ndarray) -> tuple[slice, ...] | None:
     return found[0] if found else None
 
 
-def _midplane(image: sitk.Image, heads: FemoralHeads) -> tuple[np.ndarray, np.ndarray]:
-    """A point of the plane between right and left (LPS, mm) and its unit normal, which points to the left."""
+def _midplane(
+    image: sitk.Image, heads: FemoralHeads, grid: _Grid, classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A point of the plane between right and left (LPS, mm) and its unit normal, which points to the left.
+
+    Args:
+        classes: of the voxels of ``grid``, which holds all bone.
+    """
+    if heads.right is None and heads.left is None and _width_mm(image) < WIDEST_SINGLE_HIP_MM:
+        heads = _in_the_place_of_heads(grid, classes)
     sagittal = np.array([1.0, 0.0, 0.0])
     if heads.right is not None and heads.left is not None:
         right, left = np.array(heads.right), np.array(heads.left)
@@ -158,6 +173,22 @@ def _midplane(image: sitk.Image, heads: FemoralHeads) -> tuple[np.ndarray, np.nd
         return np.array(heads.left) - HALF_HEAD_DISTANCE_MM * sagittal, sagittal
     middle = [(size - 1) / 2 for size in image.GetSize()]
     return np.array(image.TransformContinuousIndexToPhysicalPoint(middle)), sagittal
+
+
+def _width_mm(image: sitk.Image) -> float:
+    """From the patient's right to the left."""
+    axes = np.abs(np.array(image.GetDirection()).reshape(3, 3)[0])
+    return float(axes @ (np.array(image.GetSize()) * image.GetSpacing()))
+
+
+def _in_the_place_of_heads(grid: _Grid, classes: np.ndarray) -> FemoralHeads:
+    """The middle of the only femur, on the side to which it lies of its hip bone; none where either is missing."""
+    hip, femur = (grid.points(np.argwhere(classes == bone)) for bone in (HIP_BONE, FEMUR))
+    if not len(hip) or not len(femur):
+        return FemoralHeads(None, None)
+    middle = tuple(map(float, femur.mean(axis=0)))
+    is_right = hip[:, 0].mean() > middle[0]
+    return FemoralHeads(middle, None) if is_right else FemoralHeads(None, middle)
 
 
 def _pieces(mask: np.ndarray, is_right: np.ndarray, grid: _Grid) -> _Pieces:
@@ -186,7 +217,9 @@ def _bridged(mask: np.ndarray, grid: _Grid) -> np.ndarray:
     return sitk.GetArrayFromImage(wide)
 
 
-def _kept_pieces(pieces: _Pieces, ids: np.ndarray, head: tuple[float, float, float] | None, grid: _Grid) -> list[int]:
+def _kept_pieces(
+    pieces: _Pieces, ids: np.ndarray, head: tuple[float, float, float] | None, bone: int, grid: _Grid
+) -> list[int]:
     """Ids of the main piece of a bone and of those that belong to it."""
     large = sorted(ids[pieces.sizes_ml[ids] >= MIN_PIECE_ML], key=lambda i: -pieces.sizes_ml[i])
     if not large:
@@ -199,8 +232,18 @@ def _kept_pieces(pieces: _Pieces, ids: np.ndarray, head: tuple[float, float, flo
         piece
         for piece in large
         if pieces.sizes_ml[piece] >= MIN_PIECE_OF_MAIN * pieces.sizes_ml[main]
-        and tree.query(points[piece])[0].min() <= MAX_PIECE_GAP_MM
+        and tree.query(points[piece])[0].min() <= _largest_gap_mm(bone, boxes[piece - 1], grid)
     ]
+
+
+def _largest_gap_mm(bone: int, box: tuple[slice, ...], grid: _Grid) -> float:
+    """How far from its main piece a piece of a bone, which ``box`` just holds, may be."""
+    at_border = any(
+        start + axis.start == 0 or start + axis.stop == size
+        for start, axis, size in zip(grid.start, box, grid.image_shape, strict=True)
+    )
+    gap = max(MAX_GAP_MM[bone], 3 * float(grid.spacing.max()))
+    return max(gap, MAX_GAP_AT_BORDER_MM) if at_border else gap
 
 
 def _points_of(labels: np.ndarray, piece: int, box: tuple[slice, ...], grid: _Grid) -> np.ndarray:

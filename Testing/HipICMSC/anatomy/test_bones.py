@@ -137,6 +137,29 @@ def test_strays_go_and_detached_parts_of_a_bone_stay():
     assert (value_at(pubis[1]), value_at(speck[1]), value_at(far_away[1])) == (1, 0, 0)
 
 
+def test_a_stray_at_the_thigh_is_no_femur_but_what_the_image_cuts_off_is():
+    # 5 ml of fat in the thigh, 25 mm beside the shaft; and some at the border of the image, beyond which bones meet.
+    stray, at_border = (2, (-130.0, 55.0, -60.0), 10.6), (2, (-150.0, 0.0, -40.0), 14.0)
+    classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), *hips(), stray, at_border)
+    result = array(separate_sides(classes, HEADS).labels)
+
+    def value_at(point):
+        return int(result[classes.TransformPhysicalPointToIndex(point)[::-1]])
+
+    assert array(classes)[classes.TransformPhysicalPointToIndex(stray[1])[::-1]] == 2
+    assert (value_at(stray[1]), value_at((-146.0, 0.0, -40.0))) == (0, 3)
+
+
+@pytest.mark.parametrize(("head", "values"), [(RIGHT_HEAD, {0, 1, 3}), (LEFT_HEAD, {0, 2, 4})])
+def test_a_narrow_image_without_a_known_head_shows_the_side_on_which_its_femur_lies(head, values):
+    # The image reaches from beside the femur to the pubis of the same side; its middle lies within the bones.
+    image = empty_image(AXIAL, (3.0, 3.0, 3.0), extent_mm=150)
+    image.SetOrigin(np.array(image.GetOrigin()) + np.array([head[0] * 0.75, 0, 0]))
+    femur, medial = (2, (head[0] * 1.1, 0.0, -40.0), 22.0), (1, (head[0] * 0.4, -20.0, -30.0), 24.0)
+    result = separate_sides(painted(image, femur, medial), FemoralHeads(None, None))
+    assert set(np.unique(array(result.labels))) == values
+
+
 def test_a_larger_mistake_far_from_the_head_does_not_take_the_place_of_the_bone():
     mistake = (2, (-60.0, 110.0, 110.0), 36.0)  # twice the femur's volume, 150 mm from the head
     classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), *hips(), mistake)
