@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DEMO := demo-output
-# `make demo MRI=path` segments that MRI instead of a synthetic one.
+# `make demo MRI=path` segments that MRI instead of the sample that ships.
 MRI ?=
 # `make model DATA=folder HOURS=2`: where the working set lies, and when to stop for now.
 DATA ?= ../shared/data

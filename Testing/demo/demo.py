@@ -1,6 +1,6 @@
-"""`make demo`: segments a hip MRI with a model that ships and shows the result. `demo.py OUT [--mri FILE]`
+"""`make demo`: segments a hip MRI with the model that ships and shows the result. `demo.py OUT [--mri FILE]`
 
-Without an MRI of the user's it makes a synthetic one, whose truth is known.
+Without an MRI of the user's it takes the one that ships as sample data.
 """
 
 from __future__ import annotations
@@ -12,28 +12,25 @@ import sys
 import time
 from pathlib import Path
 
-import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import replacing, write_text
+from HipICMSCLib.common.files import write_text
 from HipICMSCLib.common.terminal import ProgressLine
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.models.chosen import DEFAULT_MODEL, PHANTOM_MODEL, find_model
+from HipICMSCLib.models.chosen import DEFAULT_MODEL, find_model
 from HipICMSCLib.reading.volume import read_volume
 from HipICMSCLib.results.overlay import write_overlays
 from HipICMSCLib.results.provenance import provenance
 from HipICMSCLib.results.report import report
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.results.segmentation_file import write_segmentation
-from HipICMSCTrainingLib.evaluation.scores import Case, evaluate_cases
-from HipICMSCTrainingLib.phantom.subject import make_mri
 
-SEED, SUBJECT = 2026, 0
+SAMPLE = Path(__file__).parents[2] / "HipICMSC" / "Resources" / "SampleData" / "HipMRI-CPTAC-C3N-01875.nii.gz"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--mri", type=Path, help="segment this MRI instead of a synthetic one")
+    parser.add_argument("--mri", type=Path, help="segment this MRI instead of the sample")
     chosen = parser.parse_args()
     try:
         run(chosen.output, chosen.mri)
@@ -47,20 +44,17 @@ def run(folder: Path, mri: Path | None) -> None:
     """Segment, write everything into ``folder`` and say what was found."""
     folder.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
-    truth = None
     if mri is None:
-        started = time.perf_counter()
-        subject = make_mri(SEED, SUBJECT)
-        image, truth, image_path = subject.image, subject.label, folder / "hip-mri.nrrd"
-        with replacing(image_path) as beside:
-            sitk.WriteImage(image, str(beside), useCompression=True)
-        seconds["making the synthetic MRI"] = time.perf_counter() - started
-        print(f"{image_path}: a synthetic T1 MRI of both hips, subject {SUBJECT} of seed {SEED}")
-    else:
-        image, image_path = read_volume(mri), mri
+        print(
+            f"{SAMPLE.name}: a coronal T1 MRI of both hips (CPTAC-UCEC, CC BY 4.0; attribution in the file beside it)"
+        )
+    started = time.perf_counter()
+    image_path = mri or SAMPLE
+    image = read_volume(image_path)
+    seconds["reading the MRI"] = time.perf_counter() - started
 
     started = time.perf_counter()
-    segmenter = HipSegmenter(find_model(PHANTOM_MODEL if mri is None else DEFAULT_MODEL))
+    segmenter = HipSegmenter(find_model(DEFAULT_MODEL))
     seconds["loading the model"] = time.perf_counter() - started
     line = ProgressLine()
     result = segmenter.segment(image, progress=lambda stage, share: line.show(share, stage))
@@ -83,9 +77,6 @@ def run(folder: Path, mri: Path | None) -> None:
         print(f"  {name}: {millilitres:g} ml")
     for sentence in (*(notice.sentence for notice in result.notices), *result.fallbacks):
         print(f"  Note: {sentence}")
-    if truth is not None:
-        print("\nAgainst the synthetic truth:")
-        print(evaluate_cases([Case("synthetic MRI", result.labels, truth)]).table())
     print("\nSeconds by stage:")
     for stage, value in seconds.items():
         print(f"  {stage}: {value:.1f}")

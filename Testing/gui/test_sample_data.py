@@ -135,12 +135,12 @@ def assert_lies_as(node, coarse: sitk.Image) -> None:
     np.testing.assert_allclose(size * spacing, np.multiply(coarse.GetSize(), coarse.GetSpacing()), atol=max(spacing))
 
 
-def test_both_are_offered_once_as_synthetic_and_with_a_picture(sample_data):
+def test_all_are_offered_once_with_a_picture_and_the_phantoms_as_synthetic(sample_data):
     sample_data.module.register_sample_data()
     sources = sample_data.store.SampleDataLogic.sampleDataSourcesByCategory("HipICMSC")
-    assert [source.nodeNames for source in sources] == [["HipPhantomMRI"], ["HipPhantomCT"]]
+    assert [source.nodeNames for source in sources] == [["HipMRI"], ["HipPhantomMRI"], ["HipPhantomCT"]]
     for source in sources:
-        assert "synthetic" in source.sampleName
+        assert ("synthetic" in source.sampleName) == ("Phantom" in source.nodeNames[0])
         assert not source.uris[0].startswith("http")
         picture = Path(source.thumbnailFileName)
         assert sitk.ReadImage(str(picture)).GetSize() == (256, 192)
@@ -158,6 +158,17 @@ def test_the_mri_is_the_one_that_the_demo_segments(made):
         coarse = subject.image[subject.image.TransformPhysicalPointToIndex(head)]
         assert value_at(node, head) == pytest.approx(coarse, rel=0.2)
     assert "Synthetic" in node.GetDescription() and "research use only" in node.GetDescription()
+
+
+def test_the_real_mri_is_there_at_once_with_its_attribution(sample_data, scene):
+    source = sample_data.sources["HipMRI"]
+    node = sample_data.store.click(source)
+    assert node.GetImageData().GetDimensions() == (384, 384, 31)
+    assert node.GetSpacing() == pytest.approx((0.911, 0.911, 5.2), abs=1e-3)
+    assert "CC BY 4.0" in node.GetDescription() and "research use only" in node.GetDescription()
+    folder = Path(sample_data.module.__file__).parents[3] / "Resources" / "SampleData"
+    attribution = (folder / "HipMRI-CPTAC-C3N-01875.md").read_text(encoding="utf-8")
+    assert "CC BY 4.0" in attribution and "10.7937/k9/tcia.2018.3r3juisw" in attribution
 
 
 def test_the_mri_has_its_truth_for_whoever_asks(made, sample_data, scene):

@@ -1,4 +1,7 @@
-"""Synthetic hips as sample data: made on this computer by HipICMSC Training's library, so nothing is downloaded."""
+"""Sample data: a real MRI that ships, and synthetic hips that HipICMSC Training's library makes on this computer.
+
+Nothing is downloaded.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,14 @@ from HipICMSCLib.gui.setup.child_process import end_tree, start_connected
 from HipICMSCLib.gui.setup.installation import python_interpreter
 
 CATEGORY = "HipICMSC"
+SAMPLE_NODE = "HipMRI"
 #: The subject that `make demo` segments, too.
 SEED, SUBJECT = 2026, 0
 
 _LIBRARY_FOLDER = Path(__file__).resolve().parents[3]
 _ICONS = _LIBRARY_FOLDER / "Resources" / "Icons"
+#: CC BY 4.0; its attribution lies in the file beside it. No model that ships was trained on it.
+_SAMPLE = _LIBRARY_FOLDER / "Resources" / "SampleData" / "HipMRI-CPTAC-C3N-01875.nii.gz"
 _LOOK_SECONDS = 0.05
 
 
@@ -75,10 +81,21 @@ def phantoms() -> dict[str, Phantom]:
 
 
 def register_sample_data() -> None:
-    """Add the phantoms to the module Sample Data, unless they are there already."""
+    """Add the MRI and the phantoms to the module Sample Data, unless they are there already."""
     from SampleData import SampleDataLogic
 
     present = {source.sampleName for source in SampleDataLogic.sampleDataSourcesByCategory(CATEGORY)}
+    title = _("Hip MRI (T1, CPTAC)")
+    if title not in present:
+        SampleDataLogic.registerCustomSampleDataSource(
+            category=CATEGORY,
+            sampleName=title,
+            uris=_SAMPLE.as_uri(),
+            fileNames=_SAMPLE.name,
+            nodeNames=SAMPLE_NODE,
+            thumbnailFileName=str(_ICONS / "HipICMSC-SampleMRI.png"),
+            customDownloader=lambda source: load_sample_mri(),
+        )
     for phantom in phantoms().values():
         if phantom.title not in present:
             SampleDataLogic.registerCustomSampleDataSource(
@@ -91,6 +108,24 @@ def register_sample_data() -> None:
                 thumbnailFileName=str(_ICONS / f"HipICMSC-{phantom.node_name.removeprefix('Hip')}.png"),
                 customDownloader=lambda source, modality=phantom.modality: load_phantom(modality),
             )
+
+
+def load_sample_mri():
+    """Load the MRI that ships and show it.
+
+    Returns:
+        The vtkMRMLScalarVolumeNode, or None if the user was told why it failed.
+    """
+    options = slicer.vtkSlicerVolumesLogic.SingleFile
+    volume = slicer.modules.volumes.logic().AddArchetypeVolume(str(_SAMPLE), SAMPLE_NODE, options)
+    if volume is None:
+        slicer.util.errorDisplay(
+            _("The sample MRI of HipICMSC cannot be read; install the extension again."), detailedText=str(_SAMPLE)
+        )
+        return None
+    volume.SetDescription(_("CPTAC-UCEC C3N-01875, coronal T1, CC BY 4.0; for research use only."))
+    slicer.util.setSliceViewerLayers(background=volume, fit=True)
+    return volume
 
 
 def load_phantom(modality: str):
