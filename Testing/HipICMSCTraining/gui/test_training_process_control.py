@@ -90,8 +90,9 @@ def test_a_training_outlives_a_killed_parent_and_is_controlled_by_another_proces
     wait(lambda: step_of(run) > paused_at)
 
     training_process.stop_all(training_process.running_runs(run.path.parent))
-    wait(lambda: training_process.state_of(run) == "stopped")
-    assert not run.in_use() and 0 < step_of(run) < 1200
+    # A process that said its last word needs a moment to end.
+    wait(lambda: training_process.state_of(run) == "stopped" and not run.in_use())
+    assert 0 < step_of(run) < 1200
     assert training_process.running_runs(run.path.parent) == []
     assert kind_of(lambda: training_process.stop(run)) == "not_running"
     assert kind_of(lambda: training_process.pause(run)) == "not_running"
@@ -133,6 +134,7 @@ def test_of_two_processes_that_start_in_one_folder_one_trains(tiny_data, dataset
         other.stdout.readline()
         wait(lambda: training_process.state_of(run) == "finished")
         os.killpg(other.pid, signal.SIGKILL)
+    wait(lambda: "finished: " in run.log.read_text())
     log = run.log.read_text()
     assert log.count("finished: Trained to the end.") == 1 and log.count("hipicmsc: ") == 1
 
