@@ -24,7 +24,7 @@ from HipICMSCLib.results.report import report
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.results.segmentation_file import write_segmentation
 
-SAMPLE = Path(__file__).parents[2] / "HipICMSC" / "Resources" / "SampleData" / "HipMRI-CPTAC-C3N-01875.nii.gz"
+SAMPLE = Path(__file__).parents[2] / "HipICMSC" / "Resources" / "SampleData" / "HipICMSC-MRI-CPTAC-C3N-01875.nii.gz"
 
 
 def main() -> int:

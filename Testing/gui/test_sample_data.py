@@ -167,7 +167,7 @@ def test_the_real_mri_is_there_at_once_with_its_attribution(sample_data, scene):
     assert node.GetSpacing() == pytest.approx((0.911, 0.911, 5.2), abs=1e-3)
     assert "CC BY 4.0" in node.GetDescription() and "research use only" in node.GetDescription()
     folder = Path(sample_data.module.__file__).parents[3] / "Resources" / "SampleData"
-    attribution = (folder / "HipMRI-CPTAC-C3N-01875.md").read_text(encoding="utf-8")
+    attribution = (folder / "HipICMSC-MRI-CPTAC-C3N-01875.md").read_text(encoding="utf-8")
     assert "CC BY 4.0" in attribution and "10.7937/k9/tcia.2018.3r3juisw" in attribution
 
 

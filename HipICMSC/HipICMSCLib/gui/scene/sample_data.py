@@ -28,7 +28,7 @@ SEED, SUBJECT = 2026, 0
 _LIBRARY_FOLDER = Path(__file__).resolve().parents[3]
 _ICONS = _LIBRARY_FOLDER / "Resources" / "Icons"
 #: CC BY 4.0; its attribution lies in the file beside it. No model that ships was trained on it.
-_SAMPLE = _LIBRARY_FOLDER / "Resources" / "SampleData" / "HipMRI-CPTAC-C3N-01875.nii.gz"
+_SAMPLE = _LIBRARY_FOLDER / "Resources" / "SampleData" / "HipICMSC-MRI-CPTAC-C3N-01875.nii.gz"
 _LOOK_SECONDS = 0.05
 
 
