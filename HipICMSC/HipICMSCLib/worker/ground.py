@@ -1,6 +1,7 @@
 """The ground that a model stands on: on what kind of MRI it was measured, and whether another one is of that kind.
 
-A model package may say so in its manifest, as ``training["ground"]``. Nothing here needs a label or torch.
+A model package may say so in its manifest, as ``training["ground"]``: an object, or a list of such. Nothing here
+needs a label or torch.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Ground:
         return f"{self.plane} {self.contrast} MRIs of {self.body_part}"
 
 
-def ground_of(manifest: Mapping[str, Any]) -> Ground:
-    """What a package says of its ground; one that says nothing is taken to know coronal T1 of both hips.
+def grounds_of(manifest: Mapping[str, Any]) -> tuple[Ground, ...]:
+    """What a package says of its grounds, one or several; one that says nothing knows coronal T1 of both hips.
 
     Args:
         manifest: model.json.
@@ -60,9 +61,10 @@ def ground_of(manifest: Mapping[str, Any]) -> Ground:
     training = manifest.get("training")
     stated = training.get("ground") if isinstance(training, Mapping) else None
     try:
-        return Ground() if stated is None else from_json(Ground, stated)
+        listed = stated if isinstance(stated, list | tuple) else [stated] if stated is not None else []
+        return tuple(from_json(Ground, each) for each in listed) or (Ground(),)
     except HipError:  # written by a newer version
-        return Ground()
+        return (Ground(),)
 
 
 def differences(image: sitk.Image, ground: Ground) -> list[str]:

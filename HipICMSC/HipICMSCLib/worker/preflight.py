@@ -31,7 +31,7 @@ from HipICMSCLib.preprocessing.geometry import (
 from HipICMSCLib.preprocessing.slabs import acquisition_plane, slice_grid
 from HipICMSCLib.reading.volume import check_volume, looks_like_ct
 from HipICMSCLib.results.research_use import RESEARCH_USE
-from HipICMSCLib.worker.ground import differences, ground_of
+from HipICMSCLib.worker.ground import differences, grounds_of
 from HipICMSCLib.worker.run_times import RunTimes
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from HipICMSCLib.engine import HipSegmenter
 
 Level = Literal["fine", "caution", "stop"]
-#: What takes a stop away: installing what is missing, marking the femoral heads, or, where the stop is a judgement on the
-#: image, the user who knows better.
+#: What takes a stop away: installing what is missing, marking the femoral heads, or, where the stop is a judgement on
+#: the image, the user who knows better.
 Remedy = Literal["", "install", "mark_heads", "insist"]
 
 #: Coarser pixels in the network's coronal slices blur the joint space.
@@ -111,10 +111,11 @@ def ground_findings(manifest: Mapping[str, Any], image: sitk.Image) -> tuple[Fin
         manifest: model.json; one that states no ground stands for coronal T1 of both hips.
         image: an MRI that :func:`image_findings` does not stop.
     """
-    ground, measured = ground_of(manifest), ""
-    if ground.measured:
-        measured = f" {ground.measured}"
-    unlike = differences(image, ground)
+    # Of several grounds the one that is most like the image.
+    unlike, ground = min(
+        ((differences(image, ground), ground) for ground in grounds_of(manifest)), key=lambda pair: len(pair[0])
+    )
+    measured = f" {ground.measured}" if ground.measured else ""
     if not unlike:
         sentence = f"The model was measured on such MRIs: {ground.in_words()}.{measured}"
         return (Finding("fine", "Measured", sentence),)

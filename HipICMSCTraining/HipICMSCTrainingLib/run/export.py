@@ -12,6 +12,7 @@ from HipICMSCLib.common.foreign_files import refuse_links
 from HipICMSCLib.common.foreign_text import harmless_values
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.models.package import ModelManifest, write_package
+from HipICMSCLib.worker.ground import Ground
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.data.distribution import Distribution
@@ -32,12 +33,14 @@ INTENDED_USE = (
 
 @dataclass(frozen=True)
 class About:
-    """What a card says that the run cannot know. ``data`` and ``limits`` are paragraphs."""
+    """What a card says that the run cannot know. ``data`` and ``limits`` are paragraphs; ``ground`` are the kinds of
+    MRI on which the model was measured, and how it did there."""
 
     licence: str = "not stated"
     citations: tuple[str, ...] = ()
     data: str = "The data of the run; its owner describes it."
     limits: str = "Nobody has measured this model on labelled MRI."
+    ground: tuple[Ground, ...] = ()
 
 
 def export_package(
@@ -96,7 +99,8 @@ def export_package(
             "reads_mr_labels": method.reads_mr_labels,
             "started_from": to_json(run.started_from) if run.started_from else None,
             "versions": _versions(folder),
-        },
+        }
+        | ({"ground": [to_json(ground) for ground in about.ground]} if about.ground else {}),
     )
     write_package(output, manifest, networks, card(manifest, about))
     return manifest

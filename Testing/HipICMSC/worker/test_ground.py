@@ -1,4 +1,4 @@
-"""What a model was measured on, and whether an MRI is of that kind: known bodies, and real MRIs where they are at hand."""
+"""What a model was measured on, and whether an MRI is of that kind: known bodies, and real MRIs where at hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.worker.ground import Ground, differences, fat_is_brightest, ground_of
+from HipICMSCLib.worker.ground import Ground, differences, fat_is_brightest, grounds_of
 from HipICMSCLib.worker.preflight import ground_findings
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -55,11 +55,17 @@ def test_another_ground_asks_for_its_own_kind():
 
 
 def test_a_package_states_its_ground_or_stands_on_coronal_t1():
-    assert ground_of({"training": {"ground": {"plane": "axial", "measured": "Dice 90 % on 3."}}}) == Ground(
-        plane="axial", measured="Dice 90 % on 3."
-    )
+    axial = {"plane": "axial", "measured": "Dice 90 % on 3."}
+    assert grounds_of({"training": {"ground": axial}}) == (Ground(plane="axial", measured="Dice 90 % on 3."),)
+    assert [ground.plane for ground in grounds_of({"training": {"ground": [{}, axial]}})] == ["coronal", "axial"]
     for silent in ({}, {"training": {}}, {"training": None}, {"training": {"ground": {"of a later version": 1}}}):
-        assert ground_of(silent) == Ground()
+        assert grounds_of(silent) == (Ground(),)
+
+
+def test_of_several_grounds_the_one_that_is_like_the_image_counts():
+    grounds = [{"measured": "Dice 80 %."}, {"plane": "axial", "body_part": "one hip", "measured": "Dice 70 %."}]
+    (fine,) = ground_findings({"training": {"ground": grounds}}, body(600, 220, 120, AXIAL, width_mm=220.0))
+    assert fine.level == "fine" and fine.sentence.endswith("axial T1 MRIs of one hip. Dice 70 %.")
 
 
 def test_the_card_says_how_the_model_did_there_or_that_nobody_knows():
