@@ -14,7 +14,8 @@ from pathlib import Path
 import SimpleITK as sitk
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCTrainingLib.evaluation.scores import Case, evaluate_cases
+from HipICMSCTrainingLib.evaluation.pairs import Pair
+from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 
@@ -51,11 +52,11 @@ def scores(run: RunFolder, folder: Path, weights: str, route: str) -> dict[str, 
     for name in VOLUMES:
         result = segmenter.segment(sitk.ReadImage(str(folder / f"{name}.nii.gz")))
         truth, ignore = folder / f"{name}_label.nii.gz", folder / f"{name}_ignore.nii.gz"
-        raw.append(Case(name, result.classes, truth, ignore))
-        delivered.append(Case(name, result.labels, truth, ignore))
-    evaluation = evaluate_cases(delivered, ROI_MM)
+        raw.append(Pair(name, result.classes, truth, ignore))
+        delivered.append(Pair(name, result.labels, truth, ignore))
+    evaluation = evaluate_pairs(delivered, ROI_MM)
     print(f"\n## {route}, {weights} weights, as delivered\n\n{evaluation.table()}", flush=True)
-    return {"raw": evaluate_cases(raw, ROI_MM).as_dict(), "delivered": evaluation.as_dict()}
+    return {"raw": evaluate_pairs(raw, ROI_MM).as_dict(), "delivered": evaluation.as_dict()}
 
 
 if __name__ == "__main__":
