@@ -52,8 +52,8 @@ def scores(run: RunFolder, folder: Path, weights: str, route: str) -> dict[str, 
     for name in VOLUMES:
         result = segmenter.segment(sitk.ReadImage(str(folder / f"{name}.nii.gz")))
         truth, ignore = folder / f"{name}_label.nii.gz", folder / f"{name}_ignore.nii.gz"
-        raw.append(Pair(name, result.classes, truth, ignore))
-        delivered.append(Pair(name, result.labels, truth, ignore))
+        raw.append(Pair(name, result.classes, truth, [ignore]))
+        delivered.append(Pair(name, result.labels, truth, [ignore]))
     evaluation = evaluate_pairs(delivered, ROI_MM)
     print(f"\n## {route}, {weights} weights, as delivered\n\n{evaluation.table()}", flush=True)
     return {"raw": evaluate_pairs(raw, ROI_MM).as_dict(), "delivered": evaluation.as_dict()}

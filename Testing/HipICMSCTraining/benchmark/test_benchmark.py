@@ -151,7 +151,7 @@ def test_what_was_measured_is_what_the_product_says_of_the_mri(finished, dataset
     (case,) = read_data(dataset_file).measured_cases
     run = measured(finished, SECOND)
     ignore = dataset_file.with_name("mri02_ignore.nii.gz")
-    again = evaluate_pairs([Pair("test 1", run.prediction(1), Path(case.label), ignore)], ROI_MM)
+    again = evaluate_pairs([Pair("test 1", run.prediction(1), Path(case.label), [ignore])], ROI_MM)
     everywhere = evaluate_pairs([Pair("test 1", run.prediction(1), Path(case.label))])
     assert again.summary("raw", "hip_bone", "dice") != everywhere.summary("raw", "hip_bone", "dice")
     stored = run.scores("selected")["evaluation"]["summary"]["raw"]
