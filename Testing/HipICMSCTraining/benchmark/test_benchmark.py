@@ -19,9 +19,10 @@ import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.benchmark.data import SCALES, Subjects, read_data, write_phantoms
+from HipICMSCTrainingLib.benchmark.plan import Plan
 from HipICMSCTrainingLib.benchmark.row import WEIGHTS, MeasuredRun
 from HipICMSCTrainingLib.benchmark.rows import Row, rows_of
-from HipICMSCTrainingLib.benchmark.runs import Benchmark, Plan
+from HipICMSCTrainingLib.benchmark.runs import Benchmark
 from HipICMSCTrainingLib.benchmark.table import RowOfSeeds, SeedResult, differences_of_order, table_markdown
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.dataset import Case, Dataset, write_dataset_file
