@@ -19,7 +19,8 @@ from typing import Any
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.gui.running import training_process
-from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.metrics import MetricsReader
 from PIL import Image
 from tiny_training import child, command, differences
 
@@ -90,7 +91,7 @@ def train_and_kill(run: RunFolder, start: list[object], moments: Iterable[Moment
         unbroken: a finished run of the same cases and settings that nothing interrupted.
     """
     outcome = Outcome()
-    for folder in (run.cache, run.checkpoints, run.previews):
+    for folder in (run.cache, run.checkpoints.folder, run.previews):
         folder.mkdir(parents=True, exist_ok=True)
     for moment in moments:
         before = _step(run)
@@ -171,7 +172,7 @@ def _begun_files(run: RunFolder) -> Iterator[Any]:
     system = ctypes.CDLL(None, use_errno=True)
     watch = system.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        for folder in (run.path, run.cache, run.checkpoints, run.previews):
+        for folder in (run.path, run.cache, run.checkpoints.folder, run.previews):
             if system.inotify_add_watch(watch, os.fsencode(folder), _IN_CREATE | _IN_MODIFY) < 0:
                 raise OSError(ctypes.get_errno(), f"{folder} cannot be watched")
 
@@ -195,7 +196,7 @@ def _begun_files(run: RunFolder) -> Iterator[Any]:
 
 def _step(run: RunFolder) -> int:
     """Of the last checkpoint; -1 before the first."""
-    state = run.checkpoint()
+    state = run.checkpoints.last()
     return -1 if state is None else state["step"]
 
 
@@ -210,10 +211,10 @@ def _losses_now(run: RunFolder, step_before: int) -> list[str]:
             losses.append(f"it says {states}")
         if _step(run) < step_before:
             losses.append(f"the checkpoint of step {step_before} is lost")
-        steps = [line["step"] for line in MetricsReader(run).new_lines()]
+        steps = [line["step"] for line in MetricsReader(run.metrics_file).new_lines()]
         if steps != sorted(steps):
             losses.append(f"metrics out of order: {steps}")
-        if (run.selected() is None) != (run.selection() is None):
+        if (run.checkpoints.selected() is None) != (run.checkpoints.selection() is None):
             losses.append("selected weights without scores, or scores without weights")
         for picture in run.previews_of():
             Image.open(picture).load()
@@ -226,9 +227,10 @@ def losses_at_the_end(run: RunFolder, unbroken: RunFolder) -> list[str]:
     """How a finished run differs from one that nothing interrupted."""
     if not _is_finished(run):
         return ["the run is not finished"]
-    losses = [f"checkpoint differs in {place}" for place in differences(unbroken.checkpoint(), run.checkpoint())]
-    losses += [f"selected weights differ in {place}" for place in differences(unbroken.selected(), run.selected())]
-    if run.selection() != unbroken.selection():
+    kept, whole = run.checkpoints, unbroken.checkpoints
+    losses = [f"checkpoint differs in {place}" for place in differences(whole.last(), kept.last())]
+    losses += [f"selected weights differ in {place}" for place in differences(whole.selected(), kept.selected())]
+    if kept.selection() != whole.selection():
         losses.append("other weights are selected")
     if _metrics(run) != _metrics(unbroken):
         losses.append("metrics differ")

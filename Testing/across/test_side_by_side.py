@@ -271,7 +271,7 @@ def test_two_trainings_on_one_dataset_end_with_the_weights_of_one_alone(tiny_dat
         printed = process.communicate(timeout=300)
         assert process.returncode == 0, printed
     for run in runs:
-        assert differences(run.checkpoint()["networks"], finished_run.checkpoint()["networks"]) == []
+        assert differences(run.checkpoints.last()["networks"], finished_run.checkpoints.last()["networks"]) == []
 
 
 def test_a_second_training_in_a_folder_is_one_sentence_and_disturbs_nothing(tiny_data: TinyData, tmp_path):

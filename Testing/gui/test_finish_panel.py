@@ -98,7 +98,7 @@ def method(*routes: str):
 
 def scored(finish, **scores: float) -> list[str]:
     """What is said of weights with these scores, in lines."""
-    finish.run.save_selected({}, {"step": 24, "weights": "last", "scores": scores})
+    finish.run.checkpoints.save_selected({}, {"step": 24, "weights": "last", "scores": scores})
     finish.panel.attach(None)
     finish.panel.attach(finish.run)
     return finish.ui.finishScoresLabel.text.splitlines()
@@ -110,7 +110,7 @@ def test_without_a_run_it_says_what_is_missing(finish, pictures):
 
 
 def test_the_weights_with_the_best_score_are_offered_first_with_their_scores(finish, pictures):
-    selected = json.loads((finish.run.checkpoints / "selected.json").read_text())
+    selected = json.loads((finish.run.checkpoints.folder / "selected.json").read_text())
     finish.panel.attach(finish.run)
     box = finish.ui.finishWeightsComboBox
     assert box.currentIndex == 0 and box.currentText == f"Best label-free score (step {selected['step']})"
@@ -209,7 +209,7 @@ def test_an_export_is_cancelled(finish, tmp_path):
 
 def test_an_export_that_fails_says_why(finish, tmp_path):
     finish.panel.attach(finish.run)
-    (finish.run.checkpoints / "last.pt").write_bytes(b"damaged")
+    finish.run.checkpoints.last_file.write_bytes(b"damaged")
     finish.ui.finishWeightsComboBox.currentIndex = 2
     finish.ui.finishUseButton.click()
     assert "last.pt is damaged" in finish.wait_for_export()
@@ -254,7 +254,7 @@ def test_what_is_written_is_kept_in_the_run_folder(finish):
 
 
 def test_a_run_in_stage_1_has_no_model_yet(finish):
-    for path in finish.run.checkpoints.glob("selected.*"):
+    for path in finish.run.checkpoints.folder.glob("selected.*"):
         path.unlink()
     finish.run.write_status(replace(finish.run.status(), step=8))
     finish.panel.attach(finish.run)
@@ -278,7 +278,7 @@ def test_reasons_against_an_export_are_said(finish):
         finish.ui.finishNameEdit.text = name
         assert not finish.ui.finishUseButton.enabled and finish.ui.finishUseButton.toolTip.startswith(reason)
         assert finish.ui.finishExportButton.enabled
-    (finish.run.checkpoints / "last.pt").unlink()
+    finish.run.checkpoints.last_file.unlink()
     finish.panel.refresh()
     assert all("no checkpoint yet" in reason for reason in finish.reasons())
     shutil.rmtree(finish.run.path)

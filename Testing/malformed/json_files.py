@@ -28,7 +28,8 @@ from HipICMSCTrainingLib.gui.scene.label_mapping import remembered_mapping
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run.curves import RunCurves
 from HipICMSCTrainingLib.run.export import About
-from HipICMSCTrainingLib.run.folder import RunFolder, Status, runs_below
+from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
+from HipICMSCTrainingLib.run.status import Status
 from HipICMSCTrainingLib.run.trainer import RunDescription
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 

@@ -19,7 +19,8 @@ from HipICMSCLib.common.settings import from_json
 from HipICMSCTrainingLib.data.dataset import dataset_from_file
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.run.export import About, export_package
-from HipICMSCTrainingLib.run.folder import RunFolder, Status
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.status import Status
 from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer, start_run
 from HipICMSCTrainingLib.settings.training import PRESETS, SIMULATION, TrainingSettings
 from make_dataset import write_dataset
@@ -92,7 +93,7 @@ def steps_of(checkpoint: Path) -> int:
 
 def leave_checkpoint(run: RunFolder) -> str:
     """Put F_t into checkpoints/ while it learns from simulation; later, only the run itself can go on."""
-    made_with, state = RunDescription.read(run).settings, run.checkpoint()
+    made_with, state = RunDescription.read(run).settings, run.checkpoints.last()
     of_run = made_with.steps_per_epoch * made_with.epochs[SIMULATION]
     if state is None or state["step"] > of_run:
         return f"To go on elsewhere, take {run.path} along."

@@ -131,7 +131,7 @@ class _Translation:
         of = METHODS[self.description.method]
         settings = self.description.settings
         method = of(settings, self.description.method_settings, torch.device("cpu"), Distribution())
-        for name, weights in run.selected().items():
+        for name, weights in run.checkpoints.selected().items():
             method.networks[name].load_state_dict(weights)
             method.networks[name].eval()
         self.networks, self.ways = method.networks, method.ways()

@@ -44,7 +44,8 @@ from HipICMSCTrainingLib.evaluation.scores import Evaluation, VolumeScores, eval
 from HipICMSCTrainingLib.methods.ways import route_name
 from HipICMSCTrainingLib.run.estimate import peak_memory_bytes
 from HipICMSCTrainingLib.run.export import Weights, export_package
-from HipICMSCTrainingLib.run.folder import RunFolder, Status
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.status import Status
 from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer
 
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from HipICMSCTrainingLib.run.alarms import Alarm, alarms
-from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder, Status
+from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.method import RunMethod
+from HipICMSCTrainingLib.run.metrics import MetricsReader
+from HipICMSCTrainingLib.run.status import Status
 
 #: Far more than what alarms call usual or recent.
 _LINES_KEPT = 2000
@@ -16,7 +18,7 @@ class AlarmWatch:
     """The alarms of one run. Of a long run it keeps the latest lines, all scores, and the first line of each stage."""
 
     def __init__(self, run: RunFolder) -> None:
-        self._run, self._reader = run, MetricsReader(run)
+        self._run, self._reader = run, MetricsReader(run.metrics_file)
         self._lines: list[dict[str, Any]] = []
         self._known: tuple[str, str] | None = None
         self._alarms: tuple[Alarm, ...] = ()

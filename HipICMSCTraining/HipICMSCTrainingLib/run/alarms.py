@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from HipICMSCTrainingLib.run.folder import Status
 from HipICMSCTrainingLib.run.method import RunMethod
+from HipICMSCTrainingLib.run.status import Status
 
 Metrics = list[dict[str, Any]]
 #: Scores by name, of one step after the other.

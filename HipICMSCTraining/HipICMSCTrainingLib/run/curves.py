@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.metrics import MetricsReader
 
 Chart = Literal["losses", "scores", "learning_rates"]
 CHARTS: tuple[Chart, ...] = ("losses", "scores", "learning_rates")
@@ -59,7 +60,7 @@ class RunCurves:
     """
 
     def __init__(self, run: RunFolder) -> None:
-        self._reader = MetricsReader(run)
+        self._reader = MetricsReader(run.metrics_file)
         self._forget()
 
     def update(self) -> bool:

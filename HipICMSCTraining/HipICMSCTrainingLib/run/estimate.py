@@ -164,8 +164,8 @@ def _measured(trainer: _TimedTrainer, work: _Preprocessing, started_with: int | 
     for stage, each in seconds_per_step.items():
         interval = max(60 * settings.checkpoint_minutes, each)
         checkpoints += epochs[stage] * (1 + int(epoch * each / interval))
-    checkpoint = (trainer.folder.checkpoints / "last.pt").stat().st_size
-    selected = trainer.folder.checkpoints / "selected.safetensors"
+    checkpoint = trainer.folder.checkpoints.last_file.stat().st_size
+    selected = trainer.folder.checkpoints.selected_file
     preview = max(path.stat().st_size for path in trainer.folder.previews_of())
     cuda = trainer.device.type == "cuda"
     progress(1.0, "Done.")

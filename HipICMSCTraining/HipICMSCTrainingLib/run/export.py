@@ -171,15 +171,15 @@ def _weights(
 ) -> tuple[dict[str, dict[str, Tensor]], dict]:
     """State dictionaries of the deployable networks, and the step and scores they come with."""
     if which == "selected":
-        selected, selection = folder.selected(), folder.selection()
+        selected, selection = folder.checkpoints.selected(), folder.checkpoints.selection()
         if selected is None or selection is None:
             raise HipError("no_checkpoint", f"{folder.path} has no scored weights yet; wait for an epoch of stage 2.")
-        _filled(method, selected, folder.checkpoints / "selected.safetensors")
+        _filled(method, selected, folder.checkpoints.selected_file)
         return selected, selection
-    state = folder.checkpoint()
+    state = folder.checkpoints.last()
     if state is None:
         raise HipError("no_checkpoint", f"{folder.path} has no checkpoint yet.")
-    checkpoint = folder.checkpoints / "last.pt"
+    checkpoint = folder.checkpoints.last_file
     networks = _filled(method, state.get("average" if which == "average" else "networks"), checkpoint)
     scores = [
         line["scores"]

@@ -31,12 +31,13 @@ from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.ways import ready_to_use
 from HipICMSCTrainingLib.networks.weight_average import WeightAverage
-from HipICMSCTrainingLib.run.checkpoint import check_optimizer, check_progress
+from HipICMSCTrainingLib.run.checkpoint_state import check_optimizer, check_progress
 from HipICMSCTrainingLib.run.files import damaged_checkpoint
-from HipICMSCTrainingLib.run.folder import HEARTBEAT_SECONDS, RunFolder, Status, awake_seconds
+from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.previews import write_preview
 from HipICMSCTrainingLib.run.scores import label_free_scores
 from HipICMSCTrainingLib.run.starting_weights import StartingModel, check_fits, load_starting_weights
+from HipICMSCTrainingLib.run.status import HEARTBEAT_SECONDS, Status, awake_seconds
 from HipICMSCTrainingLib.settings.training import STAGES, TRANSLATION, TrainingSettings
 
 #: Losses are averaged over this many steps before they are written.
@@ -231,7 +232,7 @@ class Trainer:
         self.steps_per_epoch = self.data.batches.steps_per_epoch
         self.total_steps = self.steps_per_epoch * sum(settings.epochs)
         self.method = METHODS[self.run.method](settings, self.run.method_settings, self.device, self.distribution)
-        state = self.folder.checkpoint()
+        state = self.folder.checkpoints.last()
         if state is None and settings.start_from is not None:
             self._start_from_package()
         self.average = WeightAverage(self._deployable(), settings.ema_decay)
@@ -255,7 +256,7 @@ class Trainer:
             try:
                 self._take(state)
             except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-                raise damaged_checkpoint(self.folder.checkpoints / "last.pt", repr(error)) from error
+                raise damaged_checkpoint(self.folder.checkpoints.last_file, repr(error)) from error
         if self.distribution.is_main:
             self.folder.forget_metrics_after(self.step)
 
@@ -357,7 +358,7 @@ class Trainer:
             # By the end of stage 1 the segmenters have learned nothing that a score could tell.
             if stage != TRANSLATION and scores["selection"] > self.best_score:
                 self.best_score = scores["selection"]
-                self.folder.save_selected(networks, {"step": self.step, "weights": which, "scores": scores})
+                self.folder.checkpoints.save_selected(networks, {"step": self.step, "weights": which, "scores": scores})
         picture = self.folder.previews / f"step_{self.step:07d}.png"
         write_preview(networks, ways, data.ct_val, data.mr_val, picture, self.device)
         for network in self._deployable().values():
@@ -372,7 +373,7 @@ class Trainer:
         if not self.distribution.is_main:
             return
         self._refuse_non_finite_weights()
-        self.folder.save_checkpoint(
+        self.folder.checkpoints.save(
             {
                 "step": self.step,
                 "best_score": self.best_score,

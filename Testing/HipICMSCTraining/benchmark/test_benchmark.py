@@ -120,7 +120,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None
 
 def is_at_work(run: RunFolder, step: int) -> bool:
     """Whether a process has trained the run beyond ``step``."""
-    return run.in_use() and run.checkpoint()["step"] > step
+    return run.in_use() and run.checkpoints.last()["step"] > step
 
 
 def test_each_row_appears_with_the_numbers_of_its_weights_and_what_it_cost(finished, dataset_file):
@@ -167,8 +167,8 @@ def test_a_shared_stage_1_changes_nothing(finished, tmp_path, one_thread):
     alone = start_run(tmp_path / "alone", RunDescription.read(run))
     shutil.copytree(run.cache, alone.cache, dirs_exist_ok=True)
     Trainer(alone).train()
-    assert differences(alone.checkpoint(), run.checkpoint()) == []
-    assert differences(alone.selected(), run.selected()) == []
+    assert differences(alone.checkpoints.last(), run.checkpoints.last()) == []
+    assert differences(alone.checkpoints.selected(), run.checkpoints.selected()) == []
     stage_1 = RunFolder(finished / "runs" / "stage1-icmsc-seed0").status()
     assert stage_1.total_steps == CHANGES["steps_per_epoch"]
 
@@ -200,7 +200,7 @@ def test_a_benchmark_interrupted_and_killed_goes_on_and_ends_in_the_same_table(f
     assert process.wait(PATIENCE) == 130
     status = second.run.status()
     assert (status.state, second.run.in_use(), second.run.requested("STOP")) == ("paused", False, False)
-    assert second.run.checkpoint()["step"] == status.step > CHANGES["steps_per_epoch"]
+    assert second.run.checkpoints.last()["step"] == status.step > CHANGES["steps_per_epoch"]
     process.communicate()
 
     process = child(command(*words(folder)))
@@ -224,8 +224,8 @@ def send_back_to_stage_2(folder: Path, row: MeasuredRun) -> None:
     shutil.rmtree(row.folder)
     row.folder.mkdir()
     stage_1 = RunFolder(folder / "runs" / "stage1-icmsc-seed0")
-    shutil.copy(stage_1.checkpoints / "last.pt", row.run.checkpoints)
-    (row.run.checkpoints / "selected.safetensors").unlink()
+    shutil.copy(stage_1.checkpoints.last_file, row.run.checkpoints.folder)
+    row.run.checkpoints.selected_file.unlink()
 
 
 @pytest.mark.slow
@@ -235,7 +235,7 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(finished, words, tmp_path
     for row in (FIRST, SECOND):
         for weights in WEIGHTS:
             (measured(folder, row).folder / f"{weights}.json").unlink()
-    checkpoint = measured(folder, FIRST).run.checkpoints / "last.pt"
+    checkpoint = measured(folder, FIRST).run.checkpoints.last_file
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[:1000])
     assert main(words(folder)) == 2

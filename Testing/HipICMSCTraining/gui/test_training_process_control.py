@@ -16,7 +16,8 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.setup.child_process import end_tree
 from HipICMSCTrainingLib.data.dataset import write_dataset_file
 from HipICMSCTrainingLib.gui.running import training_process
-from HipICMSCTrainingLib.run.folder import RunFolder, Status
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.status import Status
 from tiny_training import set_arguments
 
 PARENT = """

@@ -123,14 +123,14 @@ def test_stopped_and_resumed_it_ends_in_the_weights_of_an_unbroken_run(
     run = tiny_data.start(tmp_path / "run", METHODS_UNDER_TEST[name])
     assert Trainer(run, at_step(step, lambda: run.request("STOP"))).train().step == step
     assert Trainer(run).train().state == "finished"
-    assert differences(unbroken.checkpoint(), run.checkpoint()) == []
-    assert differences(unbroken.selected(), run.selected()) == []
+    assert differences(unbroken.checkpoints.last(), run.checkpoints.last()) == []
+    assert differences(unbroken.checkpoints.selected(), run.checkpoints.selected()) == []
 
 
 @every_method
 def test_each_network_learns_something_by_the_end(finished, name):
     done = finished(name)
-    after = done.run.checkpoint()["networks"]
+    after = done.run.checkpoints.last()["networks"]
     silent = {"F_t"} if name == "icmsc, no consistency" else set()
     learned = {
         network
@@ -145,10 +145,10 @@ def test_each_network_learns_something_by_the_end(finished, name):
 @every_method
 def test_the_checkpoint_holds_what_the_method_has(finished, name):
     done = finished(name)
-    state = done.run.checkpoint()
+    state = done.run.checkpoints.last()
     assert state["step"] == STEPS
     assert set(state["networks"]) == set(done.method.networks)
-    assert set(state["average"]) == set(done.method.deployable) == set(done.run.selected())
+    assert set(state["average"]) == set(done.method.deployable) == set(done.run.checkpoints.selected())
     assert set(state["optimizers"]) == set(done.method.optimizers)
 
 
@@ -159,7 +159,7 @@ def test_a_stage_may_be_left_out(tiny_data, tmp_path, name, stages):
         tmp_path / "run", METHODS_UNDER_TEST[name], stage1_epochs=stages[0], stage2_epochs=stages[1], steps_per_epoch=2
     )
     assert Trainer(run).train().step == 2
-    assert (run.selected() is None) == (stages[1] == 0)
+    assert (run.checkpoints.selected() is None) == (stages[1] == 0)
 
 
 @every_method
@@ -211,7 +211,7 @@ def test_its_scores_are_numbers_and_choose_the_best_of_stage_2(finished, name):
     ]
     assert all(math.isfinite(value) for line in lines for value in line["scores"].values())
     best = max(line["scores"]["selection"] for line in lines if line["stage"] == 2)
-    assert finished(name).run.selection()["scores"]["selection"] == best
+    assert finished(name).run.checkpoints.selection()["scores"]["selection"] == best
 
 
 @every_method
@@ -239,8 +239,8 @@ def test_a_package_of_each_route_is_what_the_run_has_trained(finished, tmp_path,
         assert manifest.route == networks
         package = read_package(file)
         for network in networks:
-            own = done.run.selected() if weights == "selected" else None
-            own = own or done.run.checkpoint()["average" if weights == "average" else "networks"]
+            own = done.run.checkpoints.selected() if weights == "selected" else None
+            own = own or done.run.checkpoints.last()["average" if weights == "average" else "networks"]
             for key, value in own[network].items():
                 is_statistic = "running" in key or "num_batches" in key
                 assert is_statistic or torch.equal(package.weights[f"{network}/{key}"], value), (network, key)

@@ -11,8 +11,9 @@ import pytest
 from HipICMSCLib.common.settings import to_json
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run.alarms import Alarm, alarms
-from HipICMSCTrainingLib.run.folder import RunFolder, Status
+from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.method import RunMethod
+from HipICMSCTrainingLib.run.status import Status
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 Metrics = list[dict[str, Any]]

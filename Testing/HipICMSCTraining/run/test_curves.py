@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from HipICMSCTrainingLib.run.alarm_watch import AlarmWatch
 from HipICMSCTrainingLib.run.curves import MOST_POINTS, RunCurves
-from HipICMSCTrainingLib.run.folder import RunFolder, Status
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.status import Status
 
 
 @pytest.fixture

@@ -155,9 +155,9 @@ def test_a_training_under_torchrun_stops_on_request_and_is_resumed(tiny_data, tm
         time.sleep(0.05)
     run.request("STOP")
     assert "paused: " in finish(process)
-    assert (run.status().state, run.checkpoint()["step"]) == ("paused", run.status().step)
+    assert (run.status().state, run.checkpoints.last()["step"]) == ("paused", run.status().step)
     finish(torchrun(*resume))
-    assert (run.status().state, run.checkpoint()["step"]) == ("finished", 120)
+    assert (run.status().state, run.checkpoints.last()["step"]) == ("finished", 120)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,9 @@ def x_t(finished_run) -> Tensor:
 def own_network(run, weights: str, name: str) -> nn.Module:
     """A network of the run as the run itself saved it."""
     if weights == "selected":
-        state = run.selected()[name]
+        state = run.checkpoints.selected()[name]
     else:
-        state = run.checkpoint()["average" if weights == "average" else "networks"][name]
+        state = run.checkpoints.last()["average" if weights == "average" else "networks"][name]
     network = Translator(SETTINGS.translator) if name.startswith("G") else Segmenter(SETTINGS.segmenter)
     network.load_state_dict(state)
     return network.eval()
@@ -76,7 +76,7 @@ def test_a_package_says_what_the_networks_of_the_run_say(finished_run, tmp_path,
 
 def test_the_best_way_and_the_selected_weights_are_the_default(finished_run, tmp_path):
     manifest = export_package(finished_run, tmp_path / "hip-1.hipmodel")
-    about = json.loads((finished_run.checkpoints / "selected.json").read_text())
+    about = json.loads((finished_run.checkpoints.folder / "selected.json").read_text())
     assert (manifest.name, manifest.route) == ("hip-1", ("F_t",))
     assert (manifest.training["weights"], manifest.training["step"]) == ("selected", about["step"])
     assert manifest.training["label_free_scores"] == about["scores"]

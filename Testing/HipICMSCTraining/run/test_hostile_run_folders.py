@@ -53,7 +53,8 @@ def test_what_comes_of_a_hostile_run(good, tmp_path, kind):
 def test_what_is_tried_is_a_run_that_can_be_resumed_and_exported(good, tmp_path):
     maker = RunMaker(good, tmp_path)
     sound = maker.make("run.json: command", np.random.default_rng(0))
-    assert RunFolder(sound.path).status().state == "paused" and RunFolder(sound.path).selection()["step"] == 8
+    run = RunFolder(sound.path)
+    assert run.status().state == "paused" and run.checkpoints.selection()["step"] == 8
     outcome = try_run(sound)
     assert outcome.result == "right", outcome
     assert RunFolder(sound.path).status().step == 12

@@ -19,14 +19,9 @@ from pathlib import Path
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.run.folder import (
-    STALLED_AFTER_SECONDS,
-    MetricsReader,
-    RunFolder,
-    Status,
-    awake_seconds,
-    runs_below,
-)
+from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
+from HipICMSCTrainingLib.run.metrics import MetricsReader
+from HipICMSCTrainingLib.run.status import STALLED_AFTER_SECONDS, Status, awake_seconds
 from torch import nn
 
 
@@ -120,7 +115,7 @@ def test_neither_a_changed_clock_nor_sleep_looks_like_a_process_that_hangs_nor_h
 
 
 def test_the_time_awake_is_the_same_in_every_process():
-    code = "from HipICMSCTrainingLib.run.folder import awake_seconds; print(awake_seconds())"
+    code = "from HipICMSCTrainingLib.run.status import awake_seconds; print(awake_seconds())"
     before = awake_seconds()
     other = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert before < other < awake_seconds()
@@ -210,7 +205,7 @@ def steps(reader: MetricsReader) -> list[int]:
 
 
 def test_a_reader_gets_each_line_once_as_they_come(run):
-    reader = MetricsReader(run)
+    reader = MetricsReader(run.metrics_file)
     assert (steps(reader), reader.restarted) == ([], False)
     for step in (1, 2):
         run.append_metrics({"step": step, "losses": {"rec_s": 0.5}})
@@ -222,7 +217,7 @@ def test_a_reader_gets_each_line_once_as_they_come(run):
 
 
 def test_a_line_that_is_just_being_written_waits(run):
-    reader = MetricsReader(run)
+    reader = MetricsReader(run.metrics_file)
     run.append_metrics({"step": 1})
     with open(run.path / "metrics.jsonl", "a") as file:
         file.write('{"step"')
@@ -236,7 +231,7 @@ def test_a_line_that_is_just_being_written_waits(run):
 
 @pytest.mark.parametrize("grown", [0, 1, 5])
 def test_a_reader_starts_over_when_a_resume_dropped_lines_however_far_it_has_grown_since(run, grown):
-    reader = MetricsReader(run)
+    reader = MetricsReader(run.metrics_file)
     for step in range(1, 5):
         run.append_metrics({"step": step, "seconds": 0.25})
     assert steps(reader) == [1, 2, 3, 4]
@@ -251,7 +246,7 @@ def test_a_reader_starts_over_when_a_resume_dropped_lines_however_far_it_has_gro
 
 
 def test_a_resume_that_drops_nothing_disturbs_no_reader(run):
-    reader = MetricsReader(run)
+    reader = MetricsReader(run.metrics_file)
     for step in (1, 2):
         run.append_metrics({"step": step, "seconds": 0.1 + 0.2})
     assert steps(reader) == [1, 2]
@@ -261,7 +256,7 @@ def test_a_resume_that_drops_nothing_disturbs_no_reader(run):
 
 
 def test_a_reader_of_metrics_that_were_removed(run):
-    reader = MetricsReader(run)
+    reader = MetricsReader(run.metrics_file)
     run.append_metrics({"step": 1})
     assert steps(reader) == [1]
     (run.path / "metrics.jsonl").unlink()
@@ -270,7 +265,7 @@ def test_a_reader_of_metrics_that_were_removed(run):
 
 
 def test_metrics_of_a_real_run_hold_stage_and_learning_rates(finished_run):
-    lines = MetricsReader(finished_run).new_lines()
+    lines = MetricsReader(finished_run.metrics_file).new_lines()
     assert lines == finished_run.metrics()
     (losses,) = [line for line in lines if "losses" in line]
     assert losses["stage"] == 2
@@ -325,9 +320,11 @@ def test_a_duplicate_is_a_command_that_a_shell_takes(run, tmp_path):
 def test_slicer_needs_no_torch_to_watch(finished_run):
     code = f"""
 import sys
-from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder, runs_below
+from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
+from HipICMSCTrainingLib.run.metrics import MetricsReader
 run = RunFolder({str(finished_run.path)!r})
-run.status(), run.tail_of_log(), run.previews_of(), run.duplicate(run.path, {{}}), MetricsReader(run).new_lines()
+run.status(), run.tail_of_log(), run.previews_of(), run.duplicate(run.path, {{}})
+MetricsReader(run.metrics_file).new_lines()
 runs_below(run.path.parent)
 print([name for name in ("torch", "skimage", "safetensors") if name in sys.modules])
 """
@@ -358,9 +355,9 @@ STATE = {
 
 
 def test_a_checkpoint_comes_back_as_it_was(run):
-    assert run.checkpoint() is None
-    run.save_checkpoint(STATE)
-    read = run.checkpoint()
+    assert run.checkpoints.last() is None
+    run.checkpoints.save(STATE)
+    read = run.checkpoints.last()
     assert torch.equal(read["networks"]["F"]["w"], STATE["networks"]["F"]["w"])
     assert {name: read[name] for name in ("step", "best_score", "extra")} == {
         name: STATE[name] for name in ("step", "best_score", "extra")
@@ -372,22 +369,22 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(run):
         def __reduce__(self):
             raise OSError(28, "No space left on device")
 
-    run.save_checkpoint(STATE)
+    run.checkpoints.save(STATE)
     with pytest.raises(HipError) as caught:
-        run.save_checkpoint(STATE | {"step": Unsaveable()})
+        run.checkpoints.save(STATE | {"step": Unsaveable()})
     assert caught.value.kind == "disk_full"
-    assert run.checkpoint()["step"] == 7
-    assert [path.name for path in run.checkpoints.iterdir()] == ["last.pt"]
+    assert run.checkpoints.last()["step"] == 7
+    assert [path.name for path in run.checkpoints.folder.iterdir()] == ["last.pt"]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_a_checkpoint_that_was_cut_off_is_called_damaged(run, share):
-    run.save_checkpoint(STATE)
-    path = run.checkpoints / "last.pt"
+    run.checkpoints.save(STATE)
+    path = run.checkpoints.last_file
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     with pytest.raises(HipError, match="damaged") as caught:
-        run.checkpoint()
+        run.checkpoints.last()
     assert caught.value.kind == "damaged_checkpoint"
 
 
@@ -402,37 +399,37 @@ class Bomb:
 @pytest.mark.parametrize("save", [torch.save, lambda what, path: path.write_bytes(pickle.dumps(what, protocol=2))])
 def test_code_in_place_of_a_checkpoint_is_not_run(run, tmp_path, save):
     target = tmp_path / "owned"
-    save({"step": 1, "networks": Bomb(target)}, run.checkpoints / "last.pt")
+    save({"step": 1, "networks": Bomb(target)}, run.checkpoints.last_file)
     with pytest.raises(HipError) as caught:
-        run.checkpoint()
+        run.checkpoints.last()
     assert caught.value.kind == "damaged_checkpoint"
     assert not target.exists()
 
 
 def test_selected_weights_come_back_by_network(run):
-    assert run.selected() is None
+    assert run.checkpoints.selected() is None
     torch.manual_seed(0)
     networks = {"F_t": nn.Conv2d(1, 2, 3), "G_ts": nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))}
-    run.save_selected(networks, {"step": 5, "weights": "average", "scores": {"selection": 0.25}})
-    read = run.selected()
+    run.checkpoints.save_selected(networks, {"step": 5, "weights": "average", "scores": {"selection": 0.25}})
+    read = run.checkpoints.selected()
     assert read.keys() == networks.keys()
     for name, network in networks.items():
         assert all(torch.equal(value, read[name][key]) for key, value in network.state_dict().items())
-    assert json.loads((run.checkpoints / "selected.json").read_text())["scores"] == {"selection": 0.25}
+    assert json.loads((run.checkpoints.folder / "selected.json").read_text())["scores"] == {"selection": 0.25}
     # Killed before the file for people was written, the run still knows of which weights it speaks.
-    (run.checkpoints / "selected.json").write_text('{"step": 3}')
-    assert run.selection() == {"step": 5, "weights": "average", "scores": {"selection": 0.25}}
+    (run.checkpoints.folder / "selected.json").write_text('{"step": 3}')
+    assert run.checkpoints.selection() == {"step": 5, "weights": "average", "scores": {"selection": 0.25}}
 
 
 def test_what_a_killed_process_was_writing_is_removed_by_the_next(run):
-    run.save_checkpoint(STATE)
-    half = run.checkpoints / ".0123abcd-last.pt"
+    run.checkpoints.save(STATE)
+    half = run.checkpoints.folder / ".0123abcd-last.pt"
     half.write_bytes(b"half")
     assert not run.in_use()
     assert half.exists()  # who only looks changes nothing
     with run.locked():
         assert not half.exists()
-        assert run.checkpoint()["step"] == 7
+        assert run.checkpoints.last()["step"] == 7
 
 
 def test_status_json_holds_what_was_said(run):

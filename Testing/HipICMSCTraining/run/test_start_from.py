@@ -44,7 +44,7 @@ def stopped_at_once(run: RunFolder) -> dict:
     """The checkpoint before the first step."""
     run.request("STOP")
     assert Trainer(run).train().step == 0
-    return run.checkpoint()
+    return run.checkpoints.last()
 
 
 def of_package(package: ModelPackage, network: str) -> dict[str, torch.Tensor]:
@@ -96,7 +96,7 @@ def test_a_resumed_training_goes_on_from_its_checkpoint_even_without_the_package
     Trainer(run, at_step(6, lambda: run.request("STOP"))).train()
     file.unlink()
     assert Trainer(run).train().state == "finished"
-    assert differences(unbroken.checkpoint(), run.checkpoint()) == []
+    assert differences(unbroken.checkpoints.last(), run.checkpoints.last()) == []
 
 
 def test_another_package_in_its_place_is_noticed_before_the_first_step(tiny_data, tmp_path, models):

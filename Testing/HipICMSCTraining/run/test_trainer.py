@@ -34,13 +34,13 @@ def run(tiny_data, tmp_path) -> RunFolder:
 
 
 def selected(run: RunFolder) -> tuple[dict, dict]:
-    return run.selected(), json.loads((run.checkpoints / "selected.json").read_text())
+    return run.checkpoints.selected(), json.loads((run.checkpoints.folder / "selected.json").read_text())
 
 
 def assert_same_outcome(run: RunFolder, unbroken: RunFolder) -> None:
     """Networks, averages, optimisers, image pools, best score and the selected weights, bit for bit."""
-    assert run.checkpoint()["step"] == STEPS
-    assert differences(unbroken.checkpoint(), run.checkpoint()) == []
+    assert run.checkpoints.last()["step"] == STEPS
+    assert differences(unbroken.checkpoints.last(), run.checkpoints.last()) == []
     assert differences(selected(unbroken), selected(run)) == []
 
 
@@ -52,7 +52,7 @@ EACH_EPOCH_ONCE = [(step, which) for step in (4, 8, 12) for which in ("last", "a
 
 
 def test_the_checkpoint_holds_all_that_moves(finished_run):
-    state = finished_run.checkpoint()
+    state = finished_run.checkpoints.last()
     assert set(state["networks"]) == {"G_st", "G_ts", "F_s", "F_t", "D_s", "D_t"}
     assert set(state["average"]) == {"G_st", "G_ts", "F_s", "F_t"}
     assert set(state["optimizers"]) == {"G", "F", "D"}
@@ -65,7 +65,7 @@ def test_the_checkpoint_holds_all_that_moves(finished_run):
 def test_stopped_and_resumed(run, finished_run, step):
     stopped = Trainer(run, at_step(step, lambda: run.request("STOP"))).train()
     assert (stopped.state, stopped.step) == ("paused", step)
-    assert run.checkpoint()["step"] == step
+    assert run.checkpoints.last()["step"] == step
     assert not run.requested("STOP")
     assert Trainer(run).train().state == "finished"
     assert_same_outcome(run, finished_run)
@@ -81,7 +81,7 @@ def test_interrupted_from_the_keyboard_and_resumed(run, finished_run):
     status = run.status()
     assert status.state == "paused"
     assert "resume" in status.sentence
-    assert run.checkpoint()["step"] == 4  # of the last epoch's end
+    assert run.checkpoints.last()["step"] == 4  # of the last epoch's end
     Trainer(run).train()
     assert_same_outcome(run, finished_run)
     assert step_of_scores(run) == EACH_EPOCH_ONCE
@@ -95,7 +95,7 @@ def test_paused_it_waits_and_goes_on_in_the_same_process(run, finished_run):
         if status.step == 5 and ("paused", "waiting", 5) not in seen:
             run.request("PAUSE")
         elif status.state == "paused":
-            assert run.checkpoint()["step"] == 5  # saved before it waits
+            assert run.checkpoints.last()["step"] == 5  # saved before it waits
             assert run.status().state == "paused"
             run.withdraw("PAUSE")
 
@@ -114,7 +114,7 @@ def test_a_pause_can_end_in_a_stop(run):
     status = Trainer(run, report).train()
     assert (status.state, status.phase, status.step) == ("paused", "stopped", 0)
     assert not run.requested("PAUSE")
-    assert run.checkpoint()["step"] == 0
+    assert run.checkpoints.last()["step"] == 0
 
 
 def test_metrics_of_a_run_that_died_before_its_first_checkpoint_are_forgotten(run, finished_run):
@@ -147,7 +147,7 @@ def test_weights_are_selected_only_once_the_segmenters_have_learned(run):
     found = {}
 
     def report(status) -> None:
-        found[status.step] = (run.checkpoints / "selected.safetensors").exists()
+        found[status.step] = run.checkpoints.selected_file.exists()
 
     Trainer(run, report).train()
     assert not any(found[step] for step in range(STAGE_1_STEPS + 1))
@@ -161,7 +161,7 @@ def test_weights_are_selected_only_once_the_segmenters_have_learned(run):
 def test_translation_alone_selects_nothing(tiny_data, tmp_path):
     run = tiny_data.start(tmp_path / "run", stage2_epochs=0)
     assert Trainer(run).train().step == STAGE_1_STEPS
-    assert run.selected() is None
+    assert run.checkpoints.selected() is None
 
 
 def test_a_finished_run_shows_pictures_and_how_it_went(finished_run):
@@ -186,8 +186,8 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(tiny_dat
     assert caught.value.kind == "not_finite_loss"
     status = run.status()
     assert (status.state, status.sentence) == ("failed", caught.value.sentence)
-    assert 1 <= run.checkpoint()["step"] < status.step
-    assert f"The checkpoint of step {run.checkpoint()['step']} is kept" in status.sentence
+    assert 1 <= run.checkpoints.last()["step"] < status.step
+    assert f"The checkpoint of step {run.checkpoints.last()['step']} is kept" in status.sentence
 
 
 def test_other_failures_are_written_down_too(run):
@@ -202,8 +202,8 @@ def test_other_failures_are_written_down_too(run):
 
 
 def test_a_damaged_checkpoint_is_one_clear_sentence(run, finished_run):
-    shutil.copy(finished_run.checkpoints / "last.pt", run.checkpoints / "last.pt")
-    with open(run.checkpoints / "last.pt", "r+b") as file:
+    shutil.copy(finished_run.checkpoints.last_file, run.checkpoints.last_file)
+    with open(run.checkpoints.last_file, "r+b") as file:
         file.truncate(10_000)
     with pytest.raises(HipError) as caught:
         Trainer(run).train()
@@ -230,7 +230,7 @@ def test_data_that_went_away_are_named(tiny_data, tmp_path):
 
 
 def test_averages_and_weights_differ_and_are_finite(finished_run):
-    state = finished_run.checkpoint()
+    state = finished_run.checkpoints.last()
     for name, average in state["average"].items():
         pairs = [(value, state["networks"][name][key]) for key, value in average.items() if value.is_floating_point()]
         assert all(torch.isfinite(a).all() and torch.isfinite(b).all() for a, b in pairs)

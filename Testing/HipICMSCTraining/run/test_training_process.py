@@ -77,7 +77,7 @@ def test_a_live_run_is_paused_woken_and_stopped_and_lets_nobody_else_in(tiny_dat
     assert say("pause", arguments)[0] == 0
     wait_until(lambda: run.status().state == "paused", process)
     assert say("status", arguments)[1].splitlines()[-1].startswith("paused")
-    paused_at = run.checkpoint()["step"]
+    paused_at = run.checkpoints.last()["step"]
     time.sleep(0.5)
     assert run.status().step == paused_at
 
@@ -94,7 +94,7 @@ def test_a_live_run_is_paused_woken_and_stopped_and_lets_nobody_else_in(tiny_dat
     assert out.startswith("paused: ")
     status = run.status()
     assert (status.state, status.phase) == ("paused", "stopped")
-    assert run.checkpoint()["step"] == status.step > paused_at
+    assert run.checkpoints.last()["step"] == status.step > paused_at
 
     code, _, err = say("stop", arguments)
     assert (code, err) == (2, f"hipicmsc: No process is training in {run.path}.\n")
@@ -127,7 +127,7 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_stays_good(
     run = tiny_data.start((small_disk or tmp_path) / "run", steps_per_epoch=2, stage1_epochs=0, stage2_epochs=1)
     run.request("STOP")
     Trainer(run).train()
-    before = (run.checkpoints / "last.pt").read_bytes()
+    before = run.checkpoints.last_file.read_bytes()
     if small_disk:
         free = shutil.disk_usage(small_disk).free
         (small_disk / "filler").write_bytes(bytes(free - 300_000))
@@ -137,11 +137,11 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_stays_good(
     code, _, err = ended(process)
     assert code == 2
     assert [line for line in err.splitlines() if not line.startswith("[")] == [
-        f"hipicmsc: The disk of the folder {run.checkpoints} is full; nothing was written. Make room there and try "
-        "again. The checkpoint of step 0 is kept; resume starts there."
+        f"hipicmsc: The disk of the folder {run.checkpoints.folder} is full; nothing was written. Make room there and "
+        "try again. The checkpoint of step 0 is kept; resume starts there."
     ]
-    assert (run.checkpoints / "last.pt").read_bytes() == before
-    assert run.checkpoint()["step"] == 0
+    assert run.checkpoints.last_file.read_bytes() == before
+    assert run.checkpoints.last()["step"] == 0
     assert run.status().state == "failed"
     assert "full" in run.status().sentence
     if small_disk:
@@ -197,4 +197,4 @@ def test_a_training_of_a_user_ends_finished_and_its_status_says_so(finished_run,
     assert lines[-1] == "finished. Trained to the end."
     assert lines[-2].startswith("step 12 of 12, phase finished")
     assert [line.split(",")[0] for line in lines[:2]] == ["step 12", "step 12"]
-    assert os.path.exists(finished_run.checkpoints / "selected.safetensors")
+    assert os.path.exists(finished_run.checkpoints.selected_file)

@@ -21,7 +21,8 @@ from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.slice_cache import cache_file
 from HipICMSCTrainingLib.gui.running import training_process
 from HipICMSCTrainingLib.run import trainer as trainer_module
-from HipICMSCTrainingLib.run.folder import RunFolder, Status
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.status import Status
 from HipICMSCTrainingLib.run.trainer import Trainer
 from killed_training import (
     CHECKPOINT,
@@ -137,7 +138,7 @@ def test_without_a_byte_left_on_the_disk_it_still_says_why_it_ended(tiny_data, f
         f"The disk of the folder {run.path} is full; nothing was written. Make room there and try again. "
         "The checkpoint of step 4 is kept; resume starts there."
     )
-    assert (run.checkpoint()["step"], training_process.state_of(run)) == (4, "failed")
+    assert (run.checkpoints.last()["step"], training_process.state_of(run)) == (4, "failed")
     filler.unlink()
     assert_resumes_to_the_same_end(run, finished_run)
 
@@ -151,7 +152,7 @@ def test_a_folder_that_becomes_read_only_is_said_to_be_so(run, finished_run, tal
         status = run.status()
         assert (status.state, training_process.state_of(run)) == ("lost", "lost")
         assert "may not be written to" in status.sentence
-        assert run.checkpoint()["step"] == 4
+        assert run.checkpoints.last()["step"] == 4
         # Nor is it resumed, woken or asked for anything, all of which would have to be written down.
         for name in ("resume", "stop"):
             assert main([name, str(run.path)]) == 2
@@ -166,7 +167,7 @@ def test_a_folder_that_becomes_read_only_is_said_to_be_so(run, finished_run, tal
 def test_data_cache_and_pictures_that_went_away_are_missed_by_name_and_can_come_back(run, tiny_data, finished_run):
     run.request("STOP")
     Trainer(run).train()
-    before = (run.checkpoints / "last.pt").read_bytes()
+    before = run.checkpoints.last_file.read_bytes()
     for case in tiny_data.dataset.of("MR", "train"):
         cache_file(case, tiny_settings(), run.cache).unlink()
     shutil.rmtree(run.previews)
@@ -178,7 +179,7 @@ def test_data_cache_and_pictures_that_went_away_are_missed_by_name_and_can_come_
         elsewhere.rename(data)
     assert (error.kind, status.state, status.kind) == ("missing_file", "failed", "missing_file")
     assert status.sentence.startswith("Case mri00: there is no file mri00.nii.gz any more")
-    assert (run.checkpoints / "last.pt").read_bytes() == before
+    assert run.checkpoints.last_file.read_bytes() == before
     assert_resumes_to_the_same_end(run, finished_run)
 
 
@@ -233,5 +234,5 @@ def test_weights_that_are_no_numbers_never_replace_a_good_checkpoint(tiny_data, 
         "The weights of F_s are no longer numbers at step 7; duplicate the run with lower learning rates or, if "
         "precision is bf16, with fp32. The checkpoint of step 6 is kept; resume starts there."
     )
-    assert run.checkpoint()["step"] == 6
+    assert run.checkpoints.last()["step"] == 6
     assert_resumes_to_the_same_end(run, finished_run)

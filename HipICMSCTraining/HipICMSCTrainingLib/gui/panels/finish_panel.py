@@ -18,7 +18,8 @@ from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.panels.score_words import scores_in_words, used_labels_of_mri
 from HipICMSCTrainingLib.gui.running.command import Command
-from HipICMSCTrainingLib.run.folder import MetricsReader, RunFolder
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.metrics import MetricsReader
 from HipICMSCTrainingLib.settings.choices import Method
 
 #: As `hipicmsc export --weights` takes them, in the order of the list.
@@ -69,7 +70,7 @@ class FinishPanel:
             return
         self._keep_about()
         self._run = run
-        self._reader = None if run is None else MetricsReader(run)
+        self._reader = None if run is None else MetricsReader(run.metrics_file)
         #: The newest line with scores, by weights.
         self._scored: dict[str, dict[str, Any]] = {}
         self._say("")
@@ -114,7 +115,7 @@ class FinishPanel:
         if weights != "selected":
             return self._scored.get(weights)
         try:
-            return None if self._run is None else self._run.selection()
+            return None if self._run is None else self._run.checkpoints.selection()
         except HipError:
             return None
 
@@ -304,14 +305,14 @@ class FinishPanel:
             return _("Choose a run first.")
         try:
             status = self._run.status()
-            if not (self._run.checkpoints / "last.pt").is_file():
+            if not self._run.checkpoints.last_file.is_file():
                 return _("There is no checkpoint yet; the first one comes with the end of the first epoch.")
             stage_1 = self._run.stage_1_steps(status.total_steps)
-            if self._run.selection() is None and (stage_1 is None or status.step <= stage_1):
+            if self._run.checkpoints.selection() is None and (stage_1 is None or status.step <= stage_1):
                 about = self._about_method()
                 needs = _("The run is in stage 1; a model needs an epoch of stage 2.")
                 return needs if about is None else f"{needs} {about.help}"
-            if self._weights() == "selected" and self._run.selection() is None:
+            if self._weights() == "selected" and self._run.checkpoints.selection() is None:
                 return _("No weights were scored yet; the first scores come with the end of an epoch of stage 2.")
         except HipError as error:
             return error.sentence

@@ -16,8 +16,9 @@ from HipICMSCTrainingLib.gui.scene.plots import Plots, show_chart
 from HipICMSCTrainingLib.gui.scene.preview_view import PreviewView
 from HipICMSCTrainingLib.run.alarm_watch import AlarmWatch
 from HipICMSCTrainingLib.run.curves import CHARTS
-from HipICMSCTrainingLib.run.folder import RunFolder, Status, runs_below
+from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
 from HipICMSCTrainingLib.run.method import RunMethod
+from HipICMSCTrainingLib.run.status import Status
 from HipICMSCTrainingLib.settings.choices import Method
 
 REFRESH_MILLISECONDS = 1000

@@ -9,8 +9,9 @@ import qt
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.run.files import is_picture
-from HipICMSCTrainingLib.run.folder import RunFolder, Status
+from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.method import RunMethod
+from HipICMSCTrainingLib.run.status import Status
 
 _LARGEST_WINDOW = (1600, 1000)
 

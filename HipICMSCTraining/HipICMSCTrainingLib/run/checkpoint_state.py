@@ -1,6 +1,6 @@
 """Whether a checkpoint holds what a training saved; its file may come from anybody.
 
-Loading it runs no code (`RunFolder.checkpoint`), but what it holds could still be of any size and kind.
+Loading it runs no code (`Checkpoints.last`), but what it holds could still be of any size and kind.
 """
 
 from __future__ import annotations
