@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -48,16 +49,19 @@ def cut(anatomy: Anatomy, knots: Tensor, patch: int) -> Section:
     return Section(hu - 1000, hip * 0.1 + FURTHEST_MM, femur * 0.1 + FURTHEST_MM)
 
 
-def sampled(volume: Tensor, index: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-    """Linear interpolation of (…, z, y, x) at fractional indices (planes, rows, columns, 3); 0 outside.
+def sampled(
+    volume: Tensor, index: Tensor, size: tuple[int, int] | None = None, outside: Literal["zeros", "border"] = "zeros"
+) -> Tensor:
+    """Linear interpolation of (…, z, y, x) at fractional indices (planes, rows, columns, 3).
 
     Args:
         size: rows and columns that come out, evenly between the indices; None for those of the indices.
+        outside: whether there is nothing beyond the volume, or what lies at its border.
     """
     last = torch.tensor(volume.shape[-3:], dtype=torch.float32) - 1
     grid = (index / last * 2 - 1).flip(-1)
     if size is not None:
         grid = nnf.interpolate(grid.movedim(-1, 1), size, mode="bilinear", align_corners=True).movedim(1, -1)
     channels = volume.reshape(1, -1, *volume.shape[-3:])
-    found = nnf.grid_sample(channels, grid[None], mode="bilinear", padding_mode="zeros", align_corners=True)[0]
+    found = nnf.grid_sample(channels, grid[None], mode="bilinear", padding_mode=outside, align_corners=True)[0]
     return found.reshape(*volume.shape[:-3], *grid.shape[:-1])

@@ -81,8 +81,9 @@ def labels_of(section: Section, profile: Tensor, slices: int) -> Tensor:
 
 def _at_the_end_of_a_volume(image: Tensor, random: np.random.Generator) -> Tensor:
     """The first and last slice of a volume have no neighbour; preprocessing repeats them."""
-    if random.random() < 0.06:
+    chance, middle = random.random(), len(image) // 2
+    if chance < 0.06:
         image = image.clone()
-        middle = len(image) // 2
-        image[:middle] = image[middle]
+        beyond = slice(middle) if chance < 0.03 else slice(middle + 1, None)
+        image[beyond] = image[middle]
     return image

@@ -19,7 +19,7 @@ _GAS_BELOW_HU = -1050
 
 
 def shares_of(section: Section, random: np.random.Generator) -> dict[str, Tensor]:
-    """The share of each of :data:`MATERIALS` at each point, together 1 at most; the rest is air.
+    """The share of each of some of :data:`MATERIALS` at each point, together 1 at most; the rest is air.
 
     What CT cannot tell, such as how red a marrow is, is drawn.
     """
