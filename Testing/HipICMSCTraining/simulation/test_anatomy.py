@@ -76,10 +76,10 @@ def test_femora_turn_about_their_heads_however_the_ct_is_stored(direction, spaci
     for head, femur in zip(expected, anatomy.femora, strict=True):
         assert np.linalg.norm(femur.head - head) < 1.0
         # Its own distances: inside the shaft near 0 below the other one.
-        zc, yc, xc = (int(round(c / 4)) for c in head)
+        zc, yc, xc = (round(c / 4) for c in head)
         assert femur.distance[zc, yc, xc] < -15
     if len(sides) == 2:
-        right, left = anatomy.femora
+        right, _ = anatomy.femora
         assert right.distance[zc, yc, xc] > 60  # the left head is no part of the right femur
 
 

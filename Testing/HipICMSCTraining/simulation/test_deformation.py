@@ -22,7 +22,7 @@ def moved(points: np.ndarray, anatomy, settings: SimulationSettings, seed: int =
 
 
 def points_in_shaft(head: np.ndarray) -> np.ndarray:
-    return np.array([head + (-down, 0, -SHAFT_OUTWARDS) for down in range(35, 90, 5)])
+    return np.array([head - (down, 0, SHAFT_OUTWARDS) for down in range(35, 90, 5)])
 
 
 def points_in_hip_bone(head: np.ndarray) -> np.ndarray:

@@ -97,7 +97,7 @@ def test_most_slabs_pass_through_a_bone(anatomy):
     for seed in range(100):
         one = draw_pose(anatomy, STILL, np.random.default_rng(seed))
         z, y, x = np.rint(points_of(one, anatomy, SlabShape(1, 64, 4.0), 64).numpy()[0].reshape(-1, 3)).astype(int).T
-        inside = np.all([(0 <= i) & (i < n) for i, n in zip((z, y, x), anatomy.shape, strict=True)], axis=0)
+        inside = np.all([(i >= 0) & (i < n) for i, n in zip((z, y, x), anatomy.shape, strict=True)], axis=0)
         index = z[inside], y[inside], x[inside]
         hits += bool(((anatomy.hip[index] < 0) | (anatomy.femur[index] < 0)).any())
     assert hits >= 70

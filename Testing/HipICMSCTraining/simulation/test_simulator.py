@@ -87,7 +87,7 @@ def test_in_a_mirror_sagittal_slices_follow_one_another_the_other_way(anatomy):
     found = {}
     for mirrored in (False, True):
         pose = through_the_head(anatomy, "sagittal", mirrored)
-        beside = replace(pose, centre=pose.centre + (0, 0, 9.0))
+        beside = replace(pose, centre=pose.centre + np.array([0, 0, 9.0]))
         found[mirrored] = [labels_of(straight_section(anatomy, p, shape), EVEN, 1) for p in (pose, beside)]
     assert torch.equal(found[False][0], found[True][0])
     assert not torch.equal(found[False][1], found[True][1])
@@ -97,14 +97,17 @@ def test_a_thick_slice_is_the_bone_that_fills_half_of_it(anatomy):
     # Across the top of the head, where the femur ends within the slice.
     head = anatomy.femora[0].head
     fine = replace(SHAPE, pixel_mm=1.0)
+
+    def of_femur(height: float, thickness_mm: float) -> torch.Tensor:
+        pose = Pose("axial", AXES["axial"], head + np.array([height, 0, 0]), 12.0, thickness_mm, False)
+        section = straight_section(anatomy, pose, fine)
+        section = replace(section, hip=torch.full_like(section.hip, 12.7))
+        return labels_of(section, torch.full((pose.sub_slices,), 1 / pose.sub_slices), 3) == 2
+
     for height in (14.0, 18.0, 26.0):
-        pose = Pose("axial", AXES["axial"], head + (height, 0, 0), 12.0, 12.0, False)
-        even = torch.full((pose.sub_slices,), 1 / pose.sub_slices)
-        found = labels_of(straight_section(anatomy, pose, fine), even, 3) == 2
+        found = of_femur(height, 12.0)
         # Of eight parallel planes 1.5 mm apart four must lie in the ball, so the fourth decides.
-        assert pose.sub_slices == 8
-        fourth = replace(pose, centre=head + (height - 0.75, 0, 0), thickness_mm=1.0)
-        assert torch.equal(found, labels_of(straight_section(anatomy, fourth, fine), EVEN, 3) == 2)
+        assert torch.equal(found, of_femur(height - 0.75, 1.0))
         assert bool(found.any()) == (height < 24)
 
 
