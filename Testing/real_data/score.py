@@ -15,7 +15,8 @@ from pathlib import Path
 import SimpleITK as sitk
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.engine import HipSegmenter, Quality
-from HipICMSCTrainingLib.evaluation.scores import Case, evaluate_cases
+from HipICMSCTrainingLib.evaluation.pairs import Pair
+from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs
 from make_dataset import MEASURED
 
 CORONAL = ("cptac_C3N-01003_t1cor", "cptac_C3N-02632_t1cor")
@@ -68,7 +69,7 @@ def main() -> None:
 def scores(model: Path, data: Path, quality: Quality) -> dict[str, object]:
     """Every metric by kind of MRI and by what was masked, of the network's raw result and of what the user gets."""
     segmenter = HipSegmenter(model, "cpu", quality=quality)
-    cases: dict[tuple[str, str, str], list[Case]] = {}
+    cases: dict[tuple[str, str, str], list[Pair]] = {}
     for volume in volumes_of(data):
         result = segmenter.segment(sitk.ReadImage(str(volume.image)))
         masked = sitk.ReadImage(str(volume.masks)) > 0
@@ -78,12 +79,12 @@ def scores(model: Path, data: Path, quality: Quality) -> dict[str, object]:
             masks["ignored voxels and cortical band left out"] = masked | (sitk.ReadImage(str(volume.cortex)) > 0)
         for words, mask in masks.items():
             for which, labels in (("raw", result.classes), ("delivered", result.labels)):
-                case = Case(volume.image.name.partition(".")[0], labels, volume.label, mask)
+                case = Pair(volume.image.name.partition(".")[0], labels, volume.label, mask)
                 cases.setdefault((volume.kind, words, which), []).append(case)
     found: dict[str, dict] = {}
     for (kind, words, which), of_kind in cases.items():
         # Of one hip the field of view may end at the head, whose centre is then not known.
-        evaluation = evaluate_cases(of_kind, ROI_MM if kind.startswith("coronal") else None)
+        evaluation = evaluate_pairs(of_kind, ROI_MM if kind.startswith("coronal") else None)
         found.setdefault(kind, {}).setdefault(words, {})[which] = evaluation.as_dict()["summary"]["raw"]
         print(f"\n## {model.stem}: {kind}, {words}, {which}\n\n{evaluation.table()}", flush=True)
     return found

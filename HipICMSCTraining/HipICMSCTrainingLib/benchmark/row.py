@@ -39,7 +39,8 @@ from HipICMSCTrainingLib.benchmark.data import measured_cases
 from HipICMSCTrainingLib.benchmark.heads import read_heads
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
-from HipICMSCTrainingLib.evaluation import scores
+from HipICMSCTrainingLib.evaluation.pairs import Pair, ignore_mask_beside
+from HipICMSCTrainingLib.evaluation.scores import Evaluation, VolumeScores, evaluate_pairs
 from HipICMSCTrainingLib.methods.ways import route_name
 from HipICMSCTrainingLib.run.estimate import peak_memory_bytes
 from HipICMSCTrainingLib.run.export import Weights, export_package
@@ -173,7 +174,7 @@ def _measure(
         package = Path(beside) / f"measured{ENDING}"
         manifest = export_package(measured.run, package, weights)
         segmenter = HipSegmenter(package, manifest.training["settings"]["device"])
-    volumes: list[scores.VolumeScores] = []
+    volumes: list[VolumeScores] = []
     failed: dict[int, str] = {}
     for number, (case, of_case) in enumerate(zip(cases, heads, strict=True), start=1):
         # A number in place of the name, which may be a patient's.
@@ -185,8 +186,8 @@ def _measure(
             # What the network itself says: the product's own clean-up would hide its strays.
             classes = segmenter.segment(image, of_case).classes
             truth = read_labels(replace(case, name=name), image)
-            ignore = scores.ignore_mask_beside(Path(case.label), f"the mask of {name}")
-            volumes += scores.evaluate_cases([scores.Case(name, classes, truth, ignore)], roi_mm).volumes
+            ignore = ignore_mask_beside(Path(case.label), f"the mask of {name}")
+            volumes += evaluate_pairs([Pair(name, classes, truth, ignore)], roi_mm).volumes
         except HipError as error:
             failed[number] = error.sentence.replace(case.image, name).replace(case.label, f"the label map of {name}")
             continue
@@ -200,7 +201,7 @@ def _measure(
         {
             "step": manifest.training["step"],
             "route": route_name(manifest.route),
-            "evaluation": scores.Evaluation(roi_mm, volumes).as_dict(),
+            "evaluation": Evaluation(roi_mm, volumes).as_dict(),
             "failed": failed,
         },
     )

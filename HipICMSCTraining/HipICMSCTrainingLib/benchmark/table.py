@@ -13,7 +13,8 @@ from HipICMSCLib.results.research_use import RESEARCH_USE
 
 from HipICMSCTrainingLib.benchmark.rows import TITLES, Row
 from HipICMSCTrainingLib.evaluation.metrics import DEFINITIONS, METRICS
-from HipICMSCTrainingLib.evaluation.scores import CLASSES, RESULTS, heading, markdown_table, roi_note, summary_text
+from HipICMSCTrainingLib.evaluation.scores import CLASSES, RESULTS
+from HipICMSCTrainingLib.evaluation.table import heading, markdown_table, roi_note, summary_text
 
 #: What each choice of weights is, in the order of the tables.
 WEIGHTS_IN_WORDS = {

@@ -12,7 +12,8 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.preprocessing.geometry import CropSettings
 
-from HipICMSCTrainingLib.data.check_case import BONES, CaseSummary, CheckedCase, check_case
+from HipICMSCTrainingLib.data.check_case import check_case
+from HipICMSCTrainingLib.data.checked_case import BONES, CaseSummary, CheckedCase
 from HipICMSCTrainingLib.data.dataset import PURPOSES, Dataset, Problem, dataset_problems
 
 #: With fewer patients of a domain a training works, but what it learns is these patients.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +13,14 @@ from HipICMSCLib.anatomy.bones import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.preprocessing.geometry import PLANES, CropSettings, crop_grid, obliquity_deg, patient_axis, slice_axis
+from HipICMSCLib.preprocessing.geometry import PLANES, CropSettings, obliquity_deg, patient_axis, slice_axis
 from HipICMSCLib.reading.volume import looks_like_ct, read_volume
 
-from HipICMSCTrainingLib.data.dataset import Case, Problem, Role
+from HipICMSCTrainingLib.data.checked_case import BONES, CaseSummary, CheckedCase, Orientation
+from HipICMSCTrainingLib.data.crop_view import crop_box, cut_bones, slice_positions
+from HipICMSCTrainingLib.data.dataset import Case, Problem
 from HipICMSCTrainingLib.data.label_maps import read_labels
-
-Orientation = Literal["sagittal", "coronal", "axial", "even", ""]
+from HipICMSCTrainingLib.data.voxels_at import ball_points, distance_mm, lies_in, values_at
 
 #: Between slices farther apart the outlines are anyone's guess.
 THICKEST_SLICE_MM = 6.0
@@ -29,23 +30,8 @@ LEAST_NEGATIVE_SHARE = 0.02
 HEAD_CORE_MM = 12.0
 #: Of that core so much is femur in a label map of solid bones.
 LEAST_CORE_SHARE = 0.5
-#: Of a bone's cross-section on a border of the image; less may be noise of the contour.
-LEAST_CUT_MM2 = 50.0
-#: What lies this near to the border of the crop or beyond is lost to the networks anyway.
-CROP_MARGIN_MM = 5.0
 #: Muscle, fat and bone about a head, against which its marrow is bright or dark.
 SURROUNDINGS_MM = (35.0, 60.0)
-
-BONES = {HIP_BONE: "hip bone", FEMUR: "proximal femur"}
-#: Axis (LPS), end and name of the borders of an image. Every femur is cut at the lower one, so that is no problem.
-_BORDERS = (
-    (0, 0, "right"),
-    (0, -1, "left"),
-    (1, 0, "front"),
-    (1, -1, "back"),
-    (2, 0, "lower"),
-    (2, -1, "upper"),
-)
 
 FIXES = {
     "missing_file": "Choose the file again, or leave the case out.",
@@ -64,55 +50,6 @@ FIXES = {
     "no_hip": "Look whether it shows the hips; leave it out if it does not, or where a prosthesis hides a head.",
 }
 LOOK_AT_LABELS = "Look at the label map over its volume and correct it, or leave the case out."
-
-
-@dataclass(frozen=True)
-class CaseSummary:
-    """A row of the table of cases; what could not be found out is None or empty.
-
-    Attributes:
-        size: voxels along the image's own axes.
-        spacing_mm: by patient axis: left-right, front-back, head-foot.
-        orientation: of the slices; "even" where voxels are about as thick as wide.
-        obliquity_deg: largest angle between an image axis and the patient's.
-        intensity_range: smallest and largest value.
-        heads: sides of the femoral heads that were found.
-        acetabulum_ml, femur_ml: volume of each class in the label map, both sides together.
-        covered_share: how much of the crop that the networks read lies in the image, 0 to 1.
-    """
-
-    name: str
-    modality: Literal["CT", "MR"]
-    role: Role
-    patient: str
-    size: tuple[int, int, int] | None = None
-    spacing_mm: tuple[float, float, float] | None = None
-    orientation: Orientation = ""
-    obliquity_deg: float | None = None
-    intensity_range: tuple[float, float] | None = None
-    heads: tuple[Literal["right", "left"], ...] = ()
-    acetabulum_ml: float | None = None
-    femur_ml: float | None = None
-    covered_share: float | None = None
-
-
-@dataclass(frozen=True)
-class CheckedCase:
-    """What the check of a case found.
-
-    Attributes:
-        fingerprint: of the voxels' values in patient order, whatever the file's format; empty if unreadable.
-        slice_positions_mm: of the slices that the networks read, behind the femoral heads; empty without heads.
-        marrow_rank: share of the tissue about the femoral heads that is darker than their marrow; None without heads.
-        cuts: labelled bones that the image cuts within the crop, and at which borders.
-    """
-
-    summary: CaseSummary
-    problems: tuple[Problem, ...]
-    fingerprint: str = ""
-    slice_positions_mm: tuple[float, ...] = ()
-    marrow_rank: float | None = None
-    cuts: tuple[tuple[int, str], ...] = ()
 
 
 def check_case(case: Case, crop: CropSettings) -> CheckedCase:
@@ -149,12 +86,12 @@ class _CaseCheck:
             self._check_field_of_view(image, heads)
             if labels is not None:
                 self._check_labels(labels, heads)
-                cuts = _cuts(labels, heads, self.crop)
+                cuts = cut_bones(labels, heads, self.crop)
         return CheckedCase(
             self.summary,
             tuple(self.problems),
             _fingerprint(image),
-            _slice_positions(image, heads, self.crop) if heads else (),
+            slice_positions(image, heads, self.crop) if heads else (),
             _marrow_rank(image, heads) if heads else None,
             cuts,
         )
@@ -251,10 +188,10 @@ class _CaseCheck:
             )
 
     def _check_field_of_view(self, image: sitk.Image, heads: FemoralHeads) -> None:
-        middle, axes, half = _crop_box(image, heads, self.crop)
+        middle, axes, half = crop_box(image, heads, self.crop)
         cells = [(np.arange(count) + 0.5) / count * 2 - 1 for count in (20, 12, 20)]
         lattice = np.stack(np.meshgrid(*cells, indexing="ij"), axis=-1).reshape(-1, 3)
-        inside = _inside(image, middle + (lattice * half) @ axes.T)
+        inside = lies_in(image, middle + (lattice * half) @ axes.T)
         self.summary = replace(self.summary, covered_share=float(inside.mean()))
         for side in self.summary.heads:
             head = getattr(heads, side)
@@ -284,7 +221,8 @@ class _CaseCheck:
         plausible = [self._check_head(labels, side, getattr(heads, side)) for side in self.summary.heads]
         if not all(plausible):
             return
-        said = {problem.kind for problem in self.problems}
+        # Where bones are cut is said once for all cases of a dataset.
+        said = {problem.kind for problem in self.problems} | {"bone_cut"}
         for notice in separate_sides(labels, heads).notices:
             # A CT may well end where a bone goes on.
             if notice.kind not in said | {"bone_cut"}:
@@ -293,7 +231,7 @@ class _CaseCheck:
 
     def _check_head(self, labels: sitk.Image, side: str, head: tuple[float, float, float]) -> bool:
         """Whether the bones of one side lie where they belong."""
-        core = _values_at(labels, head + _ball(HEAD_CORE_MM))
+        core = values_at(labels, head + ball_points(HEAD_CORE_MM))
         shares = {bone: float((core == bone).mean()) for bone in BONES}
         name, where = self.case.name, f"{side} femoral head"
         if shares[HIP_BONE] >= LEAST_CORE_SHARE and shares[FEMUR] < 1 - LEAST_CORE_SHARE:
@@ -305,7 +243,7 @@ class _CaseCheck:
             )
             return False
         for bone, within in ((FEMUR, HEAD_ROOM_MM), (HIP_BONE, JOINT_RADIUS_MM)):
-            distance = _distance_mm(labels, bone, head)
+            distance = distance_mm(labels, bone, head)
             if distance > within:
                 self._stop(
                     "labels_far_from_heads",
@@ -357,86 +295,12 @@ def _fingerprint(image: sitk.Image) -> str:
     return hashlib.sha256(str(voxels.shape).encode() + voxels.tobytes()).hexdigest()
 
 
-def _slice_positions(image: sitk.Image, heads: FemoralHeads, crop: CropSettings) -> tuple[float, ...]:
-    grid = crop_grid(image, heads.midpoint(), crop)
-    front_to_back = np.array(grid.direction).reshape(3, 3)[:, 1]
-    first = float(front_to_back @ (np.array(grid.origin) - heads.midpoint()))
-    return tuple(first + grid.spacing[1] * number for number in range(grid.size[1]))
-
-
-def _crop_box(image: sitk.Image, heads: FemoralHeads, crop: CropSettings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre (LPS mm), axes (columns) and half extents (mm) of the crop, whether or not the image fills it."""
-    axes = np.array(crop_grid(image, heads.midpoint(), crop).direction).reshape(3, 3)
-    return heads.midpoint(), axes, np.array(crop.size) * crop.spacing_mm / 2
-
-
-def _cuts(labels: sitk.Image, heads: FemoralHeads, crop: CropSettings) -> tuple[tuple[int, str], ...]:
-    labels = sitk.DICOMOrient(labels, "LPS")
-    values, spacing = sitk.GetArrayViewFromImage(labels), np.array(labels.GetSpacing())
-    middle, axes, half = _crop_box(labels, heads, crop)
-    cuts = []
-    for bone in BONES:
-        borders = []
-        for axis, end, word in _BORDERS:
-            if bone == FEMUR and word == "lower":
-                continue
-            on_border = np.argwhere(np.take(values, end, axis=2 - axis) == bone)[:, ::-1]
-            indices = np.insert(on_border, axis, end % labels.GetSize()[axis], axis=1)
-            offsets = (_points(labels, indices) - middle) @ np.linalg.inv(axes).T
-            seen = (np.abs(offsets) < half - CROP_MARGIN_MM).all(axis=1).sum()
-            if seen * np.prod(np.delete(spacing, axis)) >= LEAST_CUT_MM2:
-                borders.append(word)
-        if borders:
-            cuts.append((bone, " and ".join(borders)))
-    return tuple(cuts)
-
-
 def _marrow_rank(image: sitk.Image, heads: FemoralHeads) -> float:
     nearest, farthest = SURROUNDINGS_MM
-    ball = _ball(farthest)
-    shell = ball[np.linalg.norm(ball, axis=1) >= nearest]
+    shell = ball_points(farthest)
+    shell = shell[np.linalg.norm(shell, axis=1) >= nearest]
     ranks = []
     for head in filter(None, (heads.right, heads.left)):
-        marrow = np.median(_values_at(image, head + _ball(HEAD_CORE_MM)))
-        ranks.append(float((_values_at(image, head + shell) < marrow).mean()))
+        marrow = np.median(values_at(image, head + ball_points(HEAD_CORE_MM)))
+        ranks.append(float((values_at(image, head + shell) < marrow).mean()))
     return float(np.mean(ranks))
-
-
-def _ball(radius: float) -> np.ndarray:
-    """Points (count, 3) of a ball about zero, 3 mm apart."""
-    line = np.arange(-radius, radius + 1, 3.0)
-    points = np.stack(np.meshgrid(line, line, line, indexing="ij"), axis=-1).reshape(-1, 3)
-    return points[np.linalg.norm(points, axis=1) <= radius]
-
-
-def _steps(image: sitk.Image) -> np.ndarray:
-    """By column: from a voxel to the next along each axis of the image, LPS mm."""
-    return np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-
-
-def _points(image: sitk.Image, indices: np.ndarray) -> np.ndarray:
-    """LPS points (count, 3) of indices (count, 3; x, y, z)."""
-    return indices @ _steps(image).T + np.array(image.GetOrigin())
-
-
-def _indices(image: sitk.Image, points: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`_points`; not rounded."""
-    return (points - np.array(image.GetOrigin())) @ np.linalg.inv(_steps(image)).T
-
-
-def _inside(image: sitk.Image, points: np.ndarray) -> np.ndarray:
-    indices = _indices(image, points)
-    return ((indices >= -0.5) & (indices <= np.array(image.GetSize()) - 0.5)).all(axis=1)
-
-
-def _values_at(image: sitk.Image, points: np.ndarray) -> np.ndarray:
-    """The nearest voxels' values at those LPS points that lie in the image."""
-    indices = np.rint(_indices(image, points[_inside(image, points)])).astype(int)
-    x, y, z = np.clip(indices, 0, np.array(image.GetSize()) - 1).T
-    return sitk.GetArrayViewFromImage(image)[z, y, x]
-
-
-def _distance_mm(labels: sitk.Image, bone: int, point: tuple[float, float, float]) -> float:
-    """From an LPS point to the nearest voxel of a class."""
-    points = _points(labels, np.argwhere(sitk.GetArrayViewFromImage(labels) == bone)[:, ::-1])
-    return float(np.linalg.norm(points - np.array(point), axis=1).min())

@@ -18,7 +18,8 @@ from HipICMSCLib.reading.volume import read_volume
 
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
-from HipICMSCTrainingLib.evaluation import scores
+from HipICMSCTrainingLib.evaluation.pairs import Pair
+from HipICMSCTrainingLib.evaluation.scores import Evaluation, VolumeScores, evaluate_pairs
 from HipICMSCTrainingLib.run.export import Weights, export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import RunDescription
@@ -28,7 +29,7 @@ from HipICMSCTrainingLib.run.trainer import RunDescription
 class Measurement:
     """What came out; ``failed`` holds a sentence for each case, by its name, that could not be measured."""
 
-    evaluation: scores.Evaluation
+    evaluation: Evaluation
     failed: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
@@ -57,23 +58,23 @@ def measure_run(
         package = Path(beside) / f"measured{ENDING}"
         export_package(folder, package, weights, route)
         segmenter = HipSegmenter(package)
-    compared: list[scores.VolumeScores] = []
+    compared: list[VolumeScores] = []
     failed: dict[str, HipError] = {}
     for number, case in enumerate(cases):
         progress(number / len(cases), case.name)
         try:
-            compared += scores.evaluate_cases([_segmented(segmenter, case)]).volumes
+            compared += evaluate_pairs([_segmented(segmenter, case)]).volumes
         except HipError as error:
             failed[case.name] = error
     if not compared:
         raise next(iter(failed.values()))
     sentences = {name: error.sentence for name, error in failed.items()}
-    return Measurement(scores.Evaluation(None, compared), sentences)
+    return Measurement(Evaluation(None, compared), sentences)
 
 
-def _segmented(segmenter: HipSegmenter, case: Case) -> scores.Case:
+def _segmented(segmenter: HipSegmenter, case: Case) -> Pair:
     image = read_volume(Path(case.image))
     truth = read_labels(case, image)
     # As classes: a result with bones of one kind alone could be taken for a map of classes.
     sides = {segment.value: segment.bone for segment in SEGMENTS}
-    return scores.Case(case.name, sitk.ChangeLabel(segmenter.segment(image).labels, sides), truth)
+    return Pair(case.name, sitk.ChangeLabel(segmenter.segment(image).labels, sides), truth)

@@ -26,8 +26,8 @@ from HipICMSCTrainingLib.benchmark.table import RowOfSeeds, SeedResult, differen
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.dataset import Case, Dataset, write_dataset_file
 from HipICMSCTrainingLib.evaluation.metrics import METRICS
-from HipICMSCTrainingLib.evaluation.scores import CLASSES, RESULTS, evaluate_cases
-from HipICMSCTrainingLib.evaluation.scores import Case as Compared
+from HipICMSCTrainingLib.evaluation.pairs import Pair
+from HipICMSCTrainingLib.evaluation.scores import CLASSES, RESULTS, evaluate_pairs
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.phantom.dataset import Resolution
 from HipICMSCTrainingLib.phantom.subject import make_mri
@@ -151,8 +151,8 @@ def test_what_was_measured_is_what_the_product_says_of_the_mri(finished, dataset
     (case,) = read_data(dataset_file).measured_cases
     run = measured(finished, SECOND)
     ignore = dataset_file.with_name("mri02_ignore.nii.gz")
-    again = evaluate_cases([Compared("test 1", run.prediction(1), Path(case.label), ignore)], ROI_MM)
-    everywhere = evaluate_cases([Compared("test 1", run.prediction(1), Path(case.label))])
+    again = evaluate_pairs([Pair("test 1", run.prediction(1), Path(case.label), ignore)], ROI_MM)
+    everywhere = evaluate_pairs([Pair("test 1", run.prediction(1), Path(case.label))])
     assert again.summary("raw", "hip_bone", "dice") != everywhere.summary("raw", "hip_bone", "dice")
     stored = run.scores("selected")["evaluation"]["summary"]["raw"]
     for name in CLASSES:
@@ -318,13 +318,11 @@ def truth() -> np.ndarray:
 
 def result(seed: int, *predictions: np.ndarray) -> SeedResult:
     """A row's result as the measuring process writes it, from label maps of hip bone 1 and femur 2."""
-    cases = [
-        Compared(
-            f"test {n}", sitk.GetImageFromArray(p.astype(np.uint8)), sitk.GetImageFromArray(truth().astype(np.uint8))
-        )
+    pairs = [
+        Pair(f"test {n}", sitk.GetImageFromArray(p.astype(np.uint8)), sitk.GetImageFromArray(truth().astype(np.uint8)))
         for n, p in enumerate(predictions, start=1)
     ]
-    values = {"step": 10, "route": "F_t", "evaluation": evaluate_cases(cases).as_dict(), "failed": {}}
+    values = {"step": 10, "route": "F_t", "evaluation": evaluate_pairs(pairs).as_dict(), "failed": {}}
     cost = {"seconds": 60.0 * (seed + 1), "memory_bytes": (seed + 1) * 2**20, "device_memory_bytes": None,
             "device": "cpu", "commit": "0123456789abcdef-dirty", "versions": {"torch": "1"}}  # fmt: skip
     return SeedResult(seed, cost, json.loads(json.dumps({weights: values for weights in WEIGHTS})))

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.evaluation.scores import Case, evaluate_cases, find_cases, read_classes, run_evaluate
+from HipICMSCTrainingLib.evaluation.label_classes import read_classes
+from HipICMSCTrainingLib.evaluation.pairs import Pair, find_pairs
+from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs, run_evaluate
 
 SPACING = (1.5, 1.0, 2.0)
 OBLIQUE = (math.cos(0.3), -math.sin(0.3), 0, math.sin(0.3), math.cos(0.3), 0, 0, 0, 1)
@@ -68,7 +70,7 @@ def dice(evaluation, result="raw", bone="hip_bone", volume=0) -> float:
 def test_perfect_prediction_in_the_engines_convention(tmp_path):
     prediction = write(four_labels(), tmp_path / "a.nii.gz")
     truth = write(two_classes(), tmp_path / "a_label.nii.gz")
-    evaluation = evaluate_cases(find_cases(prediction, truth))
+    evaluation = evaluate_pairs(find_pairs(prediction, truth))
     assert dice(evaluation, bone="hip_bone") == dice(evaluation, bone="femur") == 1
     assert evaluation.volumes[0].name == "a"
 
@@ -168,16 +170,16 @@ def test_folders_are_paired_by_name_and_images_beside_labels_are_left_alone(tmp_
         write(np.full((12, 14, 40), 90), tmp_path / "t" / f"{name}.nii.gz")
     (tmp_path / "p" / "report.json").write_text("{}")
     write(four_labels(), tmp_path / "p" / ".a1b2-half-written.nrrd")
-    cases = find_cases(tmp_path / "p", tmp_path / "t")
-    assert [case.name for case in cases] == ["a", "b", "c.1", "d"]
-    assert [case.prediction.name for case in cases] == [
+    pairs = find_pairs(tmp_path / "p", tmp_path / "t")
+    assert [pair.name for pair in pairs] == ["a", "b", "c.1", "d"]
+    assert [pair.prediction.name for pair in pairs] == [
         "a_seg.nii.gz",
         "b.seg.nrrd",
         "c.1_segmentation.nrrd",
         "d_pred.mha",
     ]
-    assert {case.truth.name for case in cases} == {f"{name}_label.nii.gz" for name in ("a", "b", "c.1", "d")}
-    assert all(dice(evaluate_cases([case])) == 1 for case in cases)
+    assert {pair.truth.name for pair in pairs} == {f"{name}_label.nii.gz" for name in ("a", "b", "c.1", "d")}
+    assert all(dice(evaluate_pairs([pair])) == 1 for pair in pairs)
 
 
 def test_volumes_without_partner_are_named(tmp_path):
@@ -186,7 +188,7 @@ def test_volumes_without_partner_are_named(tmp_path):
     for name in ("a", "x"):
         write(two_classes(), tmp_path / "p" / f"{name}.nii.gz")
     with pytest.raises(HipError, match=r"no partner: b_label\.nii\.gz, x\.nii\.gz") as caught:
-        find_cases(tmp_path / "p", tmp_path / "t")
+        find_pairs(tmp_path / "p", tmp_path / "t")
     assert caught.value.kind == "unmatched"
 
 
@@ -195,7 +197,7 @@ def test_two_predictions_of_one_volume_are_not_chosen_between(tmp_path):
     for ending in (".nii.gz", "_seg.nrrd"):
         write(two_classes(), tmp_path / "p" / f"a{ending}")
     with pytest.raises(HipError, match=r"a\.nii\.gz and .*a_seg\.nrrd are both for the volume a"):
-        find_cases(tmp_path / "p", tmp_path / "t")
+        find_pairs(tmp_path / "p", tmp_path / "t")
 
 
 def test_missing_empty_and_mixed_arguments(tmp_path):
@@ -221,7 +223,7 @@ def test_ignore_mask_beside_the_truth_is_used_and_said(tmp_path):
     without = run_evaluate(tmp_path / "p", tmp_path / "t")
     assert "| 100.00 " not in without.split("| a ")[1].splitlines()[0] and "ignore mask" not in without
     write(ignored, tmp_path / "t" / "a_ignore.nrrd")
-    evaluation = evaluate_cases(find_cases(tmp_path / "p", tmp_path / "t"))
+    evaluation = evaluate_pairs(find_pairs(tmp_path / "p", tmp_path / "t"))
     assert dice(evaluation) == 1 and evaluation.volumes[0].scores["raw"]["hip_bone"].asd_mm == 0
     assert "voxels of an ignore mask were left out in: a." in evaluation.table()
 
@@ -248,8 +250,8 @@ def test_roi_leaves_out_hip_bone_far_from_the_head_but_no_femur():
     no_ilium = truth.copy()
     no_ilium[48:] = 0  # from 56 mm above the head centre on
     no_ilium[0:2, 0:6, 0:6] = 2  # and a false femur in a corner, 50 mm and more away
-    cases = [Case("a", hip_image(no_ilium), hip_image(truth))]
-    whole, near = evaluate_cases(cases), evaluate_cases(cases, roi_mm=50.0)
+    pairs = [Pair("a", hip_image(no_ilium), hip_image(truth))]
+    whole, near = evaluate_pairs(pairs), evaluate_pairs(pairs, roi_mm=50.0)
     assert dice(whole) < 0.95
     assert dice(near) == 1 and near.volumes[0].scores["raw"]["hip_bone"].asd_mm == 0
     assert dice(near, bone="femur") == dice(whole, bone="femur") < 1
@@ -268,23 +270,23 @@ def test_ignore_mask_counts_inside_the_roi_and_its_format_may_round_the_geometry
         sitk.WriteImage(hip_image(voxels), str(tmp_path / name))
     origins = [sitk.ReadImage(str(tmp_path / name)).GetOrigin() for name in ("t/a.nrrd", "t/a_ignore.nii.gz")]
     assert origins[0] != origins[1]  # NIfTI stores single precision
-    (case,) = find_cases(tmp_path / "p", tmp_path / "t")
-    assert dice(evaluate_cases([case], roi_mm=50.0)) == 1
-    assert dice(evaluate_cases([Case("a", case.prediction, case.truth)], roi_mm=50.0)) < 1
+    (pair,) = find_pairs(tmp_path / "p", tmp_path / "t")
+    assert dice(evaluate_pairs([pair], roi_mm=50.0)) == 1
+    assert dice(evaluate_pairs([Pair("a", pair.prediction, pair.truth)], roi_mm=50.0)) < 1
 
 
 def test_roi_needs_a_femoral_head_in_the_truth_and_a_radius():
-    cases = [Case("a", image(two_classes() == 1), image(two_classes() == 1))]
+    pairs = [Pair("a", image(two_classes() == 1), image(two_classes() == 1))]
     for radius, kind in ((50.0, "no_femoral_head"), (0.0, "bad_setting"), (math.nan, "bad_setting")):
         with pytest.raises(HipError) as caught:
-            evaluate_cases(cases, roi_mm=radius)
+            evaluate_pairs(pairs, roi_mm=radius)
         assert caught.value.kind == kind
 
 
 def test_result_without_strays_stands_beside_the_raw_one():
     stray = two_classes()
     stray[5:7, 12:14, 19:21] = 2
-    evaluation = evaluate_cases([Case("a", image(stray), image(two_classes()))])
+    evaluation = evaluate_pairs([Pair("a", image(stray), image(two_classes()))])
     assert dice(evaluation, "raw", "femur") == pytest.approx(2 * 640 / (640 + 648))
     assert dice(evaluation, "largest_components", "femur") == 1
 

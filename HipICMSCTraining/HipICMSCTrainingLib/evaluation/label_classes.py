@@ -1,0 +1,91 @@
+"""Reads label maps, of either convention, as classes.
+
+Two conventions meet here. The training data say 1 hip bone, 2 femur; the engine says 1 right hip bone, 2 left hip
+bone, 3 right femur, 4 left femur. ``read_classes`` brings both to the first, by this rule:
+
+- a ``.seg.nrrd`` goes by the names of its segments ("femur"/"femoral", or "hip"/"acetabul…"), and without names by the
+  engine's four values;
+- any other label map with a value 3 or 4 has the engine's four values;
+- any other label map has the two classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS
+from HipICMSCLib.common.errors import HipError
+
+_ENGINE_VALUES = {segment.value: segment.bone for segment in SEGMENTS}
+_CLASS_VALUES = {HIP_BONE: HIP_BONE, FEMUR: FEMUR}
+
+
+def read_classes(source: Path | sitk.Image, name: str) -> sitk.Image:
+    """Read a label map of either convention as uint8 with 1 hip bone and 2 femur, by the rule at the top of this file.
+
+    Args:
+        source: a file, or an image in memory (never a ``.seg.nrrd``, so the values decide).
+        name: what messages call it.
+
+    Raises:
+        HipError: ``unreadable``, ``overlapping_segments`` or ``unknown_label``.
+    """
+    image = read_label_map(source, name)
+    values = _values(image, name)
+    if isinstance(source, Path) and source.name.lower().endswith(".seg.nrrd"):
+        classes = _segment_classes(image, name) or _ENGINE_VALUES
+    else:
+        classes = _ENGINE_VALUES if values & {3, 4} else _CLASS_VALUES
+    unknown = sorted(values - classes.keys() - {0})
+    if unknown:
+        raise HipError(
+            "unknown_label",
+            f"{name} has the label values {', '.join(map(str, unknown))}; known are 1 hip bone and 2 femur, or 1 and 2 "
+            "right and left hip bone and 3 and 4 right and left femur.",
+        )
+    return sitk.ChangeLabel(sitk.Cast(image, sitk.sitkUInt16), {float(k): float(v) for k, v in classes.items()})
+
+
+def read_label_map(source: Path | sitk.Image, name: str) -> sitk.Image:
+    """A 3-D image with one number a voxel."""
+    try:
+        image = sitk.ReadImage(str(source)) if isinstance(source, Path) else source
+    except RuntimeError as error:
+        raise HipError("unreadable", f"{name} cannot be read as an image.", str(error)) from error
+    if name.lower().endswith(".seg.nrrd") and (image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1):
+        raise HipError("overlapping_segments", f"The segments of {name} overlap; save it without overlaps.")
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise HipError("unreadable", f"{name} is not a label map: a 3-D volume with one number a voxel is needed.")
+    return image
+
+
+def _values(image: sitk.Image, name: str) -> set[int]:
+    values = np.unique(sitk.GetArrayViewFromImage(image))
+    if not np.array_equal(values, np.round(values)) or values[0] < 0 or values[-1] > 65535:
+        raise HipError("unknown_label", f"{name} is not a label map: it has values other than small whole numbers.")
+    return {int(value) for value in values}
+
+
+def _segment_classes(image: sitk.Image, name: str) -> dict[int, int]:
+    """Label value → class by the names of the segments, empty where the file names none."""
+    classes = {}
+    number = 0
+    while image.HasMetaDataKey(f"Segment{number}_LabelValue") and image.HasMetaDataKey(f"Segment{number}_Name"):
+        value = int(image.GetMetaData(f"Segment{number}_LabelValue"))
+        classes[value] = _class_of_segment(image.GetMetaData(f"Segment{number}_Name"), name)
+        number += 1
+    return classes
+
+
+def _class_of_segment(segment: str, name: str) -> int:
+    words = segment.lower()
+    is_femur = "femur" in words or "femoral" in words
+    is_hip_bone = "hip" in words or "acetabul" in words
+    if is_femur == is_hip_bone:
+        raise HipError(
+            "unknown_label",
+            f"The segment '{segment}' of {name} is neither a hip bone nor a femur by its name; rename or remove it.",
+        )
+    return FEMUR if is_femur else HIP_BONE

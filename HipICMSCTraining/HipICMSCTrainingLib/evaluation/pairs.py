@@ -1,0 +1,110 @@
+"""Which prediction belongs to which truth, and which masks to both: by the names of their files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.reading.volume import VOLUME_ENDINGS, volume_files, volume_stem
+
+from HipICMSCTrainingLib.evaluation.label_classes import read_label_map
+
+_TRUTH_SUFFIXES = ("_label", ".seg")
+_PREDICTION_SUFFIXES = (".seg", "_segmentation", "_seg", "_prediction", "_pred", "_label")
+_IGNORE_SUFFIX = "_ignore"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A prediction and the truth of one volume; each part is a file or an image in memory.
+
+    Attributes:
+        name: what the tables call the volume.
+        prediction: label map in either convention.
+        truth: label map in either convention.
+        ignore: nonzero where voxels are left out of the score of both classes.
+    """
+
+    name: str
+    prediction: Path | sitk.Image
+    truth: Path | sitk.Image
+    ignore: Path | sitk.Image | None = None
+
+
+def find_pairs(prediction: Path, truth: Path) -> list[Pair]:
+    """Pair two files, or the files of two folders by name.
+
+    ``X.nii.gz`` or ``X_label.nii.gz`` of the truth belongs to ``X``, ``X_seg``, ``X_segmentation``, ``X_pred``,
+    ``X_prediction`` or ``X_label`` of the predictions, whatever the ending. In a folder that holds ``_label`` files
+    these alone are the truth, the others being their images. ``X_ignore`` beside a truth is used by itself.
+
+    Raises:
+        HipError: ``missing_file`` for a missing path or an empty folder, ``unmatched`` for a volume that has no
+            partner or several.
+    """
+    prediction, truth = Path(prediction), Path(truth)
+    for path in (prediction, truth):
+        if not path.exists():
+            raise HipError("missing_file", f"{path} does not exist; check the path.")
+    if prediction.is_dir() != truth.is_dir():
+        raise HipError("unmatched", f"Give two files or two folders: {prediction} and {truth} are one of each.")
+    if truth.is_file():
+        name = _stem(truth, _TRUTH_SUFFIXES)
+        return [Pair(name, prediction, truth, _ignore_mask(truth.parent, name))]
+
+    truths = _by_stem(_truth_files(truth), _TRUTH_SUFFIXES)
+    predictions = _by_stem(_label_maps(prediction), _PREDICTION_SUFFIXES)
+    for folder, files in ((prediction, predictions), (truth, truths)):
+        if not files:
+            raise HipError("missing_file", f"The folder {folder} holds no label maps ({', '.join(VOLUME_ENDINGS)}).")
+    lonely = [truths[stem].name for stem in truths.keys() - predictions.keys()]
+    lonely += [predictions[stem].name for stem in predictions.keys() - truths.keys()]
+    if lonely:
+        names = ", ".join(sorted(lonely))
+        raise HipError("unmatched", f"These files of {prediction} and {truth} have no partner: {names}.")
+    return [Pair(stem, predictions[stem], truths[stem], _ignore_mask(truth, stem)) for stem in sorted(truths)]
+
+
+def ignore_mask_beside(truth: Path, name: str) -> sitk.Image | None:
+    """The mask ``X_ignore`` beside the label map ``X`` or ``X_label``, if there is one.
+
+    Args:
+        name: what messages call the mask.
+
+    Raises:
+        HipError: ``unreadable``.
+    """
+    file = _ignore_mask(truth.parent, _stem(truth, _TRUTH_SUFFIXES))
+    return None if file is None else read_label_map(file, name)
+
+
+def _label_maps(folder: Path) -> list[Path]:
+    return [path for path in volume_files(folder) if not volume_stem(path).endswith(_IGNORE_SUFFIX)]
+
+
+def _truth_files(folder: Path) -> list[Path]:
+    files = _label_maps(folder)
+    return [path for path in files if volume_stem(path).endswith("_label")] or files
+
+
+def _by_stem(files: Sequence[Path], suffixes: tuple[str, ...]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in files:
+        stem = _stem(path, suffixes)
+        if stem in found:
+            raise HipError("unmatched", f"{found[stem]} and {path} are both for the volume {stem}; keep one of them.")
+        found[stem] = path
+    return found
+
+
+def _stem(path: Path, suffixes: tuple[str, ...]) -> str:
+    """The file's name without its ending and without the first of ``suffixes`` that it ends in."""
+    stem = volume_stem(path)
+    return next((stem[: -len(suffix)] for suffix in suffixes if stem.endswith(suffix)), stem)
+
+
+def _ignore_mask(folder: Path, stem: str) -> Path | None:
+    return next((path for path in volume_files(folder) if volume_stem(path) == stem + _IGNORE_SUFFIX), None)
