@@ -54,7 +54,7 @@ class Panel:
         """What the pre-flight card says."""
         from PySide6 import QtWidgets
 
-        return " ".join(label.text for label in self.widget.preflightCard.widget.findChildren(QtWidgets.QLabel))
+        return " ".join(label.text for label in self.widget.panel.card.widget.findChildren(QtWidgets.QLabel))
 
     def picture(self, path: Path) -> None:
         """Render the panel as a PNG of a width that is usual in Slicer, as high as it needs."""

@@ -228,4 +228,4 @@ def test_a_new_model_is_chosen_in_hipicmsc(module_manager):
     slicer.util.getModuleLogic("HipICMSCTraining").useInHipICMSC("mine")
     assert slicer.util.getModuleLogic("HipICMSC").getParameterNode().model == "mine"
     slicer.util.selectModule("HipICMSC")
-    assert slicer.util.getModuleWidget("HipICMSC").modelPanel.current() == "mine"
+    assert slicer.util.getModuleWidget("HipICMSC").panel.model_panel.current() == "mine"

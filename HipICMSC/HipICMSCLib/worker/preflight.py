@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from HipICMSCLib.engine import HipSegmenter
 
 Level = Literal["fine", "caution", "stop"]
-#: What takes a stop away: installing what is missing, marking the femoral heads, or, where the stop is a judgement on the
-#: image, the user who knows better.
+#: What takes a stop away: installing what is missing, marking the femoral heads, or, where the stop is a judgement on
+#: the image, the user who knows better.
 Remedy = Literal["", "install", "mark_heads", "insist"]
 
 #: Coarser pixels in the network's coronal slices blur the joint space.
