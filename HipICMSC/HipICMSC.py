@@ -10,6 +10,7 @@ from HipICMSCLib.gui.panels.panel import Panel
 from HipICMSCLib.gui.running.segmentation_job import NodeJob
 from HipICMSCLib.gui.running.segmentation_service import SegmentationService
 from HipICMSCLib.gui.running.segmentation_task import Listener
+from HipICMSCLib.gui.scene.data_module import register_right_click
 from HipICMSCLib.gui.scene.mrml import volume_to_begin_with
 from HipICMSCLib.gui.scene.review import forget_confidence_map
 from HipICMSCLib.gui.scene.sample_data import register_sample_data
@@ -48,6 +49,7 @@ class HipICMSC(ScriptedLoadableModule):
             "from labelled CT and unlabelled MRI."
         )
         slicer.app.connect("startupCompleted()", register_sample_data)
+        slicer.app.connect("startupCompleted()", register_right_click)
 
 
 @parameterNodeWrapper
@@ -94,6 +96,7 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
         self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
+        self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
         if self.parent.isEntered:  # when it was reloaded
             self.enter()
         else:
@@ -140,6 +143,12 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onNodeAboutToBeRemoved(self, caller, event, node):
         if node.IsA("vtkMRMLSegmentationNode"):
             forget_confidence_map(node)
+
+    @calldata_type(VTK_OBJECT)
+    def onNodeRemoved(self, caller, event, node):
+        """A result that is deleted is not shown any more."""
+        if self._parameterNode is not None and node.IsA("vtkMRMLSegmentationNode"):
+            self.panel.take(self._parameterNode)
 
     def initializeParameterNode(self):
         self.setParameterNode(self.logic.getParameterNode())

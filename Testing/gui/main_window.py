@@ -98,6 +98,10 @@ class MainWindow:
         corner = QtWidgets.QWidget.mapTo(widget, self._area.viewport(), QtCore.QPoint(0, 0))
         return QtWidgets.QWidget.isVisible(widget) and self._area.viewport().rect().contains(corner)
 
+    def scroll_to(self, widget: QtWidgets.QWidget) -> None:
+        self.pass_time()
+        self._area.ensureWidgetVisible(widget)
+
     def picture(self, path: Path) -> None:
         """What a user sees."""
         self.pass_time()

@@ -17,7 +17,7 @@ def training(open_panel):
     import qt
 
     panel = open_panel("HipICMSCTraining")
-    panel.wait(lambda: not panel.widget.settingsPanel.reason_against_taking())
+    panel.wait(lambda: not panel.widget.panel.settings_panel.reason_against_taking())
     yield panel
     qt.QSettings.values.clear()
 
@@ -44,7 +44,7 @@ def widths(window, seconds: float = 2.0) -> list[int]:
 
 def test_the_training_panel_keeps_slicers_window_as_wide_as_it_is(training, tmp_path):
     with training.in_window(LAPTOP) as window:
-        training.widget.dataPanel.set_dataset_file(data_set(tmp_path, 6))
+        training.widget.panel.data_panel.set_dataset_file(data_set(tmp_path, 6))
         training.ui.dataSceneButton.checked = True
         assert set(widths(window)) == {LAPTOP[0]}
         assert window.panel_width <= PANEL_WIDTH

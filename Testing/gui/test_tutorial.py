@@ -48,7 +48,7 @@ def test_from_synthetic_data_to_a_model_of_ones_own(module_manager, pictures, tm
     slicer.util.selectModule("HipICMSCTraining")
     panel = module_manager._opened["HipICMSCTraining"]
     widget = panel.widget
-    panel.wait(lambda: not widget.settingsPanel.reason_against_taking())
+    panel.wait(lambda: not widget.panel.settings_panel.reason_against_taking())
 
     panel.ui.sampleDataButton.click()
     panel.wait(lambda: panel.ui.sampleDataButton.enabled)
@@ -61,8 +61,8 @@ def test_from_synthetic_data_to_a_model_of_ones_own(module_manager, pictures, tm
     panel.picture(pictures / "training-1-ready.png")
 
     panel.ui.runsStartButton.click()
-    panel.wait(lambda: widget.runsPanel.selected is not None)
-    run = widget.runsPanel.selected
+    panel.wait(lambda: widget.panel.runs_panel.selected is not None)
+    run = widget.panel.runs_panel.selected
     panel.wait(lambda: widget.logic.state(run) == "finished")
     panel.wait(lambda: panel.ui.liveProgressBar.value == 100)
     panel.picture(pictures / "training-2-watched.png")

@@ -23,6 +23,11 @@ class EditorPanel:
         self._shown = (None, None)
         self.show(None, None)
 
+    @property
+    def segmentation(self):
+        """The segmentation node that is edited; None for none."""
+        return self._shown[0]
+
     def prepare(self) -> None:
         """Make the editor, which takes half a second, before it is needed."""
         if self._editor is None and not self._closed:

@@ -93,6 +93,13 @@ class Panel:
         self._watch.choose(Choices(choices.inputVolume, choices.heads, choices.model, choices.device, blocking))
         self._show_button()
 
+    def segment(self, volume) -> None:
+        """Choose a volume and press the button for the user, if it can be pressed."""
+        if self._choices is not None and not self._logic.busy:
+            self._choices.inputVolume = volume
+            if self._ui.segmentButton.enabled:
+                self._on_segment()
+
     def enter(self) -> None:
         """The module is opened."""
         self.editor_panel.enter()
@@ -124,7 +131,7 @@ class Panel:
         logic.failed.connect(self._on_failed)
         self._watch.found.connect(self._on_found)
         self._watch.nothing_to_look_at.connect(self._on_nothing_to_look_at)
-        self._watch.changed.connect(self._show_button)
+        self._watch.outdated.connect(self._on_outdated)
         self.card.insisted.connect(self._show_button)
         self.card.remedy_wanted.connect(self._on_remedy)
         self.model_panel.chosen.connect(self._on_model_chosen)
@@ -194,6 +201,10 @@ class Panel:
 
     def _on_found(self, findings, pending: bool) -> None:
         self.card.show(findings, pending)
+        self._show_button()
+
+    def _on_outdated(self) -> None:
+        self.card.clear(_("Looking at the MRI …"))
         self._show_button()
 
     def _on_nothing_to_look_at(self) -> None:

@@ -40,12 +40,12 @@ class PreflightWatch(VTKObservationMixin):
     Attributes:
         found: signal of the findings so far and whether there are more to come.
         nothing_to_look_at: signal without values.
-        changed: signal without values, when what was found is not true any more.
+        outdated: signal without values, when what was found is not true any more; something is found a little later.
     """
 
     def __init__(self, service: SegmentationService) -> None:
         super().__init__()
-        self.found, self.nothing_to_look_at, self.changed = Signal(), Signal(), Signal()
+        self.found, self.nothing_to_look_at, self.outdated = Signal(), Signal(), Signal()
         self._service = service
         self._choices: Choices | None = None
         self._timer = RepeatingTimer(_MILLISECONDS, self._on_due)
@@ -82,11 +82,11 @@ class PreflightWatch(VTKObservationMixin):
 
     def _on_node_changed(self, caller, event) -> None:
         self._look_again()
-        self.changed.emit()
 
     def _look_again(self) -> None:
         self._service.forget_preflight()
         self._timer.start()
+        self.outdated.emit()
 
     def _on_due(self) -> None:
         self._timer.stop()

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import slicer
+from scipy import ndimage
+from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.util.vtkConstants import VTK_UNSIGNED_CHAR
+from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 _LABELMAP, _SURFACE = "Binary labelmap", "Closed surface"
 
@@ -53,7 +58,24 @@ def _time_of(segment) -> int:
 def _surface_of(segment):
     """vtkPolyData by Slicer's own rule with its own settings, of a segment that nothing else looks at."""
     alone = slicer.vtkSegment()
-    alone.AddRepresentation(_LABELMAP, segment.GetRepresentation(_LABELMAP))
-    alone.SetLabelValue(segment.GetLabelValue())
+    alone.AddRepresentation(_LABELMAP, _cropped(segment.GetRepresentation(_LABELMAP), segment.GetLabelValue()))
     slicer.vtkBinaryLabelmapToClosedSurfaceConversionRule().Convert(alone)
     return alone.GetRepresentation(_SURFACE)
+
+
+def _cropped(labelmap, value: int):
+    """The box of one value, as 1 in a vtkOrientedImageData of its own: bones share a labelmap as large as the MRI."""
+    x, _, y, _, z, _ = labelmap.GetExtent()
+    columns, rows, slices = labelmap.GetDimensions()
+    mask = vtk_to_numpy(labelmap.GetPointData().GetScalars()).reshape(slices, rows, columns) == value
+    found = ndimage.find_objects(mask.view(np.uint8))
+    box = found[0] if found else (slice(0, 1),) * 3
+    part = slicer.vtkOrientedImageData()
+    part.SetExtent(*(corner for start, axis in zip((x, y, z), reversed(box), strict=True)
+                     for corner in (start + axis.start, start + axis.stop - 1)))  # fmt: skip
+    part.AllocateScalars(VTK_UNSIGNED_CHAR, 1)
+    vtk_to_numpy(part.GetPointData().GetScalars())[:] = mask[box].ravel()
+    to_world = vtkMatrix4x4()
+    labelmap.GetImageToWorldMatrix(to_world)
+    part.SetGeometryFromImageToWorldMatrix(to_world)
+    return part
