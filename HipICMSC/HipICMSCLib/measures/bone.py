@@ -15,7 +15,7 @@ from HipICMSCLib.measures.side import mirrored
 # Slices this much thicker than their pixels: between them the surface is not known, so only crossings within a slice
 # are points of it.
 THICK_RATIO = 2.0
-# A binary label knows its surface to half a voxel; this much smoothing (voxels) evens out the steps of a slope.
+# A label knows its surface to half a voxel; this much smoothing (voxels) evens out the steps of a slope.
 _SMOOTHING = 0.7
 # Distances are computed up to here (mm); nothing looks farther.
 _FAR_MM = 15.0
@@ -157,20 +157,9 @@ class Bone:
         return Field(self._distances(box), self.points(first), self.steps)
 
     def _distances(self, mask: np.ndarray) -> np.ndarray:
-        """By slice where slices are thick, else in space; half a voxel is where the surface lies between two voxels."""
-        thick = self.thick_axis
-        if thick is None:
-            distance = _signed_distance(mask, self.spacing)
-        else:
-            distance = np.empty(mask.shape, np.float32)
-            spacing = np.delete(self.spacing, thick)
-            # Where a slice has no bone at all, the next slices' bone is what is near.
-            outside = _outside(mask, self.spacing) - np.float32(self.spacing[thick] / 2)
-            slices = zip(*(np.moveaxis(a, thick, 0) for a in (mask, distance, outside)), strict=True)
-            for bone, here, beside in slices:
-                here[...] = _signed_distance(bone, spacing) if bone.any() else beside
-        np.clip(distance, -_FAR_MM, _FAR_MM, out=distance)
-        sigma = [0 if axis == thick else _SMOOTHING for axis in range(3)]
+        """Half a voxel is where the surface lies between two voxels; nothing is smoothed across thick slices."""
+        distance = np.where(mask, -_depth(mask, self.spacing), _depth(~mask, self.spacing))
+        sigma = [0 if axis == self.thick_axis else _SMOOTHING for axis in range(3)]
         return ndimage.gaussian_filter(distance, sigma, truncate=3)
 
 
@@ -203,15 +192,8 @@ def bone_of(labels: sitk.Image, values: Sequence[int], side: str) -> Bone | None
     return Bone(box, origin + steps @ first, steps, image)
 
 
-def _signed_distance(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+def _depth(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """mm from each voxel of a mask to the nearest outside it; an equal share on both sides of the surface cancels."""
     if mask.all():
-        return np.full(mask.shape, -_FAR_MM, np.float32)
-    half = np.float32(np.min(spacing) / 2)
-    inside = ndimage.distance_transform_edt(mask, spacing).astype(np.float32)
-    return np.where(mask, half - inside, _outside(mask, spacing) - half)
-
-
-def _outside(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    if not mask.any():
         return np.full(mask.shape, _FAR_MM, np.float32)
-    return ndimage.distance_transform_edt(~mask, spacing).astype(np.float32)
+    return np.minimum(ndimage.distance_transform_edt(mask, spacing), _FAR_MM).astype(np.float32)

@@ -21,8 +21,10 @@ TURNS = np.arange(0, 360, 3.0)
 #: The acetabular notch, 5 to 7 o'clock, has no rim.
 NOTCH = (150.0, 210.0)
 ORDER = 4
-#: Bone this much beyond the joint-side surface no longer is that surface (mm); more where pixels are coarse.
-BEYOND_MM = 1.0
+#: Bone this much beyond the joint-side surface no longer is that surface: so many times the surface's scatter, within
+#: bounds (mm). A tight bound finds the edge of a clean label without bias, a wide one does not lose a ragged surface.
+SCATTERS = 8.0
+LEAST_BEYOND_MM, GREATEST_BEYOND_MM = 1.0, 2.0
 GREATEST_GAP_MM = 8.0
 GREATEST_MISSING = 60.0
 GREATEST_RESIDUAL_MM, GREATEST_SHARE = 4.0, 0.2
@@ -31,6 +33,9 @@ LEAST_ROOM_MM = 3.0
 _POLAR = np.arange(15.0, 166.0, 1.5)
 _RUN = 12.0  # degrees that must be covered inside the edge
 _STEP_MM = 0.5
+# Of the rim's Fourier terms; and how many neighbouring sectors a wavering line shifts together.
+_AMPLITUDE, _CORRELATION = 8.0, 3.0
+_GREATEST_OVERREACH = 4.0  # degrees
 _SPHERE = sphere_directions(4000)
 
 
@@ -46,6 +51,9 @@ class Rim:
         raw: (turns,) degrees from ``axis`` where the edge was found, NaN where none was.
         polar: (turns,) degrees, the smooth rim.
         gap: (turns,) mm from the head's sphere to the joint-side surface inside the rim.
+        beyond: mm, how far past that surface bone still counts as it.
+        overreach: degrees by which bone so far past the surface seemed to reach beyond the edge; ``raw`` and ``polar``
+            are without it.
         share_fused: of the covered directions, those without any joint space.
         joint_gap: mm, median over the covered directions.
     """
@@ -58,6 +66,8 @@ class Rim:
     raw: np.ndarray
     polar: np.ndarray
     gap: np.ndarray
+    beyond: float
+    overreach: float
     share_fused: float
     joint_gap: float
 
@@ -134,17 +144,20 @@ def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray,
         raw=np.full(len(TURNS), np.nan),
         polar=np.full(len(TURNS), 90.0),
         gap=np.full(len(TURNS), joint_gap),
+        beyond=GREATEST_BEYOND_MM,
+        overreach=0.0,
         share_fused=float((gap[facing] < FUSED_MM).mean()),
         joint_gap=joint_gap,
     )
-    rim = _with_edge(rim, hip, 2.0)
+    rim = _with_edge(rim, hip, rim.beyond)
     # The rim's plane tells the axis better than what happens to lie about the head.
     axis = rim_plane(rim).normal
     up = across(superior, axis)
-    rim = _with_edge(replace(rim, axis=axis, up=up, front=third(axis, up, anterior)), hip, 2.0)
+    rim = _with_edge(replace(rim, axis=axis, up=up, front=third(axis, up, anterior)), hip, rim.beyond)
     # Once the edge is known, the surface just inside it tells the gap there, and the bound can be tighter.
-    rim = replace(rim, gap=_gap_inside(rim, hip))
-    return _with_edge(rim, hip, max(BEYOND_MM, 0.9 * pixel_mm))
+    gap, scatter = _gap_inside(rim, hip)
+    beyond = float(np.clip(SCATTERS * scatter, LEAST_BEYOND_MM, GREATEST_BEYOND_MM))
+    return _without_overreach(_with_edge(replace(rim, gap=gap, beyond=beyond), hip, beyond), hip)
 
 
 def check_rim(rim: Rim, hip: Bone, head: Head) -> None:
@@ -191,9 +204,12 @@ def socket_offset(rim: Rim) -> float:
 
 def covered(rim: Rim, hip: Field, directions: np.ndarray) -> np.ndarray:
     """Which directions (n, 3) from the head centre the joint-side surface covers."""
-    turn, _ = rim.angles(directions)
-    limit = rim.head_radius + rim.around(rim.gap, turn) + BEYOND_MM
-    return _least_distance(hip, rim, directions, limit) < 0
+    turn, polar = rim.angles(directions)
+    # Near the edge a direction counts as covered if the one just outside seems to be.
+    near = np.abs(polar - rim.around(rim.polar, turn)) < 12
+    outward = np.where(near, polar - rim.overreach, polar)
+    limit = rim.head_radius + rim.around(rim.gap, turn) + rim.beyond
+    return _least_distance(hip, rim, rim.directions(turn, outward), limit) < 0
 
 
 def rim_plane(rim: Rim) -> RimPlane:
@@ -241,6 +257,22 @@ def _with_edge(rim: Rim, hip: Field, beyond_mm: float) -> Rim:
     return replace(rim, raw=raw, polar=smooth_round(raw, keep, ORDER))
 
 
+def _without_overreach(rim: Rim, hip: Field) -> Rim:
+    """The edge at the surface itself: it moves inward as fast as it moved outward with the last millimetre past it.
+
+    The rim's face slopes, so bone past the surface reaches farther out than the surface does. One slope, the whole
+    rim's median, serves all of it, so that no noise is added.
+    """
+    # From a millimetre farther on, because at the edge itself the corner is rounded.
+    wider, widest = (_with_edge(rim, hip, rim.beyond + more) for more in (1.0, 2.0))
+    slope = wider.raw - widest.raw
+    keep = np.isfinite(slope) & ~in_notch(TURNS) & (np.abs(slope) < 5)
+    if keep.sum() < 20:
+        return rim
+    overreach = float(np.clip(rim.beyond * np.median(slope[keep]), 0, _GREATEST_OVERREACH))
+    return replace(rim, raw=rim.raw + overreach, polar=rim.polar + overreach, overreach=overreach)
+
+
 def _least_distance(hip: Field, rim: Rim, directions: np.ndarray, limit: np.ndarray) -> np.ndarray:
     """The hip bone's least distance on each ray between the head and a limit: negative where the ray is covered."""
     steps = np.linspace(0, 1, int(np.ceil((limit.max() - rim.head_radius) / _STEP_MM)))
@@ -265,8 +297,8 @@ def _edge(level: np.ndarray) -> np.ndarray:
     return np.where(starts.any(axis=1) & (first > 0), edge, np.nan)
 
 
-def _gap_inside(rim: Rim, hip: Field) -> np.ndarray:
-    """The smooth gap round the rim, of the surface 4 to 22 degrees inside it."""
+def _gap_inside(rim: Rim, hip: Field) -> tuple[np.ndarray, float]:
+    """The smooth gap round the rim, of the surface 4 to 22 degrees inside it, and how far that scatters (mm)."""
     turns, inward = np.meshgrid(TURNS, np.arange(4.0, 23.0, 2.0), indexing="ij")
     directions = rim.directions(turns, rim.polar[:, None] + inward)
     radii = np.arange(rim.head_radius - 1.0, rim.head_radius + GREATEST_GAP_MM + _STEP_MM, _STEP_MM)
@@ -276,24 +308,33 @@ def _gap_inside(rim: Rim, hip: Field) -> np.ndarray:
     median = np.full(len(TURNS), np.nan)
     median[known] = np.nanmedian(gap[known], axis=1)
     keep = known & ~in_notch(TURNS)
-    return smooth_round(median, keep, 2) if keep.sum() > 20 else rim.gap
+    if keep.sum() < 20:
+        return rim.gap, GREATEST_BEYOND_MM
+    smooth = smooth_round(median, keep, 2)
+    scatter = 1.4826 * float(np.nanmedian(np.abs(gap - smooth[:, None])[keep]))
+    return smooth, scatter
 
 
 def smooth_round(values: np.ndarray, keep: np.ndarray, order: int) -> np.ndarray:
-    """A robust Fourier series (IRLS, Tukey) through the kept values at `TURNS`; smooth where none are."""
+    """A robust Fourier series (IRLS, Tukey) through the kept values at `TURNS`; smooth where none are.
+
+    Its terms are held back the more the values scatter: of a real rim term k has an amplitude of about 8 / k² degrees.
+    """
     turns = np.radians(TURNS)
-    columns = [np.ones(len(turns))]
-    stiffness = [0.0]
+    columns, amplitude = [np.ones(len(turns))], [np.inf]
     for k in range(1, order + 1):
         columns += [np.cos(k * turns), np.sin(k * turns)]
-        stiffness += [k**4] * 2
+        amplitude += [np.inf if k == 1 else _AMPLITUDE / k**2] * 2
     system = np.column_stack(columns)
-    ridge = 1e-3 * np.diag(stiffness)
+    prior = np.diag(1 / np.array(amplitude) ** 2)
     # A third of a broken rim may be far off, so the first guess is the middle of the majority.
-    weights = (np.abs(values[keep] - np.median(values[keep])) < np.ptp(np.percentile(values[keep], [25, 75])) + 8) * 1.0
+    spread = np.subtract(*np.percentile(values[keep], [75, 25]))
+    weights = (np.abs(values[keep] - np.median(values[keep])) < spread + 8) * 1.0
+    scale = 0.3
     for _ in range(12):
         weighted = system[keep] * weights[:, None]
-        solved = np.linalg.solve(system[keep].T @ weighted + ridge, weighted.T @ values[keep])
+        held = _CORRELATION * scale**2 * prior + 1e-6 * np.eye(len(prior))
+        solved = np.linalg.solve(system[keep].T @ weighted + held, weighted.T @ values[keep])
         off = values[keep] - system[keep] @ solved
         scale = max(1.4826 * float(np.median(np.abs(off))), 0.3)
         weights = np.maximum(1 - (off / (4.685 * scale)) ** 2, 0) ** 2

@@ -15,7 +15,7 @@ from HipICMSCTrainingLib.phantom.hip_shapes import HipShapes, femur, hip_bone
 #: Half the distance of the head centres (mm).
 HALF_DISTANCE_MM = 88.0
 # A reader's line wavers over this many pixels.
-_WAVER_VOXELS = 2.0
+_WAVER_VOXELS = 1.5
 _BONES = ((HIP_BONE, hip_bone), (FEMUR, femur))
 _TOWARDS_SIDE = {"right": np.array([-1.0, -1.0, 1.0]), "left": np.array([1.0, -1.0, 1.0])}
 

@@ -15,6 +15,8 @@ import numpy as np
 ALPHA_TOLERANCE_MM = 1.5
 #: The cranial level of acetabular version: so far below the roof's apex (mm).
 CRANIAL_BELOW_APEX_MM = 5.0
+#: Of the cone of the fossa (degrees).
+FOSSA_HALF_ANGLE = 45.0
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,8 @@ class HipShapes:
 
     @functools.cached_property
     def fossa_axis(self) -> np.ndarray:
-        """(3,) middle of the fossa, a cone of 50 degrees' half-angle in the coronal plane."""
-        middle = np.radians(self.fossa_step + 50)
+        """(3,) middle of the fossa, a cone about an axis in the coronal plane."""
+        middle = np.radians(self.fossa_step + FOSSA_HALF_ANGLE)
         return np.array([-np.sin(middle), 0, np.cos(middle)])
 
 
@@ -174,7 +176,7 @@ def hip_bone(points: np.ndarray, shapes: HipShapes) -> np.ndarray:
     bone = np.maximum(bone, cut)
     if shapes.fossa_step is not None:
         cosine = points @ shapes.fossa_axis.astype(np.float32) / np.maximum(distance, 1e-3)
-        side = distance * np.sin(np.arccos(np.clip(cosine, -1, 1)) - np.float32(np.radians(50)))
+        side = distance * np.sin(np.arccos(np.clip(cosine, -1, 1)) - np.float32(np.radians(FOSSA_HALF_ANGLE)))
         fossa = np.maximum(side, distance - np.float32(shapes.socket_radius + shapes.fossa_depth))
         bone = np.maximum(bone, -fossa)
     return bone
@@ -294,7 +296,7 @@ def _coverage(shapes: HipShapes, step: float = 0.002) -> dict[str, float]:
     directions = np.stack([width * np.cos(turn), width * np.sin(turn), height], axis=-1)
     covered = _socket_level(directions, shapes) < 0
     if shapes.fossa_step is not None:
-        covered &= directions @ shapes.fossa_axis < np.cos(np.radians(50))
+        covered &= directions @ shapes.fossa_axis < np.cos(np.radians(FOSSA_HALF_ANGLE))
     share = {"Coverage": covered.mean(), "CoverageUpper": covered[directions[..., 2] > 0].mean()}
     for name, axis, sign in (("CoverageAnterior", 1, 1), ("CoveragePosterior", 1, -1), ("CoverageCranial", 2, 1)):
         weight = np.maximum(sign * directions[..., axis], 0)
