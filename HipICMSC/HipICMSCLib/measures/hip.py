@@ -14,7 +14,7 @@ from HipICMSCLib.measures.bone import Bone, Field
 from HipICMSCLib.measures.head import Head, fit_head, head_surface
 from HipICMSCLib.measures.neck import Clock, Neck, clock_of, find_neck
 from HipICMSCLib.measures.noise import BoundaryNoise
-from HipICMSCLib.measures.rim import Rim, check_rim, find_rim, with_point
+from HipICMSCLib.measures.rim import Rim, check_rim, find_rim, refind_rim, with_point
 from HipICMSCLib.measures.shaft import Shaft, find_shaft
 from HipICMSCLib.measures.side import unit
 
@@ -43,7 +43,7 @@ class Hip:
     Attributes:
         side: ``"right"`` or ``"left"``.
         femur, hip_bone: voxels of the bones; the hip bone may be missing.
-        head: the femoral head's sphere.
+        head: the femoral head's sphere, as edited; ``found_head`` is the automatic one.
         axes: (3, 3) unit vectors lateral, anterior and superior of the pelvis's frame in rows, side coordinates.
         frame_name: of that frame.
         edits: what a user has moved.
@@ -65,12 +65,13 @@ class Hip:
         self.axes = axes
         self.frame_name = frame_name
         self.edits = edits
-        self.head = head
+        self.found_head = self.head = head
         if edits.head_centre is not None:
             self.head = replace(self.head, centre=edits.head_centre)
         if edits.head_radius is not None:
             self.head = replace(self.head, radius=edits.head_radius)
         self._found: dict[str, Any] = {}
+        self._before: Hip | None = None
 
     def seen_in(self, axes: np.ndarray) -> Hip:
         """The same hip, nothing of it found anew, in another frame of the pelvis."""
@@ -79,12 +80,13 @@ class Hip:
         return hip
 
     def wavered(self, noise: BoundaryNoise) -> Hip:
-        """The hip as it would be with its bones' boundary shifted a little at random; what rests on it is found anew."""
+        """The hip with its bones' boundary shifted a little at random; what rests on it is found anew."""
         hip = Hip(self.side, self.femur, self.hip_bone, self.head, self.axes, self.frame_name, self.edits)
         if self.edits.head_centre is None and self.edits.head_radius is None:
             surface = self.once("surface", lambda: _near_head(self.femur, self.head))
             shifted = replace(surface, points=noise.shifted(surface.points, self.head.centre, self.femur.slice_normal))
             hip.head = fit_head(shifted, self.head.centre, self.head.radius, self.head.toward_neck)
+        hip._before = self
         hip._found["femur_field"] = noise.added(self.femur_field)
         if self.hip_bone is not None:
             hip._found["hip_field"] = noise.added(self.hip_field)
@@ -141,7 +143,10 @@ class Hip:
         return self.once("rim", self._rim)
 
     def _rim(self) -> Rim:
-        rim = find_rim(self.hip_field, self.head, self.axes[2], self.axes[1], self.hip_bone.pixel_mm)
+        if self._before is not None:
+            rim = refind_rim(self._before.rim, self.hip_field, self.head)
+        else:
+            rim = find_rim(self.hip_field, self.head, self.axes[2], self.axes[1])
         check_rim(rim, self.hip_bone, self.head)
         for point in self.edits.rim_points:
             rim = with_point(rim, point)
@@ -157,7 +162,8 @@ class Hip:
         return self.once("neck", self._neck)
 
     def _neck(self) -> Neck:
-        neck = find_neck(self.femur_field, self.femur, self.head)
+        start = None if self._before is None else self._before.neck.axis
+        neck = find_neck(self.femur_field, self.femur, self.head, start)
         if self.edits.neck_base is not None:
             axis = unit(self.edits.neck_base - self.head.centre)
             neck = replace(neck, base=self.edits.neck_base, axis=axis)

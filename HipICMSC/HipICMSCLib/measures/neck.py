@@ -42,18 +42,19 @@ class Neck:
     narrowest: float
 
 
-def find_neck(femur: Field, bone: Bone, head: Head) -> Neck:
+def find_neck(femur: Field, bone: Bone, head: Head, start: np.ndarray | None = None) -> Neck:
     """The neck of a femur whose head is known.
 
     Args:
         femur: distances about head and neck.
         bone: its voxels, for where the image ends.
         head: its sphere.
+        start: (3,) a first guess of its axis.
 
     Raises:
         HipError: ``neck_short`` where too little of it is in view, ``neck_not_found``.
     """
-    axis = head.toward_neck
+    axis = head.toward_neck if start is None else start
     sections: list[tuple[float, Section]] = []
     for _ in range(12):
         sections = _sections(femur, head, axis)
@@ -68,7 +69,7 @@ def find_neck(femur: Field, bone: Bone, head: Head) -> Neck:
         new = unit(base - head.centre)
         moved = angle(axis, new)
         axis = new
-        if moved < 0.005:
+        if moved < 0.02:
             break
     return Neck(base, axis, radius, at)
 

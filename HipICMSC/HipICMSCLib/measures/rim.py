@@ -30,7 +30,10 @@ GREATEST_MISSING = 60.0
 GREATEST_RESIDUAL_MM, GREATEST_SHARE = 4.0, 0.2
 FUSED_MM, FUSED_SHARE = 0.5, 0.3
 LEAST_ROOM_MM = 3.0
-_POLAR = np.arange(15.0, 166.0, 1.5)
+_POLAR_STEP = 1.5
+_ALL_POLAR = np.arange(15.0, 166.0, _POLAR_STEP)
+# Once the edge is roughly known, it is looked for about there.
+_NEAR_EDGE = np.arange(-21.0, 27.1, _POLAR_STEP)
 _RUN = 12.0  # degrees that must be covered inside the edge
 _STEP_MM = 0.5
 # Of the rim's Fourier terms; and how many neighbouring sectors a wavering line shifts together.
@@ -111,14 +114,13 @@ def in_notch(turns: np.ndarray) -> np.ndarray:
     return (turns > NOTCH[0]) & (turns < NOTCH[1])
 
 
-def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray, pixel_mm: float) -> Rim:
+def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray) -> Rim:
     """The rim of a socket.
 
     Args:
         hip: distances to the hip bone about the head.
         head: its sphere.
         superior, anterior: (3,) directions that tell 12 and 3 o'clock.
-        pixel_mm: voxel width within slices.
 
     Raises:
         HipError: ``socket_not_found`` where next to nothing covers the head.
@@ -149,15 +151,22 @@ def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray,
         share_fused=float((gap[facing] < FUSED_MM).mean()),
         joint_gap=joint_gap,
     )
-    rim = _with_edge(rim, hip, rim.beyond)
+    rim = _with_edge(rim, hip, rim.beyond, everywhere=True)
     # The rim's plane tells the axis better than what happens to lie about the head.
     axis = rim_plane(rim).normal
     up = across(superior, axis)
-    rim = _with_edge(replace(rim, axis=axis, up=up, front=third(axis, up, anterior)), hip, rim.beyond)
+    rim = _with_edge(replace(rim, axis=axis, up=up, front=third(axis, up, anterior)), hip, rim.beyond, True)
     # Once the edge is known, the surface just inside it tells the gap there, and the bound can be tighter.
     gap, scatter = _gap_inside(rim, hip)
     beyond = float(np.clip(SCATTERS * scatter, LEAST_BEYOND_MM, GREATEST_BEYOND_MM))
     return _without_overreach(_with_edge(replace(rim, gap=gap, beyond=beyond), hip, beyond), hip)
+
+
+def refind_rim(rim: Rim, hip: Field, head: Head) -> Rim:
+    """The rim of a socket or head that has changed a little since; what it is described by stays the same."""
+    rim = replace(rim, centre=head.centre, head_radius=head.radius, gap=rim.gap + rim.head_radius - head.radius)
+    rim = _with_edge(replace(rim, gap=_gap_inside(rim, hip)[0]), hip, rim.beyond)
+    return replace(rim, raw=rim.raw + rim.overreach, polar=rim.polar + rim.overreach)
 
 
 def check_rim(rim: Rim, hip: Bone, head: Head) -> None:
@@ -246,11 +255,14 @@ def with_point(rim: Rim, point: np.ndarray, width: float = 15.0) -> Rim:
     )
 
 
-def _with_edge(rim: Rim, hip: Field, beyond_mm: float) -> Rim:
-    turns, polar = np.meshgrid(TURNS, _POLAR, indexing="ij")
-    limit = np.broadcast_to((rim.head_radius + rim.gap + beyond_mm)[:, None], turns.shape)
+def _with_edge(rim: Rim, hip: Field, beyond_mm: float, everywhere: bool = False) -> Rim:
+    polar = np.broadcast_to(_ALL_POLAR, (len(TURNS), len(_ALL_POLAR)))
+    if not everywhere:
+        polar = np.clip(rim.polar[:, None] + _NEAR_EDGE, 5, 175)
+    turns = np.broadcast_to(TURNS[:, None], polar.shape)
+    limit = np.broadcast_to((rim.head_radius + rim.gap + beyond_mm)[:, None], polar.shape)
     level = _least_distance(hip, rim, rim.directions(turns, polar), limit)
-    raw = _edge(level)
+    raw = _edge(level, polar)
     keep = np.isfinite(raw) & ~in_notch(TURNS)
     if keep.sum() < 2 * (2 * ORDER + 1):
         return replace(rim, raw=raw)
@@ -281,10 +293,10 @@ def _least_distance(hip: Field, rim: Rim, directions: np.ndarray, limit: np.ndar
     return along(hip, rim.centre, directions, radii).min(axis=-1)
 
 
-def _edge(level: np.ndarray) -> np.ndarray:
+def _edge(level: np.ndarray, polar: np.ndarray) -> np.ndarray:
     """From the open side inward, the first angle inside which at least 80 % are covered."""
     inside = level < 0
-    run = round(_RUN / (_POLAR[1] - _POLAR[0]))
+    run = round(_RUN / _POLAR_STEP)
     total = np.cumsum(np.pad(inside, ((0, 0), (1, run)), mode="edge"), axis=1)
     ahead = (total[:, run:] - total[:, :-run])[:, : level.shape[1]]
     starts = inside & (ahead >= 0.8 * run)
@@ -293,7 +305,7 @@ def _edge(level: np.ndarray) -> np.ndarray:
     before = np.maximum(first - 1, 0)
     here, outside = level[rows, first], level[rows, before]
     share = np.where(outside > 0, here / np.where(outside == here, 1, here - outside), 0)
-    edge = _POLAR[first] - np.clip(share, 0, 1) * (_POLAR[first] - _POLAR[before])
+    edge = polar[rows, first] - np.clip(share, 0, 1) * (polar[rows, first] - polar[rows, before])
     return np.where(starts.any(axis=1) & (first > 0), edge, np.nan)
 
 
