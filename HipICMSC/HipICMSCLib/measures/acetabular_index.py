@@ -150,8 +150,8 @@ MEASURES = (
     Measure(
         Definition(
             "AI_apex", "Roof angle from its apex", "deg",
-            "As the acetabular index, from the roof straight above the head centre; another number, for where the fossa "
-            "is not seen.",
+            "As the acetabular index, from the roof straight above the head centre; another number, for where the "
+            "fossa is not seen.",
             tilts=True, class_width=10,
         ),
         _index_of_apex,

@@ -97,9 +97,7 @@ def profile_of(hip: Hip) -> Profile:
     """
     if hip.head.rms > GREATEST_RMS_MM:
         raise HipError("head_aspherical", "The femoral head is too far from a sphere for an alpha angle.")
-    return hip.once(
-        "profile", lambda: find_profile(hip.femur_field, hip.femur, hip.head, hip.neck, hip.clock)
-    )
+    return hip.once("profile", lambda: find_profile(hip.femur_field, hip.femur, hip.head, hip.neck, hip.clock))
 
 
 def _cautions(hip: Hip) -> tuple[str, ...]:
@@ -282,8 +280,8 @@ MEASURES = (
         Measure(
             Definition(
                 f"Offset_{hour}", f"Head-neck offset at {hour_of(_HALF_HOURS[hour])}", "mm",
-                "In the radial plane of this hour, between lines parallel to the neck's axis through the outermost points "
-                "of the head and of the neck at its narrowest.",
+                "In the radial plane of this hour, between lines parallel to the neck's axis through the outermost "
+                "points of the head and of the neck at its narrowest.",
             ),
             _offset_at(_HALF_HOURS[hour], ratio=False),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,8 +150,9 @@ class Bone:
         first = np.floor(corners.min(axis=0)).astype(int)
         last = np.ceil(corners.max(axis=0)).astype(int)
         box = np.zeros(last - first + 1, bool)
-        here = tuple(slice(max(f, 0), max(min(n, e + 1), 0)) for f, e, n in zip(first, last, self.mask.shape, strict=True))
-        there = tuple(slice(h.start - f, h.start - f + max(h.stop - h.start, 0)) for h, f in zip(here, first, strict=True))
+        begin, end = np.clip(first, 0, self.mask.shape), np.clip(last + 1, 0, self.mask.shape)
+        here = tuple(slice(b, e) for b, e in zip(begin, end, strict=True))
+        there = tuple(slice(b, e) for b, e in zip(begin - first, end - first, strict=True))
         box[there] = self.mask[here]
         return Field(self._distances(box), self.points(first), self.steps)
 
@@ -163,20 +163,20 @@ class Bone:
         return ndimage.gaussian_filter(distance, sigma, truncate=3)
 
 
-def bone_of(labels: sitk.Image, values: Sequence[int], side: str) -> Bone | None:
-    """The voxels of a label image that have one of ``values``, or None where there are none.
+def bone_of(labels: sitk.Image, value: int, side: str) -> Bone | None:
+    """The voxels of a label image that have a value, or None where there are none.
 
     Args:
         labels: integer image; its geometry is LPS, as SimpleITK's always is.
-        values: voxel values of the bone.
+        value: of the bone.
         side: the patient's side, ``"right"`` or ``"left"``.
     """
-    mask = np.isin(sitk.GetArrayViewFromImage(labels), list(values)).T
+    mask = (sitk.GetArrayViewFromImage(labels) == value).T
     steps = mirrored((np.array(labels.GetDirection()).reshape(3, 3) * labels.GetSpacing()).T, side).T
     origin = mirrored(np.array(labels.GetOrigin()), side)
     unit_steps = np.abs(steps / np.linalg.norm(steps, axis=0))
-    order = max(itertools.permutations(range(3)), key=lambda o: sum(unit_steps[row, axis] for row, axis in enumerate(o)))
-    mask, steps = mask.transpose(order), steps[:, order]
+    order = max(itertools.permutations(range(3)), key=lambda axes: unit_steps[[0, 1, 2], list(axes)].sum())
+    mask, steps = mask.transpose(order), steps[:, list(order)]
     for axis in range(3):
         if steps[axis, axis] < 0:
             mask = np.flip(mask, axis)

@@ -107,8 +107,8 @@ MEASURES = (
         Definition(
             "FemoralVersion", "Femoral version (Murphy)", "deg",
             "Seen along the shaft, between the line from the head centre to the shaft's centre below the lesser "
-            "trochanter and the common tangent of the condyles' backs; anteversion is positive. Other methods differ by "
-            "up to 20 degrees.",
+            "trochanter and the common tangent of the condyles' backs; anteversion is positive. Other methods differ "
+            "by up to 20 degrees.",
             class_width=15,
         ),
         _to_base,

@@ -212,7 +212,7 @@ def _axis_ratio(away: np.ndarray, weights: np.ndarray, radius: float) -> float:
     x, y, z = (away / radius).T
     system = np.column_stack([x * x, y * y, z * z, 2 * x * y, 2 * x * z, 2 * y * z, x, y, z])
     root = np.sqrt(weights)[:, None]
-    a, b, c, d, e, f, *linear = np.linalg.lstsq(system * root, root[:, 0], rcond=None)[0]
+    a, b, c, d, e, f, *_linear = np.linalg.lstsq(system * root, root[:, 0], rcond=None)[0]
     eigenvalues = np.linalg.eigvalsh([[a, d, e], [d, b, f], [e, f, c]])
     if eigenvalues.min() <= 0:
         return 0.0

@@ -37,6 +37,10 @@ class Edits:
     neck_base: np.ndarray | None = None
 
 
+#: Nothing moved.
+UNEDITED = Edits()
+
+
 class Hip:
     """One hip of an image.
 
@@ -57,7 +61,7 @@ class Hip:
         head: Head,
         axes: np.ndarray,
         frame_name: str,
-        edits: Edits = Edits(),
+        edits: Edits = UNEDITED,
     ) -> None:
         self.side = side
         self.femur = femur

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -24,18 +24,6 @@ NEAR_JOINT_MM = 45.0
 
 
 @dataclass(frozen=True)
-class LabelValues:
-    """Voxel values of the bones, by side; the values of this program's own results unless said otherwise."""
-
-    hip_bone: Mapping[str, tuple[int, ...]] = field(
-        default_factory=lambda: {side: (segment_of(HIP_BONE, side).value,) for side in SIDES}
-    )
-    femur: Mapping[str, tuple[int, ...]] = field(
-        default_factory=lambda: {side: (segment_of(FEMUR, side).value,) for side in SIDES}
-    )
-
-
-@dataclass(frozen=True)
 class Side:
     """What a label image has of one side: its bones and the femoral head, or why they cannot be measured."""
 
@@ -45,11 +33,14 @@ class Side:
     refusal: HipError | None = None
 
 
-def find_sides(labels: sitk.Image, values: LabelValues) -> dict[str, Side]:
-    """The sides that a label image has a femur of; a side that cannot be measured says why."""
+def find_sides(labels: sitk.Image) -> dict[str, Side]:
+    """The sides that a label image (values of `HipICMSCLib.anatomy.segments.SEGMENTS`) has bones of.
+
+    A side that cannot be measured says why.
+    """
     sides = {}
     for side in SIDES:
-        femur, hip_bone = (bone_of(labels, bones.get(side, ()), side) for bones in (values.femur, values.hip_bone))
+        femur, hip_bone = (bone_of(labels, segment_of(bone, side).value, side) for bone in (FEMUR, HIP_BONE))
         if femur is None and hip_bone is None:
             continue
         try:
@@ -104,7 +95,9 @@ def _without_swapped(sides: dict[str, Side]) -> dict[str, Side]:
     if len(heads) == 2:
         right, left = (mirrored(heads[side].centre, side)[0] for side in SIDES)
         if right > left:
-            error = HipError("side_mismatch", "The right femoral head lies left of the left one; the sides are swapped.")
+            error = HipError(
+                "side_mismatch", "The right femoral head lies left of the left one; the sides are swapped."
+            )
             return {side: Side(found.femur, found.hip_bone, refusal=error) for side, found in sides.items()}
         ratio = heads["right"].radius / heads["left"].radius
         if not 0.88 <= ratio <= 1.14:
@@ -117,24 +110,43 @@ def _without_swapped(sides: dict[str, Side]) -> dict[str, Side]:
     return sides
 
 
-def told_apart(labels: sitk.Image, hip_bone: tuple[int, ...], femur: tuple[int, ...]) -> sitk.Image:
-    """A label image of another tool, in which right and left share values, with the values of this program's results.
+def with_our_values(labels: sitk.Image, values: Mapping[str, Sequence[int]]) -> sitk.Image:
+    """A label image of another tool with the values of `HipICMSCLib.anatomy.segments.SEGMENTS`.
 
     Args:
         labels: integer image.
-        hip_bone, femur: its values of the bones.
+        values: its values by bone: ``"hip"`` and ``"femur"`` where right and left share them and are to be told apart,
+            else ``"right-hip"``, ``"left-hip"``, ``"right-femur"`` and ``"left-femur"``.
 
     Raises:
-        HipError: ``no_femur``, or as `find_head` where no head tells the sides.
+        HipError: ``bad_values``, or as of `find_head` where no head tells the sides.
     """
+    if not values.keys() <= _NAMES.keys() | {"hip", "femur"} or ("hip" in values or "femur" in values) == bool(
+        values.keys() & _NAMES.keys()
+    ):
+        raise HipError(
+            "bad_values",
+            "Give the values of hip and femur, or of right-hip, left-hip, right-femur and left-femur; not of both "
+            "kinds.",
+        )
     array = sitk.GetArrayViewFromImage(labels)
-    classes = np.zeros(array.shape, np.uint8)
-    classes[np.isin(array, list(hip_bone))] = HIP_BONE
-    classes[np.isin(array, list(femur))] = FEMUR
-    image = sitk.GetImageFromArray(classes)
+    ours = np.zeros(array.shape, np.uint8)
+    for name, given in values.items():
+        value = _NAMES[name].value if name in _NAMES else {"hip": HIP_BONE, "femur": FEMUR}[name]
+        ours[np.isin(array, list(given))] = value
+    image = sitk.GetImageFromArray(ours)
     image.CopyInformation(labels)
-    pieces = sitk.RelabelComponent(sitk.ConnectedComponent(image == FEMUR, True), sortByObjectSize=True)
-    voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
+    return _told_apart(image) if "femur" in values else image
+
+
+_NAMES = {
+    f"{side}-{name}": segment_of(bone, side) for side in SIDES for name, bone in (("hip", HIP_BONE), ("femur", FEMUR))
+}
+
+
+def _told_apart(classes: sitk.Image) -> sitk.Image:
+    pieces = sitk.RelabelComponent(sitk.ConnectedComponent(classes == FEMUR, True), sortByObjectSize=True)
+    voxel_ml = float(np.prod(classes.GetSpacing())) / 1000
     sizes = np.bincount(sitk.GetArrayViewFromImage(pieces).ravel())[1:3] * voxel_ml
     heads = {}
     failed = HipError("no_femur", "There is no femur in this label map; check the values given for it.")
@@ -142,7 +154,7 @@ def told_apart(labels: sitk.Image, hip_bone: tuple[int, ...], femur: tuple[int, 
         if size < LEAST_FEMUR_ML:
             continue
         try:
-            head = find_head(bone_of(pieces, (number,), "right"))
+            head = find_head(bone_of(pieces, number, "right"))
         except HipError as error:
             failed = error
             continue
@@ -152,4 +164,4 @@ def told_apart(labels: sitk.Image, hip_bone: tuple[int, ...], femur: tuple[int, 
         heads[side] = tuple(mirrored(head.centre, "right").tolist())
     if not heads:
         raise failed
-    return separate_sides(image, FemoralHeads(heads.get("right"), heads.get("left"))).labels
+    return separate_sides(classes, FemoralHeads(heads.get("right"), heads.get("left"))).labels

@@ -14,8 +14,8 @@ import SimpleITK as sitk
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.measures.frame import Frame, find_frame, image_frame, tilted
-from HipICMSCLib.measures.hip import Edits, Hip
-from HipICMSCLib.measures.labels import LabelValues, Side, find_sides
+from HipICMSCLib.measures.hip import UNEDITED, Edits, Hip
+from HipICMSCLib.measures.labels import Side, find_sides
 from HipICMSCLib.measures.measure import Definition, Mark, Value
 from HipICMSCLib.measures.noise import boundary_noises
 from HipICMSCLib.measures.registry import MEASURES
@@ -80,7 +80,7 @@ class Hips:
     frame_notes: tuple[str, ...]
     spacing: tuple[float, float, float]
 
-    def hip(self, side: str, edits: Edits = Edits()) -> Hip:
+    def hip(self, side: str, edits: Edits = UNEDITED) -> Hip:
         """One hip.
 
         Raises:
@@ -101,18 +101,17 @@ class Morphometry:
     rows: tuple[Row, ...]
 
 
-def find_hips(labels: sitk.Image, values: LabelValues | None = None, frame: Frame | None = None) -> Hips:
+def find_hips(labels: sitk.Image, frame: Frame | None = None) -> Hips:
     """Bones, heads and frame of a label image.
 
     Args:
-        labels: integer image, any orientation.
-        values: of its bones; this program's own unless said otherwise.
+        labels: integer image with the values of `HipICMSCLib.anatomy.segments.SEGMENTS`, any orientation.
         frame: set by hand; else the best that passes.
 
     Raises:
         HipError: ``nothing_to_measure`` where the image has none of the bones.
     """
-    sides = find_sides(labels, values or LabelValues())
+    sides = find_sides(labels)
     if not sides:
         raise HipError("nothing_to_measure", "None of the four bones is in this label map; check its values.")
     heads = {side: found.head for side, found in sides.items() if found.head is not None}
@@ -125,7 +124,6 @@ def find_hips(labels: sitk.Image, values: LabelValues | None = None, frame: Fram
 
 def measure(
     labels: sitk.Image,
-    values: LabelValues | None = None,
     frame: Frame | None = None,
     repeats: int = REPEATS,
     progress: Callable[[float], None] = lambda share: None,
@@ -136,7 +134,7 @@ def measure(
         repeats: with a wavering boundary, for the intervals; 0 for none.
         progress: is told the share done, 0 to 1.
     """
-    hips = find_hips(labels, values, frame)
+    hips = find_hips(labels, frame)
     rows: list[Row] = []
     for number, side in enumerate(hips.sides):
 
@@ -158,7 +156,7 @@ def measured(
 ) -> list[Row]:
     """All rows of one hip; of an edited one with its automatic values beside."""
     automatic = hip
-    if hip.edits != Edits():
+    if hip.edits is not UNEDITED:
         automatic = Hip(hip.side, hip.femur, hip.hip_bone, hip.found_head, hip.axes, hip.frame_name)
     rows = [_row(hip, automatic, m.definition, m.of, frame) for m in MEASURES]
     if repeats:
@@ -217,7 +215,8 @@ def _with_intervals(hip: Hip, rows: list[Row], repeats: int, progress: Callable[
 
 
 def _with_interval(row: Row, numbers: np.ndarray) -> Row:
-    if row.status == "refused":
+    # A place on a clock has no lower and upper end.
+    if row.status == "refused" or row.definition.unit == "h":
         return row
     known = numbers[np.isfinite(numbers)]
     if len(known) < _LEAST_SUCCESS * len(numbers):
@@ -228,7 +227,8 @@ def _with_interval(row: Row, numbers: np.ndarray) -> Row:
         return replace(row, status="uncertain", reason="unstable", sentence=sentence)
     # A wavering boundary on top of the label's own shifts the middle; only the spread is taken.
     low, middle, high = np.percentile(known, [2.5, 50, 97.5])
-    row = replace(row, low=row.value + low - middle, high=row.value + high - middle)
+    low, high = row.value + low - middle, row.value + high - middle
+    row = replace(row, low=max(low, 0.0) if known.min() >= 0 else low, high=high)
     width = row.definition.class_width
     if width is not None and row.high - row.low > width:
         sentence = f"The interval is wider than {width:g} {row.definition.unit}, so it tells no class."

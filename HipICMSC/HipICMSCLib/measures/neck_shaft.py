@@ -49,8 +49,8 @@ MEASURES = (
     Measure(
         Definition(
             "CCD_3D", "Neck-shaft angle in space", "deg",
-            "Between the neck's axis (head centre to the centre of the neck's narrowest part) and the shaft's axis from "
-            "90 mm below the head centre on.",
+            "Between the neck's axis (head centre to the centre of the neck's narrowest part) and the shaft's axis "
+            "from 90 mm below the head centre on.",
             class_width=15,
         ),
         _in_space,
@@ -58,7 +58,8 @@ MEASURES = (
     Measure(
         Definition(
             "CCD_Coronal", "Neck-shaft angle, projected", "deg",
-            "As in space, with both axes projected on the coronal plane of the frame; rotation of the femur changes it.",
+            "As in space, with both axes projected on the coronal plane of the frame; rotation of the femur changes "
+            "it.",
             tilts=True, class_width=15,
         ),
         _projected,

@@ -146,8 +146,8 @@ def femur(points: np.ndarray, shapes: HipShapes) -> np.ndarray:
             knee = np.array([base[0] + side, base[1] - 10, -_KNEE_BELOW])
             bone = np.minimum(bone, _norm(points - knee.astype(np.float32)) - np.float32(20))
         # What joins both condyles lies in front of their back, so the tangent is theirs.
-        bridge = _rod(points, base[:2].tolist() + [-_KNEE_BELOW + 30], base[:2].tolist() + [-_KNEE_BELOW + 5], 26)
-        bone = np.minimum(bone, bridge)
+        upper, lower = (np.array([*base[:2], up - _KNEE_BELOW]) for up in (30, 5))
+        bone = np.minimum(bone, _rod(points, upper, lower, 26))
     return bone
 
 
