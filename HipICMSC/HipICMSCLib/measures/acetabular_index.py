@@ -114,7 +114,7 @@ def _anterior(hip: Hip) -> Value:
             "The anterior centre-edge angle needs the anterior pelvic plane, whose landmarks are not in view; see the "
             "rim angles instead.",
         )
-    if abs(hip.hip_bone.steps[1]).max() > GREATEST_SPACING_MM:
+    if abs(hip.hip_field.steps[1]).max() > GREATEST_SPACING_MM:
         raise HipError("slices_too_thick", "The anterior rim runs along the thick slices, so its edge is not known.")
     # The false profile: the plane turned 65 degrees from coronal.
     turn = np.radians(65)

@@ -123,6 +123,8 @@ def plane_frame(bones: Mapping[str, Bone], heads: Mapping[str, np.ndarray]) -> F
         HipError: ``pelvis_short``, ``landmark_at_border``, ``landmarks_asymmetric``, or as `head_frame`.
     """
     frame = head_frame(heads)
+    if len(bones) < 2:
+        raise HipError("pelvis_short", "The anterior pelvic plane needs both hip bones, and only one is labelled.")
     for bone in bones.values():
         if bone.mask.shape[2] * bone.spacing[2] < SHORTEST_PELVIS_MM:
             raise HipError(

@@ -30,7 +30,7 @@ def _gaps(hip: Hip) -> np.ndarray:
 
 
 def _sector(hip: Hip, direction: np.ndarray) -> np.ndarray:
-    spacing = np.abs(hip.hip_bone.steps.T @ direction).max()
+    spacing = np.abs(hip.hip_field.steps.T @ direction).max()
     if spacing > GREATEST_SPACING_MM:
         raise HipError(
             "slices_too_thick",

@@ -23,7 +23,7 @@ table { border-collapse: collapse; width: 100%; } td, th { padding: 2px 8px; tex
 th { border-bottom: 1px solid #8c959f; font-weight: 600; } tr.topic td { padding-top: 10px; font-weight: 600; }
 td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .weak { color: #6e7781; } .note { color: #57606a; font-size: 12px; }
-.row { display: flex; flex-wrap: wrap; gap: 14px; } figure { margin: 0; } 
+.row { display: flex; flex-wrap: wrap; gap: 14px; } figure { margin: 0; }
 figcaption { font-size: 12px; color: #57606a; }
 @media print { body { margin: 0; font-size: 10px; } }
 """
