@@ -37,7 +37,7 @@ function(slicer_add_python_unittest)
   get_filename_component(name ${TEST_SCRIPT} NAME_WE)
   add_test(
     NAME py_${name}
-    COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/names_its_test.py
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/run_own_tests.py
             ${CMAKE_BINARY_DIR}/${Slicer_QTSCRIPTEDMODULES_LIB_DIR}/${TEST_SCRIPT}
     )
 endfunction()
