@@ -89,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--prediction", type=Path, required=True, help="a segmentation, or a folder of them")
     evaluate.add_argument("--truth", type=Path, required=True, help="a label map, or a folder of them")
     evaluate.add_argument("--roi-mm", type=float, help="count the hip bone only this near to a femoral head's centre")
+    evaluate.add_argument(
+        "--ignore",
+        action="append",
+        metavar="MASK",
+        help="leave a mask's voxels out: a file, a folder of files named NAME_…, or a suffix beside the truth such as "
+        "_cortex; may be repeated; without it NAME_ignore is left out where there is one, with `none` nothing is",
+    )
     evaluate.add_argument("-o", "--output", type=Path, help="write all numbers as JSON")
     evaluate.set_defaults(run=_evaluate)
 
@@ -365,7 +372,7 @@ def _measure(chosen: argparse.Namespace) -> None:
 def _evaluate(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.evaluation.scores import run_evaluate
 
-    print(run_evaluate(chosen.prediction, chosen.truth, chosen.roi_mm, chosen.output))
+    print(run_evaluate(chosen.prediction, chosen.truth, chosen.roi_mm, chosen.output, chosen.ignore))
 
 
 def _phantom(chosen: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from HipICMSCLib.common.settings import from_json, to_json
 from HipICMSCLib.preprocessing.geometry import CropSettings
-from HipICMSCTrainingLib.benchmark.runs import Plan
+from HipICMSCTrainingLib.benchmark.plan import Plan
 from HipICMSCTrainingLib.data.check import check_dataset
 from HipICMSCTrainingLib.data.dataset import Case as DatasetCase
 from HipICMSCTrainingLib.data.dataset import (

@@ -10,7 +10,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import ProgressLine
 
 if TYPE_CHECKING:
-    from HipICMSCTrainingLib.benchmark.runs import Plan
+    from HipICMSCTrainingLib.benchmark.plan import Plan
 
 _TABLES = {
     "table1": "train and measure every method beside the others",
@@ -85,7 +85,7 @@ def _make_table(chosen: argparse.Namespace) -> int:
 
 def _plan(chosen: argparse.Namespace) -> Plan:
     """The plan that the options describe; that of the folder if there are no options."""
-    from HipICMSCTrainingLib.benchmark.runs import Plan
+    from HipICMSCTrainingLib.benchmark.plan import Plan
 
     given = (chosen.preset, chosen.contrast, chosen.data_seed, chosen.dataset, chosen.roi_mm, *chosen.set)
     known = Plan.read(chosen.folder)
@@ -99,7 +99,7 @@ def _new_plan(chosen: argparse.Namespace) -> Plan:
     from HipICMSCLib.common.terminal import name_and_value
 
     from HipICMSCTrainingLib.benchmark.data import SCALES, contrast_priors, settings_of_preset
-    from HipICMSCTrainingLib.benchmark.runs import Plan
+    from HipICMSCTrainingLib.benchmark.plan import Plan
     from HipICMSCTrainingLib.evaluation.scores import check_roi
     from HipICMSCTrainingLib.methods.registry import METHODS
 
@@ -128,7 +128,7 @@ def _new_plan(chosen: argparse.Namespace) -> Plan:
 
 
 def _status(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.benchmark.runs import states_of
+    from HipICMSCTrainingLib.benchmark.states import states_of
 
     for line in states_of(chosen.folder):
         print(line)

@@ -21,9 +21,10 @@ from skimage.segmentation import find_boundaries
 from torch import Tensor
 
 from HipICMSCTrainingLib.benchmark.heads import read_heads
+from HipICMSCTrainingLib.benchmark.plan import Plan
 from HipICMSCTrainingLib.benchmark.row import MeasuredRun
 from HipICMSCTrainingLib.benchmark.rows import rows_of
-from HipICMSCTrainingLib.benchmark.runs import Benchmark, Plan
+from HipICMSCTrainingLib.benchmark.runs import Benchmark
 from HipICMSCTrainingLib.data.batches import SliceStack
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.data.label_maps import read_labels

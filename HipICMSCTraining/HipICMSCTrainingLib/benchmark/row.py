@@ -39,7 +39,7 @@ from HipICMSCTrainingLib.benchmark.data import measured_cases
 from HipICMSCTrainingLib.benchmark.heads import read_heads
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
-from HipICMSCTrainingLib.evaluation.pairs import Pair, ignore_mask_beside
+from HipICMSCTrainingLib.evaluation.pairs import Pair, masks_beside
 from HipICMSCTrainingLib.evaluation.scores import Evaluation, VolumeScores, evaluate_pairs
 from HipICMSCTrainingLib.methods.ways import route_name
 from HipICMSCTrainingLib.run.estimate import peak_memory_bytes
@@ -186,7 +186,7 @@ def _measure(
             # What the network itself says: the product's own clean-up would hide its strays.
             classes = segmenter.segment(image, of_case).classes
             truth = read_labels(replace(case, name=name), image)
-            ignore = ignore_mask_beside(Path(case.label), f"the mask of {name}")
+            ignore = masks_beside(Path(case.label), f"the mask of {name}")
             volumes += evaluate_pairs([Pair(name, classes, truth, ignore)], roi_mm).volumes
         except HipError as error:
             failed[number] = error.sentence.replace(case.image, name).replace(case.label, f"the label map of {name}")

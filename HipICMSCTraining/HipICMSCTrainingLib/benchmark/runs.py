@@ -14,106 +14,35 @@ ends, leaves a folder in which the next one goes on.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing, storage_error, write_text
-from HipICMSCLib.common.foreign_files import read_object
-from HipICMSCLib.common.settings import from_json, replaced, to_json
+from HipICMSCLib.common.settings import to_json
 
-from HipICMSCTrainingLib.benchmark.data import (
-    SCALES,
-    BenchmarkData,
-    Contrast,
-    read_data,
-    settings_of_preset,
-    write_phantoms,
-)
+from HipICMSCTrainingLib.benchmark.data import SCALES, BenchmarkData, read_data, write_phantoms
 from HipICMSCTrainingLib.benchmark.heads import find_heads
+from HipICMSCTrainingLib.benchmark.plan import Plan
 from HipICMSCTrainingLib.benchmark.row import WEIGHTS, MeasuredRun
+from HipICMSCTrainingLib.benchmark.row_process import work_on
 from HipICMSCTrainingLib.benchmark.rows import Row, Table, rows_of
+from HipICMSCTrainingLib.benchmark.states import failures_in, remember
 from HipICMSCTrainingLib.benchmark.table import RowOfSeeds, SeedResult, table_json, table_markdown
 from HipICMSCTrainingLib.data.dataset import Dataset, write_dataset_file
 from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
 from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
+from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import RunDescription, start_run
-from HipICMSCTrainingLib.settings.choices import assignment, flattened
-from HipICMSCTrainingLib.settings.training import TrainingSettings
-
-#: How long a training may take to save itself when the benchmark is interrupted.
-_SECONDS_TO_SAVE = 60.0
-_SECONDS_BETWEEN_LOOKS = 0.5
 
 #: Called with the share that is done, 0 to 1, and what goes on.
 Progress = Callable[[float, str], None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What all rows of a benchmark have in common; it never changes once it is written.
-
-    Attributes:
-        preset: key of SCALES.
-        settings: of every training, but for the seed.
-        method_settings: what differs from a method's defaults, by method and name.
-        dataset: the user's dataset.json; None for synthetic data.
-        contrast, data_seed: of the synthetic data.
-        roi_mm: the hip bone is measured only so near to a femoral head; None for all of it.
-    """
-
-    preset: str
-    settings: TrainingSettings
-    method_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-    dataset: str | None = None
-    contrast: Contrast = "fat-suppressed"
-    data_seed: int = 0
-    roi_mm: float | None = None
-
-    @classmethod
-    def read(cls, folder: Path) -> Plan | None:
-        """The plan of a benchmark's folder, or None if there is none.
-
-        Raises:
-            HipError: ``damaged_benchmark``; ``bad_setting`` or ``missing_setting`` where somebody edited it.
-        """
-        file = Path(folder) / "benchmark.json"
-        try:
-            return from_json(cls, read_object(file))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise HipError("damaged_benchmark", f"{file} cannot be read.", str(error)) from error
-
-    def without_folders(self) -> dict[str, Any]:
-        """What may be published of it: not where the user's data lie, and nothing of the synthetic ones beside them."""
-        values = to_json(self)
-        if self.dataset is not None:
-            values["dataset"] = "the user's own"
-            del values["contrast"], values["data_seed"]
-        return values
-
-    def changes(self) -> list[str]:
-        """Each setting that is not as the preset or the method's defaults have it, as ``--set`` takes it."""
-        usual = flattened(to_json(settings_of_preset(self.preset, synthetic=self.dataset is None)))
-        changed = {name: value for name, value in flattened(to_json(self.settings)).items() if value != usual[name]}
-        return [assignment(name, value) for name, value in (changed | flattened(self.method_settings)).items()]
-
-    def description(self, row: Row, seed: int, dataset: Dataset) -> RunDescription:
-        own = from_json(METHODS[row.method].Settings, row.method_settings)
-        for name, value in self.method_settings.get(row.method, {}).items():
-            own = replaced(own, name, value)
-        return RunDescription(row.method, replace(self.settings, seed=seed), own, dataset)
 
 
 class Benchmark:
@@ -172,7 +101,7 @@ class Benchmark:
                         if error.kind == "stopped":
                             raise
                         failures[run.path.name] = error.sentence
-                self._remember(run, failures.get(run.path.name))
+                remember(self.folder, run, failures.get(run.path.name))
                 self._write_table(table, rows, seeds, data)
             self._write_table(table, rows, seeds, data)
         return failures
@@ -262,7 +191,7 @@ class Benchmark:
             if shared:
                 _take_over(stage_1, run)
         roi = [] if self.plan.roi_mm is None else [str(self.plan.roi_mm)]
-        self._work(run, place, str(self.heads_file), *roi)
+        work_on(run, lambda: place.show(run), str(self.heads_file), *roi)
 
     def _train_stage_1(self, run: RunFolder, description: RunDescription, place: _Place) -> None:
         """A run that ends where stage 2 would begin."""
@@ -270,7 +199,7 @@ class Benchmark:
             settings = replace(description.settings, stage2_epochs=0)
             self._start(run, replace(description, settings=settings))
         if MeasuredRun(run).cost is None:
-            self._work(run, place)
+            work_on(run, lambda: place.show(run))
 
     def _start(self, run: RunFolder, description: RunDescription) -> None:
         """Write a new run that finds its slices ready."""
@@ -281,47 +210,13 @@ class Benchmark:
                 _link(ready, run.cache / ready.name)
         start_run(run.path, description)
 
-    def _work(self, run: RunFolder, place: _Place, *measuring: str) -> None:
-        """Train, and with the words for ``measuring`` measure, in a process of its own.
-
-        An interruption lets it save itself first.
-        """
-        command = [sys.executable, "-m", "HipICMSCTrainingLib.benchmark.row", str(run.path), *measuring]
-        with open(run.log, "wb") as log:
-            # In a session of its own, so that Ctrl-C at a terminal reaches this process alone.
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        try:
-            while _is_alive(process):
-                place.show(run)
-        except KeyboardInterrupt:
-            _let_save(process, run)
-            raise
-        finally:
-            process.stdin.close()  # whatever goes on there ends with it
-            process.wait()
-        if process.returncode:
-            raise HipError("row_failed", _why(run, process.returncode))
-        if MeasuredRun(run).cost is None:
-            raise HipError(
-                "stopped", f"The training in {run.path} was stopped on request; the same command goes on from there."
-            )
-
     # What came of it.
-
-    def _remember(self, run: RunFolder, failure: str | None) -> None:
-        failures = _failures_in(self.folder)
-        failures.pop(run.path.name, None)
-        if failure:
-            failures[run.path.name] = failure
-        write_text(self.folder / "failures.json", json.dumps(failures, indent=1, ensure_ascii=False) + "\n")
 
     def _result(self, row: Row, seed: int) -> SeedResult:
         run = self.run(row, seed)
         measured = MeasuredRun(run)
         scores = {weights: measured.scores(weights) for weights in WEIGHTS} if measured.is_done else {}
-        return SeedResult(seed, measured.cost, scores, _failures_in(self.folder).get(run.path.name))
+        return SeedResult(seed, measured.cost, scores, failures_in(self.folder).get(run.path.name))
 
 
 @dataclass(frozen=True)
@@ -375,54 +270,3 @@ def _link(file: Path, to: Path) -> None:
         os.link(file, to)
     except OSError:
         shutil.copy(file, to)
-
-
-def _is_alive(process: subprocess.Popen) -> bool:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_SECONDS_BETWEEN_LOOKS)
-        return False
-    return True
-
-
-def _let_save(process: subprocess.Popen, run: RunFolder) -> None:
-    """A training ends after the step at hand; a second interruption ends it at once, as it does a measurement."""
-    if run.in_use():
-        run.request("STOP")
-        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-            process.wait(_SECONDS_TO_SAVE)
-
-
-def _why(run: RunFolder, code: int) -> str:
-    """Why the process of a row ended, from its last words."""
-    prefix = "hipicmsc: "
-    sentences = [line for line in run.tail_of_log() if line.startswith(prefix)]
-    if sentences:
-        return sentences[-1][len(prefix) :]
-    if code < 0:
-        return f"Its process was killed (signal {-code}); perhaps the memory did not suffice."
-    return f"Its process ended with code {code}; train.log in its folder says more."
-
-
-def states_of(folder: Path) -> list[str]:
-    """A line for each run of a benchmark, in words.
-
-    Raises:
-        HipError: ``no_benchmark``.
-    """
-    if Plan.read(folder) is None:
-        raise HipError("no_benchmark", f"{folder} holds no benchmark.")
-    lines = []
-    for run in sorted(runs_below(Path(folder) / "runs"), key=lambda run: run.path.name):
-        status = run.status()
-        steps = f", step {status.step} of {status.total_steps}" if status.total_steps else ""
-        state = "measured" if MeasuredRun(run).is_done else f"{status.state}, {status.phase}{steps}"
-        lines.append(f"{run.path.name}: {state}")
-    failures = _failures_in(Path(folder))
-    return [*lines, *(f"{name} failed: {sentence}" for name, sentence in failures.items())]
-
-
-def _failures_in(folder: Path) -> dict[str, str]:
-    try:
-        return json.loads((folder / "failures.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}

@@ -10,11 +10,11 @@ import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.reading.volume import VOLUME_ENDINGS, volume_files, volume_stem
 
+from HipICMSCTrainingLib.evaluation.ignore_masks import IGNORE_SUFFIX, masks_of
 from HipICMSCTrainingLib.evaluation.label_classes import read_label_map
 
 _TRUTH_SUFFIXES = ("_label", ".seg")
 _PREDICTION_SUFFIXES = (".seg", "_segmentation", "_seg", "_prediction", "_pred", "_label")
-_IGNORE_SUFFIX = "_ignore"
 
 
 @dataclass(frozen=True)
@@ -25,25 +25,28 @@ class Pair:
         name: what the tables call the volume.
         prediction: label map in either convention.
         truth: label map in either convention.
-        ignore: nonzero where voxels are left out of the score of both classes.
+        ignore: masks, each nonzero where voxels are left out of the scores of both classes.
     """
 
     name: str
     prediction: Path | sitk.Image
     truth: Path | sitk.Image
-    ignore: Path | sitk.Image | None = None
+    ignore: Sequence[Path | sitk.Image] = ()
 
 
-def find_pairs(prediction: Path, truth: Path) -> list[Pair]:
+def find_pairs(prediction: Path, truth: Path, ignore: Sequence[str] | None = None) -> list[Pair]:
     """Pair two files, or the files of two folders by name.
 
     ``X.nii.gz`` or ``X_label.nii.gz`` of the truth belongs to ``X``, ``X_seg``, ``X_segmentation``, ``X_pred``,
     ``X_prediction`` or ``X_label`` of the predictions, whatever the ending. In a folder that holds ``_label`` files
-    these alone are the truth, the others being their images. ``X_ignore`` beside a truth is used by itself.
+    these alone are the truth, the others being their images.
+
+    Args:
+        ignore: as :func:`masks_of`; without it ``X_ignore`` beside a truth is used.
 
     Raises:
         HipError: ``missing_file`` for a missing path or an empty folder, ``unmatched`` for a volume that has no
-            partner or several.
+            partner or several; as :func:`masks_of`.
     """
     prediction, truth = Path(prediction), Path(truth)
     for path in (prediction, truth):
@@ -53,10 +56,11 @@ def find_pairs(prediction: Path, truth: Path) -> list[Pair]:
         raise HipError("unmatched", f"Give two files or two folders: {prediction} and {truth} are one of each.")
     if truth.is_file():
         name = _stem(truth, _TRUTH_SUFFIXES)
-        return [Pair(name, prediction, truth, _ignore_mask(truth.parent, name))]
+        return [Pair(name, prediction, truth, masks_of([name], truth.parent, ignore)[name])]
 
-    truths = _by_stem(_truth_files(truth), _TRUTH_SUFFIXES)
-    predictions = _by_stem(_label_maps(prediction), _PREDICTION_SUFFIXES)
+    no_truth = (IGNORE_SUFFIX, *(suffix for suffix in ignore or () if suffix.startswith("_")))
+    truths = _by_stem(_truth_files(truth, no_truth), _TRUTH_SUFFIXES)
+    predictions = _by_stem(_label_maps(prediction, no_truth), _PREDICTION_SUFFIXES)
     for folder, files in ((prediction, predictions), (truth, truths)):
         if not files:
             raise HipError("missing_file", f"The folder {folder} holds no label maps ({', '.join(VOLUME_ENDINGS)}).")
@@ -65,28 +69,30 @@ def find_pairs(prediction: Path, truth: Path) -> list[Pair]:
     if lonely:
         names = ", ".join(sorted(lonely))
         raise HipError("unmatched", f"These files of {prediction} and {truth} have no partner: {names}.")
-    return [Pair(stem, predictions[stem], truths[stem], _ignore_mask(truth, stem)) for stem in sorted(truths)]
+    masks = masks_of(truths, truth, ignore)
+    return [Pair(stem, predictions[stem], truths[stem], masks[stem]) for stem in sorted(truths)]
 
 
-def ignore_mask_beside(truth: Path, name: str) -> sitk.Image | None:
-    """The mask ``X_ignore`` beside the label map ``X`` or ``X_label``, if there is one.
+def masks_beside(truth: Path, name: str) -> list[sitk.Image]:
+    """The mask ``X_ignore`` beside the label map ``X`` or ``X_label``, or none.
 
     Args:
-        name: what messages call the mask.
+        name: what messages call it.
 
     Raises:
         HipError: ``unreadable``.
     """
-    file = _ignore_mask(truth.parent, _stem(truth, _TRUTH_SUFFIXES))
-    return None if file is None else read_label_map(file, name)
+    stem = _stem(truth, _TRUTH_SUFFIXES)
+    return [read_label_map(file, name) for file in masks_of([stem], truth.parent)[stem]]
 
 
-def _label_maps(folder: Path) -> list[Path]:
-    return [path for path in volume_files(folder) if not volume_stem(path).endswith(_IGNORE_SUFFIX)]
+def _label_maps(folder: Path, masks: tuple[str, ...]) -> list[Path]:
+    """All volumes but those whose names end as masks do."""
+    return [path for path in volume_files(folder) if not volume_stem(path).endswith(masks)]
 
 
-def _truth_files(folder: Path) -> list[Path]:
-    files = _label_maps(folder)
+def _truth_files(folder: Path, masks: tuple[str, ...]) -> list[Path]:
+    files = _label_maps(folder, masks)
     return [path for path in files if volume_stem(path).endswith("_label")] or files
 
 
@@ -104,7 +110,3 @@ def _stem(path: Path, suffixes: tuple[str, ...]) -> str:
     """The file's name without its ending and without the first of ``suffixes`` that it ends in."""
     stem = volume_stem(path)
     return next((stem[: -len(suffix)] for suffix in suffixes if stem.endswith(suffix)), stem)
-
-
-def _ignore_mask(folder: Path, stem: str) -> Path | None:
-    return next((path for path in volume_files(folder) if volume_stem(path) == stem + _IGNORE_SUFFIX), None)

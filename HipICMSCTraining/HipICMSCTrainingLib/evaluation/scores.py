@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -42,13 +42,13 @@ class VolumeScores:
 
     Attributes:
         name: of the pair.
-        sources: where prediction, truth and ignore mask came from.
+        sources: where prediction, truth and the masks of what is ignored came from.
         head_centres_lps_mm: the centres of the region of interest, empty without one.
         scores: result (key of ``RESULTS``) → class (key of ``CLASSES``) → scores.
     """
 
     name: str
-    sources: dict[str, str | None]
+    sources: dict[str, str | list[str]]
     head_centres_lps_mm: list[tuple[float, float, float]]
     scores: dict[str, dict[str, MaskScores]]
 
@@ -132,13 +132,19 @@ class Evaluation:
         return notes
 
 
-def run_evaluate(prediction: Path, truth: Path, roi_mm: float | None = None, output: Path | None = None) -> str:
+def run_evaluate(
+    prediction: Path,
+    truth: Path,
+    roi_mm: float | None = None,
+    output: Path | None = None,
+    ignore: Sequence[str] | None = None,
+) -> str:
     """Score two files or two folders; write the JSON to ``output`` and return the table.
 
     Raises:
         HipError: as ``find_pairs`` and ``evaluate_pairs``; also if ``output`` cannot be written.
     """
-    evaluation = evaluate_pairs(find_pairs(prediction, truth), roi_mm)
+    evaluation = evaluate_pairs(find_pairs(prediction, truth, ignore), roi_mm)
     if output is not None:
         write_text(Path(output), json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return evaluation.table()
@@ -169,19 +175,16 @@ def check_roi(roi_mm: float | None) -> None:
 
 
 def _evaluate(pair: Pair, roi_mm: float | None) -> VolumeScores:
-    names = {
-        part: None if source is None else str(source) if isinstance(source, Path) else f"the {part} of {pair.name}"
-        for part, source in (("prediction", pair.prediction), ("truth", pair.truth), ("ignore", pair.ignore))
-    }
-    truth = read_classes(pair.truth, names["truth"])
-    prediction = read_classes(pair.prediction, names["prediction"])
-    _require_same_geometry(prediction, names["prediction"], truth, names["truth"])
-    counted = None
-    if pair.ignore is not None:
-        ignore = read_label_map(pair.ignore, names["ignore"])
-        _require_same_geometry(ignore, names["ignore"], truth, names["truth"])
-        counted = ignore == 0
-        counted.CopyInformation(truth)  # equal but for the last digits of a file header, over which SimpleITK stumbles
+    truth_name, prediction_name = _name(pair.truth, "truth", pair), _name(pair.prediction, "prediction", pair)
+    truth, prediction = read_classes(pair.truth, truth_name), read_classes(pair.prediction, prediction_name)
+    _require_same_geometry(prediction, prediction_name, truth, truth_name)
+    mask_names = [_name(mask, "ignore mask", pair) for mask in pair.ignore]
+    counted = truth >= 0
+    for mask, name in zip(pair.ignore, mask_names, strict=True):
+        outside = read_label_map(mask, name) == 0
+        _require_same_geometry(outside, name, truth, truth_name)
+        outside.CopyInformation(truth)  # equal but for the last digits of a file header, over which SimpleITK stumbles
+        counted &= outside
 
     counted_of = dict.fromkeys(CLASSES, counted)
     heads = []
@@ -189,10 +192,9 @@ def _evaluate(pair: Pair, roi_mm: float | None) -> VolumeScores:
         heads = femoral_head_centres(truth)
         if not heads:
             raise HipError(
-                "no_femoral_head", f"{names['truth']} shows no femoral head in its socket for a region of interest."
+                "no_femoral_head", f"{truth_name} shows no femoral head in its socket for a region of interest."
             )
-        roi = within_balls(truth, heads, roi_mm)
-        counted_of["hip_bone"] = roi if counted is None else roi & counted
+        counted_of["hip_bone"] = within_balls(truth, heads, roi_mm) & counted
 
     scores = {}
     for result, labels in (("raw", prediction), ("largest_components", largest_components(prediction))):
@@ -200,7 +202,13 @@ def _evaluate(pair: Pair, roi_mm: float | None) -> VolumeScores:
             class_name: score_mask(labels == value, truth == value, counted_of[class_name])
             for class_name, value in CLASSES.items()
         }
-    return VolumeScores(pair.name, names, heads, scores)
+    sources = {"prediction": prediction_name, "truth": truth_name, "ignore": mask_names}
+    return VolumeScores(pair.name, sources, heads, scores)
+
+
+def _name(source: Path | sitk.Image, part: str, pair: Pair) -> str:
+    """What messages and reports call a part of a pair."""
+    return str(source) if isinstance(source, Path) else f"the {part} of {pair.name}"
 
 
 def _require_same_geometry(image: sitk.Image, name: str, truth: sitk.Image, truth_name: str) -> None:

@@ -19,9 +19,10 @@ import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.benchmark.data import SCALES, Subjects, read_data, write_phantoms
+from HipICMSCTrainingLib.benchmark.plan import Plan
 from HipICMSCTrainingLib.benchmark.row import WEIGHTS, MeasuredRun
 from HipICMSCTrainingLib.benchmark.rows import Row, rows_of
-from HipICMSCTrainingLib.benchmark.runs import Benchmark, Plan
+from HipICMSCTrainingLib.benchmark.runs import Benchmark
 from HipICMSCTrainingLib.benchmark.table import RowOfSeeds, SeedResult, differences_of_order, table_markdown
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.dataset import Case, Dataset, write_dataset_file
@@ -151,7 +152,7 @@ def test_what_was_measured_is_what_the_product_says_of_the_mri(finished, dataset
     (case,) = read_data(dataset_file).measured_cases
     run = measured(finished, SECOND)
     ignore = dataset_file.with_name("mri02_ignore.nii.gz")
-    again = evaluate_pairs([Pair("test 1", run.prediction(1), Path(case.label), ignore)], ROI_MM)
+    again = evaluate_pairs([Pair("test 1", run.prediction(1), Path(case.label), [ignore])], ROI_MM)
     everywhere = evaluate_pairs([Pair("test 1", run.prediction(1), Path(case.label))])
     assert again.summary("raw", "hip_bone", "dice") != everywhere.summary("raw", "hip_bone", "dice")
     stored = run.scores("selected")["evaluation"]["summary"]["raw"]
