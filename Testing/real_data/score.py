@@ -72,14 +72,13 @@ def scores(model: Path, data: Path, quality: Quality) -> dict[str, object]:
     cases: dict[tuple[str, str, str], list[Pair]] = {}
     for volume in volumes_of(data):
         result = segmenter.segment(sitk.ReadImage(str(volume.image)))
-        masked = sitk.ReadImage(str(volume.masks)) > 0
-        masks = {"ignored voxels left out": masked}
+        masks: dict[str, tuple[Path, ...]] = {"ignored voxels left out": (volume.masks,)}
         if volume.cortex is not None:
-            masks = {"as drawn": None} | masks
-            masks["ignored voxels and cortical band left out"] = masked | (sitk.ReadImage(str(volume.cortex)) > 0)
-        for words, mask in masks.items():
+            masks = {"as drawn": ()} | masks
+            masks["ignored voxels and cortical band left out"] = (volume.masks, volume.cortex)
+        for words, ignored in masks.items():
             for which, labels in (("raw", result.classes), ("delivered", result.labels)):
-                case = Pair(volume.image.name.partition(".")[0], labels, volume.label, mask)
+                case = Pair(volume.image.name.partition(".")[0], labels, volume.label, ignored)
                 cases.setdefault((volume.kind, words, which), []).append(case)
     found: dict[str, dict] = {}
     for (kind, words, which), of_kind in cases.items():
