@@ -44,6 +44,7 @@ def install(app) -> None:
         volumes=SimpleNamespace(logic=lambda: app.volumes_logic),
         segmentations=SimpleNamespace(logic=lambda: app.segmentations_logic),
         plots=SimpleNamespace(logic=lambda: plots_logic),
+        markups=SimpleNamespace(logic=lambda: app.markups_logic),
     )
     for name in ("qt", "ctk"):
         # Panels import them when they are loaded; the bench of Testing/gui puts real classes in.

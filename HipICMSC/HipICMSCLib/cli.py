@@ -24,7 +24,7 @@ from HipICMSCLib.models.chosen import (
     user_models,
     user_models_folder,
 )
-from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.reading.volume import read_volume, volume_stem
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.results.segmentation_file import check_ending, write_segmentation
 
@@ -46,7 +46,19 @@ def add_commands(commands: Any) -> None:
             f"--{side}-head", type=float, nargs=3, metavar=("X", "Y", "Z"), help=f"{side} femoral head centre, LPS mm"
         )
     segment.add_argument("--shard", type=_shard, metavar="I/N", help="only every N-th input, from the I-th (1 to N)")
+    segment.add_argument("--morphometry", action="store_true", help="also measure the hips: table and report beside")
     segment.set_defaults(run=_segment)
+
+    morphometry = commands.add_parser("morphometry", help="measure hips from a segmentation: angles, coverage, version")
+    morphometry.add_argument("segmentation", type=Path, help="a .seg.nrrd, or a label map of any tool with --values")
+    morphometry.add_argument("-o", "--output", type=Path, help="write the table to this .csv file")
+    morphometry.add_argument("--markups", type=Path, metavar="FOLDER", help="write Slicer markups into this folder")
+    morphometry.add_argument("--html", type=Path, help="write a report of one page with pictures to this .html file")
+    morphometry.add_argument(
+        "--values", nargs="+", metavar="BONE=N[,N…]",
+        help="what the values mean: hip=1 femur=2, or right-hip=1 left-hip=2 right-femur=3 left-femur=4 (the default)",
+    )  # fmt: skip
+    morphometry.set_defaults(run=_morphometry)
 
     model = commands.add_parser("model", help="look at model packages, add and remove them")
     model_commands = model.add_subparsers(required=True, metavar="COMMAND")
@@ -73,6 +85,9 @@ def _segment(chosen: argparse.Namespace) -> int:
     if chosen.report:
         check_writable(chosen.report)
     heads = _heads(chosen, len(inputs))
+    if chosen.morphometry:
+        for output in outputs:
+            check_writable(_beside(output, "csv"))
 
     # Imported late: torch takes a second that a mistyped command should not cost.
     from HipICMSCLib.engine import HipSegmenter
@@ -84,7 +99,7 @@ def _segment(chosen: argparse.Namespace) -> int:
     failed: list[HipError] = []
     for source, output in zip(inputs, outputs, strict=True):
         try:
-            reports.append(_segment_one(segmenter, source, output, heads, loading))
+            reports.append(_segment_one(segmenter, source, output, heads, loading, chosen.morphometry))
         except HipError as error:
             if not to_folder:
                 raise
@@ -101,7 +116,9 @@ def _segment(chosen: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _segment_one(segmenter: Any, source: Path, output: Path, heads: Any, loading: float) -> dict[str, Any]:
+def _segment_one(
+    segmenter: Any, source: Path, output: Path, heads: Any, loading: float, measured: bool
+) -> dict[str, Any]:
     from HipICMSCLib.results.provenance import provenance
     from HipICMSCLib.results.report import report
 
@@ -124,7 +141,59 @@ def _segment_one(segmenter: Any, source: Path, output: Path, heads: Any, loading
     print(f"{output}: " + ", ".join(f"{name} {ml:g} ml" for name, ml in about["volumes_ml"].items() if ml))
     for sentence in (*(warning["sentence"] for warning in about["warnings"]), *about["fallbacks"]):
         print(f"  Note: {sentence}")
+    if measured:
+        _measure(result.labels, output.name, _beside(output, "csv"), _beside(output, "html"), None)
     return about
+
+
+def _beside(output: Path, ending: str) -> Path:
+    """The table's or report's path beside a segmentation's."""
+    return output.with_name(f"{volume_stem(output)}-morphometry.{ending}")
+
+
+def _morphometry(chosen: argparse.Namespace) -> None:
+    from HipICMSCLib.measures.labels import with_our_values
+    from HipICMSCLib.reading.segmentation import read_segmentation
+
+    for path in (chosen.output, chosen.html):
+        if path:
+            check_writable(path)
+    if chosen.values:
+        labels = with_our_values(read_volume(chosen.segmentation), dict(_bone_values(text) for text in chosen.values))
+    else:
+        labels = read_segmentation(chosen.segmentation)
+    _measure(labels, chosen.segmentation.name, chosen.output, chosen.html, chosen.markups)
+    print(RESEARCH_USE)
+
+
+def _bone_values(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, numbers = text.partition("=")
+    try:
+        return name, tuple(int(number) for number in numbers.split(","))
+    except ValueError:
+        raise HipError("bad_values", f"--values needs BONE=NUMBER, such as femur=2, not {text}.") from None
+
+
+def _measure(labels: Any, name: str, table: Path | None, page: Path | None, markups: Path | None) -> None:
+    from HipICMSCLib.measures.morphometry import measure
+    from HipICMSCLib.results.morphometry_markups import write_markups
+    from HipICMSCLib.results.morphometry_report import write_report
+    from HipICMSCLib.results.morphometry_table import in_words, write_table
+
+    line = ProgressLine()
+    try:
+        morphometry = measure(labels, progress=lambda share: line.show(share, "measuring"))
+    finally:
+        line.close()
+    print(in_words(morphometry))
+    if table:
+        write_table(morphometry, name, table)
+        print(f"Table: {table}")
+    if page:
+        write_report(morphometry, name, page)
+        print(f"Report: {page}")
+    if markups:
+        print(f"{len(write_markups(morphometry, markups))} markups: {markups}")
 
 
 def _inputs(given: list[Path]) -> tuple[list[Path], bool]:

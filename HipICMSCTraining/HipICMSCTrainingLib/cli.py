@@ -134,7 +134,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """The cases and the settings of a training; :func:`_run_description` reads them."""
     _add_data_arguments(parser)
-    parser.add_argument("--preset", help="paper (default), cpu-small or smoke")
+    parser.add_argument("--preset", help="paper (default), cpu-small, slabs or smoke")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, e.g. batch_size=2"
     )

@@ -54,7 +54,7 @@ class Panel:
         """What the pre-flight card says."""
         from PySide6 import QtWidgets
 
-        return " ".join(label.text for label in self.widget.preflightCard.widget.findChildren(QtWidgets.QLabel))
+        return " ".join(label.text for label in self.widget.panel.card.widget.findChildren(QtWidgets.QLabel))
 
     def picture(self, path: Path) -> None:
         """Render the panel as a PNG of a width that is usual in Slicer, as high as it needs."""
@@ -73,12 +73,16 @@ class Panel:
         QtWidgets.QWidget.grab(self.frame, QtCore.QRect(0, 0, PANEL_WIDTH, used)).save(str(path))
         area.takeWidget()
 
-    @contextmanager
-    def in_window(self, size: tuple[int, int]) -> Iterator[MainWindow]:
-        """Show the panel in Slicer's main window on a screen of this size."""
+    def window(self, size: tuple[int, int] = (1366, 768)) -> MainWindow:
+        """Slicer's main window with the panel in it, on a screen of this size."""
         from main_window import MainWindow
 
-        window = MainWindow(self._application, self.frame, size)
+        return MainWindow(self._application, self.frame, size)
+
+    @contextmanager
+    def in_window(self, size: tuple[int, int]) -> Iterator[MainWindow]:
+        """Show the panel in Slicer's main window for a while."""
+        window = self.window(size)
         try:
             yield window
         finally:
@@ -98,6 +102,8 @@ class ModuleManager:
         self._open_panel = open_panel
         self._opened: dict[str, Panel] = {}
         self._selected = ""
+        #: Slicer's main window with the selected module in it.
+        self.window: MainWindow | None = None
 
     def selectModule(self, name: str) -> None:
         if name == self._selected:
@@ -106,12 +112,22 @@ class ModuleManager:
             before = self._opened[self._selected]
             before.widget.exit()
             before.frame.isEntered = False
+        self.close_window()
         if name in self._opened:
             self._opened[name].frame.isEntered = True
             self._opened[name].widget.enter()
         else:
             self._opened[name] = self._open_panel(name)
         self._selected = name
+        self.window = self._opened[name].window()
+
+    def close_window(self) -> None:
+        if self.window is not None:
+            self.window.close()
+            self.window = None
+
+    def mainWindow(self):
+        return self.window
 
     def getModuleWidget(self, name: str):
         return self._made(name).widget
@@ -170,9 +186,10 @@ def module_manager(open_panel, monkeypatch):
     import slicer
 
     manager = ModuleManager(open_panel)
-    for name in ("selectModule", "getModuleWidget", "getModuleLogic"):
-        monkeypatch.setattr(slicer.util, name, getattr(manager, name))
-    return manager
+    for name in ("selectModule", "getModuleWidget", "getModuleLogic", "mainWindow"):
+        monkeypatch.setattr(slicer.util, name, getattr(manager, name), raising=False)
+    yield manager
+    manager.close_window()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from PySide6 import QtCore, QtGui, QtWidgets
 #: What a panel has of a screen of 1,366 × 768 with Slicer's menu, tool bars, help, Data Probe and status bar around it.
 LAPTOP = (1366, 768)
 DESKTOP = (1900, 1150)
+#: What a user leaves to the panel.
+PANEL_WIDTH = 400
 _ABOVE, _HELP, _DATA_PROBE, _STATUS = 100, 30, 160, 28
 #: A screen no window can be wider than; one that wants more is cut here.
 _WIDEST = 16000
@@ -62,7 +64,7 @@ class MainWindow:
         self._window.setStatusBar(status)
         self._window.setMaximumWidth(_WIDEST)
         self._window.resize(*size)
-        self._window.resizeDocks([dock], [1], QtCore.Qt.Horizontal)
+        self._window.resizeDocks([dock], [PANEL_WIDTH], QtCore.Qt.Horizontal)
         self._window.show()
         self.pass_time()
 
@@ -91,6 +93,15 @@ class MainWindow:
         corner = QtWidgets.QWidget.mapTo(widget, self._area.viewport(), QtCore.QPoint(0, 0))
         return self._area.viewport().rect().contains(QtCore.QRect(corner, size))
 
+    def shows_top_of(self, widget: QtWidgets.QWidget) -> bool:
+        """Whether the heading of a section can be seen without scrolling."""
+        corner = QtWidgets.QWidget.mapTo(widget, self._area.viewport(), QtCore.QPoint(0, 0))
+        return QtWidgets.QWidget.isVisible(widget) and self._area.viewport().rect().contains(corner)
+
+    def scroll_to(self, widget: QtWidgets.QWidget) -> None:
+        self.pass_time()
+        self._area.ensureWidgetVisible(widget)
+
     def picture(self, path: Path) -> None:
         """What a user sees."""
         self.pass_time()
@@ -118,8 +129,8 @@ class _MinimumWidth(QtCore.QObject):
 
     def eventFilter(self, watched, event) -> bool:
         if event.type() in (QtCore.QEvent.LayoutRequest, QtCore.QEvent.Resize):
-            bar = self._area.verticalScrollBar().sizeHint().width()
-            self._area.setMinimumWidth(watched.minimumSizeHint().width() + bar)
+            beside = self._area.verticalScrollBar().sizeHint().width() + 2 * self._area.frameWidth()
+            self._area.setMinimumWidth(watched.minimumSizeHint().width() + beside)
         return False
 
 

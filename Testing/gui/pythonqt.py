@@ -47,6 +47,7 @@ QT = {
     if isinstance(kind := getattr(QtWidgets, name), type) and issubclass(kind, QtWidgets.QWidget)
 }
 QTimer = _with_properties(QtCore.QTimer)
+QAction = _with_properties(QtGui.QAction)
 
 
 class ctkCollapsibleButton(QT["QGroupBox"]):
@@ -271,12 +272,12 @@ def install() -> None:
     import slicer
 
     qt, ctk = ModuleType("qt"), ModuleType("ctk")
-    vars(qt).update(QT, QTimer=QTimer, Qt=QtCore.Qt, QFileDialog=QFileDialog)
+    vars(qt).update(QT, QTimer=QTimer, QAction=QAction, Qt=QtCore.Qt, QFileDialog=QFileDialog)
     for name in ("QTableWidgetItem", "QListWidgetItem", "QTreeWidgetItem", "QGridLayout"):
         setattr(qt, name, getattr(QtWidgets, name))
     for name in ("QColor", "QIcon", "QPixmap", "QImage", "QKeySequence", "QShortcut", "QTextCursor"):
         setattr(qt, name, getattr(QtGui, name))
-    qt.QSettings, qt.QApplication = QSettings, Clipboard
+    qt.QSettings, qt.QApplication, qt.QLocale = QSettings, Clipboard, QtCore.QLocale
     qt.QDesktopServices, qt.QUrl = QDesktopServices, QtCore.QUrl
     vars(ctk).update(ctkCollapsibleButton=ctkCollapsibleButton, ctkPathLineEdit=ctkPathLineEdit)
     sys.modules |= {"qt": qt, "ctk": ctk}

@@ -22,9 +22,10 @@ class Bench:
 
     def __init__(self, app, application) -> None:
         from HipICMSCTrainingLib.gui.panels.data_panel import DataPanel
+        from HipICMSCTrainingLib.gui.running.activity import Activity
 
         self.scene, self._application = app.scene, application
-        self.panel = DataPanel(lambda name: str(RESOURCES / name))
+        self.panel = DataPanel(lambda name: str(RESOURCES / name), Activity())
         self.ui = self.panel.ui
         self.changes = 0
         self.panel.changed.connect(self._count)
@@ -298,7 +299,7 @@ def test_from_the_scene_to_a_checked_data_set_by_clicks(data, path, pictures, di
     assert ui.dataCheckButton.text == "Cancel check"
     seen = set()
     data.wait(lambda: seen.add(ui.dataCheckLabel.text) or ui.dataCheckButton.text == "Check data")
-    assert {"Checking ct-001 …", "Checking mri-002 …"} <= seen and dialogs == []
+    assert {"Checking the data: ct-001 …", "Checking the data: mri-002 …"} <= seen and dialogs == []
     assert "Last check: " in ui.dataCheckLabel.text
     assert any("come from 2 patients only" in line and line.startswith("Caution: ") for line in data.problems())
     assert (path.parent / "dataset.check.json").is_file()
@@ -390,7 +391,7 @@ def test_a_check_ends_with_the_section(data, path):
     dataset(path, ct1="train", ct2="val", mri1="train", mri2="val")
     data.panel.set_dataset_file(path)
     data.ui.dataCheckButton.click()
-    process = data.panel._check._process
+    process = data.panel._check._command._process
     data.panel.close()
     assert process.poll() is not None
 

@@ -41,8 +41,11 @@ def add_volume(image: sitk.Image | None = None, name: str = "hips"):
 
 def segment(panel):
     """Press the button and wait; the segmentation node."""
+    if panel.ui.segmentButton.isHidden():
+        panel.ui.againButton.click()
+    assert not panel.ui.segmentButton.isHidden()
     panel.ui.segmentButton.click()
-    panel.wait(lambda: not panel.logic.busy)
+    panel.wait(lambda: panel.widget.panel.settled)
     from HipICMSCLib.gui.scene.result import result_of
 
     return result_of(panel.logic.getParameterNode().inputVolume)
@@ -111,10 +114,10 @@ def test_a_choice_in_the_panel_is_saved_with_the_scene_and_back(panel):
     panel.ui.replaceUnlockedCheckBox.checked = True
     assert node.replaceUnlocked is True
     node.model = "unheard-of"
-    assert panel.widget.modelPanel.current() == "unheard-of"
+    assert panel.widget.panel.model_panel.current() == "unheard-of"
     assert not panel.ui.segmentButton.enabled and "no model unheard-of" in panel.ui.segmentButton.toolTip
-    panel.widget.modelPanel.chosen.emit("balls")
-    assert node.model == "balls" and panel.widget.modelPanel.current() == "balls"
+    panel.widget.panel.model_panel.chosen.emit("balls")
+    assert node.model == "balls" and panel.widget.panel.model_panel.current() == "balls"
 
 
 @pytest.mark.parametrize("name", ["HipICMSC", "HipICMSCTraining"])
@@ -184,13 +187,18 @@ def test_without_any_model_the_button_says_so(open_panel, monkeypatch, tmp_path)
 
 
 def test_what_is_missing_on_this_computer_is_said_on_the_card_and_on_the_button(panel, monkeypatch, pictures):
-    """Nothing is started and nothing downloaded; the set-up section below says how to get it."""
-    monkeypatch.setattr(panel.widget.setUpPanel, "blocking_sentence", lambda: "PyTorch is missing; see Set-up below.")
+    """Nothing is started and nothing downloaded before the user presses the card's own button."""
+    set_up = panel.widget.panel.set_up_panel
+    monkeypatch.setattr(set_up, "blocking_sentence", lambda: "PyTorch is missing.")
+    mended = []
+    monkeypatch.setattr(set_up, "mend", lambda: mended.append(True))
     add_volume()
     panel.wait(lambda: "PyTorch is missing" in panel.card_text())
     assert not panel.ui.segmentButton.enabled and "PyTorch is missing" in panel.ui.segmentButton.toolTip
     assert panel.logic.service._worker._process is None
     panel.picture(pictures / "hipicmsc-not-installed.png")
+    panel.ui.preflightRemedyButton.click()
+    assert mended == [True]
 
 
 # The card.
@@ -198,10 +206,10 @@ def test_what_is_missing_on_this_computer_is_said_on_the_card_and_on_the_button(
 
 def test_the_card_says_before_the_click_whether_it_will_work(panel, pictures):
     add_volume()
-    panel.wait(lambda: len(panel.widget.preflightCard.findings) > 6, seconds=120)
-    subjects = [finding.subject for finding in panel.widget.preflightCard.findings]
+    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6, seconds=120)
+    subjects = [finding.subject for finding in panel.widget.panel.card.findings]
     assert len(subjects) == len(set(subjects)) or subjects
-    assert not panel.widget.preflightCard.has_stop()
+    assert panel.widget.panel.card.stop() is None
     panel.picture(pictures / "hipicmsc-ready.png")
 
 
@@ -212,23 +220,23 @@ def test_where_no_hip_is_found_the_card_says_so_and_the_user_can_mark_them(panel
     noise = sitk.GetImageFromArray(voxels)
     noise.CopyInformation(image)
     volume = add_volume(noise)
-    panel.wait(panel.widget.preflightCard.has_stop, seconds=120)
+    panel.wait(panel.widget.panel.card.stop, seconds=120)
     assert "No hip joint was found" in panel.card_text()
     heads = volume.GetScene().AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "heads")
     panel.ui.headsSelector.setCurrentNode(heads)
     panel.wait(lambda: "heads has 0 points" in panel.card_text())
     for x, y, z in (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE):
         heads.AddControlPoint(-x, -y, z)
-    panel.wait(lambda: len(panel.widget.preflightCard.findings) > 6, seconds=120)
-    assert not panel.widget.preflightCard.has_stop()
+    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6, seconds=120)
+    assert panel.widget.panel.card.stop() is None
 
 
 def test_another_volume_gets_a_card_of_its_own(panel):
     add_volume(name="first")
-    panel.wait(lambda: len(panel.widget.preflightCard.findings) > 6, seconds=120)
+    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6, seconds=120)
     flat = sitk.Image([50, 50, 50], sitk.sitkInt16)
     panel.ui.inputSelector.setCurrentNode(add_volume(flat, "second"))
-    panel.wait(panel.widget.preflightCard.has_stop)
+    panel.wait(panel.widget.panel.card.stop)
     assert "second is empty" in panel.card_text()
 
 
@@ -241,28 +249,30 @@ def test_one_click_segments(panel, pictures):
 
     volume = add_volume()
     view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Green")
-    panel.wait(lambda: len(panel.widget.preflightCard.findings) > 6, seconds=120)
+    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6, seconds=120)
     panel.ui.segmentButton.click()
     assert panel.ui.segmentButton.text == "Cancel" and panel.ui.segmentButton.enabled
     panel.wait(lambda: panel.ui.progressBar.value > 0)
     panel.picture(pictures / "hipicmsc-running.png")
     panel.wait(lambda: not panel.logic.busy)
-    assert panel.ui.progressBar.value == 100
-    assert panel.ui.segmentButton.text == "Segment hip" and panel.ui.segmentButton.enabled
+    assert panel.ui.progressBar.isHidden() and panel.ui.segmentButton.isHidden()
     node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
     assert "the result is in hips hips" in panel.ui.statusLabel.text
     # The ball model finds no hip bone, which the user is told.
     assert "right hip bone was not found" in panel.ui.statusLabel.text
     assert "Segmenting with balls" in panel.ui.logText.plainText
-    surface = node.GetSegmentation().GetSegment("RightFemur").GetRepresentation("Closed surface")
+    bone = node.GetSegmentation().GetSegment("RightFemur")
+    panel.wait(lambda: bone.GetRepresentation("Closed surface"))
+    surface = bone.GetRepresentation("Closed surface")
     bounds = np.array(surface.GetBounds())
     centre = (bounds[::2] + bounds[1::2]) / 2 * (-1, -1, 1)
     assert centre == pytest.approx(np.array(ball_hips.RIGHT_CENTRE), abs=2.5)
+    panel.wait(lambda: panel.widget.panel.settled)
     # Views are where the hips are; the result is in the editor over its MRI, and there is something to review.
     middle = (np.array(ball_hips.RIGHT_CENTRE) + ball_hips.LEFT_CENTRE) / 2 * (-1, -1, 1)
     shown = [view.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
     assert shown == pytest.approx(middle, abs=5)
-    editor = panel.widget.editorPanel._editor.node
+    editor = panel.widget.panel.editor_panel._editor.node
     assert editor.GetSegmentationNode() is node and editor.GetSourceVolumeNode() is volume
     assert panel.ui.nextPlaceButton.enabled
     panel.picture(pictures / "hipicmsc-done.png")
@@ -297,7 +307,7 @@ def test_an_error_of_the_worker_is_shown_as_its_sentence_and_explained_in_the_lo
     damaged.unlink()
     assert "damaged" in panel.ui.statusLabel.text and panel.ui.statusLabel.text.endswith(".")
     assert len(panel.ui.logText.plainText.splitlines()) > 2  # the technical background
-    assert panel.ui.progressBar.value == 0
+    assert panel.ui.progressBar.isHidden()
     panel.picture(pictures / "hipicmsc-error.png")
 
 
@@ -307,7 +317,7 @@ def test_an_error_of_the_worker_is_shown_as_its_sentence_and_explained_in_the_lo
 def test_a_segmentation_with_segments_is_not_written_into_and_the_panel_says_so(panel, pictures):
     volume = add_volume()
     target = volume.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", "my work")
-    assert panel.ui.targetLabel.isHidden() and not panel.ui.replaceUnlockedCheckBox.enabled
+    assert panel.ui.targetLabel.isHidden() and panel.ui.replaceUnlockedCheckBox.isHidden()
     target.GetSegmentation().AddEmptySegment("drawn")
     panel.ui.segmentationSelector.setCurrentNode(target)
     assert "not overwritten" in panel.ui.targetLabel.text and "my work (2)" in panel.ui.targetLabel.text
@@ -325,7 +335,7 @@ def test_redoing_some_bones_can_be_undone_in_the_editor(panel):
     assert "Replaces" in panel.ui.targetLabel.text and "Right proximal femur" in panel.ui.targetLabel.text
     assert segment(panel) is target
     assert target.GetSegmentation().GetNumberOfSegments() == 4
-    (before,) = panel.widget.editorPanel._editor.undo_states
+    (before,) = panel.widget.panel.editor_panel._editor.undo_states
     assert before.GetNumberOfSegments() == 3
     assert volume.GetScene().GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
 
@@ -342,10 +352,113 @@ def test_one_click_hands_the_result_to_slicers_own_editor(panel, monkeypatch):
     monkeypatch.setattr(slicer.util, "getModuleWidget", lambda name: SimpleNamespace(editor=other))
     panel.ui.openSegmentEditorButton.click()
     assert other.node.GetSegmentationNode() is result and other.node.GetSourceVolumeNode() is volume
-    ours = panel.widget.editorPanel._editor
+    ours = panel.widget.panel.editor_panel._editor
     assert ours.node is not other.node and not ours.segmentationNodeSelectorVisible
     # What was done in our editor can still be undone when the user comes back.
     assert ours.node.GetSegmentationNode() is result
+
+
+def test_the_editor_follows_the_result_that_is_chosen(panel):
+    """Not the one that was made last."""
+    add_volume()
+    first, second = segment(panel), segment(panel)
+    editor = panel.widget.panel.editor_panel._editor.node
+    assert first is not second and editor.GetSegmentationNode() is second
+    panel.ui.segmentationSelector.setCurrentNode(first)
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert editor.GetSegmentationNode() is first
+    assert first.GetName() in panel.ui.statusLabel.text
+
+
+def test_before_and_after_the_click_are_two_states_of_one_panel(panel):
+    add_volume()
+    before = ("choicesFrame", "preflightFrame", "segmentButton")
+    after = ("resultFrame", "againButton")
+    hidden = lambda names: [getattr(panel.ui, name).isHidden() for name in names]  # noqa: E731
+    assert hidden(before) == [False] * 3 and hidden(after) == [True] * 2
+    segment(panel)
+    assert hidden(before) == [True] * 3 and hidden(after) == [False] * 2
+    panel.ui.againButton.click()
+    assert hidden(before) == [False] * 3 and hidden(after) == [True] * 2
+
+
+def test_what_makes_a_result_doubtful_is_said_before_that_it_is_done(panel):
+    add_volume()
+    segment(panel)
+    lines = panel.ui.statusLabel.text.splitlines()
+    # The balls are of one size, but not as the model sees them.
+    assert lines[0].startswith("Caution: The proximal femur has") and lines[-1].startswith("Done in")
+    assert "was not found" in lines[1]
+
+
+def shown_bones() -> list[str]:
+    import slicer
+
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return [node.GetName() for node in nodes if node.GetDisplayNode() and node.GetDisplayNode().GetVisibility()]
+
+
+def test_a_batch_leaves_its_results_hidden_and_a_row_shows_its_mri_with_its_result_alone(panel):
+    import slicer
+
+    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    first, second = add_volume(name="first"), add_volume(name="second")
+    panel.wait(lambda: panel.ui.batchTable.rowCount == 2)
+    panel.ui.batchStartButton.click()
+    assert not panel.ui.segmentButton.enabled
+    panel.wait(lambda: not panel.widget.panel.batch_panel.busy)
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert shown_bones() == []
+    for row, volume in ((1, second), (0, first)):
+        panel.ui.batchTable.selectRow(row)
+        panel.wait(lambda: panel.widget.panel.settled)
+        assert shown_bones() == [f"{volume.GetName()} hips"]
+        assert view.GetBackgroundVolumeID() == volume.GetID()
+        assert panel.ui.inputSelector.currentNode() is volume
+    third = add_volume(name="third, without a result")
+    panel.ui.inputSelector.setCurrentNode(third)
+    assert shown_bones() == [] and view.GetBackgroundVolumeID() == third.GetID()
+
+
+def test_what_the_user_drew_stays_in_view_whatever_is_chosen(panel):
+    import slicer
+
+    first = add_volume(name="first")
+    mine = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "mine")
+    mine.CreateDefaultDisplayNodes()
+    segment(panel)
+    panel.ui.inputSelector.setCurrentNode(add_volume(name="second"))
+    assert shown_bones() == ["mine"]
+    panel.ui.inputSelector.setCurrentNode(first)
+    assert shown_bones() == ["mine", "first hips"]
+
+
+def test_who_insists_may_segment_what_looks_like_a_ct(panel):
+    """Air and fat as in Hounsfield units: by its intensities no MRI. The result is that of the MRI as it was."""
+    image = ball_hips.ball_image()
+    voxels = sitk.GetArrayFromImage(image).astype(np.float32)
+    as_ct = sitk.GetImageFromArray(voxels - 350)
+    as_ct.CopyInformation(image)
+    add_volume(as_ct, "like a CT")
+    panel.wait(panel.widget.panel.card.stop, seconds=120)
+    assert not panel.ui.segmentButton.enabled and "looks like a CT" in panel.ui.segmentButton.toolTip
+    panel.ui.preflightInsistCheckBox.click()
+    assert panel.ui.segmentButton.enabled
+    result = segment(panel)
+    assert result is not None, panel.ui.statusLabel.text
+
+
+def test_the_femoral_heads_can_be_marked_from_the_card(panel):
+    image = ball_hips.ball_image()
+    noise = sitk.GetImageFromArray(np.random.default_rng(1).normal(300, 100, image.GetSize()[::-1]).astype(np.int16))
+    noise.CopyInformation(image)
+    add_volume(noise)
+    panel.wait(panel.widget.panel.card.stop, seconds=120)
+    assert "Mark the femoral" in panel.ui.preflightRemedyButton.text.replace("&", "")
+    panel.ui.preflightRemedyButton.click()
+    heads = panel.logic.getParameterNode().heads
+    assert heads is not None and heads.GetMaximumNumberOfControlPoints() == 2
+    assert panel.ui.headsSelector.currentNode() is heads
 
 
 # While it runs, Slicer goes on.
@@ -375,8 +488,9 @@ def test_another_module_may_be_opened_meanwhile(panel):
     panel.widget.exit()
     panel.wait(lambda: not panel.logic.busy)
     panel.widget.enter()
+    panel.wait(lambda: panel.widget.panel.settled)
     assert panel.ui.nextPlaceButton.enabled
-    editor = panel.widget.editorPanel._editor
+    editor = panel.widget.panel.editor_panel._editor
     assert editor.node.GetSegmentationNode().GetName() == "hips hips"
     editor.calls.clear()
     panel.widget.exit()

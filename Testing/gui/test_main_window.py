@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from main_window import LAPTOP
+from main_window import LAPTOP, PANEL_WIDTH
 
 #: More than a data set, a run list or a scene needs to make a table ask for another width.
 LONG = "a-rather-long-name-of-a-volume-that-came-from-an-archive"
@@ -17,7 +17,7 @@ def training(open_panel):
     import qt
 
     panel = open_panel("HipICMSCTraining")
-    panel.wait(lambda: not panel.widget.settingsPanel.reason_against_taking())
+    panel.wait(lambda: not panel.widget.panel.settings_panel.reason_against_taking())
     yield panel
     qt.QSettings.values.clear()
 
@@ -44,17 +44,44 @@ def widths(window, seconds: float = 2.0) -> list[int]:
 
 def test_the_training_panel_keeps_slicers_window_as_wide_as_it_is(training, tmp_path):
     with training.in_window(LAPTOP) as window:
-        training.widget.dataPanel.set_dataset_file(data_set(tmp_path, 6))
+        training.widget.panel.data_panel.set_dataset_file(data_set(tmp_path, 6))
         training.ui.dataSceneButton.checked = True
         assert set(widths(window)) == {LAPTOP[0]}
-        assert window.panel_width <= 400
+        assert window.panel_width <= PANEL_WIDTH
 
 
 def test_the_segmentation_panel_keeps_slicers_window_as_wide_as_it_is(open_panel):
     panel = open_panel("HipICMSC")
     with panel.in_window(LAPTOP) as window:
         assert set(widths(window, 1.0)) == {LAPTOP[0]}
-        assert window.panel_width <= 400
+        assert window.panel_width <= PANEL_WIDTH
+
+
+def test_what_is_needed_before_and_after_the_click_is_in_view_on_a_small_screen(open_panel, ball_model, monkeypatch):
+    """The window is that of a screen of 1,366 × 768 with help, Data Probe and status bar in it."""
+    from HipICMSCLib.models import chosen
+    from test_hipicmsc_panel import add_volume
+
+    monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
+    panel = open_panel("HipICMSC")
+    panel.logic.getParameterNode().model = "balls"
+    ui = panel.ui
+    with panel.in_window(LAPTOP) as window:
+        add_volume()
+        panel.wait(lambda: len(panel.widget.panel.card.findings) > 6, seconds=120)
+        window.pass_time()
+        assert window.is_in_view(ui.segmentButton) and window.is_in_view(ui.preflightBodyLabel)
+        ui.segmentButton.click()
+        panel.wait(lambda: ui.progressBar.value > 0)
+        window.pass_time()
+        for widget in (ui.segmentButton, ui.progressBar, ui.statusLabel):
+            assert window.is_in_view(widget)
+        panel.wait(lambda: panel.widget.panel.settled)
+        window.pass_time()
+        for name in ("statusLabel", "reviewStateLabel", "nextPlaceButton", "placesList", "confidenceMapCheckBox"):
+            assert window.is_in_view(getattr(ui, name)), name
+        assert window.shows_top_of(ui.editorCollapsibleButton)
+        assert window.panel_width <= PANEL_WIDTH and window.width == LAPTOP[0]
 
 
 @pytest.mark.parametrize("name", ["HipICMSC", "HipICMSCTraining"])

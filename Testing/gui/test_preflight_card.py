@@ -27,8 +27,10 @@ FOUND = (
         "The right hip joint is cut by the border of the image: of the 40 mm about the centre of its femoral head, "
         "24 mm at the bottom are missing. Shape and volume are incomplete there.",
     ),
-    Finding("fine", "Device", "The processor (cpu) computes. Memory: about 0.7 GB are needed, 22.0 GB are free."),
-    Finding("fine", "Time", "About 0 min 09 s for 38 slices, as measured in earlier runs on this computer."),
+    Finding(
+        "fine", "Device", "The processor (cpu) computes. Memory: about 0.7 GB are needed, 22.0 GB are free.", "0.7 GB"
+    ),
+    Finding("fine", "Time", "About 9 s for 38 slices, as measured in earlier runs on this computer.", "about 9 s"),
     Finding("fine", "Licence", "The model's licence is CC BY 4.0."),
     Finding("fine", "Intended use", "Research use only. It outlines hip bones on MRI for a person who corrects them."),
 )
@@ -46,10 +48,12 @@ class Bench:
         return self.card.ui.preflightHeadlineLabel.text
 
     def lines(self) -> list[str]:
-        """The rows of the table and what follows it, as they read without their markup."""
-        body = self.card.ui.preflightBodyLabel.text
-        rows = re.findall(r"<(?:tr|p)>(.*?)</(?:tr|p)>", body)
-        return [" ".join(html.unescape(re.sub(r"<[^>]+>", " ", row)).split()) for row in rows]
+        """What is to be minded, as it reads without markup."""
+        return _read(self.card.ui.preflightBodyLabel)
+
+    def folded(self) -> list[str]:
+        """What is shown on demand."""
+        return _read(self.card.ui.preflightFineLabel)
 
     def picture(self, path: Path, width: int = 420) -> None:
         from PySide6 import QtWidgets
@@ -61,6 +65,11 @@ class Bench:
         QtWidgets.QWidget.grab(widget).save(str(path))
 
 
+def _read(label) -> list[str]:
+    rows = re.findall(r"<(?:tr|p)>(.*?)</(?:tr|p)>", label.text)
+    return [" ".join(html.unescape(re.sub(r"<[^>]+>", "", row)).split()) for row in rows]
+
+
 @pytest.fixture
 def card(bench) -> Bench:
     return Bench(bench[1])
@@ -69,43 +78,87 @@ def card(bench) -> Bench:
 def test_without_an_mri_it_says_what_it_is_for(card, pictures):
     assert card.headline() == "Choose an MRI to see whether it can be segmented."
     assert card.lines() == [] and not card.card.ui.preflightBodyLabel.visible
-    assert card.card.findings == () and not card.card.has_stop()
+    assert card.card.findings == () and card.card.stop() is None
     card.picture(pictures / "preflight-empty.png")
 
 
 def test_while_the_worker_looks_it_does_not_promise_anything(card, pictures):
     card.card.show(FINE, True)
-    assert "will" not in card.headline()
-    assert len(card.lines()) == 4 and card.lines()[-1] == "Still looking for the hips …"
+    assert card.headline() == "Looking at the MRI …"
+    assert card.lines() == ["Still looking for the hips …"]
     assert card.card.findings == FINE
     card.picture(pictures / "preflight-pending.png")
 
 
-def test_all_findings_are_shown_in_words_the_ones_to_mind_first(card, pictures):
+def test_where_all_is_fine_it_is_one_line(card, pictures):
+    from PySide6 import QtWidgets
+
+    card.card.show([finding for finding in FINE + FOUND if finding.level == "fine"], False)
+    assert card.headline() == "Ready: about 9 s, 0.7 GB."
+    assert card.lines() == [] and not card.card.ui.preflightFineLabel.visible
+    line = card.card.ui.preflightHeadlineLabel.fontMetrics().height()
+    assert QtWidgets.QWidget.heightForWidth(card.card.widget, 390) < 3 * line
+    card.picture(pictures / "preflight-fine.png")
+
+
+def test_what_is_to_be_minded_has_a_line_of_its_own_and_the_rest_is_folded(card, pictures):
     card.card.show(FINE + FOUND, False)
-    assert card.headline() == "Segmentation will work, with one caution."
-    lines = card.lines()
-    assert lines[0].split()[:4] == ["Caution", "Field", "of", "view"]
-    assert [line.split()[0] for line in lines[1:]] == ["Fine"] * 8
+    assert card.headline() == "Ready, with one caution: about 9 s, 0.7 GB."
+    (line,) = card.lines()
+    assert line.startswith("Caution Field of view: The right hip joint is cut")
+    assert not card.card.ui.preflightFineLabel.visible
+    card.card.ui.preflightMoreButton.click()
+    assert not card.card.ui.preflightFineLabel.isHidden() and len(card.folded()) == 8
     for finding in FINE + FOUND:
-        assert sum(line.endswith(finding.sentence) and finding.subject in line for line in lines) == 1
-    assert card.card.findings == FINE + FOUND and not card.card.has_stop()
+        found = [line for line in card.lines() + card.folded() if line.endswith(finding.sentence)]
+        assert len(found) == 1 and finding.subject in found[0]
+    assert card.card.findings == FINE + FOUND and card.card.stop() is None
     card.picture(pictures / "preflight-caution.png")
 
 
 def test_a_stop_says_at_once_that_and_why_it_will_not_work(card, pictures):
     card.card.show((*FINE[:2], STOP), True)
-    assert card.headline() == f"Segmentation will not work. {STOP.sentence}"
-    assert card.lines()[0].startswith("Stop")
-    assert card.card.has_stop()
+    assert card.headline() == "This cannot be segmented as it is."
+    assert card.lines()[0] == f"Stop Modality: {STOP.sentence}"
+    assert card.card.stop() == STOP
+    assert card.card.ui.preflightRemedyButton.isHidden() and card.card.ui.preflightInsistCheckBox.isHidden()
     card.card.show((*FINE[:2], STOP), False)
     card.picture(pictures / "preflight-stop.png")
+
+
+@pytest.mark.parametrize(
+    ("remedy", "words"), [("install", "Install what is missing"), ("mark_heads", "Mark the femoral")]
+)
+def test_a_stop_carries_its_remedy_as_a_button(card, remedy, words, pictures):
+    wanted = []
+    card.card.remedy_wanted.connect(wanted.append)
+    card.card.show((Finding("stop", "Set-up", "PyTorch is not installed.", remedy=remedy),), False)
+    button = card.card.ui.preflightRemedyButton
+    assert not button.isHidden() and words in button.text.replace("&", "")
+    button.click()
+    assert wanted == [remedy]
+    card.picture(pictures / f"preflight-{remedy}.png")
+
+
+def test_a_judgement_on_the_image_can_be_overruled_knowingly_and_not_for_the_next_image(card, pictures):
+    judged = Finding("stop", "Modality", STOP.sentence, remedy="insist")
+    card.card.show((judged,), False)
+    assert card.card.stop() == judged and not card.card.insists
+    card.card.ui.preflightInsistCheckBox.click()
+    assert card.card.stop() is None and card.card.insists
+    card.picture(pictures / "preflight-insist.png")
+    card.card.show(FINE, False)
+    card.card.show((judged,), False)
+    assert card.card.stop() == judged, "what was said of one image does not hold for another"
+    card.card.ui.preflightInsistCheckBox.click()
+    card.card.show((judged, Finding("stop", "Set-up", "PyTorch is not installed.", remedy="install")), False)
+    assert card.card.stop().subject == "Set-up", "only the judgement is overruled"
 
 
 def test_the_next_volume_takes_the_place_of_the_last(card):
     card.card.show((STOP,), False)
     card.card.show(FINE, False)
-    assert card.headline() == "Segmentation will work." and not card.card.has_stop()
+    assert card.headline() == "Ready." and card.card.stop() is None
     card.card.clear("Load an MRI.")
     assert card.headline() == "Load an MRI." and card.lines() == [] and card.card.findings == ()
 
@@ -115,8 +168,7 @@ def test_names_are_shown_as_they_are_and_never_as_markup(card):
     card.card.show((Finding("stop", "<b>Image</b>", sentence),), False)
     body = card.card.ui.preflightBodyLabel.text
     assert "<img" not in body and "<b>Image" not in body
-    assert card.lines() == [f"Stop <b>Image</b> {sentence}"]
-    assert card.headline().endswith(sentence)
+    assert card.lines() == [f"Stop <b>Image</b>: {sentence}"]
     from PySide6.QtCore import Qt
 
     assert card.card.ui.preflightHeadlineLabel.textFormat == Qt.TextFormat.PlainText
@@ -126,7 +178,8 @@ def test_all_can_be_selected_and_is_read_out(card):
     from PySide6.QtCore import Qt
 
     card.card.show(FINE + FOUND, True)
-    for label in (card.card.ui.preflightHeadlineLabel, card.card.ui.preflightBodyLabel):
+    labels = ("preflightHeadlineLabel", "preflightBodyLabel", "preflightFineLabel")
+    for label in (getattr(card.card.ui, name) for name in labels):
         assert label.textInteractionFlags & Qt.TextInteractionFlag.TextSelectableByMouse
     spoken = card.card.widget.accessibleDescription
     assert spoken.splitlines()[1].startswith("Caution, Field of view: The right hip joint is cut")
@@ -138,12 +191,13 @@ def test_nothing_is_cut_off_in_a_narrow_panel(card, pictures):
     from PySide6 import QtGui, QtWidgets
 
     card.card.show(FINE + FOUND, False)
+    card.card.ui.preflightMoreButton.click()
     card.picture(pictures / "preflight-narrow.png", width=300)
-    label = card.card.ui.preflightBodyLabel
-    document = QtGui.QTextDocument()
-    document.setDefaultFont(QtWidgets.QWidget.font(label))
-    document.setHtml(label.text)
-    document.setDocumentMargin(0)
-    document.setTextWidth(QtWidgets.QWidget.width(label))
-    assert document.idealWidth() <= QtWidgets.QWidget.width(label)
-    assert document.size().height() <= QtWidgets.QWidget.height(label) + 1
+    for label in (card.card.ui.preflightBodyLabel, card.card.ui.preflightFineLabel):
+        document = QtGui.QTextDocument()
+        document.setDefaultFont(QtWidgets.QWidget.font(label))
+        document.setHtml(label.text)
+        document.setDocumentMargin(0)
+        document.setTextWidth(QtWidgets.QWidget.width(label))
+        assert document.idealWidth() <= QtWidgets.QWidget.width(label)
+        assert document.size().height() <= QtWidgets.QWidget.height(label) + 1

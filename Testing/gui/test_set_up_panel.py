@@ -200,7 +200,7 @@ def test_what_is_missing_opens_the_section_and_is_said(site, open_set_up, pictur
     set_up.wait()
     assert [problem.subject for problem in set_up.panel.problems] == ["torch", "scikit-image"]
     assert not set_up.panel.widget.collapsed
-    assert set_up.panel.blocking_sentence() == "PyTorch is not installed. See Set-up below."
+    assert set_up.panel.blocking_sentence() == "PyTorch is not installed."
     assert set_up.ui.setUpStateLabel.text.splitlines()[:2] == [
         "Stop: PyTorch is not installed.",
         "Stop: scikit-image is not installed.",

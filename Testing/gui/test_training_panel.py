@@ -30,7 +30,7 @@ def synthetic_data(tmp_path_factory) -> Path:
 
 def described(panel) -> None:
     """Wait until it is known what can be chosen."""
-    panel.wait(lambda: not panel.widget.settingsPanel.reason_against_taking())
+    panel.wait(lambda: not panel.widget.panel.settings_panel.reason_against_taking())
 
 
 def test_an_empty_panel_says_what_comes_first(panel, pictures):
@@ -43,7 +43,7 @@ def test_an_empty_panel_says_what_comes_first(panel, pictures):
 
 def test_with_data_a_training_can_be_started(panel, synthetic_data):
     described(panel)
-    panel.widget.dataPanel.set_dataset_file(synthetic_data)
+    panel.widget.panel.data_panel.set_dataset_file(synthetic_data)
     assert panel.ui.runsStartButton.enabled, panel.ui.runsStartButton.toolTip
     assert panel.logic.getParameterNode().datasetFile == synthetic_data
 
@@ -103,7 +103,7 @@ def test_labelled_mris_are_trained_on_only_by_a_method_that_learns_from_them(
     ui, start = panel.ui, panel.ui.runsStartButton
     everyone = mris(synthetic_data, "train") + mris(synthetic_data, "val")
     path = labelled_data(*everyone)
-    panel.widget.dataPanel.set_dataset_file(path)
+    panel.widget.panel.data_panel.set_dataset_file(path)
     assert not start.enabled and "may not see any label of an MRI" in start.toolTip
     assert not ui.dataMeasureButton.isHidden() and "Only measure with labelled MRIs" in problems(panel)
     refused = command("train", tmp_path / "run", "--dataset", path, "--method", "icmsc")
@@ -119,7 +119,7 @@ def test_labelled_mris_are_trained_on_only_by_a_method_that_learns_from_them(
     assert [ui.dataTable.item(row, 2).text() for row in rows] == ["present"] * 6
     assert all(ui.dataTable.cellWidget(row, 3).enabled for row in rows)
 
-    panel.widget.dataPanel.set_dataset_file(labelled_data(*everyone[:2]))
+    panel.widget.panel.data_panel.set_dataset_file(labelled_data(*everyone[:2]))
     assert not start.enabled and f"{everyone[2]} has no label map, but the method is trained" in start.toolTip
     pick(panel, ICMSC)
     ui.dataMeasureButton.click()
@@ -131,7 +131,7 @@ def test_labelled_mris_are_trained_on_only_by_a_method_that_learns_from_them(
 def test_with_some_mris_only_measured_a_method_that_adapts_can_start(panel, labelled_data, synthetic_data):
     described(panel)
     (first, _second), start = mris(synthetic_data, "train"), panel.ui.runsStartButton
-    panel.widget.dataPanel.set_dataset_file(labelled_data(first))
+    panel.widget.panel.data_panel.set_dataset_file(labelled_data(first))
     assert not start.enabled
     panel.ui.dataMeasureButton.click()
     assert start.enabled, start.toolTip
@@ -152,7 +152,7 @@ def test_a_check_looks_at_the_labels_of_mris_as_at_those_of_cts(
     sitk.WriteImage(sitk.ReadImage(wrong["label"]) * 3, str(tmp_path / "other_values.nii.gz"))
     wrong["label"] = str(tmp_path / "other_values.nii.gz")
     path.write_text(json.dumps(values))
-    panel.widget.dataPanel.set_dataset_file(path)
+    panel.widget.panel.data_panel.set_dataset_file(path)
     pick(panel, TARGET)
     assert panel.ui.runsStartButton.enabled, "nothing can be told without reading the volumes"
     panel.ui.dataCheckButton.click()
@@ -166,18 +166,44 @@ def test_a_check_looks_at_the_labels_of_mris_as_at_those_of_cts(
     assert "may not see any label" in problems(panel) and "out of date" not in panel.ui.dataCheckLabel.text
 
 
+def test_one_thing_at_a_time_and_what_it_is_is_said_in_one_place(panel, synthetic_data):
+    """Whatever was begun, the line says it as long as it goes on, and nothing else can be begun meanwhile."""
+    described(panel)
+    ui = panel.ui
+    panel.widget.panel.data_panel.set_dataset_file(synthetic_data)
+    pick_preset = ui.settingsPresetComboBox
+    pick_preset.currentIndex = [pick_preset.itemText(i) for i in range(pick_preset.count)].index("smoke")
+    assert ui.activityLabel.text == "Nothing is running."
+    ui.dataCheckButton.click()
+    assert ui.activityLabel.text.startswith("The check of the data is starting")
+    assert not ui.settingsEstimateButton.enabled and ui.activityLabel.text in ui.settingsEstimateButton.toolTip
+    assert not ui.sampleDataButton.enabled
+    said = set()
+    panel.wait(
+        lambda: said.add((ui.activityLabel.text, ui.dataCheckLabel.text)) or ui.dataCheckButton.text == "Check data"
+    )
+    assert all(label == line for line, label in said if line.startswith("Checking"))
+    assert ui.activityLabel.text == "Nothing is running." and "Last check" in ui.dataCheckLabel.text
+    ui.settingsEstimateButton.click()
+    assert "being estimated" in ui.activityLabel.text
+    assert not ui.dataCheckButton.enabled and "being estimated" in ui.dataCheckButton.toolTip
+    ui.settingsEstimateButton.click()
+    panel.wait(lambda: ui.settingsEstimateButton.text != "Cancel")
+    assert ui.activityLabel.text == "Nothing is running." and ui.dataCheckButton.enabled
+
+
 def test_choices_are_saved_with_the_scene_and_come_back(panel, synthetic_data, tmp_path):
     """Another module is opened and this one again; a scene is closed, and an older choice is set from outside."""
     described(panel)
     node = panel.logic.getParameterNode()
-    panel.widget.dataPanel.set_dataset_file(synthetic_data)
+    panel.widget.panel.data_panel.set_dataset_file(synthetic_data)
     panel.ui.settingsSeedSpinBox.value = 7
     panel.ui.atExitComboBox.currentText = "stop and save"
     choices = node.choices
     assert "7" in choices and node.atExit == "stop and save"
     panel.widget.exit()
     panel.widget.enter()
-    assert panel.widget.dataPanel.dataset_file == synthetic_data
+    assert panel.widget.panel.data_panel.dataset_file == synthetic_data
     assert panel.ui.settingsSeedSpinBox.value == 7
 
     node.parameterNode.GetScene().Clear()
@@ -195,12 +221,12 @@ def test_synthetic_data_are_made_on_demand_and_chosen(panel, tmp_path, monkeypat
     assert not panel.ui.sampleDataButton.enabled
     panel.wait(lambda: panel.ui.sampleDataButton.enabled)
     made = tmp_path / "synthetic-data" / "dataset.json"
-    assert panel.widget.dataPanel.dataset_file == made
+    assert panel.widget.panel.data_panel.dataset_file == made
     assert panel.ui.dataTable.rowCount == 6
     # The second time they are there.
-    panel.widget.dataPanel.set_dataset_file(None)
+    panel.widget.panel.data_panel.set_dataset_file(None)
     panel.ui.sampleDataButton.click()
-    assert panel.widget.dataPanel.dataset_file == made
+    assert panel.widget.panel.data_panel.dataset_file == made
 
 
 def test_closing_slicer_stops_trainings_only_if_the_user_wants_it(panel, synthetic_data, tmp_path):
@@ -228,4 +254,4 @@ def test_a_new_model_is_chosen_in_hipicmsc(module_manager):
     slicer.util.getModuleLogic("HipICMSCTraining").useInHipICMSC("mine")
     assert slicer.util.getModuleLogic("HipICMSC").getParameterNode().model == "mine"
     slicer.util.selectModule("HipICMSC")
-    assert slicer.util.getModuleWidget("HipICMSC").modelPanel.current() == "mine"
+    assert slicer.util.getModuleWidget("HipICMSC").panel.model_panel.current() == "mine"

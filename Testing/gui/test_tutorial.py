@@ -11,9 +11,9 @@ def test_from_a_loaded_mri_to_an_edited_segmentation(open_panel, pictures):
     import slicer
 
     panel = open_panel("HipICMSC")
-    panel.widget.setUpPanel.widget.collapsed = True
+    panel.widget.panel.set_up_panel.widget.collapsed = True
     panel.ui.sampleButton.click()
-    panel.wait(lambda: len(panel.widget.preflightCard.findings) > 6)
+    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6)
     panel.picture(pictures / "hipicmsc-1-ready.png")
 
     panel.ui.segmentButton.click()
@@ -48,7 +48,7 @@ def test_from_synthetic_data_to_a_model_of_ones_own(module_manager, pictures, tm
     slicer.util.selectModule("HipICMSCTraining")
     panel = module_manager._opened["HipICMSCTraining"]
     widget = panel.widget
-    panel.wait(lambda: not widget.settingsPanel.reason_against_taking())
+    panel.wait(lambda: not widget.panel.settings_panel.reason_against_taking())
 
     panel.ui.sampleDataButton.click()
     panel.wait(lambda: panel.ui.sampleDataButton.enabled)
@@ -61,8 +61,8 @@ def test_from_synthetic_data_to_a_model_of_ones_own(module_manager, pictures, tm
     panel.picture(pictures / "training-1-ready.png")
 
     panel.ui.runsStartButton.click()
-    panel.wait(lambda: widget.runsPanel.selected is not None)
-    run = widget.runsPanel.selected
+    panel.wait(lambda: widget.panel.runs_panel.selected is not None)
+    run = widget.panel.runs_panel.selected
     panel.wait(lambda: widget.logic.state(run) == "finished")
     panel.wait(lambda: panel.ui.liveProgressBar.value == 100)
     panel.picture(pictures / "training-2-watched.png")

@@ -19,12 +19,13 @@ class TrainingPanels:
     def __init__(self, application, dataset: Path | None = None, text: str = "") -> None:
         from HipICMSCTrainingLib.gui.panels.runs_panel import RunsPanel, runs_folder
         from HipICMSCTrainingLib.gui.panels.settings_panel import SettingsPanel
+        from HipICMSCTrainingLib.gui.running.activity import Activity
 
         self._application = application
         self.dataset, self.text = dataset, text
         self.attached: list = []
         self.run_folder: Path | None = None
-        self.settings = SettingsPanel(_resource, lambda: self.text, self._write, self._dataset, runs_folder)
+        self.settings = SettingsPanel(_resource, Activity(), lambda: self.text, self._write, self._dataset, runs_folder)
         self.runs = RunsPanel(_resource, self.settings, self._dataset, self._choose_dataset)
         self.runs.attached.connect(self._on_attached)
 

@@ -71,8 +71,11 @@ def add_volume(scene, image: sitk.Image, moved_by: np.ndarray | None = None):
 
 def displayed_centre(node, segment_id: str) -> np.ndarray:
     """The middle of a segment's surface where Slicer shows it, LPS mm."""
+    from HipICMSCLib.gui.scene.surfaces import surface_steps
     from vtkmodules.vtkCommonTransforms import vtkGeneralTransform
 
+    for step in surface_steps(node):
+        step()
     surface = node.GetSegmentation().GetSegment(segment_id).GetRepresentation("Closed surface")
     to_world = vtkGeneralTransform()
     if node.GetParentTransformNode():
@@ -427,12 +430,15 @@ def test_a_look_at_a_volume_that_fails_stops_with_one_sentence_and_the_next_one_
 def test_a_file_that_was_not_finished_is_not_there_and_the_next_try_writes_it(
     scripted, ball_model, tmp_path, how, kind
 ):
+    from HipICMSCLib.gui.running.segmentation_job import FileJob
+
     logic, _, temporary = scripted(how)
     (tmp_path / "results").mkdir()
     output = tmp_path / "results" / "of a patient.seg.nrrd"
     for expected, files in ((kind, []), (None, [output])):
         ends = []
-        logic.startFile(tmp_path / "balls.nrrd", output, str(ball_model), "cpu", lambda share: None, ends.append)
+        job = FileJob(tmp_path / "balls.nrrd", output, ball_model, "cpu")
+        logic.service.start_one_of_many(job, lambda share: None, ends.append)
         run_clock(logic)
         (end,) = ends
         assert getattr(end, "kind", None) == expected

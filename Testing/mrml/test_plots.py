@@ -81,6 +81,24 @@ def test_a_runs_numbers_stand_in_three_charts(plots, run_called):
         assert series.GetPlotType() == series.PlotTypeScatter and series.GetMarkerStyle() == series.MarkerStyleCircle
 
 
+def test_the_losses_that_matter_come_first(plots, run_called):
+    names = ["rec_s", "adv_s", "imsc_t", "supervised", "cmsc_s", "identity", "supervised_t"]
+    plots.show([run_called("first", **dict.fromkeys(names, 0.5))])
+    assert list(series_of(plots.chart("losses"))) == [
+        "supervised", "supervised_t", "cmsc_s", "imsc_t", "adv_s", "rec_s", "identity",
+    ]  # fmt: skip
+
+
+def test_the_axis_of_steps_begins_with_the_training_however_few_points_there_are(plots, run_called):
+    run = run_called("first")
+    plots.show([run])
+    chart = plots.chart("losses")
+    assert not chart.GetXAxisRangeAuto() and chart.GetXAxisRange() == (0.0, 21.0)
+    run.append_metrics({"step": 200, "losses": {"rec_s": 0.4}})
+    plots.update()
+    assert chart.GetXAxisRange() == (0.0, 210.0)
+
+
 def test_the_same_score_of_both_weights_has_one_colour_and_two_widths(plots, run_called):
     plots.show([run_called("first")])
     series = series_of(plots.chart("scores"))
@@ -96,7 +114,7 @@ def test_new_lines_go_into_the_same_nodes(plots, run_called):
     run.append_metrics({"step": 40, "losses": {"rec_s": 0.4, "supervised": 1.5}})
     plots.update()
     after = series_of(plots.chart("losses"))
-    assert after["rec_s"] is before["rec_s"] and list(after) == ["rec_s", "rec_t", "supervised"]
+    assert after["rec_s"] is before["rec_s"] and list(after) == ["supervised", "rec_s", "rec_t"]
     assert count_in_scene() == count + 1
     np.testing.assert_array_equal(drawn(after["rec_s"]), [[20, 40], [0.5, 0.4]])
     np.testing.assert_array_equal(drawn(after["rec_t"])[1], [0.25, np.nan])

@@ -205,7 +205,8 @@ def test_a_result_is_ready_to_be_edited(mrml, slicer_app, tmp_path):
         text = reference("")
         assert segment.GetTag("TerminologyEntry", text) and str(text) == expected.terminology
         assert segment.GetTag("HipICMSC.ModelName", text) and str(text) == "m"
-        assert segment.GetRepresentation("Closed surface").GetNumberOfPoints() > 0
+        # Surfaces take long, so they are left to whoever shows the result in 3D.
+        assert segment.GetRepresentation("Closed surface") is None
 
 
 def assert_refused(kind: str, scene, action) -> HipError:

@@ -1,62 +1,92 @@
-"""Measures a run on the two labelled validation MRIs: `python score.py RUN DATA OUT.json`.
+"""Measures packages on the labelled MRIs of the working set: `python score.py DATA OUT.json MODEL [MODEL …]`.
 
-F_t is measured beside no adaptation, F_s(x_t), and translation before segmentation, F_s(G_ts(x_t)), of the same run.
-The labels only measure here: nothing is chosen by them.
+Coronal T1 of both hips (mri_val/), as drawn and with what the readers left out masked, and axial T1 of one hip (sts/,
+the two patients that no training sees). The labels only measure here: nothing is chosen by them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
 from HipICMSCLib.common.files import write_text
-from HipICMSCLib.engine import HipSegmenter
+from HipICMSCLib.engine import HipSegmenter, Quality
 from HipICMSCTrainingLib.evaluation.pairs import Pair
 from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs
-from HipICMSCTrainingLib.run.export import export_package
-from HipICMSCTrainingLib.run.folder import RunFolder
+from make_dataset import MEASURED
 
-VOLUMES = ("cptac_C3N-01003_t1cor", "cptac_C3N-02632_t1cor")
+CORONAL = ("cptac_C3N-01003_t1cor", "cptac_C3N-02632_t1cor")
 ROI_MM = 50.0
-#: (weights, route); the first, F_t after the final warm_start.py, is what ships, the second what ICMSC alone gave.
-VARIANTS = (
-    ("last", "F_t"),
-    ("selected", "F_t"),
-    ("selected", "F_s(G_ts)"),
-    ("selected", "F_s"),
-)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A labelled MRI.
+
+    Attributes:
+        kind: what is told together.
+        masks: voxels that do not count: known to be bone or no bone to other readers, or outside what is known.
+        cortex: the dark band outside the hand contours, which the CT labels contain; None where there is none.
+    """
+
+    kind: str
+    image: Path
+    label: Path
+    masks: Path
+    cortex: Path | None
+
+
+def volumes_of(data: Path) -> Iterator[Volume]:
+    for name in CORONAL:
+        folder = data / "mri_val"
+        yield Volume(
+            "coronal T1 of both hips",
+            folder / f"{name}.nii.gz",
+            folder / f"{name}_label.nii.gz",
+            folder / f"{name}_ignore.nii.gz",
+            data / "mri_val_cortex" / f"{name}_cortex.nii.gz",
+        )
+    for patient in MEASURED:
+        parts = (data / "sts" / f"sts_{patient}_{part}.nii.gz" for part in ("t1", "label", "ignore"))
+        yield Volume("axial T1 of one hip", *parts, None)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
+    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("--quality", choices=("standard", "high"), default="standard")
     chosen = parser.parse_args()
-    results = {}
-    for weights, route in VARIANTS:
-        results[f"{route}, {weights} weights"] = scores(RunFolder(chosen.run), chosen.data / "mri_val", weights, route)
-    write_text(chosen.output, json.dumps(results, indent=2) + "\n")
+    found = {model.stem: scores(model, chosen.data, chosen.quality) for model in chosen.models}
+    write_text(chosen.output, json.dumps(found, indent=2) + "\n")
 
 
-def scores(run: RunFolder, folder: Path, weights: str, route: str) -> dict[str, object]:
-    """All metrics of the raw network result, and of what the user gets after post-processing."""
-    with tempfile.TemporaryDirectory() as scratch:
-        package = Path(scratch) / "scored.hipmodel"
-        export_package(run, package, weights, route)
-        segmenter = HipSegmenter(package, "cpu")
-    raw, delivered = [], []
-    for name in VOLUMES:
-        result = segmenter.segment(sitk.ReadImage(str(folder / f"{name}.nii.gz")))
-        truth, ignore = folder / f"{name}_label.nii.gz", folder / f"{name}_ignore.nii.gz"
-        raw.append(Pair(name, result.classes, truth, [ignore]))
-        delivered.append(Pair(name, result.labels, truth, [ignore]))
-    evaluation = evaluate_pairs(delivered, ROI_MM)
-    print(f"\n## {route}, {weights} weights, as delivered\n\n{evaluation.table()}", flush=True)
-    return {"raw": evaluate_pairs(raw, ROI_MM).as_dict(), "delivered": evaluation.as_dict()}
+def scores(model: Path, data: Path, quality: Quality) -> dict[str, object]:
+    """Every metric by kind of MRI and by what was masked, of the network's raw result and of what the user gets."""
+    segmenter = HipSegmenter(model, "cpu", quality=quality)
+    cases: dict[tuple[str, str, str], list[Pair]] = {}
+    for volume in volumes_of(data):
+        result = segmenter.segment(sitk.ReadImage(str(volume.image)))
+        masks: dict[str, tuple[Path, ...]] = {"ignored voxels left out": (volume.masks,)}
+        if volume.cortex is not None:
+            masks = {"as drawn": ()} | masks
+            masks["ignored voxels and cortical band left out"] = (volume.masks, volume.cortex)
+        for words, ignored in masks.items():
+            for which, labels in (("raw", result.classes), ("delivered", result.labels)):
+                case = Pair(volume.image.name.partition(".")[0], labels, volume.label, ignored)
+                cases.setdefault((volume.kind, words, which), []).append(case)
+    found: dict[str, dict] = {}
+    for (kind, words, which), of_kind in cases.items():
+        # Of one hip the field of view may end at the head, whose centre is then not known.
+        evaluation = evaluate_pairs(of_kind, ROI_MM if kind.startswith("coronal") else None)
+        found.setdefault(kind, {}).setdefault(words, {})[which] = evaluation.as_dict()["summary"]["raw"]
+        print(f"\n## {model.stem}: {kind}, {words}, {which}\n\n{evaluation.table()}", flush=True)
+    return found
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
-"""Where the femoral heads of a segmentation are: what of a femur faces a hip bone is a piece of a sphere."""
+"""Where the femoral heads of a segmentation are: of a femur's parts, the largest ball fits into its head."""
 
 from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -10,62 +13,101 @@ from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.anatomy.sphere import fit_sphere
 
-#: A femur to speak of, and how far from the hip bone its head's surface is at most; thick slices blur both.
+#: A femur to speak of.
 _LEAST_ML = 5.0
-_FACING_MM = 6.0
-#: Of adults' heads with their cartilage, and how far from round what was segmented may be.
-_RADII_MM = (14.0, 34.0)
-_LARGEST_RESIDUAL_MM = 3.0
+#: The ball within a head, from that of a head which is cut or outlined too narrowly to a large one.
+_RADII_MM = (12.0, 34.0)
+#: How far the hip bone is from that ball at most: joint space, cortex and what slices blur.
+_LARGEST_GAP_MM = 12.0
+#: Two heads lie side by side, so far apart at least, and so much higher or further back at most.
+_LEAST_APART_MM, _LARGEST_OFFSET_MM = 90.0, 60.0
+#: The surface about a ball is fitted out to so many times its radius; a sphere that is no head's is not believed.
+_FITTED_TIMES, _LARGEST_SHIFT_MM = 1.35, 8.0
 #: Hip bone about a head tells its side: it lies towards the middle.
 _ABOUT_MM = 60.0
+
+
+@dataclass(frozen=True)
+class _Ball:
+    """The largest ball within a component of the femur: centre (LPS) and radius, mm."""
+
+    centre: np.ndarray
+    radius: float
 
 
 def heads_of_bones(classes: sitk.Image) -> FemoralHeads:
     """
     Args:
-        classes: integer image, 0 background, 1 hip bone, 2 femur; any orientation.
+        classes: integer image, 0 background, 1 hip bone, 2 femur; any orientation. Strays do no harm.
 
     Returns:
         The centres, LPS mm; None on a side where no joint is in view, on both where none is.
     """
     array = sitk.GetArrayViewFromImage(classes)
-    points_to_lps = _lps_of(classes)
-    spacing = np.array(classes.GetSpacing()[::-1])
-    components, count = ndimage.label(array == FEMUR)
-    sizes = np.bincount(components.ravel(), minlength=count + 1) * np.prod(spacing) / 1000
     hip = array == HIP_BONE
     if not hip.any():
         return FemoralHeads(None, None)
-    # Both neighbours of a gap of one slice count as facing each other.
-    distance = ndimage.distance_transform_edt(~hip, sampling=spacing)
-    reach = max(_FACING_MM, 1.5 * float(spacing.max()))
-    found = []
-    for value in sorted(range(1, count + 1), key=lambda v: -sizes[v]):
-        if sizes[value] < _LEAST_ML:
-            break
-        mask = components == value
-        surface = mask & ~ndimage.binary_erosion(mask, border_value=1)
-        sphere = fit_sphere(points_to_lps(np.argwhere(surface & (distance <= reach))))
-        if sphere and _RADII_MM[0] <= sphere.radius <= _RADII_MM[1] and sphere.residual <= _LARGEST_RESIDUAL_MM:
-            found.append(sphere.centre)
-    return _by_side(found[:2], points_to_lps(np.argwhere(hip)[::20]))
-
-
-def _by_side(centres: list[np.ndarray], hip_points: np.ndarray) -> FemoralHeads:
-    if len(centres) == 2 and abs(centres[0][0] - centres[1][0]) > 2 * _RADII_MM[0]:
-        right, left = sorted(centres, key=lambda centre: centre[0])
-        return FemoralHeads(tuple(map(float, right)), tuple(map(float, left)))
-    if not centres:
+    lps = _Lps(classes)
+    hip_points = lps.points(np.argwhere(hip)[::7])
+    balls = [
+        ball
+        for ball in _balls(array == FEMUR, lps)
+        if np.linalg.norm(hip_points - ball.centre, axis=1).min() <= ball.radius + _LARGEST_GAP_MM
+    ]
+    pairs = [pair for pair in itertools.combinations(balls, 2) if _are_a_pair(*pair)]
+    if pairs:
+        right, left = sorted(max(pairs, key=lambda pair: pair[0].radius + pair[1].radius), key=lambda b: b.centre[0])
+        return FemoralHeads(tuple(map(float, right.centre)), tuple(map(float, left.centre)))
+    if not balls:
         return FemoralHeads(None, None)
-    head = centres[0]
-    near = hip_points[np.linalg.norm(hip_points - head, axis=1) < _ABOUT_MM]
-    is_right = len(near) == 0 or near[:, 0].mean() > head[0]
-    point = tuple(map(float, head))
+    only = max(balls, key=lambda ball: ball.radius).centre
+    near = hip_points[np.linalg.norm(hip_points - only, axis=1) < _ABOUT_MM]
+    is_right = near[:, 0].mean() > only[0]
+    point = tuple(map(float, only))
     return FemoralHeads(point, None) if is_right else FemoralHeads(None, point)
 
 
-def _lps_of(image: sitk.Image):
-    """A function from array indices (n, 3) to LPS points (n, 3), mm."""
-    steps = (np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())).T[::-1]
-    origin = np.array(image.GetOrigin())
-    return lambda indices: origin + indices @ steps
+class _Lps:
+    """From array indices (n, 3) of an image to LPS points (n, 3), mm."""
+
+    def __init__(self, image: sitk.Image) -> None:
+        self.spacing = np.array(image.GetSpacing()[::-1])
+        self.origin = np.array(image.GetOrigin())
+        self.steps = (np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())).T[::-1]
+
+    def points(self, indices: np.ndarray) -> np.ndarray:
+        return self.origin + indices @ self.steps
+
+
+def _balls(femur: np.ndarray, lps: _Lps) -> list[_Ball]:
+    components, count = ndimage.label(femur)
+    sizes = np.bincount(components.ravel(), minlength=count + 1) * np.prod(lps.spacing) / 1000
+    found = []
+    for value, box in enumerate(ndimage.find_objects(components), start=1):
+        if sizes[value] < _LEAST_ML:
+            continue
+        # What lies beyond the image may be bone as well: only a surface that is seen ends a ball.
+        mask = np.pad(components[box] == value, 1, mode="edge")
+        corner = np.array([axis.start for axis in box]) - 1
+        depth = ndimage.distance_transform_edt(mask, sampling=lps.spacing)[(slice(1, -1),) * 3]
+        deepest = np.array(np.unravel_index(depth.argmax(), depth.shape))
+        ball = _Ball(lps.points(corner + 1 + deepest), float(depth.max()))
+        if _RADII_MM[0] <= ball.radius <= _RADII_MM[1]:
+            surface = mask & ~ndimage.binary_erosion(mask, border_value=1)
+            found.append(_fitted(ball, lps.points(corner + np.argwhere(surface))))
+    return found
+
+
+def _fitted(ball: _Ball, surface: np.ndarray) -> _Ball:
+    """The sphere through the surface about a ball, where it is like that ball."""
+    near = surface[np.linalg.norm(surface - ball.centre, axis=1) <= _FITTED_TIMES * ball.radius]
+    sphere = fit_sphere(near)
+    if sphere is None or not _RADII_MM[0] <= sphere.radius <= _RADII_MM[1]:
+        return ball
+    is_like = np.linalg.norm(sphere.centre - ball.centre) <= _LARGEST_SHIFT_MM
+    return _Ball(sphere.centre, ball.radius) if is_like else ball
+
+
+def _are_a_pair(first: _Ball, second: _Ball) -> bool:
+    across, *other = np.abs(first.centre - second.centre)
+    return bool(across >= _LEAST_APART_MM and max(other) <= _LARGEST_OFFSET_MM)

@@ -1,4 +1,4 @@
-"""What is measured on a segmented hip, such as angles and coverage.
+"""Hip morphometry: from the labels of femur and hip bone to the numbers that a surgeon decides by.
 
-May import preprocessing, anatomy and common.
+Arrays and geometry in, frozen dataclasses out; no Qt, no MRML, no torch. May import preprocessing, anatomy and common.
 """

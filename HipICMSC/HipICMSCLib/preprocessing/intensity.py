@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import SimpleITK as sitk
 
 from HipICMSCLib.common.errors import HipError
 
@@ -57,3 +58,9 @@ def rescale(voxels: np.ndarray, modality: Modality, settings: IntensitySettings)
     lowest, highest = intensity_range(voxels, modality, settings)
     scaled = (voxels - lowest) * (2.0 / max(highest - lowest, 1e-6)) - 1.0
     return np.nan_to_num(np.clip(scaled, -1.0, 1.0), nan=PADDING).astype(np.float32)
+
+
+def without_unit(image: sitk.Image) -> sitk.Image:
+    """The same picture with intensities of 0 to 100, which nothing takes for Hounsfield units. To an MRI, whose range
+    is taken from the volume, it makes no difference."""
+    return sitk.RescaleIntensity(sitk.Cast(image, sitk.sitkFloat32), 0.0, 100.0)

@@ -26,6 +26,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.models.chosen import user_folder
+from HipICMSCLib.preprocessing.intensity import without_unit
 from HipICMSCLib.reading.volume import read_volume
 from HipICMSCLib.results.segmentation_file import write_segmentation
 from HipICMSCLib.worker.protocol import (
@@ -139,6 +140,8 @@ class _Worker:
         started = time.perf_counter()
         image = read_volume(Path(request.image))
         heads = _marked_heads(request, image) or self._known_heads(image)
+        if request.insist:
+            image = without_unit(image)
         result = segmenter.segment(
             image,
             heads,

@@ -77,7 +77,7 @@ class Inspection:
 
 
 def image_findings(image: sitk.Image, name: str) -> tuple[Finding, ...]:
-    """What the volume itself tells at once: can it be used at all, its orientation, voxels and modality.
+    """What the volume itself tells at once: can it be used at all, its voxels and modality.
 
     Args:
         image: any orientation and spacing, in patient coordinates (LPS).
@@ -87,7 +87,7 @@ def image_findings(image: sitk.Image, name: str) -> tuple[Finding, ...]:
         check_volume(image, name)
     except HipError as error:
         return (Finding("stop", "Image", error.sentence),)
-    return _orientation_finding(image), _voxel_finding(image), _modality_finding(image)
+    return _voxel_finding(image), _modality_finding(image)
 
 
 def model_findings(licence: str, intended_use: str) -> tuple[Finding, ...]:
@@ -152,6 +152,7 @@ def inspect(
         grid = crop_grid(image, heads.midpoint(), manifest.crop)
         columns, slices, rows = grid.size
     findings = (
+        orientation_finding(image, whole_slices=manifest.crop is None),
         *ground_findings(to_json(manifest), image),
         *in_view,
         device_finding(image, grid, (rows, columns), segmenter),
@@ -242,17 +243,25 @@ def verdict(findings: Iterable[Finding]) -> Finding:
     return Finding("caution", "Verdict", f"{with_cautions}: {figures}." if figures else f"{with_cautions}.")
 
 
-def _orientation_finding(image: sitk.Image) -> Finding:
+def orientation_finding(image: sitk.Image, whole_slices: bool) -> Finding:
+    """How the slices lie, and whether they are what the network reads.
+
+    Args:
+        whole_slices: the network reads the slices of any plane as they were acquired, not coronal ones of a crop.
+    """
     angle = obliquity_deg(image)
     turned = f", turned by {angle:.0f}° against the patient's axes" if angle >= 0.5 else ""
     axis = slice_axis(image)
+    if whole_slices:
+        slices = "A volume without thick slices" if axis is None else _plane_of(image, axis) + " slices"
+        return Finding("fine", "Orientation", f"{slices}{turned}, which the network reads as they are.")
     if axis is None:
         return Finding(
             "fine",
             "Orientation",
             f"A volume without thick slices{turned}; the coronal slices that the network reads are cut from it.",
         )
-    plane, step = PLANES[patient_axis(image, axis)].capitalize(), image.GetSpacing()[axis]
+    plane, step = _plane_of(image, axis), image.GetSpacing()[axis]
     if plane == "Coronal" and angle <= CropSettings().largest_obliquity_deg:
         return Finding("fine", "Orientation", f"{plane} slices{turned}, as the network reads them.")
     if step <= COARSEST_PIXEL_MM:
@@ -267,6 +276,10 @@ def _orientation_finding(image: sitk.Image) -> Finding:
         f"{plane} slices{turned}. The network reads coronal slices along the patient's axes: they are cut across these "
         f"slices, which lie {step:.1f} mm apart, so outlines are less exact; a coronal series does better.",
     )
+
+
+def _plane_of(image: sitk.Image, axis: int) -> str:
+    return PLANES[patient_axis(image, axis)].capitalize()
 
 
 def _voxel_finding(image: sitk.Image) -> Finding:

@@ -29,6 +29,7 @@ class SegmentRequest:
         cancel_flag: the request is cancelled as soon as this file exists.
         confidence: where the map of confidence in percent goes; empty for none.
         heads: centres of one or both femoral heads where the user marked them, LPS mm.
+        insist: the user says that it is an MRI, whatever it looks like.
     """
 
     image: str
@@ -38,6 +39,7 @@ class SegmentRequest:
     confidence: str = ""
     device: str = "auto"
     heads: tuple[Point, ...] = ()
+    insist: bool = False
 
 
 @dataclass(frozen=True)

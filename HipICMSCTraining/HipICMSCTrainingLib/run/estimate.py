@@ -36,7 +36,7 @@ from HipICMSCTrainingLib.data.dataset import Case, Dataset
 from HipICMSCTrainingLib.data.training_data import kept_file, prepared_case
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer, start_run
-from HipICMSCTrainingLib.settings.training import STAGES, TrainingSettings
+from HipICMSCTrainingLib.settings.training import STAGES, TOGETHER, TRANSLATION, TrainingSettings
 
 try:
     import resource
@@ -147,11 +147,15 @@ def _measured(trainer: _TimedTrainer, work: _Preprocessing, started_with: int | 
     started = time.monotonic()
     trainer.prepare()
     preparing = time.monotonic() - started
-    epochs = {name: count for name, count in zip(STAGES, settings.epochs, strict=True) if count}
+    epochs = dict(zip(STAGES, settings.epochs, strict=True))
+    if settings.reads == "crop":
+        # On crops there are but the paper's two.
+        epochs = {name: epochs[name] for name in (STAGES[TRANSLATION], STAGES[TOGETHER])}
     seconds_per_step = {}
     for number, stage in enumerate(epochs):
         progress(0.55 + 0.4 * number / len(epochs), f"Timing steps of {stage}.")
-        seconds_per_step[stage] = trainer.seconds_of_a_step(STAGES.index(stage))
+        if epochs[stage]:
+            seconds_per_step[stage] = trainer.seconds_of_a_step(STAGES.index(stage))
     progress(0.95, "Timing scores and a checkpoint.")
     scoring, saving = trainer.seconds_of_scores(), trainer.seconds_of_a_checkpoint()
 

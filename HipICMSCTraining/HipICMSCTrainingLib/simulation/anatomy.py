@@ -90,7 +90,8 @@ def without_surroundings(image: sitk.Image) -> sitk.Image:
         largest = np.bincount(components.ravel())[1:].argmax() + 1
         body = ndimage.binary_dilation(components == largest, iterations=3)
         body = np.stack([ndimage.binary_fill_holes(slice_) for slice_ in body])
-        gas = (hu < -400) & ndimage.binary_erosion(body, iterations=5)
+        # Above the first and below the last slice the body goes on.
+        gas = (hu < -400) & ndimage.binary_erosion(body, iterations=5, border_value=1)
         hu = np.where(gas, GAS_HU, np.where(body, hu, -1000)).astype(np.int16)
     clean = sitk.GetImageFromArray(hu)
     clean.CopyInformation(image)

@@ -95,27 +95,30 @@ def _varied(tissue: Relaxation, random: np.random.Generator) -> Relaxation:
 def _sequence(name: str, random: np.random.Generator) -> tuple[Signal, float, float]:
     """(signal of a tissue, sign of fat, sign of water)."""
     if name == "t1":
-        return _spin_echo(random.uniform(350, 850), random.uniform(7, 22)), 1.0, 1.0
+        return spin_echo(random.uniform(350, 850), random.uniform(7, 22)), 1.0, 1.0
     if name == "pd":
-        return _spin_echo(random.uniform(1800, 4500), random.uniform(12, 45)), 1.0, 1.0
+        return spin_echo(random.uniform(1800, 4500), random.uniform(12, 45)), 1.0, 1.0
     if name == "t2":
-        return _spin_echo(random.uniform(2500, 6500), random.uniform(65, 130)), 1.0, 1.0
+        return spin_echo(random.uniform(2500, 6500), random.uniform(65, 130)), 1.0, 1.0
     if name == "fat_suppressed":
         if random.random() < 0.25:
             inversion = random.uniform(140, 240)
-            return _inversion_recovery(random.uniform(3000, 6000), random.uniform(15, 70), inversion), 1.0, 1.0
+            return inversion_recovery(random.uniform(3000, 6000), random.uniform(15, 70), inversion), 1.0, 1.0
         echo = random.uniform(15, 50) if random.random() < 0.6 else random.uniform(50, 100)
         repetition = random.uniform(400, 900) if random.random() < 0.2 else random.uniform(1800, 5000)
-        return _spin_echo(repetition, echo), random.uniform(0.0, 0.2), 1.0
+        return spin_echo(repetition, echo), random.uniform(0.0, 0.2), 1.0
     fat_sign, water_sign = [(1.0, 1.0), (-1.0, 1.0), (0.05, 1.0), (1.0, 0.05)][random.choice(4, p=[0.4, 0.2, 0.3, 0.1])]
-    return _gradient_echo(random.uniform(3, 9), random.uniform(1, 5), random.uniform(8, 25)), fat_sign, water_sign
+    return gradient_echo(random.uniform(3, 9), random.uniform(1, 5), random.uniform(8, 25)), fat_sign, water_sign
 
 
-def _spin_echo(repetition_ms: float, echo_ms: float) -> Signal:
+def spin_echo(repetition_ms: float, echo_ms: float) -> Signal:
+    """(1 - exp(-TR / T1)) exp(-TE / T2)."""
     return lambda tissue: (1 - np.exp(-repetition_ms / tissue.t1_ms)) * np.exp(-echo_ms / tissue.t2_ms)
 
 
-def _inversion_recovery(repetition_ms: float, echo_ms: float, inversion_ms: float) -> Signal:
+def inversion_recovery(repetition_ms: float, echo_ms: float, inversion_ms: float) -> Signal:
+    """|1 - 2 exp(-TI / T1) + exp(-TR / T1)| exp(-TE / T2)."""
+
     def signal(tissue: Relaxation) -> float:
         recovered = 1 - 2 * np.exp(-inversion_ms / tissue.t1_ms) + np.exp(-repetition_ms / tissue.t1_ms)
         return abs(recovered) * np.exp(-echo_ms / tissue.t2_ms)
@@ -123,8 +126,8 @@ def _inversion_recovery(repetition_ms: float, echo_ms: float, inversion_ms: floa
     return signal
 
 
-def _gradient_echo(repetition_ms: float, echo_ms: float, flip_deg: float) -> Signal:
-    """Spoiled (Ernst); T2* is taken for half of T2."""
+def gradient_echo(repetition_ms: float, echo_ms: float, flip_deg: float) -> Signal:
+    """sin α (1 - E1) / (1 - cos α E1) exp(-TE / T2*), E1 = exp(-TR / T1): spoiled (Ernst); T2* is taken for T2 / 2."""
     angle = np.deg2rad(flip_deg)
 
     def signal(tissue: Relaxation) -> float:

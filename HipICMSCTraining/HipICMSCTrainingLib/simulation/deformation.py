@@ -42,7 +42,8 @@ def _warped(points: Tensor, anatomy: Anatomy, settings: SimulationSettings, rand
 def _turned(points: Tensor, femur: Femur, anatomy: Anatomy, turn: np.ndarray) -> Tensor:
     head = torch.from_numpy(femur.head).float()
     back = (points - head) @ torch.from_numpy(turn).float() + head
-    to_femur = sampled(torch.from_numpy(femur.distance), back / COARSE_MM)
-    to_hip = sampled(torch.from_numpy(anatomy.hip_coarse), points / COARSE_MM)
+    # Where the CT ends, neither bone does.
+    to_femur = sampled(torch.from_numpy(femur.distance), back / COARSE_MM, outside="border")
+    to_hip = sampled(torch.from_numpy(anatomy.hip_coarse), points / COARSE_MM, outside="border")
     share = torch.sigmoid((to_hip - to_femur) / _FADES_WITHIN_MM)[..., None]
     return points + share * (back - points)

@@ -53,7 +53,7 @@ def draw_pose(anatomy: Anatomy, settings: SimulationSettings, random: np.random.
     axes = _axes(plane, settings, random)
     thin, thick = settings.slice_mm
     if random.random() < settings.thin_fraction:
-        step = random.uniform(thin, min(1.6, thick))
+        step = random.uniform(thin, max(thin, min(1.6, thick)))
         thickness = step
     else:
         step = random.uniform(min(max(thin, 2.0), thick), thick)

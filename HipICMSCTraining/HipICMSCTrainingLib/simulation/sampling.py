@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,31 +27,41 @@ class Section:
     femur: Tensor
 
 
-def cut(anatomy: Anatomy, points: Tensor, outline: Tensor) -> Section:
+def cut(anatomy: Anatomy, knots: Tensor, patch: int) -> Section:
     """
     Args:
-        points: (planes, rows, columns, 3), mm (z, y, x).
-        outline: points (…, 3) between which they all lie.
+        knots: (planes, rows, columns, 3), mm (z, y, x): where some points of each plane lie, its corners among them.
+        patch: so many rows and columns come out, evenly between the knots.
     """
-    index, outline = points / FINE_MM, outline.reshape(-1, 3) / FINE_MM
+    index = knots / FINE_MM
+    reached = index.reshape(-1, 3).numpy()
+    # Two voxels at least: beyond a single one, interpolation would not know inside from outside.
     size = np.array(anatomy.shape)
-    low = np.clip(np.floor(outline.amin(0).numpy()), 0, size - 1).astype(int)
-    high = np.clip(np.ceil(outline.amax(0).numpy()), 0, size - 1).astype(int) + 1
+    low = np.clip(np.floor(reached.min(0)), 0, size - 2).astype(int)
+    high = np.clip(np.ceil(reached.max(0)) + 1, low + 2, size).astype(int)
     box = tuple(slice(first, end) for first, end in zip(low, high, strict=True))
-    volumes = torch.empty((3, *(high - low)))
-    for volume, voxels in zip(volumes, (anatomy.hu, anatomy.hip, anatomy.femur), strict=True):
-        volume.copy_(torch.from_numpy(voxels[box]))
+    volumes = np.empty((3, *(high - low)), np.float32)
     # Zero comes in from outside, so that is what air and "far from bone" are while the box is sampled.
-    volumes[0] += 1000
-    volumes[1:] -= 10 * FURTHEST_MM
-    hu, hip, femur = sampled(volumes, index - torch.from_numpy(low))
+    np.add(anatomy.hu[box], np.float32(1000), out=volumes[0])
+    np.subtract(anatomy.hip[box], np.float32(10 * FURTHEST_MM), out=volumes[1])
+    np.subtract(anatomy.femur[box], np.float32(10 * FURTHEST_MM), out=volumes[2])
+    hu, hip, femur = sampled(torch.from_numpy(volumes), index - torch.from_numpy(low), (patch, patch))
     return Section(hu - 1000, hip * 0.1 + FURTHEST_MM, femur * 0.1 + FURTHEST_MM)
 
 
-def sampled(volume: Tensor, index: Tensor) -> Tensor:
-    """Linear interpolation of (…, z, y, x) at fractional indices (planes, rows, columns, 3); 0 outside."""
-    size = torch.tensor(volume.shape[-3:], dtype=torch.float32)
-    grid = (index / (size - 1).clamp_min(1) * 2 - 1).flip(-1)
+def sampled(
+    volume: Tensor, index: Tensor, size: tuple[int, int] | None = None, outside: Literal["zeros", "border"] = "zeros"
+) -> Tensor:
+    """Linear interpolation of (…, z, y, x) at fractional indices (planes, rows, columns, 3).
+
+    Args:
+        size: rows and columns that come out, evenly between the indices; None for those of the indices.
+        outside: whether there is nothing beyond the volume, or what lies at its border.
+    """
+    last = torch.tensor(volume.shape[-3:], dtype=torch.float32) - 1
+    grid = (index / last * 2 - 1).flip(-1)
+    if size is not None:
+        grid = nnf.interpolate(grid.movedim(-1, 1), size, mode="bilinear", align_corners=True).movedim(1, -1)
     channels = volume.reshape(1, -1, *volume.shape[-3:])
-    found = nnf.grid_sample(channels, grid[None], mode="bilinear", padding_mode="zeros", align_corners=True)[0]
-    return found.reshape(*volume.shape[:-3], *index.shape[:-1])
+    found = nnf.grid_sample(channels, grid[None], mode="bilinear", padding_mode=outside, align_corners=True)[0]
+    return found.reshape(*volume.shape[:-3], *grid.shape[:-1])

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as nnf
 from torch import Tensor
 
 from HipICMSCTrainingLib.settings.simulation import SimulationSettings, SlabShape
@@ -60,17 +59,13 @@ def section_of(
     anatomy: Anatomy, pose: Pose, settings: SimulationSettings, shape: SlabShape, random: np.random.Generator
 ) -> Section:
     """The CT of another patient made from this one, cut along the slab."""
-    few = points_of(pose, anatomy, shape, shape.patch // _DEFORMED_EVERY + 2)
-    moved = deformed(few, anatomy, settings, random)
-    size = (shape.patch, shape.patch)
-    points = nnf.interpolate(moved.movedim(-1, 1), size, mode="bilinear", align_corners=True).movedim(1, -1)
-    return cut(anatomy, points, outline=moved)
+    knots = points_of(pose, anatomy, shape, shape.patch // _DEFORMED_EVERY + 2)
+    return cut(anatomy, deformed(knots, anatomy, settings, random), shape.patch)
 
 
 def straight_section(anatomy: Anatomy, pose: Pose, shape: SlabShape) -> Section:
     """The CT itself along the slab."""
-    points = points_of(pose, anatomy, shape, shape.patch)
-    return cut(anatomy, points, outline=points[:, :: shape.patch - 1, :: shape.patch - 1])
+    return cut(anatomy, points_of(pose, anatomy, shape, count=2), shape.patch)
 
 
 def labels_of(section: Section, profile: Tensor, slices: int) -> Tensor:
@@ -86,8 +81,9 @@ def labels_of(section: Section, profile: Tensor, slices: int) -> Tensor:
 
 def _at_the_end_of_a_volume(image: Tensor, random: np.random.Generator) -> Tensor:
     """The first and last slice of a volume have no neighbour; preprocessing repeats them."""
-    if random.random() < 0.06:
+    chance, middle = random.random(), len(image) // 2
+    if chance < 0.06:
         image = image.clone()
-        middle = len(image) // 2
-        image[:middle] = image[middle]
+        beyond = slice(middle) if chance < 0.03 else slice(middle + 1, None)
+        image[beyond] = image[middle]
     return image

@@ -1,4 +1,4 @@
-"""What a model was measured on, and whether an MRI is of that kind: known bodies, and real MRIs where at hand."""
+"""What a model was measured on, and whether an MRI is of that kind: known bodies and real MRIs."""
 
 from __future__ import annotations
 

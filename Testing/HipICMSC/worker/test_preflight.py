@@ -19,6 +19,7 @@ from HipICMSCLib.worker.preflight import (
     image_findings,
     inspect,
     model_findings,
+    orientation_finding,
     verdict,
 )
 from HipICMSCLib.worker.run_times import RunTimes
@@ -58,11 +59,25 @@ def level_and_words(finding: Finding, *words: str) -> str:
 
 
 def test_a_usual_coronal_mri_is_fine_in_every_way():
-    findings = image_findings(piece(CORONAL, (0.9, 0.9, 5.2)), "hips")
+    image = piece(CORONAL, (0.9, 0.9, 5.2))
+    findings = (*image_findings(image, "hips"), orientation_finding(image, whole_slices=False))
     assert {finding.level for finding in findings} == {"fine"}
     assert level_and_words(of("Orientation", findings), "Coronal slices", "as the network reads them")
     assert level_and_words(of("Voxels", findings), "0.9 × 0.9 mm", "5.2 mm apart")
     assert level_and_words(of("Modality", findings), "MRI")
+
+
+@pytest.mark.parametrize(
+    ("direction", "spacing", "words"),
+    [
+        (AXIAL, (0.8, 0.8, 5.0), "Axial slices"),
+        (SAGITTAL, (0.8, 0.8, 4.0), "Sagittal slices"),
+        (CORONAL, (1.0, 1.0, 1.0), "A volume without thick slices"),
+    ],
+)
+def test_a_model_that_reads_whole_slices_takes_any_plane(direction, spacing, words):
+    finding = orientation_finding(piece(direction, spacing), whole_slices=True)
+    assert (finding.level, finding.sentence) == ("fine", f"{words}, which the network reads as they are.")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +95,7 @@ def test_a_usual_coronal_mri_is_fine_in_every_way():
     ],
 )
 def test_the_plane_is_named_and_thick_slices_of_another_plane_ask_for_caution(direction, spacing, level, plane):
-    finding = of("Orientation", image_findings(piece(direction, spacing), "hips"))
+    finding = orientation_finding(piece(direction, spacing), whole_slices=False)
     assert level_and_words(finding, plane) == level
     assert ("cut across" in finding.sentence) == (level == "caution")
     assert "turned" not in finding.sentence
@@ -96,7 +111,7 @@ def test_the_plane_is_named_and_thick_slices_of_another_plane_ask_for_caution(di
 )
 def test_an_oblique_coronal_series_is_told_by_its_angle(degrees, spacing, level):
     direction = rotation(degrees, axis=(1.0, 0.0, 0.0)) @ CORONAL
-    finding = of("Orientation", image_findings(piece(direction, spacing), "hips"))
+    finding = orientation_finding(piece(direction, spacing), whole_slices=False)
     assert level_and_words(finding, "Coronal", f"turned by {degrees}°") == level
 
 
@@ -230,7 +245,7 @@ def test_the_heads_are_found_and_handed_on(direction, segmenter, run_times):
     inspection = inspect(ball_image(direction, (3.0, 3.0, 4.0)), segmenter, run_times)
     assert inspection.heads.right == pytest.approx(RIGHT_CENTRE, abs=4)
     assert inspection.heads.left == pytest.approx(LEFT_CENTRE, abs=4)
-    levels = {finding.subject: finding.level for finding in inspection.findings}
+    levels = {finding.subject: finding.level for finding in inspection.findings if finding.subject != "Orientation"}
     # Balls have no fat below a skin, so the model was not measured on the like.
     assert levels == {"Measured": "caution", "Hips": "fine", "Field of view": "fine", "Device": "fine", "Time": "fine"}
 
@@ -325,7 +340,7 @@ def test_slicers_own_process_needs_no_torch_for_what_is_said_at_once():
     folders = [Path(preflight.__file__).parents[2], Path(__file__).parents[2]]
     environment = {"PYTHONPATH": ":".join(map(str, folders))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert done.stdout == "Ready, with 2 cautions.\n", done.stderr
+    assert done.stdout == "Ready, with one caution.\n", done.stderr
 
 
 # Real volumes.

@@ -15,6 +15,7 @@ import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.dataset import Dataset
+from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.run import estimate as estimate_module
 from HipICMSCTrainingLib.run import trainer as trainer_module
@@ -84,7 +85,7 @@ def test_it_counts_what_there_is(told, tiny_data):
     lengths = {"CT": 0, "MR": 0}
     for case in tiny_data.dataset.cases:
         if case.role == "train":
-            volume = estimate_module.cached_volume(case, tiny_settings(), tiny_data.cache)
+            volume = cached_volume(case, tiny_settings(), tiny_data.cache)
             lengths[case.modality] += len(volume["slices"])
     assert values["slices"] == lengths
 

@@ -36,6 +36,7 @@ class BatchPanel(VTKObservationMixin):
 
     Attributes:
         changed: signal without values, when :attr:`busy` is another.
+        volume_chosen: signal of the volume node whose row the user selected.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class BatchPanel(VTKObservationMixin):
             cancel: asks what was started last to stop.
         """
         super().__init__()
-        self.changed = Signal()
+        self.changed, self.volume_chosen = Signal(), Signal()
         self.widget = slicer.util.loadUI(resource_path("UI/HipICMSC-Batch.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._start_node, self._start_file, self._cancel = start_node, start_file, cancel
@@ -78,6 +79,7 @@ class BatchPanel(VTKObservationMixin):
         self.ui.batchRedoCheckBox.connect("toggled(bool)", self._on_redo)
         self.ui.batchRereadButton.connect("clicked(bool)", self._on_reread)
         self._table.ticked.connect(self._on_tick)
+        self._table.selected.connect(self._on_selected)
         self.ui.batchStartButton.connect("clicked(bool)", self._on_start)
         self.ui.batchRetryButton.connect("clicked(bool)", self._on_retry)
         self.ui.batchSaveButton.connect("clicked(bool)", self._on_save)
@@ -190,6 +192,10 @@ class BatchPanel(VTKObservationMixin):
         self._apply_choice(item)
         self._table.show(item)
         self._show_controls()
+
+    def _on_selected(self, item: BatchItem) -> None:
+        if not isinstance(item.source, FileSource) and item.source.GetScene() is not None:
+            self.volume_chosen.emit(item.source)
 
     def _on_start(self, checked: bool = False) -> None:
         if self.busy:

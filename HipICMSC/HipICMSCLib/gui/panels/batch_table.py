@@ -20,16 +20,17 @@ class BatchTable:
 
     Attributes:
         ticked: signal of an item and whether the user ticked it.
+        selected: signal of the item whose row the user selected.
     """
 
     def __init__(self, table, note_label) -> None:
-        self.ticked = Signal()
+        self.ticked, self.selected = Signal(), Signal()
         self._table, self._note_label = table, note_label
         self._items: list[BatchItem] = []
         self._is_ticked: Callable[[BatchItem], bool] = lambda item: False
         self._tickable = True
         table.connect("itemChanged(QTableWidgetItem*)", self._on_changed)
-        table.connect("itemSelectionChanged()", self._show_note)
+        table.connect("itemSelectionChanged()", self._on_selection)
 
     def fill(self, items: list[BatchItem], is_ticked: Callable[[BatchItem], bool]) -> None:
         """List these items; ``is_ticked`` is asked whenever one is shown."""
@@ -88,9 +89,17 @@ class BatchTable:
             self._table.resizeColumnToContents(column)
         self._table.setColumnWidth(_NAME, min(self._table.columnWidth(_NAME), _WIDEST_NAME))
 
+    def _on_selection(self) -> None:
+        self._show_note()
+        for item in self._selected()[:1]:
+            self.selected.emit(item)
+
+    def _selected(self) -> list[BatchItem]:
+        return [self._items[cell.row()] for cell in self._table.selectedItems()]
+
     def _show_note(self) -> None:
         """With room for whole sentences, and for who uses no mouse."""
-        selected = [self._items[cell.row()] for cell in self._table.selectedItems()]
+        selected = self._selected()
         note = _whole_note(selected[0]) if selected else ""
         self._note_label.text = note and f"{selected[0].name}: {note}"
         self._note_label.visible = bool(note)

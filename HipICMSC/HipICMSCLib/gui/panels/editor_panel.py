@@ -19,13 +19,24 @@ class EditorPanel:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.ui.openSegmentEditorButton.connect("clicked(bool)", self._open_module)
         self._editor = None
-        self._entered = False
+        self._entered = self._closed = False
         self._shown = (None, None)
         self.show(None, None)
 
+    @property
+    def segmentation(self):
+        """The segmentation node that is edited; None for none."""
+        return self._shown[0]
+
+    def prepare(self) -> None:
+        """Make the editor, which takes half a second, before it is needed."""
+        if self._editor is None and not self._closed:
+            self._load()
+            self._editor.visible = False
+
     def show(self, segmentation_node, volume_node) -> None:
         """Edit this segmentation over this volume; None closes it for editing."""
-        if self._editor is not None and self._shown == (segmentation_node, volume_node):
+        if self._closed or (self._editor is not None and self._shown == (segmentation_node, volume_node)):
             return
         self._shown = (segmentation_node, volume_node)
         there = segmentation_node is not None
@@ -62,10 +73,13 @@ class EditorPanel:
             self._editor.removeViewObservations()
 
     def close(self) -> None:
-        """Slicer ends or the module is reloaded."""
+        """Slicer ends or the module is reloaded: the editor lets go of the scene, whatever happens to it later."""
+        self._closed = True
         if self._editor is not None:
             self.exit()
             self._editor.setSegmentationNode(None)
+            self._editor.setSourceVolumeNode(None)
+            self._editor.setMRMLScene(None)
 
     def _load(self) -> None:
         if self._editor is not None:

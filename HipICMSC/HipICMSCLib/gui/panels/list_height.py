@@ -6,8 +6,8 @@ is left, the list then asks for more with each layout pass, and Slicer's window 
 
 from __future__ import annotations
 
-#: What a row has above and below a line of text, and the frame of the list, pixels.
-_ROW_PADDING, _FRAME = 10, 4
+#: What a row of a table and of a list have above and below their text, and the frame around all, pixels.
+_TABLE_PADDING, _LIST_PADDING, _FRAME = 14, 3, 4
 
 
 def fit_height(view, rows: int, most: int, lines: int = 1, header: bool = False) -> None:
@@ -17,8 +17,7 @@ def fit_height(view, rows: int, most: int, lines: int = 1, header: bool = False)
         rows: how many it has; one is shown at least.
         most: rows that are shown at once; the rest is scrolled to.
         lines: of text in a row.
-        header: whether it has a line of headings.
+        header: whether it is a table, with a line of headings.
     """
-    row = lines * view.fontMetrics().height() + _ROW_PADDING
-    heading = view.fontMetrics().height() + _ROW_PADDING if header else 0
-    view.setFixedHeight(heading + min(max(rows, 1), most) * row + _FRAME)
+    row = lines * view.fontMetrics().height() + (_TABLE_PADDING if header else _LIST_PADDING)
+    view.setFixedHeight((min(max(rows, 1), most) + header) * row + _FRAME)

@@ -41,7 +41,7 @@ class ModelPanel:
         self._names: list[str] = []
         self._filling = False
         self._shown_details = ""
-        self.ui.modelDetailsBrowser.visible = False
+        self.ui.modelDetailsBrowser.visible = self.ui.modelButtonsFrame.visible = False
         self.ui.modelComboBox.connect("currentIndexChanged(int)", self._on_index_changed)
         self.ui.addModelButton.connect("clicked(bool)", self._on_add)
         self.ui.removeModelButton.connect("clicked(bool)", self._on_remove)
@@ -114,7 +114,7 @@ class ModelPanel:
         self._choose(DEFAULT_MODEL)
 
     def _on_details(self, shown: bool) -> None:
-        self.ui.modelDetailsBrowser.visible = shown
+        self.ui.modelDetailsBrowser.visible = self.ui.modelButtonsFrame.visible = shown
         self._show_details()
 
     def _show_removable(self) -> None:

@@ -1,4 +1,8 @@
-"""The card that says before any click whether the chosen MRI can be segmented and how long it takes."""
+"""The card that says before any click whether the chosen MRI can be segmented and what that takes.
+
+One line where all is fine; each caution and stop has a line of its own, and the rest is folded away. A stop comes with
+what takes it away.
+"""
 
 from __future__ import annotations
 
@@ -8,63 +12,102 @@ from collections.abc import Callable, Iterable
 import slicer
 from slicer.i18n import tr as _
 
-from HipICMSCLib.worker.preflight import Finding, verdict
+from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.worker.preflight import Finding, Remedy, verdict
 
 #: What matters most comes first.
 _ORDER = ("stop", "caution", "fine")
 
 
 class PreflightCard:
-    """A headline and below it a line for each finding; the level is a word, in bold where it asks for attention.
-
+    """
     Attributes:
+        widget: the card.
         findings: what is shown, in the order in which it was found.
+        remedy_wanted: signal of the Remedy that the user pressed the button for.
+        insisted: signal without values, when the user insists, or does not any more.
     """
 
     def __init__(self, resource_path: Callable[[str], str]) -> None:
         self.widget = slicer.util.loadUI(resource_path("UI/HipICMSC-Preflight.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.findings: tuple[Finding, ...] = ()
+        self.remedy_wanted, self.insisted = Signal(), Signal()
+        self.ui.preflightMoreButton.connect("toggled(bool)", self._on_more)
+        self.ui.preflightRemedyButton.connect("clicked(bool)", self._on_remedy)
+        self.ui.preflightInsistCheckBox.connect("toggled(bool)", self._on_insist)
         self.clear(_("Choose an MRI to see whether it can be segmented."))
 
     def show(self, findings: Iterable[Finding], pending: bool) -> None:
         """Show what was found; ``pending`` says that the worker still looks for the rest."""
         self.findings = tuple(findings)
         waiting = _("Still looking for the hips …") if pending else ""
-        headline = verdict(self.findings).sentence
-        if pending and not self.has_stop():
-            headline = _("Looking at the MRI …")
-        rows = sorted(self.findings, key=lambda finding: _ORDER.index(finding.level))
-        self._write(headline, rows, waiting)
+        stopped = any(finding.level == "stop" for finding in self.findings)
+        headline = _("Looking at the MRI …") if pending and not stopped else verdict(self.findings).sentence
+        self._write(headline, waiting)
 
     def clear(self, sentence: str) -> None:
         """Show nothing but a sentence that says why, or what to do."""
         self.findings = ()
-        self._write(sentence, [], "")
+        self._write(sentence, "")
 
-    def has_stop(self) -> bool:
-        """Whether something found makes a segmentation impossible."""
-        return any(finding.level == "stop" for finding in self.findings)
+    def stop(self) -> Finding | None:
+        """What keeps the MRI from being segmented; None if nothing does, or if the user knows better."""
+        stops = (finding for finding in self.findings if finding.level == "stop")
+        return next((stop for stop in stops if stop.remedy != "insist" or not self.insists), None)
 
-    def _write(self, headline: str, rows: list[Finding], waiting: str) -> None:
-        table = "".join(_row(finding) for finding in rows)
-        body = f'<table cellspacing="0" cellpadding="2">{table}</table>' if table else ""
-        if waiting:
-            body += f"<p>{html.escape(waiting)}</p>"
+    @property
+    def insists(self) -> bool:
+        """Whether the user wants to segment what was judged to be no MRI."""
+        return self._remedy() == "insist" and self.ui.preflightInsistCheckBox.checked
+
+    def _remedy(self) -> Remedy:
+        """Of the first stop that has none of its own to wait for."""
+        remedies = [finding.remedy for finding in self.findings if finding.level == "stop"]
+        return remedies[0] if remedies else ""
+
+    def _write(self, headline: str, waiting: str) -> None:
+        rows = sorted(self.findings, key=lambda finding: _ORDER.index(finding.level))
+        to_mind = [finding for finding in rows if finding.level != "fine"]
+        fine = [finding for finding in rows if finding.level == "fine"]
         spoken = [f"{_word(finding)}, {finding.subject}: {finding.sentence}" for finding in rows]
-        self.ui.preflightHeadlineLabel.text = headline
-        self.ui.preflightBodyLabel.text = body
-        self.ui.preflightBodyLabel.visible = bool(body)
+        ui, remedy = self.ui, self._remedy()
+        ui.preflightHeadlineLabel.text = headline
+        ui.preflightBodyLabel.text = _table(to_mind) + (f"<p>{html.escape(waiting)}</p>" if waiting else "")
+        ui.preflightBodyLabel.visible = bool(to_mind or waiting)
+        ui.preflightFineLabel.text = _table(fine)
+        ui.preflightMoreButton.visible = bool(fine)
+        ui.preflightFineLabel.visible = bool(fine) and ui.preflightMoreButton.checked
+        ui.preflightRemedyButton.visible = remedy in ("install", "mark_heads")
+        ui.preflightRemedyButton.text = (
+            _("Mark the femoral &heads…") if remedy == "mark_heads" else _("&Install what is missing…")
+        )
+        ui.preflightInsistCheckBox.visible = remedy == "insist"
+        if remedy != "insist":
+            ui.preflightInsistCheckBox.checked = False
         self.widget.accessibleDescription = "\n".join(filter(None, [headline, *spoken, waiting]))
+
+    def _on_more(self, shown: bool) -> None:
+        self.ui.preflightFineLabel.visible = shown and bool(self.ui.preflightFineLabel.text)
+
+    def _on_remedy(self, checked: bool = False) -> None:
+        self.remedy_wanted.emit(self._remedy())
+
+    def _on_insist(self, checked: bool) -> None:
+        self.insisted.emit()
+
+
+def _table(findings: list[Finding]) -> str:
+    rows = "".join(map(_row, findings))
+    return f'<table cellspacing="0" cellpadding="2">{rows}</table>' if rows else ""
 
 
 def _row(finding: Finding) -> str:
+    """The level is a word, in bold where it asks for attention."""
     word, subject, sentence = map(html.escape, (_word(finding), finding.subject, finding.sentence))
     if finding.level != "fine":
         word = f"<b>{word}</b>"
-    # Only the sentence is wrapped.
-    cells = [f'<td style="white-space: nowrap">{cell}&nbsp;</td>' for cell in (word, subject)]
-    return f'<tr>{"".join(cells)}<td width="100%">{sentence}</td></tr>'
+    return f"<tr><td>{word} &nbsp;{subject}: {sentence}</td></tr>"
 
 
 def _word(finding: Finding) -> str:

@@ -10,6 +10,7 @@ from slicer.util import VTKObservationMixin
 from vtkmodules.util.misc import calldata_type
 from vtkmodules.util.vtkConstants import VTK_OBJECT
 
+from HipICMSCLib.gui.panels.list_height import fit_height
 from HipICMSCLib.gui.scene.review import (
     Review,
     ReviewPlace,
@@ -20,6 +21,7 @@ from HipICMSCLib.gui.scene.review import (
 
 #: Mean doubt from which a place is called so.
 _VERY_DOUBTFUL, _DOUBTFUL = 0.3, 0.15
+_MOST_ROWS = 4
 
 
 class ReviewPanel(VTKObservationMixin):
@@ -51,6 +53,7 @@ class ReviewPanel(VTKObservationMixin):
         for number, place in enumerate(self._places(), 1):
             places_list.addItem(_line(number, place))
         places_list.blockSignals(False)
+        fit_height(places_list, len(self._places()), _MOST_ROWS)
         self._refresh()
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""How a segmentation goes: bar, stage and time left, the outcome in whole sentences, and a log for who wants more."""
+"""How a segmentation goes: bar, stage and time left, the outcome in whole sentences, and a log for who wants more.
+
+The bar is there while something runs, and the words where there are any.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,36 @@ from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import duration
+from HipICMSCLib.results.segmentation_file import TAG_PREFIX
 
 #: Before so much is done, the time left is a guess that nobody should see.
 _LEAST_SHARE = 0.05
+#: Of its provenance, what is said of a result.
+_FACTS = ("ModelName", "Date", "Warnings")
 
 
 class RunPanel:
-    """Below the button; nothing of the patient is written into the log but what the sentences themselves say."""
+    """Nothing of the patient is written into the log but what the sentences themselves say.
+
+    Attributes:
+        widget: bar and words, which belong below the button.
+        log_widget: the collapsible section "Log".
+    """
 
     def __init__(self, resource_path: Callable[[str], str]) -> None:
         self.widget = slicer.util.loadUI(resource_path("UI/HipICMSC-Run.ui"))
+        self.log_widget = slicer.util.loadUI(resource_path("UI/HipICMSC-Log.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
-        self.ui.clearLogButton.connect("clicked(bool)", self._clear_log)
+        self._log_ui = slicer.util.childWidgetVariables(self.log_widget)
+        self._log_ui.clearLogButton.connect("clicked(bool)", self._clear_log)
         self._started = 0.0
         self._stage = ""
         self._warnings: list[str] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing runs and nothing is to be told."""
+        self._show("", None)
 
     def start(self, sentence: str) -> None:
         """A run begins; ``sentence`` goes into the log."""
@@ -56,22 +74,37 @@ class RunPanel:
         """The result is in the segmentation called ``name``."""
         seconds = duration(time.monotonic() - self._started)
         done = _("Done in {time}; the result is in {name}.").format(time=seconds, name=name)
-        self._show("\n".join([done, *self._warnings]), 1.0)
+        self._show("\n".join([*map(_as_caution, self._warnings), done]), None)
         self._log(done)
 
     def fail(self, error: HipError) -> None:
         """It came to nothing; the technical background goes into the log."""
-        self._show(error.sentence, 0.0)
+        self._show(error.sentence, None)
         self._log(error.sentence, error.detail)
 
-    def _show(self, text: str, share: float) -> None:
-        self.ui.statusLabel.text = text
-        self.ui.progressBar.value = round(100 * share)
+    def show_result(self, segmentation_node) -> None:
+        """Say of a result that was made before what its maker said."""
+        facts = {name: segmentation_node.GetAttribute(f"{TAG_PREFIX}{name}") or "" for name in _FACTS}
+        made = _("{name}, by the model {model} on {date}.").format(
+            name=segmentation_node.GetName(), model=facts["ModelName"], date=facts["Date"][:10]
+        )
+        warnings = _as_caution(facts["Warnings"]) if facts["Warnings"] else ""
+        self._show("\n".join(filter(None, [warnings, made])), None)
+
+    def _show(self, text: str, share: float | None) -> None:
+        """``share`` is None when nothing runs."""
+        self.ui.statusLabel.text, self.ui.statusLabel.visible = text, bool(text)
+        self.ui.progressBar.visible = share is not None
+        self.ui.progressBar.value = round(100 * (share or 0.0))
 
     def _log(self, sentence: str, detail: str = "") -> None:
-        self.ui.logText.appendPlainText(f"{time.strftime('%H:%M:%S')}  {sentence}")
+        self._log_ui.logText.appendPlainText(f"{time.strftime('%H:%M:%S')}  {sentence}")
         for line in detail.splitlines():
-            self.ui.logText.appendPlainText(f"          {line}")
+            self._log_ui.logText.appendPlainText(f"          {line}")
 
     def _clear_log(self, checked: bool = False) -> None:
-        self.ui.logText.clear()
+        self._log_ui.logText.clear()
+
+
+def _as_caution(sentence: str) -> str:
+    return _("Caution: {sentence}").format(sentence=sentence)

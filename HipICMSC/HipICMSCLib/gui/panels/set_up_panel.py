@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.gui.panels.scrolling import bring_into_view
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.setup.environment_reading import EnvironmentReading
 from HipICMSCLib.gui.setup.installation import install, python_interpreter, set_python_interpreter
@@ -72,7 +73,14 @@ class SetUpPanel:
     def blocking_sentence(self) -> str:
         """Why nothing can be segmented, or "" if it can, as far as is known."""
         worst = next((problem for problem in self.problems if problem.blocking), None)
-        return _("{problem} See Set-up below.").format(problem=worst.sentence) if worst else ""
+        return worst.sentence if worst else ""
+
+    def mend(self) -> None:
+        """Open the section and, where something can be installed from here, begin with that."""
+        self.widget.collapsed = False
+        bring_into_view(self.widget)
+        if self.ui.setUpInstallButton.enabled:
+            self._on_install()
 
     def close(self) -> None:
         """Slicer ends or the module is reloaded."""

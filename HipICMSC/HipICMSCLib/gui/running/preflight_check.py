@@ -84,7 +84,8 @@ class PreflightCheck:
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Failed):
-            self._end((_stop(HipError(event.kind, event.sentence)),))
+            # It may be well the next time, so it keeps nobody from trying.
+            self._end((Finding("caution", "Look", f"The MRI could not be looked over. {event.sentence}"),))
         elif isinstance(event, Finished):
             self._end(_findings_in(event.report))
 

@@ -75,18 +75,22 @@ class NodeJob:
         device: str = "auto",
         heads_node=None,
         replace_unlocked: bool = False,
+        insist: bool = False,
+        shown: bool = True,
     ) -> None:
         """
         Args:
             segmentation_node, replace_unlocked: as for `result.read_result`.
             heads_node: markups with one or two femoral head centres, where the user placed them.
+            insist: the user says that it is an MRI, whatever it looks like.
+            shown: whether the views show the result; one of many is hidden until it is asked for.
 
         Raises:
             HipError: as `mrml.image_of`, :class:`VolumeFile` and :func:`marked_heads`.
         """
         heads = marked_heads(heads_node)
         self._volume_node, self._segmentation_node = volume_node, segmentation_node
-        self._replace_unlocked = replace_unlocked
+        self._replace_unlocked, self._shown = replace_unlocked, shown
         self._file = VolumeFile(image_of(volume_node), volume_node.GetName())
         folder = self._file.folder
         self.request = SegmentRequest(
@@ -97,6 +101,7 @@ class NodeJob:
             confidence=str(folder / "confidence.nrrd"),
             device=device,
             heads=heads,
+            insist=insist,
         )
 
     @property
@@ -122,6 +127,7 @@ class NodeJob:
         node = read_result(
             Path(self.request.output), report, self._volume_node, self._segmentation_node, self._replace_unlocked
         )
+        node.GetDisplayNode().SetVisibility(self._shown)
         store_places(node, report["doubtful_places"])
         add_confidence_map(confidence, self._volume_node, node)
         return node

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
@@ -18,7 +20,7 @@ from HipICMSCLib.gui.setup.installation import python_interpreter
 from HipICMSCLib.models.chosen import find_model
 from HipICMSCLib.worker.protocol import Event, Failed, Finished, SelfTestRequest
 
-POLL_MILLISECONDS = 100
+_POLL_MILLISECONDS = 100
 
 
 class SegmentationService:
@@ -63,6 +65,47 @@ class SegmentationService:
 
         self.check_free()
         self._task = SegmentationTask(self._worker, job, replace(listener, ended=end))
+
+    def start_one_of_many(
+        self,
+        job: NodeJob | FileJob,
+        on_progress: Callable[[float], None],
+        on_end: Callable[[dict[str, Any] | HipError], None],
+    ) -> None:
+        """Segment without waiting.
+
+        Args:
+            on_progress: called with the share that is done.
+            on_end: called once, with the report or a HipError.
+
+        Raises:
+            HipError: as :meth:`start`.
+        """
+
+        def end(outcome: Outcome | HipError) -> None:
+            on_end(outcome if isinstance(outcome, HipError) else outcome.report)
+
+        self.start(job, Listener(ended=end, progressed=lambda stage, share: on_progress(share)))
+        self.watch()
+
+    def wait(self, job: NodeJob | FileJob, listener: Listener) -> Outcome | HipError:
+        """Segment while Slicer goes on drawing.
+
+        Raises:
+            HipError: as :meth:`start`.
+        """
+        outcomes = []
+
+        def end(outcome: Outcome | HipError) -> None:
+            outcomes.append(outcome)
+            listener.ended(outcome)
+
+        self.start(job, replace(listener, ended=end))
+        while not outcomes:
+            self.poll()
+            slicer.app.processEvents()
+            time.sleep(_POLL_MILLISECONDS / 1000)
+        return outcomes[0]
 
     def cancel(self) -> None:
         """Ask the running segmentation to stop; its outcome says when it did, within about a second."""
@@ -109,7 +152,7 @@ class SegmentationService:
     def watch(self) -> None:
         """Poll by a timer from now on, as long as there is something to do."""
         if self._timer is None and self._worker.busy:
-            self._timer = RepeatingTimer(POLL_MILLISECONDS, self.poll)
+            self._timer = RepeatingTimer(_POLL_MILLISECONDS, self.poll)
             self._timer.start()
 
     def close(self) -> None:

@@ -42,6 +42,14 @@ def image_volumes() -> list:
     ]
 
 
+def volume_to_begin_with():
+    """The image volume that the user looks at, or else what was loaded last; None where there is none."""
+    volumes = image_volumes()
+    shown = {view.GetBackgroundVolumeID() for view in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
+    volumes.sort(key=lambda node: node.GetID() in shown)
+    return volumes[-1] if volumes else None
+
+
 def points_of(markups_node) -> list[np.ndarray]:
     """The defined control points of a markups node as they are displayed, LPS mm."""
     positions = (

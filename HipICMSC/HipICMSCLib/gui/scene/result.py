@@ -24,6 +24,9 @@ from HipICMSCLib.results.segmentation_file import TAG_PREFIX
 #: A result's grid may differ from its volume's by this, which is what the digits in a file's header leave.
 _GEOMETRY_TOLERANCE_MM = 1e-3
 _LABELMAP = "Binary labelmap"
+_DATE = f"{TAG_PREFIX}Date"
+#: So that the joint is seen through the bones.
+_OPACITY_3D = 0.6
 
 
 def has_segments(segmentation_node) -> bool:
@@ -60,15 +63,23 @@ def volume_of(segmentation_node):
     return segmentation_node.GetNodeReference(segmentation_node.GetReferenceImageGeometryReferenceRole())
 
 
-def result_of(volume_node):
-    """The newest result of ours for a volume node, or None."""
-    results = [
-        node
-        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-        if node.GetAttribute(f"{TAG_PREFIX}Date") and volume_of(node) is volume_node is not None
-    ]
+def is_result(segmentation_node) -> bool:
+    """Whether bones in it are ours."""
+    return segmentation_node is not None and bool(segmentation_node.GetAttribute(_DATE))
+
+
+def results_in_scene() -> list:
+    """The segmentation nodes that are results of ours."""
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if is_result(node)]
+
+
+def result_of(volume_node, chosen=None):
+    """The result of ours for a volume node that is chosen, or else the newest one; None where there is none."""
+    results = [node for node in results_in_scene() if volume_of(node) is volume_node is not None]
+    if chosen in results:
+        return chosen
     # A segmentation that was redone is newer than one that was only made later in the scene.
-    return max(results, key=lambda node: node.GetAttribute(f"{TAG_PREFIX}Date"), default=None)
+    return max(results, key=lambda node: node.GetAttribute(_DATE), default=None)
 
 
 def read_result(
@@ -85,8 +96,8 @@ def read_result(
             to the voxel, also where the new bones overlap with it.
 
     Returns:
-        The vtkMRMLSegmentationNode, shown and in the volume's place of the subject hierarchy. If anything is wrong
-        the scene stays as it was.
+        The vtkMRMLSegmentationNode, shown and in the volume's place of the subject hierarchy; its surfaces are left to
+        `surfaces.surface_steps`. If anything is wrong the scene stays as it was.
 
     Raises:
         HipError: ``unreadable``, ``wrong_geometry``, ``nothing_found``, ``nonlinear_transform``, or ``all_locked`` if
@@ -110,8 +121,9 @@ def read_result(
     for key, value in provenance(report).items():
         segmentation_node.SetAttribute(TAG_PREFIX + key, value)
     segmentation_node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
-    segmentation_node.CreateClosedSurfaceRepresentation()
-    segmentation_node.CreateDefaultDisplayNodes()
+    if segmentation_node.GetDisplayNode() is None:
+        segmentation_node.CreateDefaultDisplayNodes()
+        segmentation_node.GetDisplayNode().SetOpacity3D(_OPACITY_3D)
     put_beside(segmentation_node, volume_node)
     return segmentation_node
 

@@ -10,25 +10,27 @@ from HipICMSCLib.common.errors import HipError
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.panels.estimate_words import estimate_in_words
+from HipICMSCTrainingLib.gui.running.activity import Activity
 from HipICMSCTrainingLib.gui.running.command import Command
 
 
 class EstimateArea:
     """Works on the widgets of the section that it is a part of."""
 
-    def __init__(self, ui, what: Callable[[], list[str]], runs_folder: Callable[[], Path]) -> None:
+    def __init__(self, ui, activity: Activity, what: Callable[[], list[str]], runs_folder: Callable[[], Path]) -> None:
         """
         Args:
             what: the arguments that name data and settings; raises a HipError that says why there are none.
             runs_folder: where the run would write.
         """
-        self._ui, self._what, self._runs_folder = ui, what, runs_folder
+        self._ui, self._activity, self._what, self._runs_folder = ui, activity, what, runs_folder
         self._usual_tip = ui.settingsEstimateButton.toolTip
         self._command: Command | None = None
         self._found: dict[str, Any] | None = None
         #: What is said of the present settings; empty after they were changed.
         self._estimated = ""
         ui.settingsEstimateButton.connect("clicked(bool)", self._on_click)
+        activity.changed.connect(self.refresh)
 
     def refresh(self) -> None:
         """Settings or data may be others."""
@@ -61,7 +63,7 @@ class EstimateArea:
             self._what()
         except HipError as error:
             return error.sentence
-        return ""
+        return self._activity.reason_against()
 
     def _on_click(self, checked: bool = False) -> None:
         if self._command is not None:
@@ -72,6 +74,7 @@ class EstimateArea:
         self._ui.settingsProgressBar.value = 0
         self._estimating = self._what()
         self._command = Command(["estimate", *self._estimating, "--progress"], self._on_line, self._on_end)
+        self._activity.say(_("Time, memory and disk are being estimated."))
         self.refresh()
 
     def _on_line(self, line: dict[str, Any]) -> None:
@@ -83,6 +86,7 @@ class EstimateArea:
 
     def _on_end(self, error: HipError | None) -> None:
         self._command = None
+        self._activity.end()
         if error is None and self._found is None:
             error = HipError("no_estimate", _("The estimate ended without a result; try again."))
         if error is not None:

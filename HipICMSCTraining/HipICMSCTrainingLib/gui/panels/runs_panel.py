@@ -29,6 +29,8 @@ from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
 REFRESH_MILLISECONDS = 1000
 #: Where runs are is a matter of this computer, not of a scene.
 _FOLDER_SETTING = "HipICMSCTraining/RunsFolder"
+#: States of a run that has a process.
+_GOING_ON = ("starting", "running", "pausing", "paused", "stopping", "stalled")
 _BUTTONS = ("runsStartButton", "runsPauseButton", "runsStopButton", "runsDuplicateButton", "runsShowFolderButton")
 
 
@@ -44,6 +46,7 @@ class RunsPanel:
     Attributes:
         widget: the section.
         attached: signal of the RunFolder to watch, None for none, whenever it is another one.
+        refreshed: signal without values, whenever the folders were read.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class RunsPanel:
             dataset: the dataset.json to train on; raises a HipError that says why there is none.
             choose_dataset: shows another dataset.json.
         """
-        self.attached = Signal()
+        self.attached, self.refreshed = Signal(), Signal()
         self._settings, self._dataset, self._choose_dataset = settings, dataset, choose_dataset
         self._selected: Path | None = None
         self._attached: Path | None = None
@@ -136,6 +139,20 @@ class RunsPanel:
         self._show_note()
         self._show_buttons()
         self._attach()
+        self.refreshed.emit()
+
+    def sentence(self) -> str:
+        """What goes on in the folder of the runs, in a sentence."""
+        going_on = [row for row in self._rows if row.state in _GOING_ON]
+        if not going_on:
+            return _("Nothing is running.")
+        described = [
+            _("{name}: {state}{step}").format(
+                name=row.run.path.name, state=in_words(row.state).lower(), step=row.step and f", {row.step}"
+            )
+            for row in going_on
+        ]
+        return "; ".join(described) + "."
 
     def _attach(self) -> None:
         """To the selected run as soon as there is something to watch."""

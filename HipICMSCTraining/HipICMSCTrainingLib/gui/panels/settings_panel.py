@@ -13,20 +13,19 @@ import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.gui.setup.installation import python_interpreter
-from HipICMSCLib.models.archive import read_archive
-from HipICMSCLib.models.chosen import available_models, find_model
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.panels.estimate_area import EstimateArea
+from HipICMSCTrainingLib.gui.panels.run_name import run_path, suggested_name
 from HipICMSCTrainingLib.gui.panels.settings_form import SettingsForm
+from HipICMSCTrainingLib.gui.panels.start_model import StartModel
+from HipICMSCTrainingLib.gui.running.activity import Activity
 from HipICMSCTrainingLib.gui.running.settings_reading import SettingsReading
-from HipICMSCTrainingLib.gui.running.training_process import free_name, reason_against_folder
-from HipICMSCTrainingLib.settings.choices import START_FROM, Choices, Description, choices_of_run, settings_of_model
+from HipICMSCTrainingLib.gui.running.training_process import free_name
+from HipICMSCTrainingLib.settings.choices import START_FROM, Choices, Description, choices_of_run
 
 #: Settings with editors of their own above the form.
 _ABOVE = ("device", "seed", START_FROM)
-#: Some file system has no place for them in a name.
-_FORBIDDEN = '/\\:*?"<>|'
 
 
 class SettingsPanel:
@@ -40,6 +39,7 @@ class SettingsPanel:
     def __init__(
         self,
         resource_path: Callable[[str], str],
+        activity: Activity,
         read_choices: Callable[[], str],
         write_choices: Callable[[str], None],
         dataset: Callable[[], Path],
@@ -60,10 +60,7 @@ class SettingsPanel:
         self._reading_error: HipError | None = None
         self._known_of: str | None = None
         self._built_for = ""
-        #: What the model to start from says, or why it says nothing.
-        self._of_model: dict[str, Any] = {}
-        self._model_read = ""
-        self._model_problem = ""
+        self._start_model = StartModel()
         self._is_showing = False
 
         self.widget = slicer.util.loadUI(resource_path("UI/HipICMSCTraining-Settings.ui"))
@@ -73,7 +70,6 @@ class SettingsPanel:
         self._form.edited.connect(self._on_edited)
         self._form.reset.connect(self._on_reset)
         self._form.problem_changed.connect(self._on_problem)
-        self._models: list[str] = []
         ui = self.ui
         ui.settingsMethodComboBox.connect("currentIndexChanged(int)", self._on_method)
         ui.settingsPresetComboBox.connect("currentIndexChanged(int)", self._on_preset)
@@ -83,7 +79,7 @@ class SettingsPanel:
         ui.settingsNameEdit.connect("textChanged(QString)", self._on_name)
         ui.settingsAgainButton.connect("clicked(bool)", self._on_again)
         ui.settingsCopyButton.connect("clicked(bool)", self._on_copy)
-        self._estimate = EstimateArea(ui, self._data_and_settings, runs_folder)
+        self._estimate = EstimateArea(ui, activity, self._data_and_settings, runs_folder)
         self.show()
         self._read()
 
@@ -112,11 +108,11 @@ class SettingsPanel:
                 package for one that cannot be started from, ``bad_setting``.
         """
         description = self._known_description()
-        if self._model_problem:
-            raise HipError("unknown_model", self._model_problem)
+        if self._start_model.problem:
+            raise HipError("unknown_model", self._start_model.problem)
         if self._form.problem():
             raise HipError("bad_setting", self._form.problem())
-        return self._choices.arguments(description, self._of_model)
+        return self._choices.arguments(description, self._start_model.settings)
 
     def run_path(self) -> Path:
         """The folder for the next run; its name is suggested where none was given.
@@ -124,20 +120,7 @@ class SettingsPanel:
         Raises:
             HipError: ``bad_name`` or ``folder_in_use``.
         """
-        name = self._choices.run_name.strip()
-        if not name:
-            return self._runs_folder() / self._suggested_name()
-        if name[0] == "." or name[-1] == "." or any(sign in name for sign in _FORBIDDEN):
-            raise HipError(
-                "bad_name",
-                _("A name can neither begin nor end with a dot, nor contain any of {signs}").format(
-                    signs=" ".join(_FORBIDDEN)
-                ),
-            )
-        reason = reason_against_folder(self._runs_folder() / name)
-        if reason:
-            raise HipError("folder_in_use", reason)
-        return self._runs_folder() / name
+        return run_path(self._runs_folder(), self._choices)
 
     def reason_against_start(self) -> str:
         """Why no run can be started with these choices and data; empty if one can."""
@@ -180,7 +163,7 @@ class SettingsPanel:
 
     def enter(self) -> None:
         """The module is shown: what was missing may be there now, and models may have come and gone."""
-        self._model_read = ""
+        self._start_model.forget()
         if self._reading is None and (self._reading_error is not None or self._known_of != python_interpreter()):
             self._read()
         self.show()
@@ -262,7 +245,7 @@ class SettingsPanel:
 
     def _on_start_from(self, index: int) -> None:
         if not self._is_showing:
-            self._choose(replace(self._choices, start_from=self._models[index]))
+            self._choose(replace(self._choices, start_from=self._start_model.names[index]))
 
     def _on_device(self, index: int) -> None:
         if not self._is_showing:
@@ -349,24 +332,9 @@ class SettingsPanel:
         self.ui.settingsSeedSpinBox.value = values["seed"]
 
     def _show_models(self) -> None:
-        """One that is chosen but not here is listed, too."""
-        chosen = self._choices.start_from
-        names = ["", *(path.stem for path in available_models())]
-        self._models = names if chosen in names else [*names, chosen]
-        if chosen != self._model_read:
-            self._read_model(chosen)
-        missing = [chosen] if self._model_problem else []
-        texts = [_("{name} (cannot be read)").format(name=name) if name in missing else name for name in self._models]
-        _fill(self.ui.settingsStartFromComboBox, [_("(nothing)"), *texts[1:]])
-        self.ui.settingsStartFromComboBox.currentIndex = self._models.index(chosen)
-
-    def _read_model(self, name: str) -> None:
-        self._model_read, self._of_model, self._model_problem = name, {}, ""
-        if name:
-            try:
-                self._of_model = settings_of_model(read_archive(find_model(name)).manifest)
-            except HipError as error:
-                self._model_problem = error.sentence
+        self._start_model.choose(self._choices.start_from)
+        _fill(self.ui.settingsStartFromComboBox, self._start_model.texts())
+        self.ui.settingsStartFromComboBox.currentIndex = self._start_model.names.index(self._choices.start_from)
 
     def _devices(self) -> list[str]:
         """One that is chosen but not here is listed, too; the training says what is wrong with it."""
@@ -376,29 +344,27 @@ class SettingsPanel:
 
     def _values(self) -> dict[str, Any]:
         usual = self._description.values(self._choices.method, self._choices.preset)
-        return usual | {name: value for name, value in self._choices.changes.items() if name in usual} | self._of_model
+        changes = {name: value for name, value in self._choices.changes.items() if name in usual}
+        return usual | changes | self._start_model.settings
 
     def _show_form(self) -> None:
         choices, description = self._choices, self._description
         if self._built_for != choices.method:
             self._form.build(_groups(description, choices.method))
             self._built_for = choices.method
-        usual = description.values(choices.method, choices.preset) | self._of_model
+        usual = description.values(choices.method, choices.preset) | self._start_model.settings
         reason = _("It comes from the model {name}, from which the training starts.").format(name=choices.start_from)
-        self._form.show(self._values(), usual, dict.fromkeys(self._of_model, reason))
-        deviations = choices.deviations(description, self._of_model)
+        self._form.show(self._values(), usual, dict.fromkeys(self._start_model.settings, reason))
+        deviations = choices.deviations(description, self._start_model.settings)
         count = len([name for name in deviations if name not in _ABOVE])
         heading = _("Advanced ({count} changed)").format(count=count) if count else _("Advanced")
         self.ui.settingsAdvancedCollapsibleButton.text = heading
-
-    def _suggested_name(self) -> str:
-        return free_name(self._runs_folder(), f"{self._choices.method}-{self._choices.preset}")
 
     def _show_name(self) -> None:
         edit = self.ui.settingsNameEdit
         if edit.text != self._choices.run_name:
             edit.text = self._choices.run_name
-        edit.placeholderText = self._suggested_name()
+        edit.placeholderText = suggested_name(self._runs_folder(), self._choices)
 
     def _show_buttons(self) -> None:
         self._estimate.refresh()

@@ -29,6 +29,11 @@ _COLOURS = (
 _LINE_STYLES = ("LineStyleSolid", "LineStyleDash", "LineStyleDot", "LineStyleDashDot")
 #: So few points are hard to see without marks, and a single one not at all.
 _FEW_POINTS = 40
+#: What a loss of the paper's is called begins so; the segmentation is what is wanted, then what adapts it, and the rest
+#: keeps the translation honest.
+_FIRST = ("supervised", "cmsc", "imsc", "adv")
+#: Beside the last point there is room for its mark.
+_ROOM = 1.05
 
 
 @dataclass
@@ -119,6 +124,8 @@ class Plots:
     def _arrange(self, chart: Chart, chart_node) -> None:
         """Give every series its name, colour and line, and the chart all series in order."""
         present = [(path, column) for path, shown in self._runs.items() for of, column in shown.series if of == chart]
+        if chart == "losses":
+            present.sort(key=lambda series: _rank(series[1]))
         terms = list(dict.fromkeys(_term(column) for _path, column in present))
         names = _names(list(self._runs))
         for path, column in present:
@@ -129,6 +136,7 @@ class Plots:
             node.SetLineStyle(getattr(node, _LINE_STYLES[list(self._runs).index(path) % len(_LINE_STYLES)]))
             node.SetLineWidth(1 if column.endswith("(last)") else 2)
             node.SetMarkerStyle(node.MarkerStyleCircle if rows <= _FEW_POINTS else node.MarkerStyleNone)
+        _set_steps(chart_node, [shown.tables[chart] for shown in self._runs.values()])
         ids = [self._runs[path].series[chart, column].GetID() for path, column in present]
         if ids != [chart_node.GetNthPlotSeriesNodeID(i) for i in range(chart_node.GetNumberOfPlotSeriesNodes())]:
             chart_node.RemoveAllPlotSeriesNodeIDs()
@@ -181,6 +189,18 @@ def _fill_table_node(table_node, columns: dict[str, np.ndarray]) -> None:
         array.SetName(name)
         table.AddColumn(array)
     table_node.SetAndObserveTable(table)
+
+
+def _set_steps(chart_node, table_nodes: list) -> None:
+    """From the first step of a training to the last one: a chart that fits itself to a single point shows no step."""
+    steps = [slicer.util.arrayFromTableColumn(node, "step") for node in table_nodes]
+    last = max((column.max() for column in steps if len(column)), default=0.0)
+    chart_node.SetXAxisRangeAuto(False)
+    chart_node.SetXAxisRange(0.0, _ROOM * max(last, 1.0))
+
+
+def _rank(column: str) -> int:
+    return next((rank for rank, begin in enumerate(_FIRST) if column.startswith(begin)), len(_FIRST))
 
 
 def _remove(nodes: list) -> None:

@@ -1,0 +1,320 @@
+"""The panel of HipICMSC: choices, card and button, what runs, and the result; each section has a class of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.gui.panels.batch_panel import BatchPanel, OnEnd, OnProgress
+from HipICMSCLib.gui.panels.editor_panel import EditorPanel
+from HipICMSCLib.gui.panels.model_panel import ModelPanel
+from HipICMSCLib.gui.panels.preflight_card import PreflightCard
+from HipICMSCLib.gui.panels.review_panel import ReviewPanel
+from HipICMSCLib.gui.panels.run_panel import RunPanel
+from HipICMSCLib.gui.panels.segment_button import SegmentButton
+from HipICMSCLib.gui.panels.set_up_panel import SetUpPanel
+from HipICMSCLib.gui.panels.stages import show_stage
+from HipICMSCLib.gui.panels.target_note import show_target
+from HipICMSCLib.gui.running.preflight_watch import Choices, PreflightWatch
+from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob
+from HipICMSCLib.gui.running.segmentation_task import Outcome
+from HipICMSCLib.gui.running.ticks import Ticks
+from HipICMSCLib.gui.scene.head_points import place_heads
+from HipICMSCLib.gui.scene.result import result_of, volume_of
+from HipICMSCLib.gui.scene.sample_data import load_phantom
+from HipICMSCLib.gui.scene.surfaces import has_surfaces, surface_steps
+from HipICMSCLib.gui.scene.views import centre_views_on, show_alone
+from HipICMSCLib.models.chosen import PHANTOM_MODEL, find_model
+from HipICMSCLib.worker.preflight import Remedy
+
+
+class Panel:
+    """Shows the parameter node that :meth:`take` gives it, and does what its buttons say through the logic."""
+
+    def __init__(self, ui, resource_path: Callable[[str], str], logic) -> None:
+        """
+        Args:
+            ui: the named widgets of HipICMSC.ui.
+            logic: the HipICMSCLogic.
+        """
+        self._ui, self._logic = ui, logic
+        self._choices = None
+        #: The MRI and the result of it that are shown, and whether the user wants another one.
+        self._shown, self._wants_again = (None, None), False
+        self._viewed = None
+        self._ticks = Ticks()
+        self._watch = PreflightWatch(logic.service)
+
+        self.model_panel = ModelPanel(resource_path)
+        self.card = PreflightCard(resource_path)
+        self.run_panel = RunPanel(resource_path)
+        self.review_panel = ReviewPanel(resource_path)
+        self.editor_panel = EditorPanel(resource_path)
+        self.batch_panel = BatchPanel(resource_path, self._start_node, self._start_file, logic.cancel)
+        self.set_up_panel = SetUpPanel(resource_path, self._self_test)
+        self._button = SegmentButton(ui.segmentButton, self.card, self.model_panel, self.set_up_panel)
+        for frame, widgets in (
+            (ui.modelFrame, [self.model_panel.widget]),
+            (ui.preflightFrame, [self.card.widget]),
+            (ui.runFrame, [self.run_panel.widget]),
+            (ui.resultFrame, [self.review_panel.widget, self.editor_panel.widget]),
+            (ui.panelsFrame, [self.batch_panel.widget, self.set_up_panel.widget, self.run_panel.log_widget]),
+        ):
+            for widget in widgets:
+                frame.layout().addWidget(widget)
+        self._connect()
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that is to be seen is seen: nothing runs, and nothing waits for its tick."""
+        return not self._logic.busy and not self._ticks.waiting
+
+    def take(self, choices) -> None:
+        """Show everything that follows from the choices.
+
+        Args:
+            choices: the parameter node; None while the panel is not open or there is no scene.
+        """
+        self._choices = choices
+        if choices is None:
+            self._watch.forget()
+            return
+        # The list of models changes, which connectGui does not support.
+        self.model_panel.select(choices.model)
+        self._ui.sampleButton.visible = choices.inputVolume is None
+        show_target(self._ui, choices)
+        self._show_volume()
+        self._show_result()
+        blocking = self.set_up_panel.blocking_sentence()
+        self._watch.choose(Choices(choices.inputVolume, choices.heads, choices.model, choices.device, blocking))
+        self._show_button()
+
+    def segment(self, volume) -> None:
+        """Choose a volume and press the button for the user, if it can be pressed."""
+        if self._choices is not None and not self._logic.busy:
+            self._choices.inputVolume = volume
+            if self._ui.segmentButton.enabled:
+                self._on_segment()
+
+    def enter(self) -> None:
+        """The module is opened."""
+        self.editor_panel.enter()
+
+    def exit(self) -> None:
+        """Another module is opened."""
+        self.editor_panel.exit()
+
+    def forget_scene(self) -> None:
+        """The scene is closed."""
+        self._ticks.clear()
+        self._shown, self._viewed = (None, None), None
+        self.editor_panel.show(None, None)
+        self.review_panel.show(None)
+
+    def close(self) -> None:
+        """Slicer ends or the module is reloaded. A batch would go on with its next volume."""
+        self._ticks.clear()
+        self._watch.forget()
+        for panel in (self.editor_panel, self.review_panel, self.batch_panel, self.set_up_panel):
+            panel.close()
+
+    def _connect(self) -> None:
+        logic, ui = self._logic, self._ui
+        logic.progressed.connect(self._on_progress)
+        logic.warned.connect(self.run_panel.warn)
+        logic.aboutToChange.connect(self._on_about_to_change)
+        logic.finished.connect(self._on_finished)
+        logic.failed.connect(self._on_failed)
+        self._watch.found.connect(self._on_found)
+        self._watch.nothing_to_look_at.connect(self._on_nothing_to_look_at)
+        self._watch.outdated.connect(self._on_outdated)
+        self.card.insisted.connect(self._show_button)
+        self.card.remedy_wanted.connect(self._on_remedy)
+        self.model_panel.chosen.connect(self._on_model_chosen)
+        self.batch_panel.changed.connect(self._show_button)
+        self.batch_panel.volume_chosen.connect(self._on_volume_of_batch)
+        self.set_up_panel.checked.connect(lambda: self.take(self._choices))
+        # Files in use cannot be replaced, and what was replaced must be loaded anew.
+        self.set_up_panel.about_to_install.connect(logic.close)
+        self.set_up_panel.changed.connect(logic.close)
+        ui.segmentButton.connect("clicked(bool)", self._on_segment)
+        ui.againButton.connect("clicked(bool)", self._on_again)
+        ui.sampleButton.connect("clicked(bool)", self._on_sample)
+
+    # What is seen.
+
+    def _show_volume(self) -> None:
+        """Another MRI comes into the views with its own result; where the first one lies is the user's."""
+        volume, before = self._choices.inputVolume, self._viewed
+        self._viewed = volume
+        if None not in (volume, before) and volume is not before:
+            self._show_alone(volume)
+
+    def _show_alone(self, volume) -> None:
+        result = result_of(volume, self._choices.segmentation)
+        show_alone(volume, result)
+        if result is not None and not has_surfaces(result):
+            self._ticks.add(*surface_steps(result))
+
+    def _show_result(self) -> None:
+        volume = self._choices.inputVolume
+        shown = (volume, result_of(volume, self._choices.segmentation))
+        if shown != self._shown:
+            self._shown, self._wants_again = shown, False
+            # The first editor takes half a second to make.
+            self._ticks.add(lambda: self.editor_panel.show(shown[1], shown[1] and volume))
+            self.review_panel.show(shown[1])
+            if shown[1] is not None:
+                self.run_panel.show_result(shown[1])
+            elif not self._is_running:
+                self.run_panel.clear()
+        self._show_stage()
+
+    def _show_stage(self) -> None:
+        if self._is_running:
+            show_stage(self._ui, "running")
+        else:
+            show_stage(self._ui, "before" if self._shown[1] is None or self._wants_again else "after")
+
+    def _show_button(self) -> None:
+        if self._is_running:
+            self._button.offer_cancel(self._logic.service.cancelling)
+        elif self.batch_panel.busy:
+            self._button.refuse(_("Several MRIs are being segmented below; wait for them or cancel them."))
+        else:
+            self._button.offer_segment(self._choices)
+        self.batch_panel.set_available(
+            _("Another segmentation is still running.") if self._is_running else self._button.reason_of_set_up()
+        )
+        self._show_stage()
+
+    @property
+    def _is_running(self) -> bool:
+        """A segmentation that is not one of many."""
+        return self._logic.busy and not self.batch_panel.busy
+
+    # Before the click.
+
+    def _on_found(self, findings, pending: bool) -> None:
+        self.card.show(findings, pending)
+        self._show_button()
+
+    def _on_outdated(self) -> None:
+        self.card.clear(_("Looking at the MRI …"))
+        self._show_button()
+
+    def _on_nothing_to_look_at(self) -> None:
+        self.card.clear(_("Load an MRI of the hips to see whether it can be segmented."))
+        self._show_button()
+
+    def _on_remedy(self, remedy: Remedy) -> None:
+        if remedy == "install":
+            self.set_up_panel.mend()
+        elif remedy == "mark_heads" and self._choices is not None:
+            self._choices.heads = place_heads(self._choices.heads)
+
+    def _on_model_chosen(self, name: str) -> None:
+        if self._choices is not None:
+            self._choices.model = name
+
+    def _on_sample(self, checked: bool = False) -> None:
+        volume = load_phantom("MR")
+        if volume is not None and self._choices is not None:
+            self._choices.inputVolume = volume
+            self._choices.model = PHANTOM_MODEL
+
+    def _on_again(self, checked: bool = False) -> None:
+        self._wants_again = True
+        self._show_stage()
+
+    # Segmenting.
+
+    def _on_segment(self, checked: bool = False) -> None:
+        if self._logic.busy:
+            self._logic.cancel()
+            self.run_panel.cancelling()
+        else:
+            self._segment()
+        self._show_button()
+
+    def _segment(self) -> None:
+        choices = self._choices
+        sentence = _("Segmenting with {model} on {device}.").format(model=choices.model, device=choices.device)
+        self.run_panel.start(sentence)
+        try:
+            self._logic.segment(
+                choices.inputVolume,
+                choices.segmentation,
+                choices.model,
+                waitForCompletion=False,
+                replaceUnlocked=choices.replaceUnlocked,
+                headsNode=choices.heads,
+                device=choices.device,
+                insist=self.card.insists,
+            )
+        except HipError as error:
+            self._on_failed(error)
+        else:
+            # While the worker computes nobody minds.
+            self._ticks.add(self.editor_panel.prepare)
+
+    def _on_progress(self, stage: str, share: float) -> None:
+        if not self._logic.service.cancelling:
+            self.run_panel.progress(stage, share)
+
+    def _on_about_to_change(self, segmentation_node) -> None:
+        self.editor_panel.save_state(segmentation_node, self._choices and self._choices.inputVolume)
+
+    def _on_finished(self, outcome: Outcome) -> None:
+        node, volume = outcome.node, volume_of(outcome.node)
+        if self._choices is not None:
+            self.take(self._choices)
+        self.run_panel.finish(node.GetName())
+        if self._viewed is volume:
+            self._ticks.add(lambda: self._look_at(outcome))
+            self._ticks.add(*surface_steps(node))
+        else:
+            # The views show another MRI.
+            node.GetDisplayNode().SetVisibility(False)
+
+    def _look_at(self, outcome: Outcome) -> None:
+        """Show the result over its MRI, with the joints in the middle of all views."""
+        if outcome.node.GetScene() is None:
+            return
+        show_alone(volume_of(outcome.node), outcome.node)
+        heads = [head for head in outcome.report["femoral_heads_lps_mm"].values() if head is not None]
+        x, y, z = (sum(axis) / len(heads) for axis in zip(*heads, strict=True))
+        slicer.util.resetThreeDViews()
+        centre_views_on((-x, -y, z))
+
+    def _on_failed(self, error: HipError) -> None:
+        self.run_panel.fail(error)
+        self.set_up_panel.last_error_kind = error.kind
+        self._show_button()
+
+    # What the sections ask for.
+
+    def _start_node(self, volume, on_progress: OnProgress, on_end: OnEnd) -> None:
+        choices, service = self._logic.getParameterNode(), self._logic.service
+        service.check_free()
+        job = NodeJob(volume, None, find_model(choices.model), choices.device, shown=False)
+        service.start_one_of_many(job, on_progress, on_end)
+
+    def _start_file(self, path: Path, output: Path, on_progress: OnProgress, on_end: OnEnd) -> None:
+        choices, service = self._logic.getParameterNode(), self._logic.service
+        service.check_free()
+        job = FileJob(path, output, find_model(choices.model), choices.device)
+        service.start_one_of_many(job, on_progress, on_end)
+
+    def _on_volume_of_batch(self, volume) -> None:
+        if self._choices is not None:
+            self._choices.inputVolume = self._viewed = volume
+            self._show_alone(volume)
+
+    def _self_test(self, on_report, on_error) -> None:
+        choices = self._logic.getParameterNode()
+        self._logic.service.self_test(choices.model, choices.device, on_report, on_error)

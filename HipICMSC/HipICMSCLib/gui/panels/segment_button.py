@@ -1,0 +1,61 @@
+"""The button that segments or cancels: it says what it does or, in its tool tip, why it does nothing."""
+
+from __future__ import annotations
+
+from slicer.i18n import tr as _
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.gui.panels.model_panel import ModelPanel
+from HipICMSCLib.gui.panels.preflight_card import PreflightCard
+from HipICMSCLib.gui.panels.set_up_panel import SetUpPanel
+from HipICMSCLib.gui.scene.result import has_segments, replaceable
+from HipICMSCLib.models.chosen import find_model
+
+
+class SegmentButton:
+    """Works on the button "Segment hip" of the panel."""
+
+    def __init__(self, button, card: PreflightCard, model_panel: ModelPanel, set_up_panel: SetUpPanel) -> None:
+        self._button, self._card, self._model_panel, self._set_up_panel = button, card, model_panel, set_up_panel
+
+    def offer_cancel(self, cancelling: bool) -> None:
+        """A segmentation runs; ``cancelling`` says that it was asked to stop."""
+        self._button.text, self._button.enabled = _("Cancel"), not cancelling
+        self._button.toolTip = _("Stop the segmentation; nothing is changed.")
+
+    def offer_segment(self, choices) -> None:
+        """Nothing runs.
+
+        Args:
+            choices: the parameter node; None while there is no scene.
+        """
+        reason = self._reason_against(choices)
+        self._button.text, self._button.enabled = _("Segment hip"), not reason
+        self._button.toolTip = reason or _("Find the hip bones and femora in the chosen MRI (Ctrl+Shift+H).")
+
+    def refuse(self, reason: str) -> None:
+        """Something else is going on."""
+        self._button.text, self._button.enabled, self._button.toolTip = _("Segment hip"), False, reason
+
+    def reason_of_set_up(self) -> str:
+        """Why nothing at all can be segmented here and now; empty if something can."""
+        if self._set_up_panel.blocking_sentence():
+            return self._set_up_panel.blocking_sentence()
+        try:
+            find_model(self._model_panel.current())
+        except HipError as error:
+            return error.sentence
+        return ""
+
+    def _reason_against(self, choices) -> str:
+        if choices is None or choices.inputVolume is None:
+            return _("Choose an MRI first.")
+        if choices.inputVolume.GetImageData() is None:
+            return _("The chosen volume is empty; choose another one.")
+        target = choices.segmentation
+        if has_segments(target) and choices.replaceUnlocked and not replaceable(target):
+            return _("Every bone of {name} is marked as completed; there is nothing to replace.").format(
+                name=target.GetName()
+            )
+        stop = self._card.stop()
+        return self.reason_of_set_up() or ("" if stop is None else stop.sentence)

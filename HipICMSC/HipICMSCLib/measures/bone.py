@@ -1,0 +1,199 @@
+"""One labelled bone as a surface: where it crosses between voxels, and how far a point is from it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from HipICMSCLib.measures.side import mirrored
+
+# Slices this much thicker than their pixels: between them the surface is not known, so only crossings within a slice
+# are points of it.
+THICK_RATIO = 2.0
+# A label knows its surface to half a voxel; this much smoothing (voxels) evens out the steps of a slope.
+_SMOOTHING = 0.7
+# Distances are computed up to here (mm); nothing looks farther.
+_FAR_MM = 15.0
+
+
+@dataclass(frozen=True)
+class Crossings:
+    """Points of a bone's surface where a line of voxels enters or leaves it.
+
+    Attributes:
+        points: (n, 3) side coordinates, mm.
+        density: (3,) by axis of the grid, lines per mm² across it; 0 along the axis of thick slices.
+        axes: (3, 3) unit vectors of the grid's axes, in rows.
+    """
+
+    points: np.ndarray
+    density: np.ndarray
+    axes: np.ndarray
+
+    def weights(self, normals: np.ndarray) -> np.ndarray:
+        """mm² of surface that each point stands for, given the unit normal (n, 3) there."""
+        per_mm2 = np.abs(normals @ self.axes.T) @ self.density
+        return 1 / np.maximum(per_mm2, 0.3 * self.density.max())
+
+
+@dataclass(frozen=True)
+class Field:
+    """Signed distance (mm, negative inside) to a bone on a grid of voxels.
+
+    Attributes:
+        values: (i, j, k) float32; the grid's axes run towards lateral, anterior and superior.
+        origin: (3,) of voxel 0, side coordinates.
+        steps: (3, 3) from one voxel to the next, by axis in columns.
+    """
+
+    values: np.ndarray
+    origin: np.ndarray
+    steps: np.ndarray
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """Distances at points (…, 3); beyond the grid those of its border."""
+        index = (points.reshape(-1, 3) - self.origin) @ np.linalg.inv(self.steps).T
+        values = ndimage.map_coordinates(self.values, index.T, order=1, mode="nearest", output=np.float32)
+        return values.reshape(points.shape[:-1])
+
+
+@dataclass(frozen=True)
+class Bone:
+    """A bone's voxels, cut out of a label image, with their axes towards lateral, anterior and superior.
+
+    Attributes:
+        mask: (i, j, k) bool.
+        origin, steps: as of `Field`.
+        image: (3, 2) first and last voxel of the whole image, in indices of ``mask``.
+    """
+
+    mask: np.ndarray
+    origin: np.ndarray
+    steps: np.ndarray
+    image: np.ndarray
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """(3,) mm by axis of the grid."""
+        return np.linalg.norm(self.steps, axis=0)
+
+    @property
+    def thick_axis(self) -> int | None:
+        """The axis across thick slices; none where voxels are about as deep as wide."""
+        spacing = self.spacing
+        return int(np.argmax(spacing)) if spacing.max() > THICK_RATIO * spacing.min() else None
+
+    @property
+    def slice_normal(self) -> np.ndarray | None:
+        """The unit normal of thick slices."""
+        axis = self.thick_axis
+        return None if axis is None else self.steps[:, axis] / self.spacing[axis]
+
+    @property
+    def pixel_mm(self) -> float:
+        """The voxel's width within a slice."""
+        return float(np.delete(self.spacing, np.argmax(self.spacing)).mean())
+
+    @property
+    def volume_ml(self) -> float:
+        """Of the label."""
+        return float(self.mask.sum() * np.prod(self.spacing) / 1000)
+
+    def points(self, indices: np.ndarray) -> np.ndarray:
+        """Side coordinates (…, 3) of (fractional) voxel indices."""
+        return self.origin + np.asarray(indices) @ self.steps.T
+
+    def indices(self, points: np.ndarray) -> np.ndarray:
+        """Fractional voxel indices (…, 3) of points."""
+        return (np.asarray(points) - self.origin) @ np.linalg.inv(self.steps).T
+
+    def room_mm(self, points: np.ndarray) -> np.ndarray:
+        """How far (…) each point (…, 3) is from the end of the image; negative beyond it."""
+        index = self.indices(points)
+        return (np.minimum(index - self.image[:, 0] + 0.5, self.image[:, 1] + 0.5 - index) * self.spacing).min(axis=-1)
+
+    def cut_near(self, point: np.ndarray, within_mm: float) -> bool:
+        """Whether the bone meets the end of the image this near to a point."""
+        for axis, end in itertools.product(range(3), (0, 1)):
+            layer = int(self.image[axis, end])
+            if not 0 <= layer < self.mask.shape[axis]:
+                continue
+            at_end = np.argwhere(np.take(self.mask, layer, axis))
+            away = self.points(np.insert(at_end, axis, layer, axis=1)) - point
+            if (np.einsum("ni,ni->n", away, away) < within_mm**2).any():
+                return True
+        return False
+
+    def crossings(self, low: np.ndarray | None = None) -> Crossings:
+        """Points of the surface; of ``low`` (3,), a corner in side coordinates, only those beyond it on every axis."""
+        mask, start = self.mask, np.zeros(3)
+        if low is not None:
+            first = np.clip(np.floor(self.indices(low)).astype(int), 0, np.array(mask.shape) - 1)
+            mask, start = mask[tuple(slice(f, None) for f in first)], first
+        density, found = np.zeros(3), []
+        for axis in range(3):
+            if axis == self.thick_axis:
+                continue
+            index = np.argwhere(np.diff(mask.view(np.int8), axis=axis) != 0) + start
+            index = index + 0.5 * (np.arange(3) == axis)
+            found.append(index)
+            density[axis] = 1 / np.prod(np.delete(self.spacing, axis))
+        return Crossings(self.points(np.concatenate(found)), density, (self.steps / self.spacing).T)
+
+    def field(self, low: np.ndarray, high: np.ndarray) -> Field:
+        """Signed distances in the box between two corners (3,) of side coordinates."""
+        corners = self.indices(np.array(list(itertools.product(*zip(low, high, strict=True)))))
+        first = np.floor(corners.min(axis=0)).astype(int)
+        last = np.ceil(corners.max(axis=0)).astype(int)
+        box = np.zeros(last - first + 1, bool)
+        begin, end = np.clip(first, 0, self.mask.shape), np.clip(last + 1, 0, self.mask.shape)
+        here = tuple(slice(b, e) for b, e in zip(begin, end, strict=True))
+        there = tuple(slice(b, e) for b, e in zip(begin - first, end - first, strict=True))
+        box[there] = self.mask[here]
+        return Field(self._distances(box), self.points(first), self.steps)
+
+    def _distances(self, mask: np.ndarray) -> np.ndarray:
+        """Half a voxel is where the surface lies between two voxels; nothing is smoothed across thick slices."""
+        distance = np.where(mask, -_depth(mask, self.spacing), _depth(~mask, self.spacing))
+        sigma = [0 if axis == self.thick_axis else _SMOOTHING for axis in range(3)]
+        return ndimage.gaussian_filter(distance, sigma, truncate=3)
+
+
+def bone_of(labels: sitk.Image, value: int, side: str) -> Bone | None:
+    """The voxels of a label image that have a value, or None where there are none.
+
+    Args:
+        labels: integer image; its geometry is LPS, as SimpleITK's always is.
+        value: of the bone.
+        side: the patient's side, ``"right"`` or ``"left"``.
+    """
+    mask = (sitk.GetArrayViewFromImage(labels) == value).T
+    steps = mirrored((np.array(labels.GetDirection()).reshape(3, 3) * labels.GetSpacing()).T, side).T
+    origin = mirrored(np.array(labels.GetOrigin()), side)
+    unit_steps = np.abs(steps / np.linalg.norm(steps, axis=0))
+    order = max(itertools.permutations(range(3)), key=lambda axes: unit_steps[[0, 1, 2], list(axes)].sum())
+    mask, steps = mask.transpose(order), steps[:, list(order)]
+    for axis in range(3):
+        if steps[axis, axis] < 0:
+            mask = np.flip(mask, axis)
+            origin = origin + steps[:, axis] * (mask.shape[axis] - 1)
+            steps = steps * np.where(np.arange(3) == axis, -1.0, 1.0)
+    found = [np.flatnonzero(mask.any(tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    if not found[0].size:
+        return None
+    first = np.array([max(indices[0] - 2, 0) for indices in found])
+    last = np.array([min(indices[-1] + 2, n - 1) for indices, n in zip(found, mask.shape, strict=True)])
+    box = np.ascontiguousarray(mask[tuple(slice(f, e + 1) for f, e in zip(first, last, strict=True))])
+    image = np.stack([-first, np.array(mask.shape) - 1 - first], axis=1)
+    return Bone(box, origin + steps @ first, steps, image)
+
+
+def _depth(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """mm from each voxel of a mask to the nearest outside it; an equal share on both sides of the surface cancels."""
+    if mask.all():
+        return np.full(mask.shape, _FAR_MM, np.float32)
+    return np.minimum(ndimage.distance_transform_edt(mask, spacing), _FAR_MM).astype(np.float32)

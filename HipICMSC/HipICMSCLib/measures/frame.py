@@ -1,0 +1,199 @@
+"""The pelvis's frame, in which tilt-dependent numbers are stated: the best of a ladder that the image allows.
+
+APP needs the four landmarks of the anterior pelvic plane, BIHEAD both femoral heads; IMAGE is the image's own axes
+(nothing corrected) and USER a plane set by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.measures.bone import Bone
+from HipICMSCLib.measures.head import Head
+from HipICMSCLib.measures.side import across, mirrored, unit
+
+NEAREST_HEADS_MM, FARTHEST_HEADS_MM = 130.0, 230.0
+GREATEST_OBLIQUITY = 25.0
+SHORTEST_PELVIS_MM = 120.0
+BORDER_MM = 5.0
+GREATEST_ASYMMETRY_MM = 10.0
+_RIGHT = np.array([-1.0, 0.0, 0.0])
+_SUPERIOR = np.array([0.0, 0.0, 1.0])
+
+_CAUTIONS = {
+    "APP": "",
+    "BIHEAD": "Supine image tilt, not corrected.",
+    "IMAGE": "Image axes: pelvic obliquity, rotation and tilt not corrected.",
+    "USER": "Frame set by hand.",
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Axes of the pelvis.
+
+    Attributes:
+        name: ``"APP"``, ``"BIHEAD"``, ``"IMAGE"`` or ``"USER"``.
+        axes: (3, 3) unit vectors towards the patient's right, anterior and superior in rows, LPS.
+        landmarks: LPS points (3,) it rests on, by name.
+        obliquity: degrees between the line of the heads and the image's horizontal; NaN where there is no line.
+    """
+
+    name: str
+    axes: np.ndarray
+    landmarks: Mapping[str, np.ndarray]
+    obliquity: float = float("nan")
+
+    @property
+    def caution(self) -> str:
+        """What a reader of a number in this frame must know; empty under APP."""
+        return _CAUTIONS[self.name]
+
+    def of_side(self, side: str) -> np.ndarray:
+        """(3, 3) unit vectors lateral, anterior and superior in rows, in coordinates of a side."""
+        lateral = self.axes[0] if side == "right" else -self.axes[0]
+        return mirrored(np.stack([lateral, self.axes[1], self.axes[2]]), side)
+
+
+def tilted(axes: np.ndarray, degrees: float) -> np.ndarray:
+    """Axes (3, 3) of a side, in which the pelvis appears tilted forward by so much."""
+    turn = np.radians(degrees)
+    lateral, anterior, superior = axes
+    return np.stack(
+        [
+            lateral,
+            np.cos(turn) * anterior + np.sin(turn) * superior,
+            np.cos(turn) * superior - np.sin(turn) * anterior,
+        ]
+    )
+
+
+def image_frame() -> Frame:
+    """The image's own patient axes."""
+    return Frame("IMAGE", np.diag([-1.0, -1.0, 1.0]), {})
+
+
+def user_frame(right: np.ndarray, superior: np.ndarray) -> Frame:
+    """A frame from two directions (3,) set by hand, LPS; ``superior`` is made orthogonal to ``right``."""
+    right = unit(right)
+    up = across(superior, right)
+    return Frame("USER", np.stack([right, np.cross(up, right), up]), {})
+
+
+def head_frame(heads: Mapping[str, np.ndarray]) -> Frame:
+    """BIHEAD: across through both head centres, up by the image.
+
+    Args:
+        heads: LPS centres (3,) by side.
+
+    Raises:
+        HipError: ``one_head``, ``heads_apart`` or ``oblique``.
+    """
+    if len(heads) < 2:
+        raise HipError("one_head", "Only one femoral head is known, so obliquity and rotation cannot be corrected.")
+    line = heads["right"] - heads["left"]
+    distance = float(np.linalg.norm(line))
+    if not NEAREST_HEADS_MM <= distance <= FARTHEST_HEADS_MM:
+        raise HipError("heads_apart", f"The femoral heads are {distance:.0f} mm apart, which no adult pelvis has.")
+    right = line / distance
+    off = float(np.degrees(np.arccos(np.clip(right @ _RIGHT, -1, 1))))
+    if off > GREATEST_OBLIQUITY:
+        raise HipError("oblique", f"The line of the femoral heads is {off:.0f} degrees off the image's horizontal.")
+    up = across(_SUPERIOR, right)
+    landmarks = {f"Head_{side[0].upper()}": heads[side] for side in ("right", "left")}
+    return Frame("BIHEAD", np.stack([right, np.cross(up, right), up]), landmarks, off)
+
+
+def plane_frame(bones: Mapping[str, Bone], heads: Mapping[str, np.ndarray]) -> Frame:
+    """APP: the anterior pelvic plane through both anterior superior iliac spines and both pubic tubercles.
+
+    A plane is rolled onto the front of the pelvis: the landmarks are the foremost points of each wing and pubis
+    against it, and it goes through them, until nothing moves (independent of the pose: Lee et al. 2017,
+    doi:10.1080/24699322.2017.1293737).
+
+    Args:
+        bones: hip bones by side, each in its side's coordinates.
+        heads: LPS head centres by side, which part wing from pubis.
+
+    Raises:
+        HipError: ``pelvis_short``, ``landmark_at_border``, ``landmarks_asymmetric``, or as `head_frame`.
+    """
+    frame = head_frame(heads)
+    if len(bones) < 2:
+        raise HipError("pelvis_short", "The anterior pelvic plane needs both hip bones, and only one is labelled.")
+    for bone in bones.values():
+        if bone.mask.shape[2] * bone.spacing[2] < SHORTEST_PELVIS_MM:
+            raise HipError(
+                "pelvis_short",
+                f"The hip bone's label is shorter than {SHORTEST_PELVIS_MM:.0f} mm, so iliac spines or pubis are not "
+                "in view.",
+            )
+    surface = {side: mirrored(bone.crossings().points, side) for side, bone in bones.items()}
+    axes, middle = frame.axes, (heads["right"] + heads["left"]) / 2
+    found: dict[str, np.ndarray] = {}
+    for _ in range(60):
+        before, found = found, {}
+        for side, points in surface.items():
+            found |= _foremost(points, side, axes, middle, heads[side])
+        upper, lower = found["ASIS_R"] + found["ASIS_L"], found["PT_R"] + found["PT_L"]
+        right = unit(found["ASIS_R"] - found["ASIS_L"])
+        up = across(upper - lower, right)
+        axes = np.stack([right, np.cross(up, right), up])
+        if before and max(np.linalg.norm(found[name] - before[name]) for name in found) < 1e-6:
+            break
+    for name, point in found.items():
+        bone = bones["right" if name.endswith("R") else "left"]
+        room = bone.room_mm(mirrored(point, "right" if name.endswith("R") else "left"))
+        if room < max(BORDER_MM, 2 * bone.spacing.max()):
+            raise HipError("landmark_at_border", f"The landmark {name} lies at the end of the image.")
+    _check_symmetry(found, heads, axes)
+    return Frame("APP", axes, found, frame.obliquity)
+
+
+def find_frame(bones: Mapping[str, Bone], heads: Mapping[str, Head]) -> tuple[Frame, tuple[str, ...]]:
+    """The highest frame of the ladder that passes, and why the higher ones did not (one sentence each)."""
+    centres = {side: mirrored(head.centre, side) for side, head in heads.items()}
+    reasons = []
+    for name, find in (("APP", lambda: plane_frame(bones, centres)), ("BIHEAD", lambda: head_frame(centres))):
+        try:
+            return find(), tuple(reasons)
+        except HipError as error:
+            reasons.append(f"{name} refused: {error.sentence}")
+    return image_frame(), tuple(reasons)
+
+
+def _foremost(points: np.ndarray, side: str, axes: np.ndarray, middle: np.ndarray, head: np.ndarray) -> dict:
+    """The foremost points of wing and pubis, each a mean over the voxels within half a millimetre."""
+    right, front, up = axes @ (points - middle).T
+    outward = right if side == "right" else -right
+    beside = float(abs((head - middle) @ axes[0]))
+    above = up - float((head - middle) @ axes[2])
+    parts = {
+        "ASIS": (above > 40) & (outward > 0.5 * beside),
+        "PT": (above < 25) & (outward < 0.6 * beside) & (above > -60),
+    }
+    landmarks = {}
+    for name, part in parts.items():
+        if not part.any():
+            raise HipError("pelvis_short", f"No bone is in view where the landmark {name} is looked for.")
+        near = front[part] > front[part].max() - 0.5
+        landmarks[f"{name}_{side[0].upper()}"] = points[part][near].mean(axis=0)
+    return landmarks
+
+
+def _check_symmetry(found: Mapping[str, np.ndarray], heads: Mapping[str, np.ndarray], axes: np.ndarray) -> None:
+    """Each landmark against its twin mirrored at the plane midway between the heads."""
+    middle = (heads["right"] + heads["left"]) / 2
+    across_heads = unit(heads["right"] - heads["left"])
+    for name in ("ASIS", "PT"):
+        twin = found[f"{name}_L"] - middle
+        off = float(np.linalg.norm(found[f"{name}_R"] - middle - (twin - 2 * (twin @ across_heads) * across_heads)))
+        if off > GREATEST_ASYMMETRY_MM:
+            raise HipError(
+                "landmarks_asymmetric",
+                f"The two landmarks {name} are {off:.0f} mm from being mirror images, so at least one is wrong.",
+            )

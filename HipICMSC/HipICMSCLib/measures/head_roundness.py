@@ -1,0 +1,54 @@
+"""Radius and sphericity of the femoral head."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from HipICMSCLib.measures.hip import Hip
+from HipICMSCLib.measures.measure import Definition, Mark, Measure, Value
+from HipICMSCLib.measures.side import unit
+
+
+def _radius(hip: Hip) -> Value:
+    centre = hip.head.centre
+    end = centre + hip.head.radius * unit(hip.axes[2])
+    return Value(
+        hip.head.radius,
+        (
+            Mark("HeadCentre", "point", centre[None], ("C",)),
+            Mark("HeadRadius", "line", np.stack([centre, end]), ("C", "surface")),
+        ),
+    )
+
+
+MEASURES = (
+    Measure(
+        Definition(
+            "HeadRadius", "Femoral head radius", "mm",
+            "Radius of the sphere fitted to the subchondral surface, without neck, fovea and cam.",
+        ),
+        _radius,
+    ),
+    Measure(
+        Definition(
+            "Sphericity", "Head out of round (RMS)", "mm",
+            "Root mean square distance of the head's surface from its sphere, more than 60 degrees off the neck; the "
+            "steps of the label are in it.",
+        ),
+        lambda hip: Value(hip.head.rms),
+    ),
+    Measure(
+        Definition(
+            "SphericityP95", "Head out of round (95 %)", "mm",
+            "Distance from the sphere that 95 % of the head's surface keeps, more than 60 degrees off the neck.",
+        ),
+        lambda hip: Value(hip.head.p95),
+    ),
+    Measure(
+        Definition(
+            "HeadAxisRatio", "Head shortest to longest axis", "",
+            "Shortest to longest half axis of an ellipsoid fitted to the head's surface.",
+        ),
+        lambda hip: Value(hip.head.axis_ratio),
+    ),
+)  # fmt: skip

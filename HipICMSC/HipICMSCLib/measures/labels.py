@@ -1,0 +1,167 @@
+"""Finds the four bones in a label image: by the values of their sides, or of bones whose sides share one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from HipICMSCLib.anatomy.bones import separate_sides
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, segment_of
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.measures.bone import Bone, bone_of
+from HipICMSCLib.measures.head import Head, find_head
+from HipICMSCLib.measures.side import SIDES, mirrored, other
+
+LEAST_FEMUR_ML = 20.0
+GREATEST_SECOND_PIECE = 0.05
+#: Of the hip bone only pieces this near to the head centre matter (mm).
+NEAR_JOINT_MM = 45.0
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a label image has of one side: its bones and the femoral head, or why they cannot be measured."""
+
+    femur: Bone | None = None
+    hip_bone: Bone | None = None
+    head: Head | None = None
+    refusal: HipError | None = None
+
+
+def find_sides(labels: sitk.Image) -> dict[str, Side]:
+    """The sides that a label image (values of `HipICMSCLib.anatomy.segments.SEGMENTS`) has bones of.
+
+    A side that cannot be measured says why.
+    """
+    sides = {}
+    for side in SIDES:
+        femur, hip_bone = (bone_of(labels, segment_of(bone, side).value, side) for bone in (FEMUR, HIP_BONE))
+        if femur is None and hip_bone is None:
+            continue
+        try:
+            sides[side] = _checked(side, femur, hip_bone)
+        except HipError as error:
+            sides[side] = Side(femur, hip_bone, refusal=error)
+    return _without_swapped(sides)
+
+
+def _checked(side: str, femur: Bone | None, hip_bone: Bone | None) -> Side:
+    if femur is None:
+        raise HipError("no_femur", f"There is no label of the {side} femur in this segmentation.")
+    if femur.volume_ml < LEAST_FEMUR_ML:
+        raise HipError(
+            "too_small",
+            f"The {side} femur's label has {femur.volume_ml:.0f} ml; {LEAST_FEMUR_ML:.0f} are the least to measure.",
+        )
+    _refuse_pieces(femur.mask, f"{side} femur")
+    head = find_head(femur)
+    if head.toward_neck[0] < 0:
+        raise HipError(
+            "side_mismatch",
+            f"The neck of what is labelled as the {side} femur points to the other side; the sides are swapped.",
+        )
+    if hip_bone is not None:
+        away = hip_bone.indices(head.centre)
+        index = np.indices(hip_bone.mask.shape).reshape(3, -1).T[hip_bone.mask.ravel()]
+        near = np.linalg.norm((index - away) * hip_bone.spacing, axis=1) < NEAR_JOINT_MM
+        about = np.zeros_like(hip_bone.mask)
+        about[tuple(index[near].T)] = True
+        _refuse_pieces(about, f"{side} hip bone about the joint")
+    return Side(femur, hip_bone, head)
+
+
+def _refuse_pieces(mask: np.ndarray, name: str) -> None:
+    """More than one large piece; voxels that nearly touch, as from slice to slice, count as one."""
+    pieces, count = ndimage.label(ndimage.binary_dilation(mask, np.ones((3, 3, 3))), np.ones((3, 3, 3)))
+    if count < 2:
+        return
+    sizes = np.sort(np.bincount(pieces[mask], minlength=count + 1)[1:])
+    if sizes[-2] > GREATEST_SECOND_PIECE * sizes.sum():
+        raise HipError(
+            "components",
+            f"The label of the {name} is in several pieces, the second of which is "
+            f"{100 * sizes[-2] / sizes.sum():.0f} % of it; remove what does not belong to it.",
+        )
+
+
+def _without_swapped(sides: dict[str, Side]) -> dict[str, Side]:
+    """Refuse both sides where the right head lies left of the left one."""
+    heads = {side: found.head for side, found in sides.items() if found.head is not None}
+    if len(heads) == 2:
+        right, left = (mirrored(heads[side].centre, side)[0] for side in SIDES)
+        if right > left:
+            error = HipError(
+                "side_mismatch", "The right femoral head lies left of the left one; the sides are swapped."
+            )
+            return {side: Side(found.femur, found.hip_bone, refusal=error) for side, found in sides.items()}
+        ratio = heads["right"].radius / heads["left"].radius
+        if not 0.88 <= ratio <= 1.14:
+            error = HipError(
+                "heads_differ",
+                f"The femoral heads differ too much to be one person's: {heads['right'].radius:.1f} mm on the right, "
+                f"{heads['left'].radius:.1f} mm on the left.",
+            )
+            return {side: Side(found.femur, found.hip_bone, refusal=error) for side, found in sides.items()}
+    return sides
+
+
+def with_our_values(labels: sitk.Image, values: Mapping[str, Sequence[int]]) -> sitk.Image:
+    """A label image of another tool with the values of `HipICMSCLib.anatomy.segments.SEGMENTS`.
+
+    Args:
+        labels: integer image.
+        values: its values by bone: ``"hip"`` and ``"femur"`` where right and left share them and are to be told apart,
+            else ``"right-hip"``, ``"left-hip"``, ``"right-femur"`` and ``"left-femur"``.
+
+    Raises:
+        HipError: ``bad_values``, or as of `find_head` where no head tells the sides.
+    """
+    if not values.keys() <= _NAMES.keys() | {"hip", "femur"} or ("hip" in values or "femur" in values) == bool(
+        values.keys() & _NAMES.keys()
+    ):
+        raise HipError(
+            "bad_values",
+            "Give the values of hip and femur, or of right-hip, left-hip, right-femur and left-femur; not of both "
+            "kinds.",
+        )
+    array = sitk.GetArrayViewFromImage(labels)
+    ours = np.zeros(array.shape, np.uint8)
+    for name, given in values.items():
+        value = _NAMES[name].value if name in _NAMES else {"hip": HIP_BONE, "femur": FEMUR}[name]
+        ours[np.isin(array, list(given))] = value
+    image = sitk.GetImageFromArray(ours)
+    image.CopyInformation(labels)
+    return _told_apart(image) if "femur" in values else image
+
+
+_NAMES = {
+    f"{side}-{name}": segment_of(bone, side) for side in SIDES for name, bone in (("hip", HIP_BONE), ("femur", FEMUR))
+}
+
+
+def _told_apart(classes: sitk.Image) -> sitk.Image:
+    pieces = sitk.RelabelComponent(sitk.ConnectedComponent(classes == FEMUR, True), sortByObjectSize=True)
+    voxel_ml = float(np.prod(classes.GetSpacing())) / 1000
+    sizes = np.bincount(sitk.GetArrayViewFromImage(pieces).ravel())[1:3] * voxel_ml
+    heads = {}
+    failed = HipError("no_femur", "There is no femur in this label map; check the values given for it.")
+    for number, size in enumerate(sizes, start=1):
+        if size < LEAST_FEMUR_ML:
+            continue
+        try:
+            head = find_head(bone_of(pieces, number, "right"))
+        except HipError as error:
+            failed = error
+            continue
+        side = "right" if head.toward_neck[0] > 0 else "left"
+        # Two necks to one side: what lies where decides.
+        side = other(side) if side in heads else side
+        heads[side] = tuple(mirrored(head.centre, "right").tolist())
+    if not heads:
+        raise failed
+    return separate_sides(classes, FemoralHeads(heads.get("right"), heads.get("left"))).labels

@@ -1,0 +1,98 @@
+"""What a measure is: its definition, its value, and the points it was read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from HipICMSCLib.measures.hip import Hip
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where values of healthy or typical hips lie. Never a diagnosis.
+
+    Attributes:
+        low, high: in the measure's unit.
+        source: publication that states them, with what they are.
+    """
+
+    low: float
+    high: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What is measured.
+
+    Attributes:
+        id: stable name; never changes its meaning, a new meaning gets a new ``version``.
+        name: what a user reads.
+        unit: ``"mm"``, ``"deg"``, ``"%"``, ``"ml"``, ``"h"`` (of the clock) or ``""``.
+        text: one sentence that says how.
+        tilts: whether the number depends on the pelvis's frame.
+        reference: usual values; none where no source states them for this very definition.
+        class_width: a wider interval than this says nothing; none where no classes are in use.
+        version: of this definition.
+    """
+
+    id: str
+    name: str
+    unit: str
+    text: str
+    tilts: bool = False
+    reference: Reference | None = None
+    class_width: float | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Geometry to show a measure by, which becomes a markup.
+
+    Attributes:
+        name: without the side, e.g. ``"LCEA"``.
+        kind: ``"point"``, ``"line"``, ``"angle"``, ``"curve"`` or ``"plane"`` (a point and its normal's tip).
+        points: (n, 3) side coordinates, mm.
+        labels: of the points.
+        editable: whether a user may move it, which moves the number.
+    """
+
+    name: str
+    kind: str
+    points: np.ndarray
+    labels: tuple[str, ...]
+    editable: bool = True
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number and what it rests on.
+
+    Attributes:
+        number: in the definition's unit.
+        marks: to show it by.
+        cautions: sentences that a reader of the number must know.
+    """
+
+    number: float
+    marks: tuple[Mark, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A definition and how its value is found.
+
+    Attributes:
+        definition: what.
+        of: from a hip to a value; raises `HipError`, whose kind is the reason's code, where it cannot be known.
+    """
+
+    definition: Definition
+    of: Callable[[Hip], Value]

@@ -1,0 +1,236 @@
+"""All measures of a label image: the one call of command line, worker and report.
+
+For a live scene the two halves can be called apart: `find_hips` once for a segmentation, `measured` of a hip for every
+point that a user moves (`Edits`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import SimpleITK as sitk
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.measures.frame import Frame, find_frame, image_frame, tilted
+from HipICMSCLib.measures.hip import UNEDITED, Edits, Hip
+from HipICMSCLib.measures.labels import Side, find_sides
+from HipICMSCLib.measures.measure import Definition, Mark, Value
+from HipICMSCLib.measures.noise import boundary_noises
+from HipICMSCLib.measures.registry import MEASURES
+from HipICMSCLib.measures.side import mirrored
+
+#: Repeats with a wavering boundary that an interval rests on.
+REPEATS = 50
+#: A number is shown with what it would be if the pelvis were tilted by so much (degrees).
+TILT = 5.0
+_LEAST_SUCCESS = 0.8
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure of one side, as a table shows it.
+
+    Attributes:
+        side: ``"right"`` or ``"left"``.
+        definition: what was measured.
+        value: in the definition's unit; NaN where refused.
+        auto_value: without what the user has moved.
+        low, high: 95 % interval for a wavering boundary of the labels; NaN where there is none.
+        frame: of the pelvis; empty where the number does not depend on it.
+        tilt_slope: change per degree of forward tilt of the pelvis; NaN where it does not depend on it.
+        tilt_back, tilt_forward: the value were the pelvis tilted 5 degrees; NaN likewise and under APP.
+        status: ``"auto"``, ``"edited"``, ``"uncertain"`` (the interval is wider than a class) or ``"refused"``.
+        reason, sentence: why it was refused or is uncertain, as a code and for a reader.
+        cautions: what a reader of the number must know.
+        marks: to show it by; LPS, mm.
+    """
+
+    side: str
+    definition: Definition
+    value: float
+    auto_value: float
+    low: float = float("nan")
+    high: float = float("nan")
+    frame: str = ""
+    tilt_slope: float = float("nan")
+    tilt_back: float = float("nan")
+    tilt_forward: float = float("nan")
+    status: str = "auto"
+    reason: str = ""
+    sentence: str = ""
+    cautions: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hips:
+    """What measures start from.
+
+    Attributes:
+        sides: by side.
+        frame: of the pelvis.
+        frame_notes: why no better frame was found.
+        spacing: mm by x, y, z of the label image.
+    """
+
+    sides: Mapping[str, Side]
+    frame: Frame
+    frame_notes: tuple[str, ...]
+    spacing: tuple[float, float, float]
+
+    def hip(self, side: str, edits: Edits = UNEDITED) -> Hip:
+        """One hip.
+
+        Raises:
+            HipError: why it cannot be measured.
+        """
+        found = self.sides[side]
+        if found.refusal is not None:
+            raise found.refusal
+        axes = self.frame.of_side(side)
+        return Hip(side, found.femur, found.hip_bone, found.head, axes, self.frame.name, edits)
+
+
+@dataclass(frozen=True)
+class Morphometry:
+    """All measures of a label image."""
+
+    hips: Hips
+    rows: tuple[Row, ...]
+
+
+def find_hips(labels: sitk.Image, frame: Frame | None = None) -> Hips:
+    """Bones, heads and frame of a label image.
+
+    Args:
+        labels: integer image with the values of `HipICMSCLib.anatomy.segments.SEGMENTS`, any orientation.
+        frame: set by hand; else the best that passes.
+
+    Raises:
+        HipError: ``nothing_to_measure`` where the image has none of the bones.
+    """
+    sides = find_sides(labels)
+    if not sides:
+        raise HipError("nothing_to_measure", "None of the four bones is in this label map; check its values.")
+    heads = {side: found.head for side, found in sides.items() if found.head is not None}
+    bones = {side: sides[side].hip_bone for side in heads if sides[side].hip_bone is not None}
+    notes: tuple[str, ...] = ()
+    if frame is None:
+        frame, notes = find_frame(bones, heads) if heads else (image_frame(), ())
+    return Hips(sides, frame, notes, labels.GetSpacing())
+
+
+def measure(
+    labels: sitk.Image,
+    frame: Frame | None = None,
+    repeats: int = REPEATS,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Morphometry:
+    """All measures of all sides of a label image; arguments and errors as of `find_hips`.
+
+    Args:
+        repeats: with a wavering boundary, for the intervals; 0 for none.
+        progress: is told the share done, 0 to 1.
+    """
+    hips = find_hips(labels, frame)
+    rows: list[Row] = []
+    for number, side in enumerate(hips.sides):
+
+        def share(done: float, number: int = number) -> None:
+            progress((number + done) / len(hips.sides))
+
+        try:
+            hip = hips.hip(side)
+        except HipError as error:
+            rows += [_refused(side, m.definition, error) for m in MEASURES]
+            continue
+        rows += measured(hip, hips.frame, repeats, share)
+    progress(1.0)
+    return Morphometry(hips, tuple(rows))
+
+
+def measured(
+    hip: Hip, frame: Frame, repeats: int = REPEATS, progress: Callable[[float], None] = lambda share: None
+) -> list[Row]:
+    """All rows of one hip; of an edited one with its automatic values beside."""
+    automatic = hip
+    if hip.edits is not UNEDITED:
+        automatic = Hip(hip.side, hip.femur, hip.hip_bone, hip.found_head, hip.axes, hip.frame_name)
+    rows = [_row(hip, automatic, m.definition, m.of, frame) for m in MEASURES]
+    if repeats:
+        rows = _with_intervals(hip, rows, repeats, progress)
+    return rows
+
+
+def _row(hip: Hip, automatic: Hip, definition: Definition, of: Callable[[Hip], Value], frame: Frame) -> Row:
+    try:
+        value = of(hip)
+    except HipError as error:
+        return _refused(hip.side, definition, error)
+    auto = value.number if automatic is hip else _number(of, automatic)
+    row = Row(
+        side=hip.side,
+        definition=definition,
+        value=value.number,
+        auto_value=auto,
+        status="auto" if auto == value.number else "edited",
+        cautions=value.cautions,
+        marks=tuple(replace(m, points=mirrored(m.points, hip.side)) for m in value.marks),
+    )
+    if not definition.tilts:
+        return row
+    back, forward = (_number(of, hip.seen_in(tilted(hip.axes, degrees))) for degrees in (-1.0, 1.0))
+    row = replace(row, frame=frame.name, tilt_slope=(forward - back) / 2)
+    if frame.name == "APP":
+        return row
+    back, forward = (_number(of, hip.seen_in(tilted(hip.axes, degrees))) for degrees in (-TILT, TILT))
+    cautions = (*value.cautions, frame.caution)
+    return replace(row, tilt_back=back, tilt_forward=forward, cautions=cautions)
+
+
+def _number(of: Callable[[Hip], Value], hip: Hip) -> float:
+    try:
+        return of(hip).number
+    except HipError:
+        return float("nan")
+
+
+def _refused(side: str, definition: Definition, error: HipError) -> Row:
+    nan = float("nan")
+    return Row(side, definition, nan, nan, status="refused", reason=error.kind, sentence=error.sentence)
+
+
+def _with_intervals(hip: Hip, rows: list[Row], repeats: int, progress: Callable[[float], None]) -> list[Row]:
+    numbers = np.full((repeats, len(rows)), np.nan)
+    noises = boundary_noises(hip.head.centre, 2.2 * hip.head.radius + 10, hip.femur.pixel_mm, repeats)
+    for repeat, noise in enumerate(noises):
+        wavered = hip.wavered(noise)
+        for number, (row, m) in enumerate(zip(rows, MEASURES, strict=True)):
+            if row.status != "refused":
+                numbers[repeat, number] = _number(m.of, wavered)
+        progress((repeat + 1) / repeats)
+    return [_with_interval(row, numbers[:, number]) for number, row in enumerate(rows)]
+
+
+def _with_interval(row: Row, numbers: np.ndarray) -> Row:
+    # A place on a clock has no lower and upper end.
+    if row.status == "refused" or row.definition.unit == "h":
+        return row
+    known = numbers[np.isfinite(numbers)]
+    if len(known) < _LEAST_SUCCESS * len(numbers):
+        sentence = (
+            f"With the label's boundary shifted by a fraction of a voxel this could be measured in {len(known)} of "
+            f"{len(numbers)} trials only, so it is not reliable."
+        )
+        return replace(row, status="uncertain", reason="unstable", sentence=sentence)
+    # A wavering boundary on top of the label's own shifts the middle; only the spread is taken.
+    low, middle, high = np.percentile(known, [2.5, 50, 97.5])
+    low, high = row.value + low - middle, row.value + high - middle
+    row = replace(row, low=max(low, 0.0) if known.min() >= 0 else low, high=high)
+    width = row.definition.class_width
+    if width is not None and row.high - row.low > width:
+        sentence = f"The interval is wider than {width:g} {row.definition.unit}, so it tells no class."
+        return replace(row, status="uncertain", reason="interval_wide", sentence=sentence)
+    return row

@@ -1,0 +1,158 @@
+"""Writes what measures were read from as Slicer markups (.mrk.json): one file a markup, editable ones in yellow."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import write_text
+from HipICMSCLib.measures.frame import Frame
+from HipICMSCLib.measures.measure import Mark
+from HipICMSCLib.measures.morphometry import Morphometry, Row
+
+_SCHEMA = (
+    "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/"
+    "markups-schema-v1.0.3.json#"
+)
+_TYPES = {"point": "Fiducial", "line": "Line", "angle": "Angle", "curve": "ClosedCurve", "plane": "Plane"}
+_EDITABLE, _DERIVED = [1.0, 0.85, 0.1], [0.65, 0.65, 0.65]
+_PLANE_MM = 70.0
+
+
+def markups(morphometry: Morphometry) -> dict[str, dict[str, Any]]:
+    """Every markup as the content of its file, by name; sides are told by ``R_`` and ``L_`` in front."""
+    found = {}
+    for row in morphometry.rows:
+        for mark in row.marks:
+            name = f"{row.side[0].upper()}_{mark.name}"
+            found[name] = _document(_markup(name, mark, row))
+    return found | _frame_markups(morphometry.hips.frame)
+
+
+def write_markups(morphometry: Morphometry, folder: Path) -> list[Path]:
+    """Write every markup into a folder, which is made; each file appears whole, files of the same name are replaced.
+
+    Raises:
+        HipError: ``no_folder`` where it cannot be made, or as `HipICMSCLib.common.files.write_text`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HipError("no_folder", f"The folder {folder} cannot be made; choose another one.", str(error)) from error
+    paths = []
+    for name, document in markups(morphometry).items():
+        path = folder / f"{name}.mrk.json"
+        write_text(path, json.dumps(document, indent=1) + "\n")
+        paths.append(path)
+    return paths
+
+
+def _markup(name: str, mark: Mark, row: Row) -> dict[str, Any]:
+    if mark.kind == "plane":
+        return _plane(name, mark.points[0], mark.points[1] - mark.points[0])
+    markup = {
+        "type": _TYPES[mark.kind],
+        "coordinateSystem": "LPS",
+        "coordinateUnits": "mm",
+        "locked": not mark.editable,
+        "fixedNumberOfControlPoints": True,
+        "labelFormat": "%N-%d",
+        "controlPoints": [
+            _point(str(number), label, point)
+            for number, (label, point) in enumerate(zip(mark.labels, mark.points, strict=True), start=1)
+        ],
+        "display": _display(mark.editable, labels=mark.kind == "point"),
+    }
+    if not math.isnan(row.value) and mark.name.split("_")[0] in row.definition.id:
+        markup["measurements"] = [
+            {
+                "name": row.definition.id,
+                "enabled": True,
+                "value": row.value,
+                "units": row.definition.unit,
+                "printFormat": "%5.1f%s",
+            }
+        ]
+    return markup
+
+
+def _plane(name: str, origin: np.ndarray, normal: np.ndarray) -> dict[str, Any]:
+    normal = normal / np.linalg.norm(normal)
+    first = np.cross(normal, np.eye(3)[np.abs(normal).argmin()])
+    first /= np.linalg.norm(first)
+    second = np.cross(normal, first)
+    basis = np.eye(4)
+    basis[:3, :3] = np.column_stack([first, second, normal])
+    basis[:3, 3] = origin
+    return {
+        "type": "Plane",
+        "coordinateSystem": "LPS",
+        "coordinateUnits": "mm",
+        "locked": True,
+        "fixedNumberOfControlPoints": True,
+        "labelFormat": "%N-%d",
+        "planeType": "pointNormal",
+        "sizeMode": "absolute",
+        "size": [_PLANE_MM, _PLANE_MM],
+        "center": origin.tolist(),
+        "normal": normal.tolist(),
+        "objectToBase": np.eye(4).ravel().tolist(),
+        "baseToNode": basis.ravel().tolist(),
+        "controlPoints": [_point("1", name, origin)],
+        "display": _display(editable=False, labels=False),
+    }
+
+
+def _point(number: str, label: str, position: np.ndarray) -> dict[str, Any]:
+    return {
+        "id": number,
+        "label": label,
+        "position": [float(value) for value in position],
+        "selected": True,
+        "locked": False,
+        "visibility": True,
+        "positionStatus": "defined",
+    }
+
+
+def _display(editable: bool, labels: bool) -> dict[str, Any]:
+    color = _EDITABLE if editable else _DERIVED
+    return {
+        "visibility": True,
+        "color": color,
+        "selectedColor": color,
+        "propertiesLabelVisibility": not labels,
+        "pointLabelsVisibility": labels,
+        "glyphScale": 1.5,
+        "textScale": 2.5,
+    }
+
+
+def _frame_markups(frame: Frame) -> dict[str, dict[str, Any]]:
+    if not frame.landmarks:
+        return {}
+    labels, points = zip(*frame.landmarks.items(), strict=True)
+    name = "PelvicLandmarks" if frame.name == "APP" else "HeadAxis"
+    markup = {
+        "type": "Fiducial" if frame.name == "APP" else "Line",
+        "coordinateSystem": "LPS",
+        "coordinateUnits": "mm",
+        "locked": frame.name != "APP",
+        "fixedNumberOfControlPoints": True,
+        "labelFormat": "%N-%d",
+        "controlPoints": [
+            _point(str(n), label, point) for n, (label, point) in enumerate(zip(labels, points, strict=True), start=1)
+        ],
+        "display": _display(editable=frame.name == "APP", labels=True),
+    }
+    plane = _plane("PelvicFrame", np.mean(points, axis=0), frame.axes[1])
+    return {name: _document(markup), "PelvicFrame": _document(plane)}
+
+
+def _document(markup: dict[str, Any]) -> dict[str, Any]:
+    return {"@schema": _SCHEMA, "markups": [markup]}

@@ -1,0 +1,84 @@
+"""Writes measures as a table (CSV), one row a measure and side; an empty value is one that could not be known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+
+from HipICMSCLib.common.files import write_text
+from HipICMSCLib.common.version import VERSION
+from HipICMSCLib.measures.morphometry import Morphometry, Row
+
+COLUMNS = (
+    "Side", "Measure", "Name", "Value", "Unit", "Auto value", "CI low", "CI high", "Frame", "Tilt slope",
+    "Tilt 5 back", "Tilt 5 forward", "Status", "Reason", "Sentence", "Cautions", "Definition", "Definition version",
+    "Reference low", "Reference high", "Reference source", "Spacing mm", "Segmentation", "Software",
+)  # fmt: skip
+
+
+def table(morphometry: Morphometry, segmentation: str) -> str:
+    """The table as CSV text.
+
+    Args:
+        segmentation: what the segmentation's file or node is called.
+    """
+    spacing = " x ".join(f"{step:g}" for step in morphometry.hips.spacing)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in morphometry.rows:
+        writer.writerow(_cells(row, spacing, segmentation))
+    return text.getvalue()
+
+
+def write_table(morphometry: Morphometry, segmentation: str, path: Path) -> None:
+    """Write the table so that it appears whole.
+
+    Raises:
+        HipError: as `HipICMSCLib.common.files.write_text`.
+    """
+    write_text(path, table(morphometry, segmentation))
+
+
+def in_words(morphometry: Morphometry) -> str:
+    """The values as lines for a terminal, both sides beside each other, and each refusal once."""
+    sides = list(morphometry.hips.sides)
+    rows = {(row.side, row.definition.id): row for row in morphometry.rows}
+    lines = [f"Frame of the pelvis: {morphometry.hips.frame.name}. {morphometry.hips.frame.caution}".rstrip()]
+    lines.append(f"{'':42}" + "".join(f"{side:>24}" for side in sides))
+    for definition in dict.fromkeys(row.definition for row in morphometry.rows):
+        found = [rows[side, definition.id] for side in sides]
+        if all(math.isnan(row.value) for row in found):
+            continue
+        lines.append(f"{definition.name:36}{definition.unit:>5} " + "".join(f"{_short(row):>24}" for row in found))
+    refused: dict[str, list[str]] = {}
+    for row in morphometry.rows:
+        if row.sentence:
+            refused.setdefault(f"{row.side}: {row.sentence}", []).append(row.definition.id)
+    return "\n".join((*lines, *(f"Note, {text} ({', '.join(ids)})" for text, ids in refused.items())))
+
+
+def _short(row: Row) -> str:
+    if math.isnan(row.value):
+        return "–"
+    digits = 1 if row.definition.unit in ("deg", "%", "mm") else 2
+    interval = "" if math.isnan(row.low) else f" [{row.low:.{digits}f}, {row.high:.{digits}f}]"
+    return f"{'? ' if row.status == 'uncertain' else ''}{row.value:.{digits}f}{interval}"
+
+
+def _cells(row: Row, spacing: str, segmentation: str) -> list[str]:
+    definition = row.definition
+    reference = definition.reference
+    return [
+        row.side, definition.id, definition.name, _number(row.value), definition.unit, _number(row.auto_value),
+        _number(row.low), _number(row.high), row.frame, _number(row.tilt_slope), _number(row.tilt_back),
+        _number(row.tilt_forward), row.status, row.reason, row.sentence, " ".join(row.cautions), definition.text,
+        str(definition.version), f"{reference.low:g}" if reference else "", f"{reference.high:g}" if reference else "",
+        reference.source if reference else "", spacing, segmentation, f"HipICMSC {VERSION}",
+    ]  # fmt: skip
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"

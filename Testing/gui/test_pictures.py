@@ -1,0 +1,114 @@
+"""Pictures of both panels in Slicer's main window, in each state, light and dark, for whoever wants to look:
+PANEL_PICTURES=folder. That nothing is cut off or out of view is tested in test_main_window."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from main_window import DESKTOP, LAPTOP, dark_palette
+
+pytestmark = pytest.mark.slow
+
+SIZES = {"laptop": LAPTOP, "desktop": DESKTOP}
+
+
+@pytest.fixture(params=["light", "dark"])
+def style(request, bench):
+    """Slicer's own two styles."""
+    application = bench[1]
+    before = application.palette(), application.style().objectName()
+    application.setStyle("Fusion")
+    if request.param == "dark":
+        application.setPalette(dark_palette())
+    yield request.param
+    application.setStyle(before[1])
+    application.setPalette(before[0])
+
+
+@pytest.fixture(params=list(SIZES))
+def size(request):
+    return request.param
+
+
+def test_the_segmentation_panel_in_each_state(open_panel, pictures: Path, style, size):
+    import slicer
+
+    panel = open_panel("HipICMSC")
+    view, ui = panel.widget.panel, panel.ui
+    with panel.in_window(SIZES[size]) as window:
+
+        def keep(state: str) -> None:
+            window.picture(pictures / f"hipicmsc-{size}-{style}-{state}.png")
+
+        keep("0-empty")
+        ui.sampleButton.click()
+        panel.wait(lambda: len(view.card.findings) > 6)
+        keep("1-before")
+        ui.segmentButton.click()
+        panel.wait(lambda: ui.progressBar.value > 30)
+        keep("2-running")
+        panel.wait(lambda: view.settled)
+        keep("3-result")
+        volume = panel.logic.getParameterNode().inputVolume
+        assert volume.GetName() in ui.statusLabel.text
+
+        # Half of it: one hip alone, and the model was not measured on such an MRI.
+        half = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, volume, "one hip")
+        slicer.util.updateVolumeFromArray(half, slicer.util.arrayFromVolume(volume)[:, :, : 433 // 2].copy())
+        ui.inputSelector.setCurrentNode(half)
+        panel.wait(lambda: len(view.card.findings) > 6)
+        keep("4-caution")
+        scan = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, volume, "a CT")
+        slicer.util.updateVolumeFromArray(scan, slicer.util.arrayFromVolume(volume).astype("int16") - 400)
+        ui.inputSelector.setCurrentNode(scan)
+        panel.wait(lambda: view.card.stop() is not None)
+        keep("5-stop")
+        slicer.mrmlScene.RemoveNode(scan)
+        view.batch_panel.widget.collapsed = False
+        ui.batchRedoCheckBox.checked = True
+        panel.wait(lambda: ui.batchStartButton.enabled)
+        ui.batchStartButton.click()
+        panel.wait(lambda: not view.batch_panel.busy)
+        window.scroll_to(ui.batchStatusLabel)
+        keep("6-batch-done")
+
+
+def test_the_training_panel_in_each_state(open_panel, pictures: Path, tmp_path, style, size):
+    import qt
+    from training_run import trained_run
+
+    run = tmp_path / "runs" / "first"
+    shutil.copytree(trained_run(), run)
+    qt.QSettings().setValue("HipICMSCTraining/RunsFolder", str(run.parent))
+    panel = open_panel("HipICMSCTraining")
+    view, ui = panel.widget.panel, panel.ui
+    panel.wait(lambda: not view.settings_panel.reason_against_taking())
+    with panel.in_window(SIZES[size]) as window:
+
+        def keep(state: str, seen=None) -> None:
+            window.scroll_to(seen or ui.sampleDataButton)
+            window.picture(pictures / f"training-{size}-{style}-{state}.png")
+
+        keep("0-empty")
+        ui.sampleDataButton.click()
+        panel.wait(lambda: ui.sampleDataButton.enabled)
+        keep("1-data")
+        ui.dataCheckButton.click()
+        panel.wait(lambda: ui.dataCheckProgressBar.value > 0)
+        keep("2-checking")
+        panel.wait(lambda: not view.activity.sentence)
+        box = ui.settingsPresetComboBox
+        box.currentIndex = [box.itemText(index) for index in range(box.count)].index("smoke")
+        ui.runsStartButton.click()
+        panel.wait(lambda: view.runs_panel.selected is not None)
+        started = view.runs_panel.selected
+        panel.wait(lambda: panel.logic.state(started) != "starting")
+        keep("3-training")
+        keep("4-training-watched", ui.liveStateLabel)
+        panel.wait(lambda: panel.logic.state(started) == "finished")
+        panel.wait(lambda: ui.liveProgressBar.value == 100)
+        keep("5-finished-watched", ui.liveStateLabel)
+        keep("6-finished", ui.finishUseButton)
+    qt.QSettings.values.clear()

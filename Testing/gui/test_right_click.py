@@ -1,0 +1,76 @@
+"""A right click on a volume in the module Data segments it. Slicer's plugin handler is stood in for, items are real."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import slicer_stand_ins
+from test_hipicmsc_panel import add_volume
+
+
+@pytest.fixture
+def plugin(module_manager, ball_model, monkeypatch):
+    """The plugin as Slicer makes it, with the item that was clicked in ``clicked``."""
+    import slicer
+    from HipICMSCLib.gui.scene import data_module
+    from HipICMSCLib.models import chosen
+    from PySide6.QtCore import QObject
+
+    monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
+    slicer_stand_ins.load_module("HipICMSC")
+    abstract = ModuleType("AbstractScriptedSubjectHierarchyPlugin")
+    abstract.AbstractScriptedSubjectHierarchyPlugin = type(
+        "AbstractScriptedSubjectHierarchyPlugin", (), {"__init__": lambda self, plugin: None}
+    )
+    monkeypatch.setitem(sys.modules, abstract.__name__, abstract)
+    clicked = []
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    handler = SimpleNamespace(currentItem=lambda: clicked[-1], subjectHierarchyNode=lambda: hierarchy)
+    monkeypatch.setattr(
+        slicer, "qSlicerSubjectHierarchyPluginHandler", SimpleNamespace(instance=lambda: handler), raising=False
+    )
+    made = []
+
+    class ScriptedPlugin(QObject):
+        def setPythonSource(self, path: str) -> None:
+            name = path.rpartition("/")[2].removesuffix(".py")
+            spec = importlib.util.spec_from_file_location(name, path)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            made.append(getattr(module, name)(self))
+
+    monkeypatch.setattr(slicer, "qSlicerSubjectHierarchyScriptedPlugin", ScriptedPlugin, raising=False)
+    data_module.register_right_click()
+    (plugin,) = made
+
+    def click(node) -> None:
+        clicked.append(hierarchy.GetItemByDataNode(node))
+        plugin.showContextMenuActionsForItem(clicked[-1])
+
+    return SimpleNamespace(click=click, action=plugin.segmentAction, manager=module_manager)
+
+
+def test_it_is_offered_for_a_volume_alone(plugin):
+    import slicer
+
+    plugin.click(add_volume())
+    assert plugin.action.visible
+    for kind in ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"):
+        plugin.click(slicer.mrmlScene.AddNewNodeByClass(kind))
+        assert not plugin.action.visible
+
+
+def test_it_opens_the_module_and_segments_what_was_clicked(plugin):
+    from HipICMSCLib.gui.scene.result import result_of
+
+    volumes = [add_volume(name=name) for name in ("clicked", "other")]
+    plugin.manager.getModuleLogic("HipICMSC").getParameterNode().model = "balls"
+    plugin.click(volumes[0])
+    plugin.action.trigger()
+    opened = plugin.manager._opened["HipICMSC"]
+    assert opened.logic.busy, opened.ui.segmentButton.toolTip
+    opened.wait(lambda: opened.widget.panel.settled)
+    assert result_of(volumes[0]) is not None and result_of(volumes[1]) is None
