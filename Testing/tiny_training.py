@@ -17,8 +17,8 @@ from HipICMSCLib.common.settings import replaced
 from HipICMSCTrainingLib.data.dataset import Dataset, dataset_from_folders
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.methods.registry import METHODS
+from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.trainer import RunDescription, start_run
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: As --set takes them; batch norm and a small pool, so that a resume has running statistics and a history to restore.

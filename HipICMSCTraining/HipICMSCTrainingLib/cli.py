@@ -146,7 +146,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.run.trainer import start_run
+    from HipICMSCTrainingLib.run.description import start_run
 
     _work_on(start_run(chosen.folder, _run_description(chosen)))
 
@@ -156,9 +156,10 @@ def _run_description(chosen: argparse.Namespace):
     from HipICMSCLib.models.chosen import find_model
     from HipICMSCLib.models.package import read_package
 
+    from HipICMSCTrainingLib.methods.registry import find_method
+    from HipICMSCTrainingLib.run.description import RunDescription
     from HipICMSCTrainingLib.run.folder import RunFolder
     from HipICMSCTrainingLib.run.starting_weights import with_settings_of
-    from HipICMSCTrainingLib.run.trainer import RunDescription, find_method
 
     if chosen.like is not None and chosen.preset is not None:
         raise HipError("bad_setting", "Give --preset or --like, not both.")
@@ -233,7 +234,7 @@ def _preset(name: str):
 def _dataset(chosen: argparse.Namespace, seed: int, method: str, check: bool = True):
     """The named data; unchecked for whoever says himself what is wrong with them."""
     from HipICMSCTrainingLib.data import dataset
-    from HipICMSCTrainingLib.run.trainer import find_method
+    from HipICMSCTrainingLib.methods.registry import find_method
 
     labelled_mri = find_method(method).reads_mr_labels
     if chosen.dataset is not None:
@@ -252,7 +253,7 @@ def _check(chosen: argparse.Namespace) -> int:
     from HipICMSCLib.common.settings import replaced
 
     from HipICMSCTrainingLib.data.check import check_dataset, report_json, report_text
-    from HipICMSCTrainingLib.run.trainer import find_method
+    from HipICMSCTrainingLib.methods.registry import find_method
 
     settings = _preset(chosen.preset)
     for assignment in chosen.set:

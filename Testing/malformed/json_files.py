@@ -27,10 +27,10 @@ from HipICMSCTrainingLib.data.dataset import (
 from HipICMSCTrainingLib.gui.scene.label_mapping import remembered_mapping
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run.curves import RunCurves
+from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.export import About
 from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
 from HipICMSCTrainingLib.run.status import Status
-from HipICMSCTrainingLib.run.trainer import RunDescription
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 
 from malformed.case import Case, Maker, Wrong

@@ -18,10 +18,11 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
 from HipICMSCTrainingLib.data.dataset import dataset_from_file
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
+from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.export import About, export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.status import Status
-from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer, start_run
+from HipICMSCTrainingLib.run.trainer import Trainer
 from HipICMSCTrainingLib.settings.training import PRESETS, SIMULATION, TrainingSettings
 from make_dataset import write_dataset
 

@@ -31,9 +31,9 @@ from HipICMSCTrainingLib.data.label_maps import read_labels
 from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.ways import through
+from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.previews import CONTOUR_COLOURS, about_the_heads
-from HipICMSCTrainingLib.run.trainer import RunDescription
 
 #: Figure 2 shows the paper's field of view in square pixels, whatever the networks read.
 FIELD = CropSettings(spacing_mm=(1.25, 1.25, 1.25), size=(300, 160, 192))

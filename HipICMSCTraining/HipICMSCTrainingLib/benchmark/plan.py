@@ -14,7 +14,7 @@ from HipICMSCTrainingLib.benchmark.data import Contrast, settings_of_preset
 from HipICMSCTrainingLib.benchmark.rows import Row
 from HipICMSCTrainingLib.data.dataset import Dataset
 from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.run.trainer import RunDescription
+from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.settings.choices import assignment, flattened
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 

@@ -42,11 +42,12 @@ from HipICMSCTrainingLib.data.label_maps import read_labels
 from HipICMSCTrainingLib.evaluation.pairs import Pair, masks_beside
 from HipICMSCTrainingLib.evaluation.scores import Evaluation, VolumeScores, evaluate_pairs
 from HipICMSCTrainingLib.methods.ways import route_name
+from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.estimate import peak_memory_bytes
 from HipICMSCTrainingLib.run.export import Weights, export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.status import Status
-from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer
+from HipICMSCTrainingLib.run.trainer import Trainer
 
 WEIGHTS: tuple[Weights, ...] = get_args(Weights)
 

@@ -38,8 +38,8 @@ from HipICMSCTrainingLib.benchmark.table import RowOfSeeds, SeedResult, table_js
 from HipICMSCTrainingLib.data.dataset import Dataset, write_dataset_file
 from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
 from HipICMSCTrainingLib.methods.registry import METHODS
+from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.trainer import RunDescription, start_run
 
 #: Called with the share that is done, 0 to 1, and what goes on.
 Progress = Callable[[float, str], None]

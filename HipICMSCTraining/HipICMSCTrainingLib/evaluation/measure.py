@@ -20,9 +20,9 @@ from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
 from HipICMSCTrainingLib.evaluation.pairs import Pair
 from HipICMSCTrainingLib.evaluation.scores import Evaluation, VolumeScores, evaluate_pairs
+from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.export import Weights, export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.trainer import RunDescription
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from HipICMSCLib.common.errors import HipError
+
 from HipICMSCTrainingLib.methods.adda import Adda
 from HipICMSCTrainingLib.methods.cycada import Cycada
 from HipICMSCTrainingLib.methods.cyclegan import CycleGan
@@ -21,3 +23,13 @@ METHODS: dict[str, type[Method]] = {
     "sifa": Sifa,
     "target_model": TargetModel,
 }
+
+
+def find_method(name: str) -> type[Method]:
+    """
+    Raises:
+        HipError: ``unknown_method``.
+    """
+    if name not in METHODS:
+        raise HipError("unknown_method", f"There is no method {name}; there are {', '.join(METHODS)}.")
+    return METHODS[name]

@@ -34,8 +34,9 @@ from safetensors import safe_open
 from HipICMSCTrainingLib.data.batches import steps_per_epoch
 from HipICMSCTrainingLib.data.dataset import Case, Dataset
 from HipICMSCTrainingLib.data.training_data import kept_file, prepared_case
+from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer, start_run
+from HipICMSCTrainingLib.run.trainer import Trainer
 from HipICMSCTrainingLib.settings.training import STAGES, TOGETHER, TRANSLATION, TrainingSettings
 
 try:
@@ -199,7 +200,7 @@ class _TimedTrainer(Trainer):
 
     def seconds_of_a_step(self, stage: int) -> float:
         """The mean in the middle of a stage, where what fades in and out over it is half there."""
-        bounds = self.bounds(stage)
+        bounds = self.schedule.bounds(stage)
         times: list[float] = []
         while len(times) < WARM_UP_STEPS + TIMED_STEPS or sum(times[WARM_UP_STEPS:]) < TIMED_SECONDS:
             self.step = sum(bounds) // 2

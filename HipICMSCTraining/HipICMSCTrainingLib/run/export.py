@@ -20,8 +20,8 @@ from HipICMSCTrainingLib.data.training_data import mr_stack_of
 from HipICMSCTrainingLib.methods.method import Method
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.ways import ready_to_use
+from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.trainer import RunDescription
 
 Weights = Literal["selected", "average", "last"]
 

@@ -1,4 +1,4 @@
-"""The training loop: schedule, scores, checkpoints, pause and stop. It knows no method by name."""
+"""The training loop: steps, scores, checkpoints, pause and stop. It knows no method by name."""
 
 from __future__ import annotations
 
@@ -6,101 +6,40 @@ import contextlib
 import math
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import storage_error
-from HipICMSCLib.common.settings import from_json, to_json
 from HipICMSCLib.models.chosen import find_model
 from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.devices import choose_device
-from HipICMSCLib.networks.inference import is_out_of_memory
 
-from HipICMSCTrainingLib.data.dataset import Dataset, check_labels
+from HipICMSCTrainingLib.data.dataset import check_labels
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.data.training_data import TrainingData, training_data
-from HipICMSCTrainingLib.methods.method import Method, Moment
-from HipICMSCTrainingLib.methods.registry import METHODS
+from HipICMSCTrainingLib.methods.method import Moment
+from HipICMSCTrainingLib.methods.registry import find_method
 from HipICMSCTrainingLib.methods.ways import ready_to_use
 from HipICMSCTrainingLib.networks.weight_average import WeightAverage
 from HipICMSCTrainingLib.run.checkpoint_state import check_optimizer, check_progress
+from HipICMSCTrainingLib.run.description import RunDescription
+from HipICMSCTrainingLib.run.ending import in_one_sentence
 from HipICMSCTrainingLib.run.files import damaged_checkpoint
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.previews import write_preview
+from HipICMSCTrainingLib.run.schedule import Schedule
 from HipICMSCTrainingLib.run.scores import label_free_scores
-from HipICMSCTrainingLib.run.starting_weights import StartingModel, check_fits, load_starting_weights
+from HipICMSCTrainingLib.run.starting_weights import load_starting_weights
 from HipICMSCTrainingLib.run.status import HEARTBEAT_SECONDS, Status, awake_seconds
-from HipICMSCTrainingLib.settings.training import STAGES, TRANSLATION, TrainingSettings
+from HipICMSCTrainingLib.settings.training import STAGES, TRANSLATION
 
 #: Losses are averaged over this many steps before they are written.
 METRICS_EVERY = 20
 
 Report = Callable[[Status], None]
-
-
-@dataclass(frozen=True)
-class RunDescription:
-    """run.json as objects.
-
-    Attributes:
-        started_from: the package that ``settings.start_from`` names, as it was when the run was made.
-    """
-
-    method: str
-    settings: TrainingSettings
-    method_settings: Any
-    dataset: Dataset
-    started_from: StartingModel | None = None
-
-    @classmethod
-    def read(cls, folder: RunFolder) -> RunDescription:
-        """
-        Raises:
-            HipError: ``no_run``, ``damaged_run``; ``unknown_method`` or ``bad_setting`` where somebody edited it.
-        """
-        values = folder.description()
-        try:
-            method = find_method(values["method"])
-            started_from = values.get("started_from")
-            return cls(
-                method=values["method"],
-                settings=from_json(TrainingSettings, values["settings"]),
-                method_settings=from_json(method.Settings, values["method_settings"]),
-                dataset=from_json(Dataset, values["dataset"]),
-                started_from=from_json(StartingModel, started_from) if started_from else None,
-            )
-        except (KeyError, TypeError) as error:
-            raise HipError("damaged_run", f"{folder.path / 'run.json'} describes no run.", repr(error)) from error
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "method": self.method,
-            "settings": to_json(self.settings),
-            "method_settings": to_json(self.method_settings),
-            "dataset": self.dataset.to_json(),
-            "started_from": to_json(self.started_from) if self.started_from else None,
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "SimpleITK": sitk.Version.VersionString(),
-            },
-            "command": sys.argv[1:],
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-
-
-def find_method(name: str) -> type[Method]:
-    if name not in METHODS:
-        raise HipError("unknown_method", f"There is no method {name}; there are {', '.join(METHODS)}.")
-    return METHODS[name]
 
 
 class Trainer:
@@ -149,7 +88,7 @@ class Trainer:
             self._say_last("paused", "Interrupted; resume continues from the last checkpoint.")
             raise
         except BaseException as error:
-            told = _in_one_sentence(error, self.folder.log)
+            told = in_one_sentence(error, self.folder.log)
             if told is None:
                 self._say_last("failed", f"{type(error).__name__}: {error}{self._what_is_kept()}")
                 raise
@@ -194,7 +133,7 @@ class Trainer:
                     }
                 )
                 gathered.clear()
-            if self.step % self.steps_per_epoch == 0 or self.step == self.total_steps:
+            if self.step % self.schedule.steps_per_epoch == 0 or self.step == self.total_steps:
                 self.score(stage)
                 self.save()
             elif time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
@@ -209,7 +148,7 @@ class Trainer:
         """Read the volumes, make the networks, and take up the last checkpoint if there is one."""
         settings = self.settings
         # Whoever edited run.json: no label of an MRI reaches a method that adapts.
-        check_labels(self.run.dataset, METHODS[self.run.method].reads_mr_labels)
+        check_labels(self.run.dataset, find_method(self.run.method).reads_mr_labels)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Gradients fade to numbers so small that a CPU computes them many times slower; they are zero for our purpose.
         torch.set_flush_denormal(True)
@@ -229,9 +168,9 @@ class Trainer:
         )
         if self.distribution.is_main:
             self.distribution.wait_for_first()
-        self.steps_per_epoch = self.data.batches.steps_per_epoch
-        self.total_steps = self.steps_per_epoch * sum(settings.epochs)
-        self.method = METHODS[self.run.method](settings, self.run.method_settings, self.device, self.distribution)
+        self.schedule = Schedule(settings.epochs, self.data.batches.steps_per_epoch)
+        self.total_steps = self.schedule.total_steps
+        self.method = find_method(self.run.method)(settings, self.run.method_settings, self.device, self.distribution)
         state = self.folder.checkpoints.last()
         if state is None and settings.start_from is not None:
             self._start_from_package()
@@ -295,16 +234,7 @@ class Trainer:
         return losses
 
     def _moment(self) -> Moment:
-        """At the end of a training, the end of its last stage."""
-        stages = [stage for stage, epochs in enumerate(self.settings.epochs) if epochs]
-        stage = next((stage for stage in stages if self.step < self.bounds(stage)[1]), stages[-1])
-        first, end = self.bounds(stage)
-        return Moment(self.step, stage, (self.step - first) / (end - first))
-
-    def bounds(self, stage: int) -> tuple[int, int]:
-        """The first step of a stage, and the one after its last."""
-        before = sum(self.settings.epochs[:stage])
-        return self.steps_per_epoch * before, self.steps_per_epoch * (before + self.settings.epochs[stage])
+        return self.schedule.moment(self.step)
 
     def _deployable(self) -> dict[str, torch.nn.Module]:
         return {name: self.method.networks[name] for name in self.method.deployable}
@@ -419,47 +349,3 @@ class Trainer:
             self.report(status)
         self._said_at = time.monotonic()
         return status
-
-
-def _in_one_sentence(error: BaseException, log: Path) -> HipError | None:
-    """What ended a training, for a person; None for what nobody foresaw."""
-    if isinstance(error, HipError):
-        return error
-    if is_out_of_memory(error):
-        return _out_of_memory(error)
-    if isinstance(error, OSError):
-        # All files of a run say so themselves; what is left is what the process prints.
-        full = storage_error(error, log)
-        return full if full.kind == "disk_full" else None
-    return None
-
-
-def _out_of_memory(error: BaseException) -> HipError:
-    return HipError(
-        "out_of_memory",
-        "The memory did not suffice for a training step. Close other programs and resume, or duplicate the run with "
-        "recompute on, a smaller batch_size or a narrower network.",
-        str(error),
-    )
-
-
-def start_run(folder: Path, description: RunDescription) -> RunFolder:
-    """Write a new run folder, in the first of several processes; :class:`Trainer` does the rest.
-
-    Raises:
-        HipError: as :meth:`RunFolder.create`, :meth:`Method.check_crop` and :func:`check_labels`; for a package to
-            start from, as :func:`read_package` and :func:`check_fits`.
-    """
-    method = find_method(description.method)
-    method.check_settings(description.settings)
-    check_labels(description.dataset, method.reads_mr_labels)
-    if description.settings.start_from is not None:
-        package = read_package(find_model(description.settings.start_from))
-        check_fits(package, description.settings)
-        description = replace(description, started_from=StartingModel(package.manifest.name, package.sha256))
-    run = RunFolder(folder)
-    distribution = Distribution()
-    if distribution.is_main:
-        run.create(description.to_json())
-    distribution.wait_for_first()
-    return run

@@ -32,9 +32,10 @@ from HipICMSCTrainingLib.evaluation.scores import CLASSES, RESULTS, evaluate_pai
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.phantom.dataset import Resolution
 from HipICMSCTrainingLib.phantom.subject import make_mri
+from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.previews import CONTOUR_COLOURS
-from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer, start_run
+from HipICMSCTrainingLib.run.trainer import Trainer
 from PIL import Image
 from tiny_training import ASSIGNMENTS, child, command, differences, tiny_settings
 

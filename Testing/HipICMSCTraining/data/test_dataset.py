@@ -21,7 +21,8 @@ from HipICMSCTrainingLib.data.dataset import (
     unchecked_dataset_from_folders,
     write_dataset_file,
 )
-from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer
+from HipICMSCTrainingLib.run.description import RunDescription
+from HipICMSCTrainingLib.run.trainer import Trainer
 from tiny_training import TinyData
 
 

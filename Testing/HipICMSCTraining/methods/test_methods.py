@@ -32,9 +32,10 @@ from HipICMSCTrainingLib.methods.sifa import SifaSettings
 from HipICMSCTrainingLib.methods.target_model import TargetModelSettings
 from HipICMSCTrainingLib.methods.ways import through
 from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer
+from HipICMSCTrainingLib.run.trainer import Trainer
 from skimage.io import imread
 from tiny_training import POOL, TinyData, at_step, child, differences, tiny_settings
 
@@ -270,7 +271,7 @@ def test_labelled_mris_in_training_are_refused_by_all_but_the_method_that_learns
     key = next(key for key, value in METHODS.items() if value is method)
     wrong = tiny_data.dataset if method.reads_mr_labels else tiny_data.with_labels_of_mri
     with pytest.raises(HipError) as refused:
-        trainer_module.start_run(tmp_path / "run", RunDescription(key, tiny_settings(), own, wrong))
+        start_run(tmp_path / "run", RunDescription(key, tiny_settings(), own, wrong))
     assert refused.value.kind == ("mri_without_label" if method.reads_mr_labels else "labelled_mri_in_training")
     assert refused.value.sentence.endswith(".")
     assert not (tmp_path / "run").exists()

@@ -17,7 +17,7 @@ from HipICMSCTrainingLib.methods.sifa import Part, Sifa, SifaSettings
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import frozen
 from HipICMSCTrainingLib.networks.sifa_networks import AddingTranslator, SifaDecoder
-from HipICMSCTrainingLib.run.trainer import RunDescription, start_run
+from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from tiny_training import tiny_settings
 from torch import Tensor, nn
 from torch.nn import functional as nnf

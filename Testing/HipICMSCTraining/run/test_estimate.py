@@ -19,9 +19,10 @@ from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.run import estimate as estimate_module
 from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.estimate import Estimate, estimate
 from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer
+from HipICMSCTrainingLib.run.trainer import Trainer
 from tiny_training import POOL, TinyData, child, command, set_arguments, tiny_settings
 
 PATIENCE = 600.0

@@ -14,8 +14,8 @@ from HipICMSCLib.networks.translator import Translator
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.batches import SliceStack
 from HipICMSCTrainingLib.data.slice_cache import cached_volume
+from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.export import About, export_package
-from HipICMSCTrainingLib.run.trainer import RunDescription
 from tiny_training import tiny_settings
 from torch import Tensor, nn
 

@@ -15,11 +15,13 @@ from HipICMSCLib.models.package import ModelPackage, read_package
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.methods.adda import AddaSettings
 from HipICMSCTrainingLib.methods.cycada import CycadaSettings
+from HipICMSCTrainingLib.methods.icmsc import Icmsc
 from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.starting_weights import check_fits, with_settings_of
-from HipICMSCTrainingLib.run.trainer import RunDescription, Trainer
+from HipICMSCTrainingLib.run.trainer import Trainer
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 from tiny_training import at_step, differences, set_arguments, tiny_settings
 
@@ -154,9 +156,9 @@ def test_all_that_must_be_shared_is_taken_from_the_package(models):
 def test_what_does_not_fit_is_one_sentence_with_the_settings_to_take(tiny_data, tmp_path, models, name, value, words):
     settings = replaced(tiny_settings(start_from=str(models["usual"])), name, value)
     with pytest.raises(HipError) as caught:
-        trainer_module.start_run(
+        start_run(
             tmp_path / "run",
-            RunDescription("icmsc", settings, trainer_module.METHODS["icmsc"].Settings(), tiny_data.dataset),
+            RunDescription("icmsc", settings, Icmsc.Settings(), tiny_data.dataset),
         )
     assert caught.value.kind == "start_does_not_fit"
     assert words in caught.value.sentence
