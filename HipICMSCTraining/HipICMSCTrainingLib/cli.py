@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from HipICMSCLib.cli import add_commands as add_engine_commands
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.terminal import ProgressLine, duration, name_and_value
+from HipICMSCLib.common.terminal import ProgressLine, name_and_value, progress_shown
 
 from HipICMSCTrainingLib.benchmark.command import add_benchmark_command
+from HipICMSCTrainingLib.evaluation.command import add_evaluation_commands
+from HipICMSCTrainingLib.run.command import add_run_commands
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_training_arguments(train)
     train.set_defaults(run=_train)
 
+    resume = commands.add_parser("resume", help="go on with a paused, stopped, lost or failed run")
+    resume.add_argument("folder", type=Path, metavar="RUN")
+    resume.set_defaults(run=_resume)
+    add_run_commands(commands)
+
     estimate = commands.add_parser("estimate", help="say how long a training will take, and how much memory and disk")
     _add_training_arguments(estimate)
     estimate.add_argument("--cache", type=Path, help="a run's cache folder; what it holds is not preprocessed again")
@@ -68,37 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
     check.set_defaults(run=_check)
 
-    export = commands.add_parser("export", help="write a model package from a run")
-    export.add_argument("folder", type=Path, metavar="RUN")
-    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.hipmodel")
-    export.add_argument("--weights", default="selected", choices=("selected", "average", "last"))
-    export.add_argument("--route", help="how to segment: F_t, F_s(G_ts), F_s…; by default the method's best way")
-    export.add_argument(
-        "--about", type=Path, metavar="FILE.json", help="licence, citations, data and limits for the card"
-    )
-    export.set_defaults(run=_export)
-
-    measure = commands.add_parser("measure", help="measure a run's weights on the labelled MRIs of its dataset")
-    measure.add_argument("folder", type=Path, metavar="RUN")
-    measure.add_argument("--weights", default="selected", choices=("selected", "average", "last"))
-    measure.add_argument("--route", help="as for export")
-    measure.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
-    measure.set_defaults(run=_measure)
-
-    evaluate = commands.add_parser("evaluate", help="measure results against truth")
-    evaluate.add_argument("--prediction", type=Path, required=True, help="a segmentation, or a folder of them")
-    evaluate.add_argument("--truth", type=Path, required=True, help="a label map, or a folder of them")
-    evaluate.add_argument("--roi-mm", type=float, help="count the hip bone only this near to a femoral head's centre")
-    evaluate.add_argument(
-        "--ignore",
-        action="append",
-        metavar="MASK",
-        help="leave a mask's voxels out: a file, a folder of files named NAME_…, or a suffix beside the truth such as "
-        "_cortex; may be repeated; without it NAME_ignore is left out where there is one, with `none` nothing is",
-    )
-    evaluate.add_argument("-o", "--output", type=Path, help="write all numbers as JSON")
-    evaluate.set_defaults(run=_evaluate)
-
+    add_evaluation_commands(commands)
     add_benchmark_command(commands)
 
     phantom = commands.add_parser("phantom", help="make synthetic CT and MRI of hips, with truth")
@@ -108,15 +82,6 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--coarse", action="store_true", help="a second a volume instead of ten, to try things out")
     phantom.set_defaults(run=_phantom)
 
-    for name, function, text in (
-        ("resume", _resume, "go on with a paused, stopped, lost or failed run"),
-        ("pause", _pause, "let the process of a run wait; resume wakes it"),
-        ("stop", _stop, "let a run save itself and end; resume continues it later"),
-        ("status", _status, "say how a run goes"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("folder", type=Path, metavar="RUN")
-        command.set_defaults(run=function)
     return parser
 
 
@@ -182,31 +147,13 @@ def _run_description(chosen: argparse.Namespace):
     )
 
 
-@contextlib.contextmanager
-def _progress(chosen: argparse.Namespace, what: str) -> Iterator[Callable[[float, str], None]]:
-    """A function of the share that is done and of what comes next: a line for a person, or with --progress a JSON
-    object, in which the latter is called ``what``."""
-    line = ProgressLine()
-
-    def show(share: float, text: str) -> None:
-        if chosen.progress:
-            print(json.dumps({"progress": share, what: text}), flush=True)
-        else:
-            line.show(share, text)
-
-    try:
-        yield show
-    finally:
-        line.close()
-
-
 def _estimate(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.run.estimate import estimate
 
     # Whoever ends it in the usual way finds no temporary files left.
     before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        with _progress(chosen, "text") as show:
+        with progress_shown(chosen.progress, "text") as show:
             result = estimate(_run_description(chosen), chosen.cache, show)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -259,7 +206,7 @@ def _check(chosen: argparse.Namespace) -> int:
     for assignment in chosen.set:
         settings = replaced(settings, *name_and_value(assignment))
     data = _dataset(chosen, settings.seed, chosen.method, check=False)
-    with _progress(chosen, "case") as show:
+    with progress_shown(chosen.progress, "case") as show:
         report = check_dataset(data, settings.crop, show, labelled_mri=find_method(chosen.method).reads_mr_labels)
     if chosen.json:
         write_text(chosen.json, json.dumps(report_json(report), indent=2) + "\n")
@@ -319,63 +266,6 @@ def _work_on(folder) -> None:
     print(f"{status.state}: {status.sentence}")
 
 
-def _pause(chosen: argparse.Namespace) -> None:
-    _request(chosen, "PAUSE", "It will wait after the step at hand.")
-
-
-def _stop(chosen: argparse.Namespace) -> None:
-    _request(chosen, "STOP", "It will save itself and end after the step at hand.")
-
-
-def _request(chosen: argparse.Namespace, what: str, sentence: str) -> None:
-    from HipICMSCTrainingLib.run.folder import RunFolder
-
-    folder = RunFolder(chosen.folder)
-    folder.description()
-    if not folder.in_use():
-        raise HipError("not_running", f"No process is training in {chosen.folder}.")
-    folder.request(what)
-    print(sentence)
-
-
-def _export(chosen: argparse.Namespace) -> None:
-    from HipICMSCLib.common.foreign_files import read_object
-    from HipICMSCLib.common.settings import from_json
-    from HipICMSCLib.models.package import read_package
-
-    from HipICMSCTrainingLib.run.export import About, export_package
-    from HipICMSCTrainingLib.run.folder import RunFolder
-
-    about = About()
-    if chosen.about:
-        try:
-            about = from_json(About, read_object(chosen.about))
-        except (OSError, ValueError) as error:
-            raise HipError("bad_about", f"{chosen.about} cannot be read as JSON.", str(error)) from error
-    export_package(RunFolder(chosen.folder), chosen.output, chosen.weights, chosen.route, about)
-    print(f"{chosen.output}: SHA-256 {read_package(chosen.output).sha256}")
-
-
-def _measure(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.evaluation.measure import measure_run
-    from HipICMSCTrainingLib.run.folder import RunFolder
-
-    with _progress(chosen, "case") as show:
-        measured = measure_run(RunFolder(chosen.folder), chosen.weights, chosen.route, show)
-    if chosen.progress:
-        print(json.dumps({"measured": measured.to_json()}), flush=True)
-        return
-    print(measured.evaluation.table())
-    for name, sentence in measured.failed.items():
-        print(f"{name}: {sentence}")
-
-
-def _evaluate(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.evaluation.scores import run_evaluate
-
-    print(run_evaluate(chosen.prediction, chosen.truth, chosen.roi_mm, chosen.output, chosen.ignore))
-
-
 def _phantom(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.data.dataset import dataset_from_folders, write_dataset_file
     from HipICMSCTrainingLib.phantom.dataset import FULL, SMOKE, write_dataset
@@ -386,21 +276,6 @@ def _phantom(chosen: argparse.Namespace) -> None:
     if chosen.subjects > 1:  # one to train on and one to hold out
         write_dataset_file(dataset_from_folders(folder / "ct", folder / "mri", chosen.seed), folder / "dataset.json")
         print(f"{folder / 'dataset.json'}: the data set to train on")
-
-
-def _status(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.run.folder import RunFolder
-
-    folder = RunFolder(chosen.folder)
-    status = folder.status()
-    for line in [line for line in folder.metrics() if "scores" in line][-2:]:
-        numbers = "  ".join(f"{name} {value:.3f}" for name, value in line["scores"].items())
-        print(f"step {line['step']}, {line['weights']} weights: {numbers}")
-    # The clock may have been set back since.
-    age = max(0.0, time.time() - status.heartbeat)
-    print(f"step {status.step} of {status.total_steps}, phase {status.phase}, last sign of life {duration(age)} ago")
-    left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
-    print(f"{status.state}{left}. {status.sentence}".strip())
 
 
 if __name__ == "__main__":

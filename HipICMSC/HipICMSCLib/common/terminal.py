@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from HipICMSCLib.common.errors import HipError
@@ -60,3 +62,21 @@ def name_and_value(assignment: str) -> tuple[str, Any]:
         return name, json.loads(text)
     except ValueError:
         return name, text
+
+
+@contextlib.contextmanager
+def progress_shown(as_json: bool, what: str) -> Iterator[Callable[[float, str], None]]:
+    """A function of the share that is done, 0 to 1, and of what comes next: a line for a person, or a JSON object a
+    line, in which the latter is called ``what``."""
+    line = ProgressLine()
+
+    def show(share: float, text: str) -> None:
+        if as_json:
+            print(json.dumps({"progress": share, what: text}), flush=True)
+        else:
+            line.show(share, text)
+
+    try:
+        yield show
+    finally:
+        line.close()
