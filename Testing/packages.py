@@ -16,8 +16,10 @@ from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.models.package import ModelManifest, write_package
 from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
+from HipICMSCLib.networks.slab_unet import SlabUNet, SlabUNetSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
+from HipICMSCLib.preprocessing.slabs import SlabSettings
 
 #: Intensities of the scene: the classes are told apart by them.
 DARK, GREY, BRIGHT = 100, 500, 900
@@ -160,3 +162,52 @@ def as_ct(mri: sitk.Image) -> sitk.Image:
 def dice(first: np.ndarray, second: np.ndarray) -> float:
     """2 |A ∩ B| / (|A| + |B|) of two masks."""
     return float(2 * (first & second).sum() / (first.sum() + second.sum()))
+
+
+#: Of the slab U-Net of these tests: rows and columns are padded to multiples of 4.
+SLAB_UNET = SlabUNetSettings(width=4, largest_width=8, levels=3)
+
+
+def slab_threshold_network(reads: int = 1, gain: float = 8.0) -> SlabUNet:
+    """A slab U-Net that tells classes by brightness, pixel by pixel: below -0.5 hip bone, above 0.5 femur.
+
+    Args:
+        reads: which of the three slices it looks at; 1 is the middle one.
+        gain: how steeply logits rise with brightness.
+    """
+    network = SlabUNet(SLAB_UNET).eval()
+    # So little goes into a group norm that its epsilon alone decides by what it divides; its weight undoes that.
+    little = 1e-4
+    undone = 1e-5**0.5 / little
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        full_resolution = SLAB_UNET.width  # of what comes from below; the slice itself follows
+        for block, first in ((network.down[0], None), (network.up[0], full_resolution)):
+            for convolution, norm in ((block[0], block[1]), (block[3], block[4])):
+                # Channel 0 is how bright, channel 1 how dark a pixel is, so that their mean is 0.
+                for channel, sign in ((0, 1), (1, -1)):
+                    if convolution is network.down[0][0]:
+                        convolution.weight[channel, reads, 1, 1] = sign * little
+                    else:
+                        inputs = 0 if convolution is block[3] else first
+                        # Leaky rectifiers let a hundredth of the other one through.
+                        convolution.weight[channel, inputs, 1, 1] = sign * little / 1.01
+                        convolution.weight[channel, inputs + 1, 1, 1] = -sign * little / 1.01
+                norm.weight[:2] = undone
+        network.classes.weight[FEMUR, 0], network.classes.weight[HIP_BONE, 1] = 2 * gain, 2 * gain
+        network.classes.bias[:] = torch.tensor([0.0, -gain, -gain])
+    return network
+
+
+def slab_manifest(**changes: object) -> ModelManifest:
+    """As :func:`manifest`, of a model that reads slabs."""
+    values = {"crop": None, "segmenter": None, "slab": SlabSettings(), "slab_unet": SLAB_UNET, "plane": "any"}
+    return manifest(**(values | changes))
+
+
+def write_slab_package(path: Path, **changes: object) -> Path:
+    """The package of :func:`slab_threshold_network`."""
+    networks = {"F_t": slab_threshold_network().state_dict()}
+    write_package(path, slab_manifest(**changes), networks, "# A model of slabs for tests\n")
+    return path

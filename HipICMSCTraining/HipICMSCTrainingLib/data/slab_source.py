@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from HipICMSCLib.preprocessing.intensity import PADDING
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.slab_cache import Arrays, plane_of
 from HipICMSCTrainingLib.data.slab_stack import ct_slab, slab_at
+from HipICMSCTrainingLib.settings.simulation import SlabShape
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TrainingSettings
 from HipICMSCTrainingLib.simulation.anatomy import Anatomy
 from HipICMSCTrainingLib.simulation.pose import draw_pose_in
@@ -75,12 +78,13 @@ class SlabSource:
 
     def _made(self, step: int, stage: int) -> Batch:
         torch.set_num_threads(1)
+        shape = self._shape(step, stage)
         samples = []
         for place in range(self.settings.batch_size):
             random = np.random.default_rng([self.settings.seed, step, place, self.rank, stage])
             anatomy = self.anatomies[random.choice(len(self.anatomies), p=self.shares)]
             if stage in (SIMULATION, SELF_TRAINING):
-                slab = simulated(anatomy, self.settings.simulation, self.shape, random)
+                slab = simulated(anatomy, self.settings.simulation, shape, random)
                 x_t = self._mr_slab(random)[0] if stage == SELF_TRAINING else None
                 samples.append((slab.image, slab.labels, x_t))
             else:
@@ -88,6 +92,16 @@ class SlabSource:
         images, labels, others = zip(*samples, strict=True)
         x_t = None if others[0] is None else torch.stack(others)
         return Batch(torch.stack(images), torch.stack(labels), x_t)
+
+    def _shape(self, step: int, stage: int) -> SlabShape:
+        """Of a batch: in simulation of any size that the network takes, otherwise the whole patch."""
+        if stage != SIMULATION:
+            return self.shape
+        multiple, simulation = self.settings.slab_unet.multiple, self.settings.simulation
+        least = multiple * math.ceil(min(simulation.least_patch, simulation.patch) / multiple)
+        sizes = range(least, simulation.patch + 1, multiple)
+        random = np.random.default_rng([self.settings.seed, step, stage])
+        return replace(self.shape, patch=int(random.choice(sizes)))
 
     def _pair(self, anatomy: Anatomy, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """A CT slab in the plane of an MR slab, both of them only where either shows something."""

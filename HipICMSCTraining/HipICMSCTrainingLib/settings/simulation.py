@@ -13,6 +13,8 @@ class SimulationSettings:
 
     Attributes:
         patch: rows and columns of a slab, in pixels.
+        least_patch: of a batch in simulation: each has a size of its own between this and ``patch``, so that the
+            network also sees slices that one hip fills.
         slice_mm: least and largest distance between slices.
         thin_fraction: how many slabs have slices of less than 1.6 mm, as 3-D sequences do.
         pose_deg: standard deviation of the turns of a slab about its three axes.
@@ -35,6 +37,7 @@ class SimulationSettings:
     """
 
     patch: int = 256
+    least_patch: int = 160
     slice_mm: tuple[float, float] = (0.8, 7.0)
     thin_fraction: float = 0.2
     pose_deg: float = 8.0
@@ -61,6 +64,10 @@ class SimulationSettings:
                 )
         if not 32 <= self.patch <= 1024:
             raise HipError("bad_setting", f"simulation.patch is {self.patch}; give a number from 32 to 1024.")
+        if not 32 <= self.least_patch <= 1024:
+            raise HipError(
+                "bad_setting", f"simulation.least_patch is {self.least_patch}; give a number from 32 to 1024."
+            )
         if not 0.2 <= self.slice_mm[0] <= self.slice_mm[1] <= 50:
             raise HipError("bad_setting", "simulation.slice_mm are two numbers from 0.2 to 50 mm, the lower one first.")
         if min(self.thin_fraction, self.pose_deg, self.size_sd, self.warp_mm, *self.femur_deg) < 0:

@@ -15,9 +15,18 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.models.chosen import find_model
 from HipICMSCLib.models.package import read_package, write_package
 from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
+from HipICMSCLib.networks.slab_unet import SlabUNetSettings
 from HipICMSCLib.networks.translator import Translator, TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
-from packages import manifest, random_network, threshold_network, write_threshold_package
+from packages import (
+    manifest,
+    random_network,
+    slab_manifest,
+    slab_threshold_network,
+    threshold_network,
+    write_slab_package,
+    write_threshold_package,
+)
 
 MEMBERS = ("model.json", "weights.safetensors", "card.md", "checksums.json")
 
@@ -245,11 +254,56 @@ def test_weights_of_another_network_are_refused(tmp_path):
         {"crop": {"size": [0, 160, 240]}},
         {"crop": {"spacing_mm": [1.25, 0.0, 1.0]}},
         {"crop": {"spacing_mm": [1.25, float("nan"), 1.0]}},
+        {"crop": None},
+        {"segmenter": None},
+        {"crop": None, "segmenter": None},
+        {"crop": None, "segmenter": None, "slab": {}},
+        {"crop": None, "segmenter": None, "slab_unet": {}},
+        {"slab": {}, "slab_unet": {}},
+        {"slab": {}},
+        {"crop": None, "slab": {}, "slab_unet": {}},
+        {"crop": None, "segmenter": None, "slab": {}, "slab_unet": {}, "route": ["E", "S"]},
+        {"crop": None, "segmenter": None, "slab": {"pixel_mm": 0}, "slab_unet": {}},
+        {"crop": None, "segmenter": None, "slab": {}, "slab_unet": {"slices": 2}},
+        {"crop": None, "segmenter": None, "slab": {}, "slab_unet": {"width": 1 << 20, "largest_width": 1 << 20}},
     ],
     ids=str,
 )
 def test_a_description_that_makes_no_sense_is_refused(tmp_path, package, changes):
     assert refusal(with_json(tmp_path / "a.hipmodel", package, **changes)) == "damaged_model"
+
+
+@pytest.mark.parametrize("damage", [{"crop": {}, "segmenter": {}}, {"slab": None}, {"slab_unet": None}], ids=str)
+def test_a_model_of_slabs_that_says_both_or_neither_of_crop_and_slabs_is_refused(tmp_path, damage):
+    package = write_slab_package(tmp_path / "slabs.hipmodel")
+    assert read_package(package).manifest == slab_manifest()
+    assert refusal(with_json(tmp_path / "a.hipmodel", package, **damage)) == "damaged_model"
+
+
+def test_a_model_of_slabs_comes_back_as_it_was_written(tmp_path):
+    read = read_package(write_slab_package(tmp_path / "slabs.hipmodel"))
+    assert read.neighbours == 1
+    slabs = torch.rand(2, 3, 16, 20) * 2 - 1
+    with torch.inference_mode():
+        assert torch.equal(read.network()(slabs), slab_threshold_network()(slabs))
+
+
+def test_a_model_of_slabs_with_the_weights_of_another_network_is_refused(tmp_path):
+    path = write_slab_package(tmp_path / "a.hipmodel", slab_unet=SlabUNetSettings(width=8))
+    assert refusal(path, network=True) == "damaged_model"
+
+
+def test_a_package_from_before_there_were_slabs_still_loads(tmp_path, package):
+    members = members_of(package)
+    values = json.loads(members["model.json"])
+    del values["slab"], values["slab_unet"]
+    old = zipped(tmp_path / "old.hipmodel", members | {"model.json": json.dumps(values).encode()})
+    read = read_package(old)
+    assert read.manifest == manifest()
+    assert read.neighbours == 0
+    image = torch.rand(1, 1, 40, 48) * 2 - 1
+    with torch.inference_mode():
+        assert torch.equal(read.network()(image), threshold_network()(image))
 
 
 @pytest.mark.parametrize("text", [b"[]", b"{}", b"not json", b"[" * 100_000, b'"text"', b"\xff\xfe"])

@@ -11,7 +11,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.networks.devices import choose_device
 from HipICMSCLib.networks.inference import BF16, FIRST_BATCH, FP32, LARGEST_CHANGE, SliceInference, fast_precision
 from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
-from packages import random_network, threshold_network
+from packages import random_network, slab_threshold_network, threshold_network
 from torch import nn
 
 CPU = torch.device("cpu")
@@ -104,14 +104,61 @@ def test_a_named_precision_is_kept():
     assert inference.fallbacks == []
 
 
+@pytest.mark.parametrize("reads", [0, 1, 2])
+def test_a_slab_is_a_slice_with_its_neighbours_and_the_outermost_slices_are_repeated(reads):
+    images = slices()
+    inference = SliceInference(slab_threshold_network(reads), CPU, FP32, neighbours=1)
+    found = run(inference, images)
+    seen = images[np.clip(np.arange(7) + reads - 1, 0, 6)]
+    assert found.shape == (2, 7, 48, 56)
+    sure = np.abs(np.abs(seen) - 0.5) > 1e-3
+    assert (labels(found) == by_brightness(seen))[sure].all()
+
+
+def by_brightness(images: np.ndarray) -> np.ndarray:
+    return np.where(images > 0.5, 2, np.where(images < -0.5, 1, 0))
+
+
+def test_a_single_slice_is_its_own_neighbour():
+    images = slices(1)
+    networks = [SliceInference(slab_threshold_network(reads), CPU, FP32, neighbours=1) for reads in (0, 1, 2)]
+    before, itself, after = (run(network, images) for network in networks)
+    assert np.array_equal(before, itself)
+    assert np.array_equal(after, itself)
+
+
+def test_mirrored_readings_are_the_mean_of_a_slice_and_its_mirror_image():
+    network = random_network(SegmenterSettings(width=8, norm="group"))
+    inference = SliceInference(network, CPU, FP32)
+    images = slices(3)
+    found = inference.foreground(images, lambda share: None, lambda: False, mirrored=True)
+    again = plain(network, np.ascontiguousarray(images[..., ::-1]))[..., ::-1]
+    assert np.abs(found - (plain(network, images) + again) / 2).max() < 1e-5
+    mirror = inference.foreground(np.ascontiguousarray(images[..., ::-1]), lambda s: None, lambda: False, mirrored=True)
+    assert np.abs(mirror[..., ::-1] - found).max() < 1e-5
+
+
+def test_memory_that_runs_out_loses_no_slab_and_no_neighbour():
+    inference = SliceInference(Hungry(3, network=slab_threshold_network(2)), CPU, FP32, neighbours=1)
+    inference.batch = 16
+    images = slices(9)
+    found = inference.foreground(images, lambda share: None, lambda: False, mirrored=True)
+    seen = images[np.clip(np.arange(9) + 1, 0, 8)]
+    sure = np.abs(np.abs(seen) - 0.5) > 1e-3
+    assert (labels(found) == by_brightness(seen))[sure].all()
+    assert len(inference.fallbacks) == 3
+
+
 class Hungry(nn.Module):
     """Stands for a network on hardware with room for ``most`` slices at once; ``seen`` are the batches it was given."""
 
     seen: ClassVar[list[int]] = []
 
-    def __init__(self, most: int, error: type[Exception] = torch.cuda.OutOfMemoryError) -> None:
+    def __init__(
+        self, most: int, error: type[Exception] = torch.cuda.OutOfMemoryError, network: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.network, self.most, self.error = threshold_network(), most, error
+        self.network, self.most, self.error = network or threshold_network(), most, error
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         Hungry.seen.append(len(x))

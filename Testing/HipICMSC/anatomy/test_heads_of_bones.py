@@ -1,0 +1,86 @@
+"""Femoral heads of a segmentation: where they are and on which side, however the image is stored."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
+from packages import rotation
+from simple_patient import HEADS, simple_patient
+
+CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+STORED = {
+    "even voxels": (np.eye(3), (2.0, 2.0, 2.0), 1.0),
+    "coronal, 5 mm": (CORONAL, (1.5, 1.5, 5.0), 2.0),
+    "coronal, oblique": (rotation(20) @ CORONAL, (1.5, 1.5, 4.0), 2.0),
+    "axial from above, mirrored": (np.diag([-1.0, 1, -1]), (1.5, 1.5, 4.0), 2.0),
+    "sagittal": (np.array([[0.0, 0, 1], [1, 0, 0], [0, -1, 0]]), (1.5, 1.5, 4.0), 2.0),
+}
+
+
+def off(found: tuple[float, float, float], side: str) -> float:
+    return float(np.linalg.norm(np.subtract(found, HEADS[side])))
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_both_heads(name):
+    direction, spacing, tolerance_mm = STORED[name]
+    found = heads_of_bones(simple_patient(spacing, direction=direction).labels)
+    assert off(found.right, "right") < tolerance_mm
+    assert off(found.left, "left") < tolerance_mm
+
+
+@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_one_hip_has_its_side_by_where_its_bones_lie(name, side):
+    direction, spacing, tolerance_mm = STORED[name]
+    # The pelvis lies towards the middle of the body.
+    labels = simple_patient(spacing, (side,), direction, ischium=True).labels
+    found = heads_of_bones(labels)
+    assert off(getattr(found, side), side) < tolerance_mm
+    assert getattr(found, "left" if side == "right" else "right") is None
+
+
+def test_the_sides_hold_wherever_the_scanner_has_its_zero():
+    labels = simple_patient((2.0, 2.0, 3.0)).labels
+    shift = np.array([500.0, -300.0, 900.0])
+    labels.SetOrigin((np.array(labels.GetOrigin()) + shift).tolist())
+    found = heads_of_bones(labels)
+    assert off(np.array(found.right) - shift, "right") < 1.5
+    assert off(np.array(found.left) - shift, "left") < 1.5
+
+
+def cleared(labels: sitk.Image, value: int) -> sitk.Image:
+    array = sitk.GetArrayFromImage(labels)
+    array[array == value] = 0
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(labels)
+    return image
+
+
+def test_where_no_joint_is_in_view_there_are_no_heads():
+    labels = simple_patient((3.0, 3.0, 3.0)).labels
+    for shown in (cleared(labels, 1), cleared(labels, 2), cleared(cleared(labels, 1), 2)):
+        found = heads_of_bones(shown)
+        assert (found.right, found.left) == (None, None)
+
+
+def test_shafts_alone_are_no_heads():
+    patient = simple_patient((2.0, 2.0, 3.0), ischium=True)
+    below = patient.labels[:, :, : round((30 - 40 + 54) / 3)]  # from 40 mm below the heads downwards
+    assert set(np.unique(sitk.GetArrayFromImage(below))) == {0, 1, 2}
+    found = heads_of_bones(below)
+    assert (found.right, found.left) == (None, None)
+
+
+def test_crumbs_of_femur_are_no_heads():
+    patient = simple_patient((2.0, 2.0, 2.0), ("right",), ischium=True)
+    array = sitk.GetArrayFromImage(patient.labels)
+    z, y, x = np.argwhere(array == 1)[1000]
+    array[z : z + 6, y : y + 6, x : x + 6] = 2  # 1.7 ml within the hip bone
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(patient.labels)
+    found = heads_of_bones(image)
+    assert off(found.right, "right") < 1.5
+    assert found.left is None
