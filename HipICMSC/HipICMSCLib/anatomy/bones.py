@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, segment_of
+from HipICMSCLib.common.voxels import steps_of
 
 SIDES = ("right", "left")
 
@@ -120,7 +121,7 @@ class _Grid:
         self.origin = np.array(image.TransformIndexToPhysicalPoint(self.start[::-1]))
         self.shape = tuple(axis.stop - axis.start for axis in box)
         self.spacing = np.array(image.GetSpacing()[::-1])
-        self.steps = (np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())).T[::-1]
+        self.steps = steps_of(image).T[::-1]
         self.voxel_ml = float(np.prod(self.spacing)) / 1000
 
     def signed_distance(self, point: np.ndarray, normal: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from scipy import ndimage
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.anatomy.sphere import fit_sphere
+from HipICMSCLib.common.voxels import steps_of
 
 #: A femur to speak of.
 _LEAST_ML = 5.0
@@ -73,7 +74,7 @@ class _Lps:
     def __init__(self, image: sitk.Image) -> None:
         self.spacing = np.array(image.GetSpacing()[::-1])
         self.origin = np.array(image.GetOrigin())
-        self.steps = (np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())).T[::-1]
+        self.steps = steps_of(image).T[::-1]
 
     def points(self, indices: np.ndarray) -> np.ndarray:
         return self.origin + indices @ self.steps

@@ -1,4 +1,4 @@
-"""What every room uses: errors, settings, files that appear whole, foreign text and files, the terminal.
+"""What every room uses: errors, settings, files that appear whole, foreign text and files, terminal, voxels in space.
 
 Imports no other room.
 """

@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.spatial import cKDTree
 
 from HipICMSCLib.anatomy.segments import SEGMENTS
+from HipICMSCLib.common.voxels import points_of
 
 #: Every outline is a thin band in which the classes are even, so single voxels say nothing: doubt is what is left
 #: when it is averaged over a region that a reader takes in at one glance.
@@ -50,7 +51,7 @@ def doubtful_places(confidence: sitk.Image, labels: sitk.Image, most: int = 12) 
     doubt, grid = _smoothed_doubt(confidence)
     peaks = np.argwhere((doubt == maximum_filter(doubt, size=3, mode="constant")) & (doubt >= LEAST_DOUBT))
     values = doubt[tuple(peaks.T)]
-    points = _points_lps(grid, peaks)
+    points = points_of(grid, peaks[:, ::-1])
 
     label_array = sitk.GetArrayViewFromImage(labels)
     bone_indices = np.argwhere(label_array)
@@ -58,7 +59,7 @@ def doubtful_places(confidence: sitk.Image, labels: sitk.Image, most: int = 12) 
     near = np.ones(len(points), bool)
     if len(bone_indices):
         names = {segment.value: segment.short_name for segment in SEGMENTS}
-        distances, nearest = cKDTree(_points_lps(labels, bone_indices), balanced_tree=False).query(points)
+        distances, nearest = cKDTree(points_of(labels, bone_indices[:, ::-1]), balanced_tree=False).query(points)
         bones = [names[value] for value in label_array[tuple(bone_indices[nearest].T)]]
         near = distances <= REACH_MM
 
@@ -98,9 +99,3 @@ def _shrink_factors(image: sitk.Image) -> list[int]:
         max(1, min(size, int(_WORKING_SPACING_MM / spacing)))
         for size, spacing in zip(image.GetSize(), image.GetSpacing(), strict=True)
     ]
-
-
-def _points_lps(image: sitk.Image, indices: np.ndarray) -> np.ndarray:
-    """LPS mm of voxels that are given as (n, 3) in the order z, y, x."""
-    axes = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    return indices[:, ::-1] @ axes.T + image.GetOrigin()

@@ -6,10 +6,10 @@ import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.segments import FEMUR
+from HipICMSCLib.common.voxels import points_of
 from HipICMSCLib.preprocessing.geometry import CropSettings, crop_grid
 
 from HipICMSCTrainingLib.data.checked_case import BONES
-from HipICMSCTrainingLib.data.voxels_at import points_of
 
 #: Of a bone's cross-section on a border of the image; less may be noise of the contour.
 LEAST_CUT_MM2 = 50.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
+from HipICMSCLib.common.voxels import points_of, steps_of
 
 
 def ball_points(radius: float) -> np.ndarray:
@@ -13,19 +14,9 @@ def ball_points(radius: float) -> np.ndarray:
     return points[np.linalg.norm(points, axis=1) <= radius]
 
 
-def _steps(image: sitk.Image) -> np.ndarray:
-    """By column: from a voxel to the next along each axis of the image, LPS mm."""
-    return np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-
-
-def points_of(image: sitk.Image, indices: np.ndarray) -> np.ndarray:
-    """LPS points (count, 3) of indices (count, 3; x, y, z)."""
-    return indices @ _steps(image).T + np.array(image.GetOrigin())
-
-
 def _indices(image: sitk.Image, points: np.ndarray) -> np.ndarray:
     """The inverse of :func:`points_of`; not rounded."""
-    return (points - np.array(image.GetOrigin())) @ np.linalg.inv(_steps(image)).T
+    return (points - np.array(image.GetOrigin())) @ np.linalg.inv(steps_of(image)).T
 
 
 def lies_in(image: sitk.Image, points: np.ndarray) -> np.ndarray:

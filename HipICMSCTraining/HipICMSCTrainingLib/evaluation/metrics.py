@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
+from HipICMSCLib.common.voxels import points_of
 from scipy import ndimage, optimize
 from scipy.spatial import KDTree
 
@@ -179,8 +180,7 @@ def _fit_head(points: np.ndarray) -> tuple[float, float, float] | None:
 
 def _border_points(mask: sitk.Image) -> np.ndarray:
     """LPS positions (n, 3) of the border voxels."""
-    to_world = np.reshape(mask.GetDirection(), (3, 3)) * mask.GetSpacing()
-    return np.argwhere(_border(_voxels(mask)))[:, ::-1] @ to_world.T + mask.GetOrigin()
+    return points_of(mask, np.argwhere(_border(_voxels(mask)))[:, ::-1])
 
 
 def _pooled_surface_distances(

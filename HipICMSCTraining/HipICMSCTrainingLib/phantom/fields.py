@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import SimpleITK as sitk
+from HipICMSCLib.common.voxels import steps_of
 
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 Vector = Sequence[float]
@@ -135,7 +136,7 @@ def slabs(grid: sitk.Image, body: Body, slices: int) -> Iterator[tuple[slice, Po
     Yields the range of array axis 0 and three float32 arrays (slices, rows, columns).
     """
     columns, rows, depth = grid.GetSize()
-    basis = np.array(grid.GetDirection()).reshape(3, 3) * np.array(grid.GetSpacing())
+    basis = steps_of(grid)
     row_weights, row_at = _interpolation(rows)
     column_weights, column_at = _interpolation(columns)
     for first in range(0, depth, slices):
