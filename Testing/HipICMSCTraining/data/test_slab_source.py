@@ -27,7 +27,7 @@ SAGITTAL, CORONAL, AXIAL = range(3)
 
 def block(size: tuple[int, int, int] = (120, 100, 140)) -> Anatomy:
     """Muscle in which a long hip bone lies right of the middle and a femur left of it."""
-    z, y, x = np.indices(size)
+    _, y, x = np.indices(size)
     hip = np.maximum(np.abs(x - 40), np.abs(y - 50)) - 12.0
     femur = np.maximum(np.abs(x - 90), np.abs(y - 50)) - 10.0
     hu = np.where((hip < 0) | (femur < 0), 700, 55).astype(np.int16)
