@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +23,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import SimpleITK as sitk
-from broken_hips import BROKEN, broken_labels
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.measures.frame import Frame
 from HipICMSCLib.measures.morphometry import Morphometry, find_hips, measure
@@ -30,6 +30,9 @@ from HipICMSCLib.measures.registry import DEFINITIONS
 from HipICMSCLib.measures.side import angle, mirrored, other
 from HipICMSCTrainingLib.phantom.hip_labels import Sampling, head_centre, hip_labels
 from HipICMSCTrainingLib.phantom.hip_shapes import HipShapes, truth
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from broken_hips import BROKEN, broken_labels
 
 COLUMNS = {
     "1 mm clean": {},
