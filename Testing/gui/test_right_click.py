@@ -49,7 +49,9 @@ def plugin(module_manager, ball_model, monkeypatch):
     (plugin,) = made
 
     def click(node) -> None:
-        clicked.append(hierarchy.GetItemByDataNode(node))
+        # In Slicer a plugin of the module Data makes the item.
+        item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+        clicked.append(item)
         plugin.showContextMenuActionsForItem(clicked[-1])
 
     return SimpleNamespace(click=click, action=plugin.segmentAction, manager=module_manager)
