@@ -13,6 +13,7 @@ from HipICMSCLib.batch.files import make_result_folder, result_paths, volumes_of
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable, write_text
 from HipICMSCLib.common.terminal import ProgressLine
+from HipICMSCLib.common.volume_names import volume_stem
 from HipICMSCLib.models.chosen import (
     DEFAULT_MODEL,
     ENDING,
@@ -24,7 +25,7 @@ from HipICMSCLib.models.chosen import (
     user_models,
     user_models_folder,
 )
-from HipICMSCLib.reading.volume import read_volume, volume_stem
+from HipICMSCLib.reading.volume import read_volume
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.results.segmentation_file import check_ending, write_segmentation
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from HipICMSCLib.batch.queue import BatchItem
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable
-from HipICMSCLib.reading.dicom import is_dicom
-from HipICMSCLib.reading.volume import volume_files, volume_stem
+from HipICMSCLib.common.volume_names import is_dicom, volume_files, volume_stem
 from HipICMSCLib.results.segmentation_file import SEGMENTATION_ENDING
 
 #: So many files of a folder are looked at to tell whether it holds DICOM: others may lie among them.

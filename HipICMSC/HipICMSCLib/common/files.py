@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.nifti import is_nifti, is_whole
 
+_DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd")
 _ATTEMPTS = 20
 _SECONDS_BETWEEN_ATTEMPTS = 0.05
 
@@ -44,15 +44,14 @@ def creating(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _written_beside(path: Path, put: Callable[[Path, Path], None]) -> Iterator[Path]:
     path = Path(path)
-    # The ending comes last: writers such as SimpleITK choose the format by it.
-    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    # Writers such as SimpleITK choose the format by the ending, of which they know one spelling, and look for others
+    # in a name that has several.
+    ending = next((ending for ending in _DOUBLE_ENDINGS if path.name.lower().endswith(ending)), path.suffix.lower())
+    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-half{ending}")
     try:
         yield beside
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())
-        # The NIfTI writer alone ends without a word where the disk was full.
-        if is_nifti(beside) and not is_whole(beside):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         put(beside, path)
     except FileExistsError as error:
         raise HipError("exists", f"There is a file {path} already; remove it or choose another name.") from error

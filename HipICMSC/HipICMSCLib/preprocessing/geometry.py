@@ -15,7 +15,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.preprocessing.image_check import bad_spacing, oblique_axes
 
+#: A voxel may have been read to lie this far from where its header says (numbers are rounded).
+LARGEST_DISAGREEMENT_MM = 0.5
 #: Where the largest spacing is no more than this many times the next one, there are no slices to speak of.
 LEAST_SLICE_RATIO = 1.2
 #: By patient axis (x, y, z): slices that lie one after the other along it.
@@ -89,6 +92,28 @@ class Grid:
         image.SetOrigin(self.origin)
         image.SetDirection(self.direction)
         return image
+
+
+def image_at(voxels: np.ndarray, to_lps: np.ndarray, name: str) -> sitk.Image:
+    """Voxels (z, y, x) where a matrix (4, 4) puts their indices (x, y, z) in LPS mm, its axes at right angles.
+
+    Raises:
+        HipError: ``bad_geometry`` where a voxel would lie too far from where the matrix puts it.
+    """
+    axes = to_lps[:3, :3]
+    spacing = np.linalg.norm(axes, axis=0)
+    if not np.isfinite(to_lps).all() or not (spacing > 0).all():
+        raise bad_spacing(name, spacing)
+    left, _, right = np.linalg.svd(axes / spacing)
+    square = left @ right  # the nearest axes at right angles
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(voxels.shape[::-1]) - 1)
+    if np.abs(corners @ (square * spacing - axes).T).max() > LARGEST_DISAGREEMENT_MM:
+        raise oblique_axes(name)
+    image = sitk.GetImageFromArray(voxels.astype(voxels.dtype.newbyteorder("="), copy=False), isVector=False)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(to_lps[:3, 3].tolist())
+    image.SetDirection(square.ravel().tolist())
+    return image
 
 
 def same_geometry(first: sitk.Image, second: sitk.Image, tolerance_mm: float = 1e-3) -> bool:

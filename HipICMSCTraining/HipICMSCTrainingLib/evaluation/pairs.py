@@ -8,7 +8,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.reading.volume import VOLUME_ENDINGS, volume_files, volume_stem
+from HipICMSCLib.common.volume_names import VOLUME_ENDINGS, volume_files, volume_stem
 
 from HipICMSCTrainingLib.evaluation.ignore_masks import IGNORE_SUFFIX, masks_of
 from HipICMSCTrainingLib.evaluation.label_classes import read_label_map
