@@ -14,15 +14,19 @@ from pathlib import Path
 
 from HipICMSCLib.cli import add_commands as add_engine_commands
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.terminal import ProgressLine, duration, name_and_value
+from HipICMSCLib.common.terminal import ProgressLine, duration, name_and_value, unfailing_output
+from HipICMSCLib.common.version import VERSION
 
 from HipICMSCTrainingLib.benchmark.command import add_benchmark_command
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake is one sentence on stderr and exit code 2, an interruption 130."""
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
+    with unfailing_output():
+        return _run(_parser().parse_args(arguments))
+
+
+def _run(chosen: argparse.Namespace) -> int:
     try:
         return chosen.run(chosen) or 0
     except HipError as error:
@@ -40,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="hipicmsc",
         description="Segments the bones of the hip joint on MRI and trains the networks for it. For research use only.",
     )
+    parser.add_argument("--version", action="version", version=f"hipicmsc {VERSION}")
     parser.add_argument("--verbose", action="store_true", help="show the technical background of errors")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -7,7 +7,7 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
@@ -113,6 +113,31 @@ def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8 so that a reader sees either the old file or the new one."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def check_output(path: Path, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
+    """Find out before a long computation whether its result may and can be written.
+
+    Args:
+        overwrite: whether the user said that a file may be replaced.
+        inputs: files, and folders with all that is in them, that are never replaced.
+
+    Raises:
+        HipError: ``same_file`` or ``exists``; as :func:`replacing`.
+    """
+    path = Path(path)
+    if os.path.lexists(path):
+        for source in inputs:
+            if source.exists() and path.exists() and (source.samefile(path) or _is_in(path, source)):
+                raise HipError("same_file", f"{path} is what is read; choose another name for what is written.")
+        if path.is_dir() or not overwrite:
+            remedy = "choose another name" if path.is_dir() else "choose another name, or add --overwrite"
+            raise HipError("exists", f"There is {path} already; {remedy}.")
+    check_writable(path)
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    return folder.is_dir() and path.resolve().is_relative_to(folder.resolve())
 
 
 def check_writable(path: Path) -> None:

@@ -19,6 +19,8 @@ from HipICMSCLib.preprocessing.image_check import bad_spacing, oblique_axes
 
 #: A voxel may have been read to lie this far from where its header says (numbers are rounded).
 LARGEST_DISAGREEMENT_MM = 0.5
+#: So far apart, in voxels, two images still have the same ones.
+SAME_VOXEL_SHARE = 0.01
 #: Where the largest spacing is no more than this many times the next one, there are no slices to speak of.
 LEAST_SLICE_RATIO = 1.2
 #: By patient axis (x, y, z): slices that lie one after the other along it.
@@ -131,6 +133,41 @@ def same_geometry(first: sitk.Image, second: sitk.Image, tolerance_mm: float = 1
         )
         for corner in corners
     )
+
+
+def on_voxels_of(reference: sitk.Image, image: sitk.Image) -> sitk.Image | None:
+    """``image`` on the voxels of ``reference`` if it has the same, in whatever order and direction its axes are stored;
+    they may lie a hundredth of a voxel apart. None if it has others."""
+    order, flips = [], []
+    for axis in np.array(reference.GetDirection()).reshape(3, 3).T:
+        along = axis @ np.array(image.GetDirection()).reshape(3, 3)
+        order.append(int(np.abs(along).argmax()))
+        flips.append(bool(along[order[-1]] < 0))
+    if sorted(order) != [0, 1, 2]:
+        return None
+    turned = sitk.Flip(sitk.PermuteAxes(image, order), flips, False)
+    if not same_geometry(turned, reference, SAME_VOXEL_SHARE * min(reference.GetSpacing())):
+        return None
+    turned.CopyInformation(reference)
+    return turned
+
+
+def difference(reference: sitk.Image, image: sitk.Image) -> str:
+    """In what the voxels of two images differ and by how much, to go on with "it …"."""
+    if sorted(reference.GetSize()) != sorted(image.GetSize()):
+        sizes = (" × ".join(map(str, each.GetSize())) for each in (image, reference))
+        return "has {} voxels where there are {}".format(*sizes)
+    spacings = [sorted(each.GetSpacing()) for each in (image, reference)]
+    if not np.allclose(*spacings, rtol=1e-3):
+        return "has voxels of {} mm where they are of {} mm".format(
+            *(" × ".join(f"{step:.4g}" for step in spacing) for spacing in spacings)
+        )
+    middles = [
+        np.array(each.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in each.GetSize()]))
+        for each in (image, reference)
+    ]
+    apart = np.linalg.norm(middles[0] - middles[1])
+    return f"lies {apart:.3g} mm apart" if apart > SAME_VOXEL_SHARE else "is turned or mirrored"
 
 
 def obliquity_deg(image: sitk.Image) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from HipICMSCLib.common.errors import HipError
@@ -56,7 +57,8 @@ class Volume:
 
     def __str__(self) -> str:
         _, rows, columns = self.frames[0].voxels.shape
-        return f"{self.key} {self.name!r} ({len(self.frames)} images of {columns} × {rows})"
+        count = len(self.frames)
+        return f"{self.key} '{self.name}' ({count} image{'s' * (count != 1)} of {columns} × {rows})"
 
 
 def read(path: Path, series: str | None = None) -> tuple[tuple[np.ndarray, np.ndarray], list[str]]:
@@ -71,6 +73,16 @@ def read(path: Path, series: str | None = None) -> tuple[tuple[np.ndarray, np.nd
         raise refused(path, "it holds no DICOM series of CT or MR images")
     volume, notes = _chosen(path, volumes, series)
     return _stacked(path, volume), notes
+
+
+def headers(path: Path, series: str | None = None) -> list[Dataset]:
+    """What the files of the volume say that :func:`read` reads, without their voxels.
+
+    Raises:
+        HipError: as :func:`read`.
+    """
+    volume, _ = _chosen(path, volumes_in(path)[0], series)
+    return list({frame.path: frame.header for frame in volume.frames}.values())
 
 
 def volumes_in(path: Path) -> tuple[list[Volume], list[Path]]:

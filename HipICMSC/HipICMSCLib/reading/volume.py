@@ -37,8 +37,20 @@ def read_with_notes(path: Path, series: str | None = None) -> tuple[sitk.Image, 
         know of how it was read.
 
     Raises:
-        HipError: ``missing_file``, ``unreadable``, ``too_large``, ``several_series``, ``unknown_series``, or a kind of
-            :func:`check_volume`.
+        HipError: as :func:`read_image`, or a kind of :func:`check_volume`.
+    """
+    image, notes = read_image(path, series)
+    image, more = zero_where_unmeasured(image)
+    check_volume(image, str(path))
+    return image, notes + more
+
+
+def read_image(path: Path, series: str | None = None) -> tuple[sitk.Image, list[str]]:
+    """As :func:`read_with_notes`, but whatever its size and its values are, such as an empty label map.
+
+    Raises:
+        HipError: ``missing_file``, ``unreadable``, ``too_large``, ``several_series``, ``unknown_series``, ``not_3d``,
+            ``not_scalar`` or ``bad_geometry``.
     """
     path = Path(path)
     if not exists(path):
@@ -48,16 +60,13 @@ def read_with_notes(path: Path, series: str | None = None) -> tuple[sitk.Image, 
         raise refused(path, "its name, or that of its folder, is no text; rename it")
     try:
         with _without_warnings():
-            image, notes = _read(path, series)
+            return _read(path, series)
     except MemoryError as error:
         raise _too_little_memory(path, str(error)) from error
     except (EOFError, zlib.error) as error:
         raise cut_off(path, str(error)) from error
     except (RuntimeError, OSError) as error:
         raise _unreadable(path, str(error)) from error
-    image, more = zero_where_unmeasured(image)
-    check_volume(image, str(path))
-    return image, notes + more
 
 
 @contextlib.contextmanager
