@@ -282,7 +282,7 @@ def _items(chosen: argparse.Namespace) -> tuple[list[BatchItem], bool]:
         raise HipError(
             "several_volumes", f"{output} is one file, but there are {len(volumes)} volumes; let -o name a folder."
         )
-    check_output(output, chosen.overwrite, given)
+    check_output(output, chosen.overwrite, [*given, *volumes])
     if ending == DICOM_ENDING:
         check_source(volumes[0], chosen.series)
     return [BatchItem(volumes[0].name, FileSource(volumes[0], output))], False

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from HipICMSCLib.cli import add_commands as add_engine_commands
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import check_output
 from HipICMSCLib.common.terminal import ProgressLine, duration, name_and_value, unfailing_output
 from HipICMSCLib.common.version import VERSION
 
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as for train, e.g. crop.size")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON, too")
     check.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
+    check.add_argument("--overwrite", action="store_true", help="replace a report that is there")
     check.set_defaults(run=_check)
 
     export = commands.add_parser("export", help="write a model package from a run")
@@ -81,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--about", type=Path, metavar="FILE.json", help="licence, citations, data and limits for the card"
     )
+    export.add_argument("--overwrite", action="store_true", help="replace a package that is there")
     export.set_defaults(run=_export)
 
     measure = commands.add_parser("measure", help="measure a run's weights on the labelled MRIs of its dataset")
@@ -102,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "_cortex; may be repeated; without it NAME_ignore is left out where there is one, with `none` nothing is",
     )
     evaluate.add_argument("-o", "--output", type=Path, help="write all numbers as JSON")
+    evaluate.add_argument("--overwrite", action="store_true", help="replace numbers that are there")
     evaluate.set_defaults(run=_evaluate)
 
     add_benchmark_command(commands)
@@ -122,6 +126,11 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         command.add_argument("folder", type=Path, metavar="RUN")
         command.set_defaults(run=function)
+        if name == "resume":
+            command.add_argument("--dataset", type=Path, help="dataset.json of the same images, where they lie now")
+            command.add_argument("--ct", type=Path, help="folder of the same CTs, where they lie now")
+            command.add_argument("--mri", type=Path, help="folder of the same MRIs, where they lie now")
+            command.add_argument("--test-mri", type=Path, help="folder of the same labelled MRIs, where they lie now")
     return parser
 
 
@@ -259,6 +268,8 @@ def _check(chosen: argparse.Namespace) -> int:
     from HipICMSCTrainingLib.data.check import check_dataset, report_json, report_text
     from HipICMSCTrainingLib.run.trainer import find_method
 
+    if chosen.json:
+        check_output(chosen.json, chosen.overwrite)
     settings = _preset(chosen.preset)
     for assignment in chosen.set:
         settings = replaced(settings, *name_and_value(assignment))
@@ -290,10 +301,23 @@ def _resume(chosen: argparse.Namespace) -> None:
     folder = RunFolder(chosen.folder)
     folder.description()
     distribution = Distribution()
+    if chosen.dataset or chosen.ct or chosen.mri:
+        if distribution.is_main:
+            _use_moved_data(folder, chosen)
+        distribution.wait_for_first()
     if distribution.agree(distribution.is_main and _wakes(folder)):
         print("The waiting process goes on.")
         return
     _work_on(folder)
+
+
+def _use_moved_data(folder, chosen: argparse.Namespace) -> None:
+    from HipICMSCTrainingLib.run.moved_data import use_moved_data
+    from HipICMSCTrainingLib.run.trainer import RunDescription
+
+    run = RunDescription.read(folder)
+    with folder.locked():
+        use_moved_data(folder, _dataset(chosen, run.settings.seed, run.method, check=False))
 
 
 def _wakes(folder) -> bool:
@@ -350,6 +374,7 @@ def _export(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.run.export import About, export_package
     from HipICMSCTrainingLib.run.folder import RunFolder
 
+    check_output(chosen.output, chosen.overwrite)
     about = About()
     if chosen.about:
         try:
@@ -377,6 +402,8 @@ def _measure(chosen: argparse.Namespace) -> None:
 def _evaluate(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.evaluation.scores import run_evaluate
 
+    if chosen.output:
+        check_output(chosen.output, chosen.overwrite, filter(Path.is_file, (chosen.prediction, chosen.truth)))
     print(run_evaluate(chosen.prediction, chosen.truth, chosen.roi_mm, chosen.output, chosen.ignore))
 
 

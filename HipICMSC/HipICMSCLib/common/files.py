@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.volume_names import is_dicom
 
 _DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd")
 _ATTEMPTS = 20
@@ -120,7 +121,7 @@ def check_output(path: Path, overwrite: bool = False, inputs: Iterable[Path] = (
 
     Args:
         overwrite: whether the user said that a file may be replaced.
-        inputs: files, and folders with all that is in them, that are never replaced.
+        inputs: files, and folders with the DICOM that is in them, that are never replaced.
 
     Raises:
         HipError: ``same_file`` or ``exists``; as :func:`replacing`.
@@ -137,7 +138,7 @@ def check_output(path: Path, overwrite: bool = False, inputs: Iterable[Path] = (
 
 
 def _is_in(path: Path, folder: Path) -> bool:
-    return folder.is_dir() and path.resolve().is_relative_to(folder.resolve())
+    return folder.is_dir() and path.resolve().is_relative_to(folder.resolve()) and path.is_file() and is_dicom(path)
 
 
 def check_writable(path: Path) -> None:
