@@ -173,7 +173,9 @@ def _chosen(path: Path, volumes: Sequence[Volume], series: str | None) -> tuple[
             "(--series), or put it into a folder of its own.",
         )
     others = [volume for volume in volumes if volume is not meant[0]]
-    notes = [f"Of {path.name} the series {meant[0]} was read; left aside: {_listed(others)}."] if others else []
+    # Notes stay with the result: neither the folder's name nor a UID, which tell whose it is.
+    names = [f"{volume.number} '{volume.name}' ({len(volume.frames)} images)" for volume in (meant[0], *others)]
+    notes = [f"The series {names[0]} was read; left aside: {'; '.join(names[1:21])}."] if others else []
     return meant[0], notes
 
 
