@@ -220,7 +220,6 @@ def test_a_time_limit_while_volumes_are_read_leaves_a_run_that_resumes(tiny_data
     process.send_signal(signal.SIGTERM)
     assert ended(process)[0] == 130
     assert run.status().state == "paused" and "resume" in run.status().sentence
-    tiny_data.lend_cache(run.path)
     resumed = children("resume", run.path)
     wait_until(lambda: run.status().step > 0, resumed)
     assert resumed.poll() is None or resumed.returncode == 0
