@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from HipICMSCLib.common.files import check_output
 from HipICMSCLib.common.terminal import progress_shown
 
 
@@ -31,6 +32,7 @@ def add_evaluation_commands(commands: Any) -> None:
         "_cortex; may be repeated; without it NAME_ignore is left out where there is one, with `none` nothing is",
     )
     evaluate.add_argument("-o", "--output", type=Path, help="write all numbers as JSON")
+    evaluate.add_argument("--overwrite", action="store_true", help="replace numbers that are there")
     evaluate.set_defaults(run=_evaluate)
 
 
@@ -51,4 +53,6 @@ def _measure(chosen: argparse.Namespace) -> None:
 def _evaluate(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.evaluation.scores import run_evaluate
 
+    if chosen.output:
+        check_output(chosen.output, chosen.overwrite, filter(Path.is_file, (chosen.prediction, chosen.truth)))
     print(run_evaluate(chosen.prediction, chosen.truth, chosen.roi_mm, chosen.output, chosen.ignore))

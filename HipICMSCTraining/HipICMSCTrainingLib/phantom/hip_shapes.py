@@ -297,7 +297,9 @@ def _version_at(rim: np.ndarray, level: float) -> float:
 
 def _coverage(shapes: HipShapes, turn: np.ndarray, step: float = 0.002) -> dict[str, float]:
     """Shares of the head's sphere, in percent; a grid of equal areas of about 0.05 mm."""
-    height, round_it = np.meshgrid(np.arange(-1 + step / 2, 1, step), np.arange(0, 2 * np.pi, step * np.pi), indexing="ij")
+    height, round_it = np.meshgrid(
+        np.arange(-1 + step / 2, 1, step), np.arange(0, 2 * np.pi, step * np.pi), indexing="ij"
+    )
     width = np.sqrt(1 - height**2)
     directions = np.stack([width * np.cos(round_it), width * np.sin(round_it), height], axis=-1)
     covered = _socket_level(directions @ turn, shapes) < 0
