@@ -256,8 +256,9 @@ def _work_on(folder) -> None:
     line = ProgressLine()
 
     def show(status) -> None:
-        share = status.step / status.total_steps if status.total_steps else 0.0
-        line.show(share, f"{status.phase} {status.step}/{status.total_steps} {status.sentence}", status.seconds_left)
+        line.show(
+            status.share, f"{status.phase} {status.step}/{status.total_steps} {status.sentence}", status.seconds_left
+        )
 
     try:
         status = Trainer(folder, show).train()

@@ -49,6 +49,13 @@ def _measure(chosen: argparse.Namespace) -> None:
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.evaluation.scores import run_evaluate
+    from HipICMSCLib.common.files import write_text
 
-    print(run_evaluate(chosen.prediction, chosen.truth, chosen.roi_mm, chosen.output, chosen.ignore))
+    from HipICMSCTrainingLib.evaluation.pairs import find_pairs
+    from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs
+
+    evaluation = evaluate_pairs(find_pairs(chosen.prediction, chosen.truth, chosen.ignore), chosen.roi_mm)
+    if chosen.output is not None:
+        numbers = json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(chosen.output, numbers + "\n")
+    print(evaluation.table())
