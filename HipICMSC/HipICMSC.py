@@ -81,6 +81,7 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self._parameterNode = None
         self._parameterNodeGuiTag = None
+        self._closed = False
 
     def setup(self):
         super().setup()
@@ -97,12 +98,18 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
+        slicer.app.connect("aboutToQuit()", self.cleanup)
         if self.parent.isEntered:  # when it was reloaded
             self.enter()
         else:
             self.initializeParameterNode()
 
     def cleanup(self):
+        """Once, and while widgets and scene are still there: Slicer itself asks for it when some of them are gone."""
+        if self._closed:
+            return
+        self._closed = True
+        slicer.app.disconnect("aboutToQuit()", self.cleanup)
         self.setParameterNode(None)
         self.removeObservers()
         try:

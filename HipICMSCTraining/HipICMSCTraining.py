@@ -65,6 +65,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self._parameterNode = None
         self._parameterNodeGuiTag = None
+        self._closed = False
 
     def setup(self):
         from HipICMSCTrainingLib.gui.panels.panel import Panel
@@ -83,7 +84,11 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def cleanup(self):
-        """Trainings go on; what only looks at data or exports ends."""
+        """Trainings go on; what only looks at data or exports ends. Once, and while widgets and scene are still there:
+        Slicer itself asks for it when some of them are gone."""
+        if self._closed:
+            return
+        self._closed = True
         slicer.app.disconnect("aboutToQuit()", self.onAboutToQuit)
         self.panel.close()
         self.setParameterNode(None)
@@ -107,6 +112,7 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Trainings outlive Slicer unless the user wants otherwise."""
         if self.logic.getParameterNode().atExit == STOP_AND_SAVE:
             self.panel.stop_trainings()
+        self.cleanup()
 
     def onSceneStartClose(self, caller, event):
         self.setParameterNode(None)

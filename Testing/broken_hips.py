@@ -26,7 +26,7 @@ BROKEN: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "hip bone missing": (_RIM, {"no_hip_bone"}),
     "femur a fleck": (_ALL, {"too_small"}),
     "dislocated head": (_RIM, {"dislocated", "socket_not_found", "rim_missing"}),
-    "aspherical head": (_ALL, {"head_aspherical"}),
+    "aspherical head": (_ALL, {"head_aspherical", "head_incomplete"}),
     "shaft cut": (("CCD_3D",), {"shaft_short"}),
     "no condyles": (("FemoralVersion",), {"no_condyles"}),
 }
@@ -66,13 +66,11 @@ def broken_labels(kind: str, rng: np.random.Generator) -> sitk.Image:
         labels[(labels == _FEMUR) & (radius < shapes.head_radius + 0.7) & ~squashed] = 0
     image_of = sitk.GetImageFromArray(labels)
     image_of.CopyInformation(image)
+    _, head_y, head_z = image.TransformPhysicalPointToIndex(head_centre("right", sampling).tolist())
     if kind == "head cut by the image":
-        return image_of[
-            :, :, : int(image.TransformPhysicalPointToIndex(head_centre("right", sampling).tolist())[2] + 12)
-        ]
+        return image_of[:, :, : head_z + 12]
     if kind == "rim cut by the image":
-        front = image.TransformPhysicalPointToIndex(head_centre("right", sampling).tolist())[1] - 29
-        return image_of[:, int(front + 2) :, :]
+        return image_of[:, head_y - 27 :, :]
     if kind == "shaft cut":
         return image_of[:, :, 55:]
     if kind == "dislocated head":

@@ -5,6 +5,7 @@ Torch is imported late, because Slicer's own process, whose part some tests play
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,14 +60,35 @@ def tiny_data(tmp_path_factory) -> TinyData:
 
 
 @pytest.fixture(scope="session")
-def finished_run(tiny_data, tmp_path_factory) -> RunFolder:
+def slab_data(tiny_data, tmp_path_factory) -> TinyData:
+    """The same subjects for a training on slabs in four stages."""
+    from HipICMSCTrainingLib.data.training_data import prepared_case
+    from tiny_training import SLAB_ASSIGNMENTS, tiny_settings
+
+    cache = tmp_path_factory.mktemp("slabs") / "cache"
+    for case in tiny_data.dataset.cases:
+        prepared_case(case, tiny_settings(SLAB_ASSIGNMENTS), cache)
+    return replace(tiny_data, cache=cache, assignments=SLAB_ASSIGNMENTS)
+
+
+def _trained(data: TinyData, path: Path) -> RunFolder:
     """A run that nothing interrupted; tests only read it."""
     import torch
     from HipICMSCTrainingLib.run.trainer import Trainer
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    run = tiny_data.start(tmp_path_factory.mktemp("finished") / "run")
+    run = data.start(path)
     assert Trainer(run).train().state == "finished"
     torch.set_num_threads(before)
     return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_data, tmp_path_factory) -> RunFolder:
+    return _trained(tiny_data, tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.fixture(scope="session")
+def finished_slab_run(slab_data, tmp_path_factory) -> RunFolder:
+    return _trained(slab_data, tmp_path_factory.mktemp("finished-slabs") / "run")

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,29 +38,46 @@ ASSIGNMENTS: dict[str, Any] = {
     "validation_slices": 4,
     "ema_decay": 0.5,
 }
+#: The same on slabs of 64 × 64 pixels, an epoch of each of the four stages.
+SLAB_ASSIGNMENTS: dict[str, Any] = ASSIGNMENTS | {
+    "reads": "slabs",
+    "simulation.patch": 64,
+    "slab.pixel_mm": 4.0,
+    "slab_unet.width": 8,
+    "slab_unet.levels": 4,
+    "slab_unet.largest_width": 32,
+    "simulation_epochs": 1,
+    "stage2_epochs": 1,
+    "self_training_epochs": 1,
+}
 POOL = 2
 
 
-def tiny_settings(**changes: Any) -> TrainingSettings:
+def tiny_settings(assignments: dict[str, Any] = ASSIGNMENTS, **changes: Any) -> TrainingSettings:
     settings = TrainingSettings()
-    for name, value in ASSIGNMENTS.items():
+    for name, value in assignments.items():
         settings = replaced(settings, name, value)
     return replace(settings, **changes)
 
 
-def set_arguments(**changes: Any) -> list[str]:
+def set_arguments(assignments: dict[str, Any] = ASSIGNMENTS, **changes: Any) -> list[str]:
     """The same settings for the command line."""
-    values = ASSIGNMENTS | {"image_pool": POOL} | changes
+    values = assignments | {"image_pool": POOL} | changes
     return [part for name, value in values.items() for part in ("--set", f"{name}={json.dumps(value)}")]
 
 
 @dataclass(frozen=True)
 class TinyData:
-    """A phantom dataset on disk, and its slices already preprocessed for the tiny settings."""
+    """A phantom dataset on disk, and its slices already preprocessed for the tiny settings.
+
+    Attributes:
+        assignments: those settings, as --set takes them.
+    """
 
     folder: Path
     cache: Path
     dataset: Dataset
+    assignments: dict[str, Any] = field(default_factory=lambda: ASSIGNMENTS)
 
     @property
     def arguments(self) -> list[str]:
@@ -76,7 +93,7 @@ class TinyData:
         own = own or IcmscSettings(image_pool=POOL)
         name, method = next((name, method) for name, method in METHODS.items() if method.Settings is type(own))
         dataset = self.with_labels_of_mri if method.reads_mr_labels else self.dataset
-        return start_run(path, RunDescription(name, tiny_settings(**changes), own, dataset))
+        return start_run(path, RunDescription(name, tiny_settings(self.assignments, **changes), own, dataset))
 
     @property
     def with_labels_of_mri(self) -> Dataset:

@@ -1,18 +1,23 @@
-"""The commands that need no training library: `hipicmsc segment` and `hipicmsc model`."""
+"""The commands that need no training library: `hipicmsc segment`, `hipicmsc info` and `hipicmsc model`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from HipICMSCLib.batch.files import make_result_folder, result_paths, volumes_of
+from HipICMSCLib.batch.files import FileSource, items_of, make_result_folder, volumes_of
+from HipICMSCLib.batch.queue import Batch, BatchItem, notes
+from HipICMSCLib.batch.summary import check_table_ending, write_summary
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import check_writable, write_text
-from HipICMSCLib.common.terminal import ProgressLine
+from HipICMSCLib.common.files import check_output, write_text
+from HipICMSCLib.common.terminal import ProgressLine, on_termination
+from HipICMSCLib.common.volume_names import volume_stem
 from HipICMSCLib.models.chosen import (
     DEFAULT_MODEL,
     ENDING,
@@ -24,9 +29,18 @@ from HipICMSCLib.models.chosen import (
     user_models,
     user_models_folder,
 )
-from HipICMSCLib.reading.volume import read_volume, volume_stem
+from HipICMSCLib.reading.volume import read_volume, read_with_notes
+from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
+from HipICMSCLib.results.dicom_seg import check_source, write_dicom_seg
 from HipICMSCLib.results.research_use import RESEARCH_USE
-from HipICMSCLib.results.segmentation_file import check_ending, write_segmentation
+from HipICMSCLib.results.segmentation_file import (
+    LABEL_MAP_ENDINGS,
+    SEGMENTATION_ENDING,
+    check_ending,
+    write_segmentation,
+)
+
+_ENDINGS = (SEGMENTATION_ENDING, *LABEL_MAP_ENDINGS, DICOM_ENDING)
 
 
 def add_commands(commands: Any) -> None:
@@ -35,19 +49,30 @@ def add_commands(commands: Any) -> None:
     segment.add_argument("input", type=Path, nargs="+", help="volumes, a DICOM folder, or one folder of such")
     segment.add_argument(
         "-o", "--output", type=Path, required=True,
-        help="file.seg.nrrd, a label map (.nii.gz, .nrrd, .mha), or a folder for several inputs",
+        help="file.seg.nrrd, a label map (.nii.gz, .nrrd, .mha), DICOM SEG (.dcm), or a folder for several inputs",
     )  # fmt: skip
     segment.add_argument("--model", help="a model by name (see `hipicmsc model list`), or a .hipmodel file")
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    segment.add_argument("--series", help="which series of a DICOM folder: number, UID or description")
+    segment.add_argument(
+        "--format", default="seg.nrrd", choices=[ending[1:] for ending in _ENDINGS], help="of the results in a folder"
+    )
+    segment.add_argument("--overwrite", action="store_true", help="replace results and reports that are there")
     segment.add_argument("--report", type=Path, help="write what was found and how as JSON")
+    segment.add_argument("--morphometry", action="store_true", help="also measure the hips: table and report beside")
+    segment.add_argument("--summary", type=Path, help="write a table, a row a volume: .csv or .json")
     # Three arguments each: one like -80,5,10 would be taken for an option because of its sign.
     for side in ("right", "left"):
         segment.add_argument(
             f"--{side}-head", type=float, nargs=3, metavar=("X", "Y", "Z"), help=f"{side} femoral head centre, LPS mm"
         )
     segment.add_argument("--shard", type=_shard, metavar="I/N", help="only every N-th input, from the I-th (1 to N)")
-    segment.add_argument("--morphometry", action="store_true", help="also measure the hips: table and report beside")
     segment.set_defaults(run=_segment)
+
+    info = commands.add_parser("info", help="say what a file or folder holds and how it would be read")
+    info.add_argument("input", type=Path, help="a volume, or a DICOM file or folder")
+    info.add_argument("--series", help="as for segment")
+    info.set_defaults(run=_info)
 
     morphometry = commands.add_parser("morphometry", help="measure hips from a segmentation: angles, coverage, version")
     morphometry.add_argument("segmentation", type=Path, help="a .seg.nrrd, or a label map of any tool with --values")
@@ -58,6 +83,7 @@ def add_commands(commands: Any) -> None:
         "--values", nargs="+", metavar="BONE=N[,N…]",
         help="what the values mean: hip=1 femur=2, or right-hip=1 left-hip=2 right-femur=3 left-femur=4 (the default)",
     )  # fmt: skip
+    morphometry.add_argument("--overwrite", action="store_true", help="replace files that are there")
     morphometry.set_defaults(run=_morphometry)
 
     model = commands.add_parser("model", help="look at model packages, add and remove them")
@@ -76,18 +102,16 @@ def add_commands(commands: Any) -> None:
 
 
 def _segment(chosen: argparse.Namespace) -> int:
-    inputs, to_folder = _inputs(chosen.input)
-    to_folder = to_folder or chosen.output.is_dir() or chosen.shard is not None
-    outputs = _outputs(inputs, chosen.output, to_folder)
+    items, to_folder = _items(chosen)
     if chosen.shard:
         number, count = chosen.shard
-        inputs, outputs = inputs[number - 1 :: count], outputs[number - 1 :: count]
-    if chosen.report:
-        check_writable(chosen.report)
-    heads = _heads(chosen, len(inputs))
+        items = items[number - 1 :: count]
+    _check_other_outputs(chosen, items)
     if chosen.morphometry:
-        for output in outputs:
-            check_writable(_beside(output, "csv"))
+        for item in items:
+            for ending in ("csv", "html"):
+                check_output(_beside(item.source.output, ending), chosen.overwrite or item.state == "skipped")
+    heads = _heads(chosen, len(items))
 
     # Imported late: torch takes a second that a mistyped command should not cost.
     from HipICMSCLib.engine import HipSegmenter
@@ -95,55 +119,96 @@ def _segment(chosen: argparse.Namespace) -> int:
     started = time.perf_counter()
     segmenter = HipSegmenter(find_model(chosen.model or DEFAULT_MODEL), chosen.device)
     loading = time.perf_counter() - started
-    reports = []
-    failed: list[HipError] = []
-    for source, output in zip(inputs, outputs, strict=True):
-        try:
-            reports.append(_segment_one(segmenter, source, output, heads, loading, chosen.morphometry))
-        except HipError as error:
-            if not to_folder:
-                raise
-            failed.append(error)
-            print(f"{source}: {error.sentence}", file=sys.stderr)
-            # Folders have patients' names; what the input is called suffices to find it.
-            sentence = error.sentence.replace(str(source), source.name)
-            reports.append({"input": source.name, "error": {"kind": error.kind, "sentence": sentence}})
-    if chosen.report:
-        write_text(chosen.report, json.dumps(reports if to_folder else reports[0], indent=2) + "\n")
+    terminated = threading.Event()
+
+    def start(item: BatchItem, on_progress: Any, on_end: Any) -> None:
+        about, labels = _segment_one(segmenter, item.source, chosen.series, heads, loading, terminated)
+        if chosen.morphometry:
+            output = item.source.output
+            _measure(labels, output.name, _beside(output, "csv"), _beside(output, "html"), None)
+        on_end(about)
+
+    batch = Batch(items, start, terminated.set)
+    batch.changed.connect(lambda item: _tell(item) if to_folder else None)
+
+    def end() -> None:
+        terminated.set()
+        batch.stop()
+
+    for item in items:
+        if item.state == "skipped":
+            print(f"{item.source.path}: {item.sentence} It is left as it is; --overwrite replaces it.")
+    try:
+        with on_termination(end):
+            batch.run()
+    finally:
+        _write_reports(chosen, items, to_folder)
+    if terminated.is_set():
+        print("hipicmsc: ended on request; what is written is whole.", file=sys.stderr)
+        return 128 + signal.SIGTERM
+    if not to_folder and items[0].state != "done":
+        raise HipError(items[0].kind, items[0].sentence, items[0].detail)
     if to_folder:
-        print(f"{len(inputs) - len(failed)} of {len(inputs)} volumes segmented.")
+        print(f"{sum(item.state == 'done' for item in items)} of {len(items)} volumes segmented.")
     print(RESEARCH_USE)
-    return 2 if failed else 0
+    return 2 if any(item.state == "failed" for item in items) else 0
 
 
 def _segment_one(
-    segmenter: Any, source: Path, output: Path, heads: Any, loading: float, measured: bool
-) -> dict[str, Any]:
+    segmenter: Any, files: FileSource, series: str | None, heads: Any, loading: float, terminated: threading.Event
+) -> tuple[dict[str, Any], Any]:
     from HipICMSCLib.results.provenance import provenance
     from HipICMSCLib.results.report import report
 
     line = ProgressLine()
     started = time.perf_counter()
-    image = read_volume(source)
+    image, read = read_with_notes(files.path, series)
     reading = time.perf_counter() - started
     try:
-        result = segmenter.segment(image, heads, progress=lambda stage, share: line.show(share, stage))
+        result = segmenter.segment(image, heads, lambda stage, share: line.show(share, stage), terminated.is_set)
     finally:
         line.close()
     started = time.perf_counter()
-    about = {"input": source.name, "output": output.name} | report(result, segmenter.package)
-    write_segmentation(result.labels, output, provenance(about))
+    about = {"input": files.path.name, "output": files.output.name} | report(result, segmenter.package)
+    about["warnings"] = [*({"kind": "reading", "sentence": sentence} for sentence in read), *about["warnings"]]
+    if files.output.name.lower().endswith(DICOM_ENDING):
+        write_dicom_seg(result.labels, files.output, provenance(about), files.path, series)
+    else:
+        write_segmentation(result.labels, files.output, provenance(about))
     about["seconds"] = (
         {"loading the model": round(loading, 2), "reading": round(reading, 2)}
         | about["seconds"]
         | {"writing": round(time.perf_counter() - started, 2)}
     )
-    print(f"{output}: " + ", ".join(f"{name} {ml:g} ml" for name, ml in about["volumes_ml"].items() if ml))
-    for sentence in (*(warning["sentence"] for warning in about["warnings"]), *about["fallbacks"]):
+    print(f"{files.output}: " + ", ".join(f"{name} {ml:g} ml" for name, ml in about["volumes_ml"].items() if ml))
+    for sentence in notes(about):
         print(f"  Note: {sentence}")
-    if measured:
-        _measure(result.labels, output.name, _beside(output, "csv"), _beside(output, "html"), None)
-    return about
+    return about, result.labels
+
+
+def _tell(item: BatchItem) -> None:
+    if item.state == "failed":
+        print(f"{item.source.path}: {item.sentence}", file=sys.stderr)
+
+
+def _write_reports(chosen: argparse.Namespace, items: list[BatchItem], to_folder: bool) -> None:
+    """What came of each volume, also where the others were never begun."""
+    if chosen.report and (to_folder or items[0].report):
+        reports = [_report_of(item) for item in items]
+        write_text(chosen.report, json.dumps(reports if to_folder else reports[0], indent=2) + "\n")
+    if chosen.summary:
+        write_summary(chosen.summary, items)
+
+
+def _report_of(item: BatchItem) -> dict[str, Any]:
+    # Folders have patients' names; what the input is called suffices to find it.
+    sentence = item.sentence.replace(str(item.source.path), item.source.path.name)
+    if item.state == "done":
+        return item.report
+    if item.state == "skipped":
+        return {"input": item.source.path.name, "skipped": sentence}
+    kind, sentence = (item.kind, sentence) if item.kind else ("cancelled", "The batch was ended before its turn came.")
+    return {"input": item.source.path.name, "error": {"kind": kind, "sentence": sentence}}
 
 
 def _beside(output: Path, ending: str) -> Path:
@@ -155,9 +220,8 @@ def _morphometry(chosen: argparse.Namespace) -> None:
     from HipICMSCLib.measures.labels import with_our_values
     from HipICMSCLib.reading.segmentation import read_segmentation
 
-    for path in (chosen.output, chosen.html):
-        if path:
-            check_writable(path)
+    for path in filter(None, (chosen.output, chosen.html)):
+        check_output(path, chosen.overwrite, [chosen.segmentation])
     if chosen.values:
         labels = with_our_values(read_volume(chosen.segmentation), dict(_bone_values(text) for text in chosen.values))
     else:
@@ -196,22 +260,47 @@ def _measure(labels: Any, name: str, table: Path | None, page: Path | None, mark
         print(f"{len(write_markups(morphometry, markups))} markups: {markups}")
 
 
-def _inputs(given: list[Path]) -> tuple[list[Path], bool]:
-    """The volumes to segment, and whether there may be several of them, so that the output is a folder."""
-    if len(given) == 1 and given[0].is_dir():
-        volumes = volumes_of(given[0])
-        if volumes and volumes != given:
-            return volumes, True
-    return given, len(given) > 1
-
-
-def _outputs(inputs: list[Path], output: Path, to_folder: bool) -> list[Path]:
-    if not to_folder:
+def _items(chosen: argparse.Namespace) -> tuple[list[BatchItem], bool]:
+    """The volumes to segment, each with the file of its result, and whether these go into a folder."""
+    given, output = chosen.input, chosen.output
+    folder = given[0] if len(given) == 1 and given[0].is_dir() else None
+    volumes = volumes_of(folder, output) or given if folder else given
+    ending = next((ending for ending in _ENDINGS if output.name.lower().endswith(ending)), None)
+    to_folder = output.is_dir() or chosen.shard is not None or (ending is None and (len(given) > 1 or volumes != given))
+    if to_folder:
+        make_result_folder(output)
+        items = items_of(volumes, output, "." + chosen.format, chosen.overwrite, folder)
+        if chosen.format == "dcm":
+            for item in items:
+                check_source(item.source.path, chosen.series)
+        return items, True
+    if ending != DICOM_ENDING:
         check_ending(output)
-        check_writable(output)
-        return [output]
-    make_result_folder(output)
-    return result_paths(inputs, output)
+    if len(volumes) > 1 and folder and all(volume.is_dir() for volume in volumes):
+        volumes = given  # series of a study, of which one is meant
+    if len(volumes) > 1:
+        raise HipError(
+            "several_volumes", f"{output} is one file, but there are {len(volumes)} volumes; let -o name a folder."
+        )
+    check_output(output, chosen.overwrite, [*given, *volumes])
+    if ending == DICOM_ENDING:
+        check_source(volumes[0], chosen.series)
+    return [BatchItem(volumes[0].name, FileSource(volumes[0], output))], False
+
+
+def _check_other_outputs(chosen: argparse.Namespace, items: list[BatchItem]) -> None:
+    """Refuse what would replace a file of the user's, or one another, before anything is computed."""
+    others = [path for path in (chosen.report, chosen.summary) if path is not None]
+    results = [item.source.output for item in items]
+    if chosen.summary:
+        check_table_ending(chosen.summary)
+    for number, path in enumerate(others):
+        if path.absolute() in [other.absolute() for other in (*others[:number], *results)]:
+            raise HipError("same_file", f"{path} would be written twice; choose another name for one of the outputs.")
+        check_output(path, chosen.overwrite, chosen.input)
+    for output in filter(Path.exists, results):
+        if any(source.is_file() and source.samefile(output) for source in chosen.input):
+            raise HipError("same_file", f"{output} is what is read; choose another folder for the results.")
 
 
 def _heads(chosen: argparse.Namespace, inputs: int) -> Any:
@@ -222,6 +311,14 @@ def _heads(chosen: argparse.Namespace, inputs: int) -> Any:
     from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 
     return FemoralHeads(*(head and tuple(head) for head in (chosen.right_head, chosen.left_head)))
+
+
+def _info(chosen: argparse.Namespace) -> int:
+    from HipICMSCLib.batch.info import lines_about
+
+    lines, sound = lines_about(chosen.input, chosen.series)
+    print("\n".join(lines))
+    return 0 if sound else 2
 
 
 def _show_model(chosen: argparse.Namespace) -> None:

@@ -22,9 +22,9 @@ from HipICMSCLib.networks.devices import choose_device, device_name
 from HipICMSCLib.networks.inference import Precision, SliceInference
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import PLANES, from_coronal_slices
+from HipICMSCLib.preprocessing.image_check import check_volume, looks_like_ct
 from HipICMSCLib.preprocessing.mapping_back import classes_and_confidence
 from HipICMSCLib.preprocessing.slabs import Plane, acquisition_plane, prepare_slices
-from HipICMSCLib.reading.volume import check_volume, looks_like_ct
 
 #: Stage names in their order, with the share of the whole time that each takes on a CPU.
 STAGES = {"finding the hips": 0.1, "preparing": 0.05, "segmenting": 0.65, "mapping back": 0.1, "separating bones": 0.1}

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from HipICMSCLib.cli import add_commands as add_engine_commands
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.terminal import ProgressLine, name_and_value, progress_shown
+from HipICMSCLib.common.files import check_output
+from HipICMSCLib.common.terminal import ProgressLine, name_and_value, on_termination, progress_shown, unfailing_output
+from HipICMSCLib.common.version import VERSION
 
 from HipICMSCTrainingLib.benchmark.command import add_benchmark_command
 from HipICMSCTrainingLib.evaluation.command import add_evaluation_commands
@@ -20,8 +22,11 @@ from HipICMSCTrainingLib.run.command import add_run_commands
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; a user's mistake is one sentence on stderr and exit code 2, an interruption 130."""
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
+    with unfailing_output():
+        return _run(_parser().parse_args(arguments))
+
+
+def _run(chosen: argparse.Namespace) -> int:
     try:
         return chosen.run(chosen) or 0
     except HipError as error:
@@ -39,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="hipicmsc",
         description="Segments the bones of the hip joint on MRI and trains the networks for it. For research use only.",
     )
+    parser.add_argument("--version", action="version", version=f"hipicmsc {VERSION}")
     parser.add_argument("--verbose", action="store_true", help="show the technical background of errors")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -50,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
 
     resume = commands.add_parser("resume", help="go on with a paused, stopped, lost or failed run")
     resume.add_argument("folder", type=Path, metavar="RUN")
+    resume.add_argument("--dataset", type=Path, help="dataset.json of the same images, where they lie now")
+    resume.add_argument("--ct", type=Path, help="folder of the same CTs, where they lie now")
+    resume.add_argument("--mri", type=Path, help="folder of the same MRIs, where they lie now")
+    resume.add_argument("--test-mri", type=Path, help="folder of the same labelled MRIs, where they lie now")
     resume.set_defaults(run=_resume)
     add_run_commands(commands)
 
@@ -70,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as for train, e.g. crop.size")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON, too")
     check.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
+    check.add_argument("--overwrite", action="store_true", help="replace a report that is there")
     check.set_defaults(run=_check)
 
     add_evaluation_commands(commands)
@@ -151,12 +162,8 @@ def _estimate(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.run.estimate import estimate
 
     # Whoever ends it in the usual way finds no temporary files left.
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        with progress_shown(chosen.progress, "text") as show:
-            result = estimate(_run_description(chosen), chosen.cache, show)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with on_termination(lambda: sys.exit(128 + signal.SIGTERM)), progress_shown(chosen.progress, "text") as show:
+        result = estimate(_run_description(chosen), chosen.cache, show)
     if chosen.progress:
         print(json.dumps({"estimate": result.to_json()}), flush=True)
     else:
@@ -202,6 +209,8 @@ def _check(chosen: argparse.Namespace) -> int:
     from HipICMSCTrainingLib.data.check import check_dataset, report_json, report_text
     from HipICMSCTrainingLib.methods.registry import find_method
 
+    if chosen.json:
+        check_output(chosen.json, chosen.overwrite)
     settings = _preset(chosen.preset)
     for assignment in chosen.set:
         settings = replaced(settings, *name_and_value(assignment))
@@ -233,10 +242,23 @@ def _resume(chosen: argparse.Namespace) -> None:
     folder = RunFolder(chosen.folder)
     folder.description()
     distribution = Distribution()
+    if chosen.dataset or chosen.ct or chosen.mri:
+        if distribution.is_main:
+            _use_moved_data(folder, chosen)
+        distribution.wait_for_first()
     if distribution.agree(distribution.is_main and _wakes(folder)):
         print("The waiting process goes on.")
         return
     _work_on(folder)
+
+
+def _use_moved_data(folder, chosen: argparse.Namespace) -> None:
+    from HipICMSCTrainingLib.run.description import RunDescription
+    from HipICMSCTrainingLib.run.moved_data import use_moved_data
+
+    run = RunDescription.read(folder)
+    with folder.locked():
+        use_moved_data(folder, _dataset(chosen, run.settings.seed, run.method, check=False))
 
 
 def _wakes(folder) -> bool:

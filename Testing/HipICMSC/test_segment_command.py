@@ -6,15 +6,21 @@ import json
 import os
 import re
 import resource
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
+from dicom_objects import slices, write
+from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.preprocessing.geometry import same_geometry
 from packages import HEADS, as_ct, blank, dice, distance, scene, write_threshold_package
 
@@ -174,9 +180,6 @@ def test_each_mistake_is_one_sentence_and_leaves_no_file(model, mri, folder, tmp
     flat = other / "flat.nrrd"
     sitk.WriteImage(sitk.Image(50, 40, sitk.sitkUInt8), str(flat))
     sitk.WriteImage(as_ct(scene(blank(CORONAL, (3.0, 3.0, 6.0)))[0]), str(other / "ct.nrrd"))
-    (other / "twice").mkdir()
-    for name in ("x.nii.gz", "x.nrrd"):
-        (other / "twice" / name).touch()
     result = out / "a.seg.nrrd"
     common = ["--model", model, "--device", "cpu"]
     mistakes = {
@@ -194,9 +197,14 @@ def test_each_mistake_is_one_sentence_and_leaves_no_file(model, mri, folder, tmp
         "is not a model package": [mri, "-o", result, "--model", pickled],
         "lies outside the image": [mri, "-o", result, *common, "--right-head", -85, 0, 900],
         "one volume at a time": [folder, "-o", out, *common, *POINTS],
-        "is a file, but several results": [folder, "-o", flat, *common],
-        "would both be written as x.seg.nrrd": [other / "twice", "-o", out, "--shard", "1/2", *common],
+        "is one file, but there are 3 volumes": [folder, "-o", flat, *common],
         "holds no DICOM series": [out, "-o", result, *common],
+        "flat.nrrd already; choose another name, or add --overwrite": [mri, "-o", flat, *common],
+        "mri.nii.gz is what is read": [mri, "-o", mri, "--overwrite", *common],
+        "ct.nrrd already": [mri, "-o", result, "--report", other / "ct.nrrd", *common],
+        "would be written twice": [mri, "-o", result, "--report", result, *common],
+        "let its name end in .csv or .json": [mri, "-o", result, "--summary", out / "s.txt", *common],
+        "is no DICOM, to which": [mri, "-o", out / "a.dcm", *common],
     }
     answers = run_all([["segment", *arguments] for arguments in mistakes.values()])
     for sentence, answer in zip(mistakes, answers, strict=True):
@@ -215,7 +223,7 @@ def test_an_old_result_survives_a_failure_and_background_is_shown_on_demand(mode
     bad = tmp_path / "bad.nrrd"
     sitk.WriteImage(sitk.Image(20, 20, 20, sitk.sitkInt16), str(bad), useCompression=True)
     bad.write_bytes(bad.read_bytes()[:-8])
-    command = ["segment", bad, "-o", out, "--model", model]
+    command = ["segment", bad, "-o", out, "--overwrite", "--model", model]
     plain, verbose = run_all([command, ["--verbose", *command]])
     assert plain.code == verbose.code == 2
     assert plain.error.count("\n") == 1
@@ -246,6 +254,111 @@ def test_label_maps_an_existing_folder_and_a_single_shard(model, mri, tmp_path):
     assert set(np.unique(sitk.GetArrayFromImage(labels))) == {0, 1, 2, 3, 4}
     assert "# A model for tests" in answers[3].output
     assert re.search("SHA-256: [0-9a-f]{64}", answers[3].output)
+
+
+def test_a_correction_by_hand_outlives_the_next_run_of_its_folder(model, mri, tmp_path):
+    volumes, out = tmp_path / "volumes", tmp_path / "out"
+    volumes.mkdir(), out.mkdir()
+    (volumes / "p1.nii.gz").write_bytes(mri.read_bytes())
+    (out / "p1.seg.nrrd").write_text("corrected")
+    base = ["segment", volumes, "-o", out, "--model", model, "--device", "cpu", *POINTS]
+    first, second = run_all([[*base, "--report", tmp_path / "1.json"], [*base, "--overwrite"]])
+    assert first.code == second.code == 0
+    assert "There is a result already." in first.output and "--overwrite" in first.output
+    assert json.loads((tmp_path / "1.json").read_text()) == [
+        {"input": "p1.nii.gz", "skipped": "There is a result already."}
+    ]
+    assert (out / "p1.seg.nrrd").read_bytes().startswith(b"NRRD")
+
+
+def test_a_dicom_series_becomes_a_dicom_segmentation_that_another_reader_finds_at_the_same_place(model, tmp_path):
+    image = scene(blank(np.eye(3), (3.0, 3.0, 4.0)))[0]
+    voxels = sitk.GetArrayFromImage(sitk.Cast(image, sitk.sitkInt16))
+    series = tmp_path / "series"
+    made = slices(voxels, PixelSpacing=[3.0, 3.0])
+    for number, each in enumerate(made):
+        each.ImagePositionPatient = list(image.TransformIndexToPhysicalPoint((0, 0, number)))
+    write(series, made)
+    out = tmp_path / "hips.dcm"
+    command = ["segment", series, "--model", model, "--device", "cpu", *POINTS, "-o"]
+    dicom, plain, scores = run_all(
+        [
+            [*command, out],
+            [*command, tmp_path / "hips.nii.gz"],
+            ["evaluate", "--prediction", out, "--truth", tmp_path / "hips.nii.gz"],
+        ]
+    )
+    assert (dicom.code, plain.code, scores.code) == (0, 0, 0), dicom.error + scores.error
+    assert "100.00" in scores.output
+    about = pydicom.dcmread(out)
+    assert about.Modality == "SEG"
+    (referenced,) = about.ReferencedSeriesSequence
+    assert referenced.SeriesInstanceUID == made[0].SeriesInstanceUID
+    assert {item.ReferencedSOPInstanceUID for item in referenced.ReferencedInstanceSequence} == {
+        each.SOPInstanceUID for each in made
+    }
+    femur = about.SegmentSequence[2]
+    assert femur.SegmentLabel == "Right proximal femur"
+    assert femur.SegmentedPropertyTypeCodeSequence[0].CodeValue == "71341001"
+    assert femur.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == "HipICMSC"
+    # GDCM, through SimpleITK, knows nothing of highdicom: a frame of a segment after another, on the same grid.
+    bits = sitk.ReadImage(str(out), imageIO="GDCMImageIO")
+    counted = sitk.GetArrayFromImage(bits).astype(bool).sum()
+    labels = sitk.ReadImage(str(tmp_path / "hips.nii.gz"))
+    assert counted == (sitk.GetArrayFromImage(labels) > 0).sum()
+    assert same_geometry(labels, image, 1e-2)
+
+
+def test_a_closed_or_full_output_and_names_that_it_cannot_show_end_nothing(model, mri, tmp_path):
+    volumes = tmp_path / "volumes"
+    volumes.mkdir()
+    for name in ("股関節.nii.gz", "b.nii.gz"):
+        (volumes / name).write_bytes(mri.read_bytes())
+    (volumes / "c.nrrd").write_text("damaged")
+    for number, redirection in enumerate((">&- 2>&-", ">/dev/full 2>&1", "| true")):
+        out = tmp_path / f"out{number}"
+        words = [sys.executable, "-m", "HipICMSCTrainingLib.cli", "segment", volumes, "-o", out, "--model", model,
+                 "--device", "cpu", "--summary", tmp_path / f"{number}.csv"]  # fmt: skip
+        command = f"{shlex.join(map(str, words))} {redirection}"
+        subprocess.run(["sh", "-c", command], env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False)
+        assert files_in(out) == ["b.seg.nrrd", "股関節.seg.nrrd"], redirection
+        assert (tmp_path / f"{number}.csv").read_text(encoding="utf-8-sig").count("\n") == 4
+
+
+def test_a_time_limit_leaves_whole_results_and_a_summary(model, mri, tmp_path):
+    volumes, out = tmp_path / "volumes", tmp_path / "out"
+    volumes.mkdir()
+    for number in range(40):
+        (volumes / f"p{number:02}.nii.gz").write_bytes(mri.read_bytes())
+    child = subprocess.Popen(
+        [sys.executable, "-m", "HipICMSCTrainingLib.cli", "segment", volumes, "-o", out, "--model", model, "--device",
+         "cpu", "--summary", tmp_path / "s.json", "--report", tmp_path / "r.json"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not (out.is_dir() and "p00.seg.nrrd" in files_in(out)):
+        assert child.poll() is None
+        time.sleep(0.05)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=120) == 128 + signal.SIGTERM
+    states = [row["state"] for row in json.loads((tmp_path / "s.json").read_text())]
+    done = states.count("done")
+    assert 1 <= done < 40 and len(states) == 40 and set(states) <= {"done", "cancelled", "waiting"}
+    assert len(json.loads((tmp_path / "r.json").read_text())) == 40
+    assert files_in(out) == [f"p{number:02}.seg.nrrd" for number in range(done)]
+    for name in files_in(out):
+        assert sitk.ReadImage(str(out / name)).GetSize() == sitk.ReadImage(str(mri)).GetSize()
+
+
+def test_info_says_what_would_be_read_and_version_which_program_it_is(mri, tmp_path):
+    write(tmp_path / "study" / "a", slices(np.arange(28000, dtype=np.uint16).reshape(14, 40, 50)))
+    write(tmp_path / "study" / "b", slices(np.zeros((3, 8, 8), np.uint16), "1.2.7", SeriesDescription="localizer"))
+    file, study, gone, version = run_all(
+        [["info", mri], ["info", tmp_path / "study"], ["info", tmp_path / "gone"], ["--version"]]
+    )
+    assert (file.code, study.code, gone.code, version.code) == (0, 0, 2, 0)
+    assert "is read as" in file.output and "Axes" in file.output
+    assert "2 DICOM volumes" in study.output and "a localizer" in study.output and "50 × 40 × 14" in study.output
+    assert version.output == f"hipicmsc {VERSION}\n"
 
 
 def test_models_of_ones_own_are_added_used_by_name_and_removed(model, mri, tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
 """The longest time for which Slicer's event loop stands still, step by step, on the widget bench.
 
-``python Testing/benchmarks/gui_gaps.py`` writes gui_gaps.json: seconds by the clock and of the processor; the clock
-has the same where nothing else runs. Real are the panels, MRML, the worker and its model. The widgets are
-PySide6's, the Segment Editor is stood in for, nothing is drawn: what Slicer takes for those is not in here.
+``python Testing/benchmarks/gui_gaps.py`` writes gui_gaps.json: seconds by the clock, and seconds of the processor,
+which are those of the clock where nothing else runs. Real are the panels, MRML, the worker and its model. The widgets
+are PySide6's, the Segment Editor is stood in for, nothing is drawn: what Slicer takes for those is not in here.
 """
 
 from __future__ import annotations

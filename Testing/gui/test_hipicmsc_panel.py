@@ -506,6 +506,26 @@ def test_leaving_slicer_ends_the_worker(panel):
     assert process.poll() is not None and not panel.logic.busy
 
 
+def test_when_slicer_asks_for_the_end_a_second_time_nothing_that_is_gone_is_touched(panel):
+    """First while all is there, then from the destructor of a widget: nothing may call into what is deleted."""
+    import shiboken6
+
+    add_volume()
+    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6, seconds=120)
+    segment(panel)
+    for quit_slicer in [*slicer_stand_ins.APP_SIGNALS["aboutToQuit()"]]:
+        quit_slicer()
+    assert panel.logic.service._worker._process is None
+    widgets, panel.ui = panel.ui, SimpleNamespace()
+    assert widgets.inputSelector is not None
+    for selector in vars(widgets).values():
+        if hasattr(selector, "setMRMLScene"):
+            selector.setMRMLScene(None)
+    shiboken6.delete(panel.frame)
+    panel.widget.cleanup()
+    add_volume()
+
+
 def test_a_reload_reads_our_files_again_and_leaves_no_process(panel, monkeypatch):
     import sys
 

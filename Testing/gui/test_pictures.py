@@ -6,7 +6,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import ball_hips
 import pytest
+import SimpleITK as sitk
 from main_window import DESKTOP, LAPTOP, dark_palette
 
 pytestmark = pytest.mark.slow
@@ -32,10 +34,15 @@ def size(request):
     return request.param
 
 
-def test_the_segmentation_panel_in_each_state(open_panel, pictures: Path, style, size):
+def test_the_segmentation_panel_in_each_state(open_panel, ball_model, monkeypatch, pictures: Path, style, size):
+    """With the model and the image that take seconds; the words are those of any other."""
     import slicer
+    from HipICMSCLib.models import chosen
+    from test_hipicmsc_panel import add_volume
 
+    monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
     panel = open_panel("HipICMSC")
+    panel.logic.getParameterNode().model = "balls"
     view, ui = panel.widget.panel, panel.ui
     with panel.in_window(SIZES[size]) as window:
 
@@ -43,29 +50,23 @@ def test_the_segmentation_panel_in_each_state(open_panel, pictures: Path, style,
             window.picture(pictures / f"hipicmsc-{size}-{style}-{state}.png")
 
         keep("0-empty")
-        ui.sampleButton.click()
+        volume = add_volume(name="t1_tse_cor")
         panel.wait(lambda: len(view.card.findings) > 6)
-        keep("1-before")
+        keep("1-caution")
+        view.card.show([finding for finding in view.card.findings if finding.level == "fine"], False)
+        keep("2-before")
         ui.segmentButton.click()
-        panel.wait(lambda: ui.progressBar.value > 30)
-        keep("2-running")
+        panel.wait(lambda: ui.progressBar.value > 10)
+        keep("3-running")
         panel.wait(lambda: view.settled)
-        keep("3-result")
-        volume = panel.logic.getParameterNode().inputVolume
+        keep("4-result")
         assert volume.GetName() in ui.statusLabel.text
 
-        # Half of it: one hip alone, and the model was not measured on such an MRI.
-        half = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, volume, "one hip")
-        slicer.util.updateVolumeFromArray(half, slicer.util.arrayFromVolume(volume)[:, :, : 433 // 2].copy())
-        ui.inputSelector.setCurrentNode(half)
-        panel.wait(lambda: len(view.card.findings) > 6)
-        keep("4-caution")
-        scan = slicer.modules.volumes.logic().CloneVolume(slicer.mrmlScene, volume, "a CT")
-        slicer.util.updateVolumeFromArray(scan, slicer.util.arrayFromVolume(volume).astype("int16") - 400)
-        ui.inputSelector.setCurrentNode(scan)
+        scan = ball_hips.ball_image()
+        add_volume(sitk.Cast(scan, sitk.sitkFloat32) - 350, "a CT")
+        ui.inputSelector.setCurrentNode(slicer.mrmlScene.GetFirstNodeByName("a CT"))
         panel.wait(lambda: view.card.stop() is not None)
         keep("5-stop")
-        slicer.mrmlScene.RemoveNode(scan)
         view.batch_panel.widget.collapsed = False
         ui.batchRedoCheckBox.checked = True
         panel.wait(lambda: ui.batchStartButton.enabled)

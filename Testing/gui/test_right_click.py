@@ -32,10 +32,12 @@ def plugin(module_manager, ball_model, monkeypatch):
     monkeypatch.setattr(
         slicer, "qSlicerSubjectHierarchyPluginHandler", SimpleNamespace(instance=lambda: handler), raising=False
     )
-    made = []
+    made, kept = [], []
 
     class ScriptedPlugin(QObject):
         def setPythonSource(self, path: str) -> None:
+            # Slicer's registers itself with the handler, which keeps it.
+            kept.append(self)
             name = path.rpartition("/")[2].removesuffix(".py")
             spec = importlib.util.spec_from_file_location(name, path)
             module = importlib.util.module_from_spec(spec)
@@ -47,7 +49,9 @@ def plugin(module_manager, ball_model, monkeypatch):
     (plugin,) = made
 
     def click(node) -> None:
-        clicked.append(hierarchy.GetItemByDataNode(node))
+        # In Slicer a plugin of the module Data makes the item.
+        item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+        clicked.append(item)
         plugin.showContextMenuActionsForItem(clicked[-1])
 
     return SimpleNamespace(click=click, action=plugin.segmentAction, manager=module_manager)

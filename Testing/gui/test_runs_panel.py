@@ -226,7 +226,7 @@ def test_a_training_is_started_watched_paused_stopped_and_resumed_to_its_end_by_
     # Many threads are slow on such small slices.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     first = open_panels().described()
-    tiny = tiny_choices(tmp_path, first.settings._description, steps_per_epoch=150)
+    tiny = tiny_choices(tmp_path, first.settings.description, steps_per_epoch=150)
     first.dataset, first.text = tiny.dataset, tiny.text
     first.settings.show()
     first.ui("settingsNameEdit").text = "mine"
@@ -317,7 +317,7 @@ def test_a_run_is_duplicated_with_its_method_settings_and_data(open_panels, fold
 
 def test_a_run_that_was_started_here_is_duplicated_onto_the_very_file_of_its_data(open_panels, folder, tmp_path):
     panels = open_panels().described()
-    tiny = tiny_choices(tmp_path, panels.settings._description)
+    tiny = tiny_choices(tmp_path, panels.settings.description)
     shutil.copytree(trained_run(), folder / "first", ignore=shutil.ignore_patterns("cache", "checkpoints"))
     file = folder / "first" / "run.json"
     described = json.loads(file.read_text())

@@ -91,7 +91,7 @@ def test_what_was_read_is_kept_for_the_next_time_until_the_files_change(panels, 
 
 
 def test_every_setting_of_the_library_has_an_editor_with_its_meaning_and_the_presets_value(panels):
-    description = panels.settings._description
+    description = panels.settings.description
     values = description.values("icmsc", "cpu-small")
     kinds = {"int": "QSpinBox", "bool": "QCheckBox", "choice": "QComboBox"}
     for about in description.fields("icmsc"):
@@ -336,7 +336,7 @@ def test_a_need_beyond_what_is_free_is_a_caution(bench, tmp_path):
 
 
 def test_a_real_estimate_shows_its_progress_and_ends_in_words_or_is_cancelled(panels, tmp_path, pictures):
-    tiny = tiny_choices(tmp_path, panels.settings._description)
+    tiny = tiny_choices(tmp_path, panels.settings.description)
     panels.dataset, panels.text = tiny.dataset, tiny.text
     panels.settings.show()
     button, label, bar = (panels.ui(f"settings{name}") for name in ("EstimateButton", "ResultLabel", "ProgressBar"))

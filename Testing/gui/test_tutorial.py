@@ -19,7 +19,7 @@ def test_from_a_loaded_mri_to_an_edited_segmentation(open_panel, pictures):
     panel.ui.segmentButton.click()
     panel.wait(lambda: panel.ui.progressBar.value > 30)
     panel.picture(pictures / "hipicmsc-2-running.png")
-    panel.wait(lambda: not panel.logic.busy)
+    panel.wait(lambda: panel.widget.panel.settled)
     assert "the result is in HipPhantomMRI hips" in panel.ui.statusLabel.text
 
     panel.ui.nextPlaceButton.click()
@@ -32,6 +32,7 @@ def test_from_a_loaded_mri_to_an_edited_segmentation(open_panel, pictures):
     for name in ("RightFemur", "LeftFemur"):
         status.SetSegmentStatus(result.GetSegmentation().GetSegment(name), status.Completed)
     panel.ui.segmentationSelector.setCurrentNode(result)
+    panel.ui.againButton.click()
     panel.ui.replaceUnlockedCheckBox.click()
     assert "Right hip bone" in panel.ui.targetLabel.text and "femur" not in panel.ui.targetLabel.text
     panel.picture(pictures / "hipicmsc-4-redo.png")

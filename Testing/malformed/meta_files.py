@@ -150,7 +150,7 @@ MAKERS: dict[str, Maker] = {
     "bytes of the MetaImage header": _meta(lambda rng: damaged(meta(), rng, 350), "either"),
     "bytes anywhere in MetaImage": _meta(lambda rng: damaged(meta(), rng), "either"),
     "MetaImage values not finite": _meta(
-        lambda rng: meta(spoiled(rng, one_of(rng, NAN, INF)).tobytes(), ElementType="MET_FLOAT")
+        lambda rng: meta(spoiled(rng, one_of(rng, NAN, INF)).tobytes(), ElementType="MET_FLOAT"), "either"
     ),
     "sound MetaImage in two files": _mhd,
 }

@@ -79,7 +79,7 @@ MAKERS: dict[str, Maker] = {
         lambda rng: nifti(vox_offset=352 + 16 * int(rng.integers(1, 9))) + bytes(200), "either"
     ),
     "pixdim zero": _nifti(lambda rng: nifti(pixdim=_pixdim(rng, 0))),
-    "pixdim negative": _nifti(lambda rng: nifti(pixdim=_pixdim(rng, -3))),
+    "pixdim negative": _nifti(lambda rng: nifti(pixdim=_pixdim(rng, -3)), "either"),
     "pixdim not finite": _nifti(lambda rng: nifti(pixdim=_pixdim(rng, one_of(rng, NAN, INF, -INF)))),
     "pixdim absurd": _nifti(lambda rng: nifti(pixdim=_pixdim(rng, one_of(rng, 1e-30, 1e-3, 1e3, 1e30)))),
     "pixdim contradicts both forms": _nifti(lambda rng: nifti(pixdim=_pixdim(rng, rng.uniform(5, 12)), qform_code=0)),
@@ -89,7 +89,7 @@ MAKERS: dict[str, Maker] = {
     "scl_slope not finite": _nifti(lambda rng: nifti(scl_slope=one_of(rng, INF, -INF))),
     "scl_slope that is no number": _nifti(lambda rng: nifti(scl_slope=NAN, scl_inter=one_of(rng, NAN, 0)), "read"),
     "scl_slope that is no number, but a shift": _nifti(lambda rng: nifti(scl_slope=NAN, scl_inter=one_of(rng, 5, INF))),
-    "scl_slope zero": _nifti(lambda rng: nifti(scl_slope=0, scl_inter=rng.normal()), "either"),
+    "scl_slope zero": _nifti(lambda rng: nifti(scl_slope=0, scl_inter=rng.normal()), "read"),
     "scl_inter not finite": _nifti(lambda rng: nifti(scl_inter=one_of(rng, NAN, INF, -INF))),
     "scaled": _nifti(lambda rng: nifti(scl_slope=rng.uniform(0.1, 3), scl_inter=rng.uniform(0, 50)), "read"),
     "scaled beyond all numbers": _nifti(lambda rng: nifti(scl_slope=3e38, scl_inter=3e38), "either"),
@@ -125,7 +125,9 @@ MAKERS: dict[str, Maker] = {
     ),
     "bytes of the header": _nifti(lambda rng: damaged(nifti(), rng, 352), "either"),
     "bytes anywhere": _nifti(lambda rng: damaged(nifti(), rng), "either"),
-    "values not finite": _nifti(lambda rng: nifti(spoiled(rng, one_of(rng, NAN, INF, -INF)), datatype=16, bitpix=32)),
+    "values not finite": _nifti(
+        lambda rng: nifti(spoiled(rng, one_of(rng, NAN, INF, -INF)), datatype=16, bitpix=32), "either"
+    ),
     "all values NaN": _nifti(lambda rng: nifti(spoiled(rng, 0) * NAN, datatype=16, bitpix=32)),
     "all values zero": _nifti(lambda rng: nifti(voxels() * 0)),
     "all values the same": _nifti(lambda rng: nifti(voxels() * 0 + int(rng.integers(1, 3000)))),

@@ -168,7 +168,9 @@ MAKERS: dict[str, Maker] = {
     "NRRD bomb": _nrrd(lambda rng: nrrd(bomb(1 << 24, 1024), type="uchar", encoding="gzip", sizes="4096 4096 1024")),
     "bytes of the NRRD header": _nrrd(lambda rng: damaged(nrrd(), rng, 300), "either"),
     "bytes anywhere in NRRD": _nrrd(lambda rng: damaged(nrrd(), rng), "either"),
-    "NRRD values not finite": _nrrd(lambda rng: nrrd(spoiled(rng, one_of(rng, NAN, INF)).tobytes(), type="float")),
+    "NRRD values not finite": _nrrd(
+        lambda rng: nrrd(spoiled(rng, one_of(rng, NAN, INF)).tobytes(), type="float"), "either"
+    ),
     "NRRD of a few voxels": _nrrd(lambda rng: nrrd(bytes(16), sizes="2 2 2")),
     "sound NRRD in two files": _nhdr("mri.raw", "mri.raw", verdict="read"),
     "NRRD in two files, cut off": _nhdr("mri.raw", "mri.raw", lambda: voxels().tobytes()[:-100]),

@@ -42,8 +42,9 @@ def agrees(image: sitk.Image, reading: Reading) -> bool:
         expected = (reading.to_lps @ [*index, 1.0])[:3]
         if np.abs(image.TransformIndexToPhysicalPoint(index.tolist()) - expected).max() > TOLERANCE_MM:
             return False
-    found = sitk.GetArrayViewFromImage(image).astype(float)
-    return bool(np.allclose(found, reading.voxels.astype(float), rtol=1e-4, atol=1e-6))
+    found, voxels = sitk.GetArrayViewFromImage(image).astype(float), reading.voxels.astype(float)
+    # What was not measured is 0.
+    return bool(np.allclose(found, np.where(np.isfinite(voxels), voxels, 0), rtol=1e-4, atol=1e-6))
 
 
 def readings(path: Path) -> list[Reading]:
@@ -114,10 +115,10 @@ def _nifti_readings(header: np.void, order: str, data: bytes, magic: bytes, leas
         and min(axes) > 0
         and header["bitpix"] == 8 * kind.itemsize
         and start >= least_start
-        and (steps[1:4] > 0).all()
+        and (steps[1:4] != 0).all()
+        and np.isfinite(steps[1:4]).all()
         and math.isfinite(slope)
-        and math.isfinite(inter)
-        and (slope != 0 or inter == 0)
+        and (slope == 0 or math.isfinite(inter))
         and int(header["units"]) & 7 in (0, 2)
     )
     if not sound or len(data) < start + math.prod(axes) * kind.itemsize:
@@ -126,12 +127,21 @@ def _nifti_readings(header: np.void, order: str, data: bytes, magic: bytes, leas
     if slope != 0:
         voxels = voxels * slope + inter
     transforms = []
-    if header["sform_code"] > 0:
+    if header["sform_code"] > 0 and _measures(header["srow"].astype(float), steps):
         transforms.append(np.array([*header["srow"].astype(float), [0, 0, 0, 1]]))
-    if header["qform_code"] > 0 and (header["quatern"][:3].astype(float) ** 2).sum() <= 1.0001:
+    if (
+        header["qform_code"] > 0
+        and (steps[1:4] > 0).all()
+        and (header["quatern"][:3].astype(float) ** 2).sum() <= 1.0001
+    ):
         transforms.append(_of_quaternion(header["quatern"].astype(float), steps))
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])
     return [Reading(voxels, flip @ transform) for transform in transforms]
+
+
+def _measures(rows: np.ndarray, steps: np.ndarray) -> bool:
+    """Whether a matrix has the voxel sizes that the header gives beside it, whatever their signs."""
+    return bool(np.allclose(np.linalg.norm(rows[:, :3], axis=0), np.abs(steps[1:4]), rtol=0.01))
 
 
 def _of_quaternion(numbers: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -204,7 +214,9 @@ def _nrrd(path: Path) -> list[Reading]:
             body = bytes.fromhex(re.sub(r"\s", "", body.decode("ascii")))
         elif encoding != "raw":
             return []
-        voxels = np.frombuffer(body, kind, math.prod(size), int(fields.get("byteskip", "0")))
+        skipped = int(fields.get("byteskip", "0"))
+        start = len(body) - math.prod(size) * kind.itemsize if skipped == -1 else skipped
+        voxels = np.frombuffer(body, kind, math.prod(size), start)
     else:
         voxels = np.array(body.split()[: math.prod(size)]).astype(float).astype(kind)
     to_lps = np.eye(4)
@@ -320,9 +332,10 @@ def _pixels(elements: dict[int, bytes]) -> np.ndarray:
         int(np.frombuffer(elements[tag], "<u2", 1)[0])
         for tag in (0x00280010, 0x00280011, 0x00280100, 0x00280101, 0x00280102, 0x00280103)
     )
-    if (allocated, stored, high, signed) != (16, 16, 15, 1):
+    if allocated != 16 or not 1 <= stored <= high + 1 <= 16 or signed not in (0, 1):
         raise ValueError("not as it was written")
-    values = np.frombuffer(elements[0x7FE00010], "<i2", rows * columns).reshape(rows, columns)
+    values = np.frombuffer(elements[0x7FE00010], ("<u2", "<i2")[signed], rows * columns).reshape(rows, columns)
+    values = values >> (high + 1 - stored)
     slope = _numbers(elements.get(0x00281053, b"1"))[0]
     intercept = _numbers(elements.get(0x00281052, b"0"))[0]
     if not (slope and math.isfinite(slope) and math.isfinite(intercept)):

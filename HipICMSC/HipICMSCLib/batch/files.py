@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -9,8 +12,7 @@ from pathlib import Path
 from HipICMSCLib.batch.queue import BatchItem
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable
-from HipICMSCLib.reading.dicom import is_dicom
-from HipICMSCLib.reading.volume import volume_files, volume_stem
+from HipICMSCLib.common.volume_names import dicom_files, is_dicom, volume_files, volume_stem
 from HipICMSCLib.results.segmentation_file import SEGMENTATION_ENDING
 
 #: So many files of a folder are looked at to tell whether it holds DICOM: others may lie among them.
@@ -25,31 +27,44 @@ class FileSource:
     output: Path
 
 
-def items_of_folder(folder: Path, output: Path) -> list[BatchItem]:
+def items_of_folder(
+    folder: Path, output: Path, ending: str = SEGMENTATION_ENDING, overwrite: bool = False
+) -> list[BatchItem]:
     """What a batch of a folder consists of, each with a :class:`FileSource`; what has a result is skipped.
 
     Args:
         folder: as for :func:`volumes_of`.
         output: the folder of the results, which need not exist yet.
+        ending: of the results.
+        overwrite: whether the user said that results may be replaced.
 
     Raises:
-        HipError: ``no_folder``, ``unreadable``, ``no_volumes`` or ``same_name``.
+        HipError: ``no_folder``, ``unreadable`` or ``no_volumes``.
     """
-    volumes = volumes_of(folder)
+    volumes = volumes_of(folder, output)
     if not volumes:
         raise HipError("no_volumes", f"The folder {folder} holds neither volumes nor folders with a DICOM series.")
+    return items_of(volumes, output, ending, overwrite, folder)
+
+
+def items_of(
+    volumes: list[Path], output: Path, ending: str, overwrite: bool, folder: Path | None = None
+) -> list[BatchItem]:
+    """As :func:`items_of_folder` of these volumes, which lie in ``folder`` or anywhere."""
     items = []
-    for path, result in zip(volumes, result_paths(volumes, output), strict=True):
-        items.append(BatchItem(path.name, FileSource(path, result)))
-        if result.exists():
+    for path, result in zip(volumes, result_paths(volumes, output, ending, folder), strict=True):
+        within = folder is not None and path != folder and path.is_relative_to(folder)
+        items.append(BatchItem(str(path.relative_to(folder)) if within else path.name, FileSource(path, result)))
+        if result.exists() and not overwrite:
             items[-1].skip("There is a result already.")
     return items
 
 
-def volumes_of(folder: Path) -> list[Path]:
-    """The volume files of a folder and those of its subfolders that hold DICOM, or the folder itself if it does.
+def volumes_of(folder: Path, output: Path | None = None) -> list[Path]:
+    """The volume files of a folder and of all folders below it, and those of its subfolders that hold DICOM anywhere;
+    or the folder itself if it holds a DICOM series.
 
-    Results of ours are no volumes. Subfolders of subfolders are not looked into.
+    Results of ours are no volumes, and the folder of results is not looked into.
 
     Raises:
         HipError: ``no_folder`` or ``unreadable``.
@@ -57,29 +72,62 @@ def volumes_of(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise HipError("no_folder", f"There is no folder {folder}.")
     try:
-        files = [path for path in volume_files(folder) if not path.name.lower().endswith(SEGMENTATION_ENDING)]
-        if not files and _holds_dicom(folder):
+        if not _volume_files(folder) and _holds_dicom(path for path in folder.iterdir() if path.is_file()):
             return [folder]
-        folders = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
+        below = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
     except OSError as error:
         raise HipError("unreadable", f"The folder {folder} cannot be read: {error.strerror}.", str(error)) from error
-    return files + [path for path in folders if path not in files and _may_hold_dicom(path)]
+    volumes = _volume_files(folder)
+    for subfolder in below:
+        if output is not None and output.exists() and subfolder.samefile(output):
+            continue
+        # What belongs to the system, as on every USB stick, must not hide the folders beside it.
+        for parent, folders, _ in os.walk(subfolder):
+            folders[:] = sorted(name for name in folders if name[0] != ".")
+            volumes += _volume_files(Path(parent))
+        # A volume file may be called a folder's name.
+        if next(dicom_files(subfolder), None) is not None and subfolder not in volumes:
+            volumes.append(subfolder)
+    return volumes
 
 
-def result_paths(inputs: list[Path], folder: Path) -> list[Path]:
-    """The file of each input's result.
+def _volume_files(folder: Path) -> list[Path]:
+    files = (path for path in volume_files(folder) if not path.is_dir())
+    return [path for path in files if not path.name.lower().endswith(SEGMENTATION_ENDING)]
 
-    Raises:
-        HipError: ``same_name`` if two would be the same file.
+
+def _holds_dicom(files: Iterator[Path]) -> bool:
+    """Whether one of the first files is DICOM; others may lie among them."""
+    looked_at = islice((path for path in files if path.name.upper() != "DICOMDIR"), _FILES_LOOKED_AT)
+    return any(is_dicom(path) for path in looked_at)
+
+
+def result_paths(
+    inputs: list[Path], folder: Path, ending: str = SEGMENTATION_ENDING, base: Path | None = None
+) -> list[Path]:
+    """The file of each input's result, each with a name of its own.
+
+    The name is the input's without its ending, after the names of the folders between ``base`` and it. Where two
+    inputs would share it they keep their endings; where these are equal, too, they are numbered.
     """
-    stems = [source.name if source.is_dir() else volume_stem(source) for source in inputs]
-    names = [f"{stem}{SEGMENTATION_ENDING}" for stem in stems]
+    plain = [_name_of_result(source, base) for source in inputs]
     # Windows and macOS do not tell capitals apart.
-    lower = [name.lower() for name in names]
-    twice = sorted(name for name in names if lower.count(name.lower()) > 1)
-    if twice:
-        raise HipError("same_name", f"Two inputs would both be written as {twice[0]}; segment them separately.")
-    return [folder / name for name in names]
+    often = Counter(name.lower() for name in plain)
+    names: list[str] = []
+    for source, name in zip(inputs, plain, strict=True):
+        if often[name.lower()] > 1 and not source.is_dir():
+            name += source.name[len(volume_stem(source)) :]
+        number = 1
+        while (name if number == 1 else f"{name}-{number}").lower() in map(str.lower, names):
+            number += 1
+        names.append(name if number == 1 else f"{name}-{number}")
+    return [folder / f"{name}{ending}" for name in names]
+
+
+def _name_of_result(source: Path, base: Path | None) -> str:
+    stem = source.name if source.is_dir() else volume_stem(source)
+    within = base is not None and source != base and source.is_relative_to(base)
+    return "-".join([*source.relative_to(base).parts[:-1], stem]) if within else stem
 
 
 def make_result_folder(folder: Path) -> None:
@@ -94,16 +142,3 @@ def make_result_folder(folder: Path) -> None:
         check_writable(folder)
         folder.mkdir(exist_ok=True)  # another shard may have been quicker
     check_writable(folder / "result")
-
-
-def _may_hold_dicom(folder: Path) -> bool:
-    try:
-        return _holds_dicom(folder)
-    except OSError:
-        # What belongs to the system, as on every USB stick, must not hide the folders beside it.
-        return False
-
-
-def _holds_dicom(folder: Path) -> bool:
-    files = (path for path in sorted(folder.iterdir()) if path.is_file() and path.name.upper() != "DICOMDIR")
-    return any(is_dicom(path) for path in islice(files, _FILES_LOOKED_AT))

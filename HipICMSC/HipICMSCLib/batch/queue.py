@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.errors import HipError, unexpected
 from HipICMSCLib.common.signal import Signal
 
 State = Literal["waiting", "running", "done", "failed", "cancelled", "skipped"]
@@ -24,6 +23,7 @@ class BatchItem:
         source: what whoever starts it needs to know.
         share: how much of it is done, 0 to 1.
         sentence: why it failed, was cancelled or is skipped, or the first warning about its result.
+        kind: of a failure, as HipError has it.
         detail: technical background of a failure.
         report: of the result, see report.py.
         seconds: from its start to its end.
@@ -34,6 +34,7 @@ class BatchItem:
     state: State = "waiting"
     share: float = 0.0
     sentence: str = ""
+    kind: str = ""
     detail: str = ""
     report: dict[str, Any] | None = None
     seconds: float | None = None
@@ -48,7 +49,7 @@ class BatchItem:
 
     def _become(self, state: State, sentence: str = "") -> None:
         self.state, self.sentence = state, sentence
-        self.share, self.detail, self.report, self.seconds = 0.0, "", None, None
+        self.share, self.kind, self.detail, self.report, self.seconds = 0.0, "", "", None, None
 
 
 #: Is called with the item, a function that takes the share that is done, and one that takes the outcome, once.
@@ -150,8 +151,7 @@ class Batch:
         except HipError as error:
             self._end(item, error)
         except Exception as error:  # not even a mistake of ours may leave the others waiting for ever
-            sentence = f"The segmentation failed unexpectedly ({type(error).__name__}); the details say more."
-            self._end(item, HipError("unexpected", sentence, traceback.format_exc()))
+            self._end(item, unexpected(error))
 
     def _progress(self, item: BatchItem, share: float) -> None:
         item.share = share
@@ -162,7 +162,7 @@ class Batch:
         item.seconds = time.monotonic() - self._started
         if isinstance(outcome, HipError):
             item.state = "cancelled" if outcome.kind == "cancelled" else "failed"
-            item.sentence, item.detail = outcome.sentence, outcome.detail
+            item.kind, item.sentence, item.detail = outcome.kind, outcome.sentence, outcome.detail
         else:
             item.state, item.share, item.report = "done", 1.0, outcome
             item.sentence = next(iter(notes(outcome)), "")

@@ -21,11 +21,19 @@ def write_summary(path: Path, items: list[BatchItem]) -> None:
     Raises:
         HipError: ``unknown_format``, or as `files.replacing`.
     """
-    writers = {".csv": write_csv, ".json": write_json}
-    writer = writers.get(path.suffix.lower())
-    if writer is None:
+    {".csv": write_csv, ".json": write_json}[check_table_ending(path)](path, items)
+
+
+def check_table_ending(path: Path) -> str:
+    """The ending of a table's name, in small letters.
+
+    Raises:
+        HipError: ``unknown_format``.
+    """
+    ending = path.suffix.lower()
+    if ending not in (".csv", ".json"):
         raise HipError("unknown_format", f"{path.name} cannot be written; let its name end in .csv or .json.")
-    writer(path, items)
+    return ending
 
 
 def write_csv(path: Path, items: list[BatchItem]) -> None:

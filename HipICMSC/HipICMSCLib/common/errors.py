@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 #: Longer ones are cut in their middle: what they quote of a file may be megabytes.
 _LONGEST_SENTENCE, _LONGEST_DETAIL = 2000, 100_000
 
@@ -22,6 +24,12 @@ class HipError(Exception):
         self.kind = kind
         self.sentence = sentence
         self.detail = _cut(detail, _LONGEST_DETAIL).encode("utf-8", "replace").decode("utf-8")
+
+
+def unexpected(error: Exception) -> HipError:
+    """For what nobody foresaw, in one of several volumes: a mistake of ours keeps the others from nothing."""
+    sentence = f"The segmentation failed unexpectedly ({type(error).__name__}); the details say more."
+    return HipError("unexpected", sentence, "".join(traceback.format_exception(error)))
 
 
 def _cut(text: str, length: int) -> str:

@@ -7,12 +7,13 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.nifti import is_nifti, is_whole
+from HipICMSCLib.common.volume_names import is_dicom
 
+_DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd")
 _ATTEMPTS = 20
 _SECONDS_BETWEEN_ATTEMPTS = 0.05
 
@@ -44,15 +45,14 @@ def creating(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _written_beside(path: Path, put: Callable[[Path, Path], None]) -> Iterator[Path]:
     path = Path(path)
-    # The ending comes last: writers such as SimpleITK choose the format by it.
-    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    # Writers such as SimpleITK choose the format by the ending, of which they know one spelling, and look for others
+    # in a name that has several.
+    ending = next((ending for ending in _DOUBLE_ENDINGS if path.name.lower().endswith(ending)), path.suffix.lower())
+    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-half{ending}")
     try:
         yield beside
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())
-        # The NIfTI writer alone ends without a word where the disk was full.
-        if is_nifti(beside) and not is_whole(beside):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         put(beside, path)
     except FileExistsError as error:
         raise HipError("exists", f"There is a file {path} already; remove it or choose another name.") from error
@@ -114,6 +114,31 @@ def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8 so that a reader sees either the old file or the new one."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def check_output(path: Path, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
+    """Find out before a long computation whether its result may and can be written.
+
+    Args:
+        overwrite: whether the user said that a file may be replaced.
+        inputs: files, and folders with the DICOM that is in them, that are never replaced.
+
+    Raises:
+        HipError: ``same_file`` or ``exists``; as :func:`replacing`.
+    """
+    path = Path(path)
+    if os.path.lexists(path):
+        for source in inputs:
+            if source.exists() and path.exists() and (source.samefile(path) or _is_in(path, source)):
+                raise HipError("same_file", f"{path} is what is read; choose another name for what is written.")
+        if path.is_dir() or not overwrite:
+            remedy = "choose another name" if path.is_dir() else "choose another name, or add --overwrite"
+            raise HipError("exists", f"There is {path} already; {remedy}.")
+    check_writable(path)
+
+
+def _is_in(path: Path, folder: Path) -> bool:
+    return folder.is_dir() and path.resolve().is_relative_to(folder.resolve()) and path.is_file() and is_dicom(path)
 
 
 def check_writable(path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from HipICMSCLib.common.errors import HipError
 
@@ -52,6 +54,63 @@ class ProgressLine:
         if self._open:
             print(file=sys.stderr)
             self._open = False
+
+
+class _Unfailing:
+    """A stream that nobody has to read: what cannot be shown is replaced, and what cannot be written is lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+            return len(text)
+        self._give_up()
+        return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """What is still to be written, also at the end of the process, goes nowhere."""
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def unfailing_output() -> Iterator[None]:
+    """Within it a terminal, pipe or log that is closed or full, or cannot show a name, ends nothing."""
+    before = sys.stdout, sys.stderr
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        # Python has none where the descriptor was closed.
+        sys.stdout, sys.stderr = (_Unfailing(stream or nowhere) for stream in before)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            sys.stdout, sys.stderr = before
+
+
+@contextlib.contextmanager
+def on_termination(ask_to_end: Callable[[], None]) -> Iterator[None]:
+    """Within it SIGTERM, a scheduler's time limit, asks for an end instead of ending the process at once."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: ask_to_end())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def name_and_value(assignment: str) -> tuple[str, Any]:

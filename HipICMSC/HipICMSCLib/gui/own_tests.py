@@ -101,7 +101,7 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
             self.assertEqual(self._shown(), [result_of(chosen)])
 
     def test_oneSceneAfterTheOther(self):
-        for _scene in range(3):
+        for _scene in range(2):
             volume = self._chooseSample()
             self.widget.ui.segmentButton.click()
             self._wait(lambda: self.widget.panel.settled)

@@ -125,14 +125,14 @@ def plane_frame(bones: Mapping[str, Bone], heads: Mapping[str, np.ndarray]) -> F
     frame = head_frame(heads)
     if len(bones) < 2:
         raise HipError("pelvis_short", "The anterior pelvic plane needs both hip bones, and only one is labelled.")
-    for bone in bones.values():
-        if bone.mask.shape[2] * bone.spacing[2] < SHORTEST_PELVIS_MM:
+    surface = {side: mirrored(bone.crossings().points, side) for side, bone in bones.items()}
+    for points in surface.values():
+        if np.ptp(points @ frame.axes[2]) < SHORTEST_PELVIS_MM:
             raise HipError(
                 "pelvis_short",
                 f"The hip bone's label is shorter than {SHORTEST_PELVIS_MM:.0f} mm, so iliac spines or pubis are not "
                 "in view.",
             )
-    surface = {side: mirrored(bone.crossings().points, side) for side, bone in bones.items()}
     axes, middle = frame.axes, (heads["right"] + heads["left"]) / 2
     found: dict[str, np.ndarray] = {}
     for _ in range(60):

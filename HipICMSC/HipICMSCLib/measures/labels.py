@@ -129,6 +129,8 @@ def with_our_values(labels: sitk.Image, values: Mapping[str, Sequence[int]]) -> 
             "Give the values of hip and femur, or of right-hip, left-hip, right-femur and left-femur; not of both "
             "kinds.",
         )
+    if not any("femur" in name for name in values):
+        raise HipError("bad_values", "Give the values of the femur, too: without it nothing can be measured.")
     array = sitk.GetArrayViewFromImage(labels)
     ours = np.zeros(array.shape, np.uint8)
     for name, given in values.items():

@@ -51,11 +51,15 @@ def find_shaft(femur: Bone, head: Head) -> Shaft:
     Raises:
         HipError: ``shaft_short`` or ``shaft_bent``.
     """
-    voxels = femur.points(np.argwhere(femur.mask))
+    index = np.argwhere(femur.mask)
+    voxels = femur.points(index)
+    at_end = ((index == femur.image[:, 0]) | (index == femur.image[:, 1])).any(axis=1)
     axis = np.array([0.0, 0.0, -1.0])
     for _ in range(6):
         along = (voxels - head.centre) @ axis
-        end = min(float(along.max()), BELOW_HEAD_MM + _LONGEST_MM)
+        # A section that the image cuts has its centroid elsewhere, so the shaft counts to the first such section.
+        cut = along[at_end & (along > BELOW_HEAD_MM)]
+        end = min(float(along.max()), BELOW_HEAD_MM + _LONGEST_MM, float(cut.min(initial=np.inf)))
         length = end - BELOW_HEAD_MM
         if length < NEEDED_MM:
             raise HipError(

@@ -15,7 +15,12 @@ import numpy as np
 import SimpleITK as sitk
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.preprocessing.image_check import bad_spacing, oblique_axes
 
+#: A voxel may have been read to lie this far from where its header says (numbers are rounded).
+LARGEST_DISAGREEMENT_MM = 0.5
+#: So far apart, in voxels, two images still have the same ones.
+SAME_VOXEL_SHARE = 0.01
 #: Where the largest spacing is no more than this many times the next one, there are no slices to speak of.
 LEAST_SLICE_RATIO = 1.2
 #: By patient axis (x, y, z): slices that lie one after the other along it.
@@ -91,6 +96,28 @@ class Grid:
         return image
 
 
+def image_at(voxels: np.ndarray, to_lps: np.ndarray, name: str) -> sitk.Image:
+    """Voxels (z, y, x) where a matrix (4, 4) puts their indices (x, y, z) in LPS mm, its axes at right angles.
+
+    Raises:
+        HipError: ``bad_geometry`` where a voxel would lie too far from where the matrix puts it.
+    """
+    axes = to_lps[:3, :3]
+    spacing = np.linalg.norm(axes, axis=0)
+    if not np.isfinite(to_lps).all() or not (spacing > 0).all():
+        raise bad_spacing(name, spacing)
+    left, _, right = np.linalg.svd(axes / spacing)
+    square = left @ right  # the nearest axes at right angles
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(voxels.shape[::-1]) - 1)
+    if np.abs(corners @ (square * spacing - axes).T).max() > LARGEST_DISAGREEMENT_MM:
+        raise oblique_axes(name)
+    image = sitk.GetImageFromArray(voxels.astype(voxels.dtype.newbyteorder("="), copy=False), isVector=False)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(to_lps[:3, 3].tolist())
+    image.SetDirection(square.ravel().tolist())
+    return image
+
+
 def same_geometry(first: sitk.Image, second: sitk.Image, tolerance_mm: float = 1e-3) -> bool:
     """Whether two images have the same voxels in the world; the corners may differ by ``tolerance_mm``."""
     if first.GetSize() != second.GetSize():
@@ -106,6 +133,41 @@ def same_geometry(first: sitk.Image, second: sitk.Image, tolerance_mm: float = 1
         )
         for corner in corners
     )
+
+
+def on_voxels_of(reference: sitk.Image, image: sitk.Image) -> sitk.Image | None:
+    """``image`` on the voxels of ``reference`` if it has the same, in whatever order and direction its axes are stored;
+    they may lie a hundredth of a voxel apart. None if it has others."""
+    order, flips = [], []
+    for axis in np.array(reference.GetDirection()).reshape(3, 3).T:
+        along = axis @ np.array(image.GetDirection()).reshape(3, 3)
+        order.append(int(np.abs(along).argmax()))
+        flips.append(bool(along[order[-1]] < 0))
+    if sorted(order) != [0, 1, 2]:
+        return None
+    turned = sitk.Flip(sitk.PermuteAxes(image, order), flips, False)
+    if not same_geometry(turned, reference, SAME_VOXEL_SHARE * min(reference.GetSpacing())):
+        return None
+    turned.CopyInformation(reference)
+    return turned
+
+
+def difference(reference: sitk.Image, image: sitk.Image) -> str:
+    """In what the voxels of two images differ and by how much, to go on with "it …"."""
+    if sorted(reference.GetSize()) != sorted(image.GetSize()):
+        sizes = (" × ".join(map(str, each.GetSize())) for each in (image, reference))
+        return "has {} voxels where there are {}".format(*sizes)
+    spacings = [sorted(each.GetSpacing()) for each in (image, reference)]
+    if not np.allclose(*spacings, rtol=1e-3):
+        return "has voxels of {} mm where they are of {} mm".format(
+            *(" × ".join(f"{step:.4g}" for step in spacing) for spacing in spacings)
+        )
+    middles = [
+        np.array(each.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in each.GetSize()]))
+        for each in (image, reference)
+    ]
+    apart = np.linalg.norm(middles[0] - middles[1])
+    return f"lies {apart:.3g} mm apart" if apart > SAME_VOXEL_SHARE else "is turned or mirrored"
 
 
 def obliquity_deg(image: sitk.Image) -> float:

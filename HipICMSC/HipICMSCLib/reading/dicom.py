@@ -1,258 +1,242 @@
-"""Reads a DICOM series, or a file of many frames, and refuses what its library would make up.
-
-That library fills missing voxels with whatever it finds, takes axes and scales that are none for others, keeps silent
-about slices that lie askew, and loses slices where a link in the folder leads nowhere.
-"""
+"""DICOM by pydicom: which frames are one volume, which of several is meant, and where its voxels lie."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.reading.dicom_elements import about_file, bytes_of_voxels
-from HipICMSCLib.reading.header_check import (
-    LARGEST_DISAGREEMENT_MM,
-    are_numbers,
-    check_length,
-    check_size,
-    not_oriented,
-    not_scalar,
-    refused,
-)
+from HipICMSCLib.common.volume_names import dicom_files
+from HipICMSCLib.preprocessing.geometry import LARGEST_DISAGREEMENT_MM
+from HipICMSCLib.reading.dicom_files import Frame, frames_of, stored_values
+from HipICMSCLib.reading.refusals import check_size, refused
 
 #: Distances between slices may differ by this share (positions are rounded).
 LARGEST_UNEVENNESS = 0.1
-#: What a voxel takes after reading, at most.
-_BYTES_AT_MOST = 4
-#: Numbers of a direction may differ by so much.
-_ROUNDING = 1e-3
-#: SOP classes with the place of each frame: Enhanced CT and MR, and what was converted to them.
-_WITH_PLACES_OF_FRAMES = {f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2.1", "2.2", "4.1", "4.4")}
-#: SOP classes of files without an image that lie beside images: waveforms, presentation states, registrations,
-#: reports, documents, structures and plans of radiotherapy, tables of contents.
-_NO_IMAGES = (
-    *(f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("9.", "11.", "66", "67", "88.", "104.", "481.3", "481.5")),
-    "1.2.840.10008.1.3.10",
-)
-#: Tag of the SOP class among what a file says about itself.
-_CLASS = b"\x02\x00\x02\x00"
+#: Directions may differ by this much from each other and from right angles (radians; some write two decimals).
+LARGEST_TURN = 0.01
+#: Fewer slices are a localizer, or what is left of a series.
+LEAST_SLICES = 5
+#: What tells volumes apart whose slices lie at the same places.
+_TELLING_APART = (
+    "ImageType", "FrameType", "ComplexImageComponent", "EchoTime", "EffectiveEchoTime", "EchoNumbers", "InversionTime",
+    "DiffusionBValue", "TemporalPositionIdentifier", "TemporalPositionIndex", "NominalCardiacTriggerDelayTime",
+    "TriggerTime", "StackID", "FlipAngle", "ContrastBolusAgent", "AcquisitionNumber", "AcquisitionTime",
+)  # fmt: skip
+_LOCALIZER = re.compile(r"\bloc\b|locali[sz]|scout|survey|topogram")
 
 
 @dataclass(frozen=True)
-class _Header:
-    """What a file says before its voxels are read.
+class Volume:
+    """Frames that may be a volume.
 
     Attributes:
-        size: columns, rows and frames.
-        tags: texts by tag, such as ``0020|0032``.
+        key: what it is chosen by: the number of its series, or the UID where that is not enough; where a series holds
+            several volumes, the place among them follows: 4/2.
+        name: what the series is called, and what tells the volume from the others of its series.
     """
 
-    path: Path
-    size: tuple[int, ...]
-    tags: dict[str, str]
+    key: str
+    number: str
+    uid: str
+    name: str
+    frames: tuple[Frame, ...]
 
-    def numbers(self, tag: str, count: int) -> list[float] | None:
-        """The values of a tag, or None unless there are so many numbers."""
-        words = [word.strip() for word in self.tags.get(tag, "").split("\\")]
-        return [float(word) for word in words] if are_numbers(words, count) else None
+    @property
+    def is_localizer(self) -> bool:
+        types = str(self.frames[0].get("ImageType")).lower()
+        return len(self.frames) < LEAST_SLICES or bool(_LOCALIZER.search(f"{self.name.lower()} {types}"))
 
-    def count(self, tag: str) -> int:
-        """The value of a tag that is a whole number; -1 for none."""
-        text = self.tags.get(tag, "")
-        return int(text) if text.isdecimal() else -1
+    def __str__(self) -> str:
+        _, rows, columns = self.frames[0].voxels.shape
+        count = len(self.frames)
+        return f"{self.key} '{self.name}' ({count} image{'s' * (count != 1)} of {columns} × {rows})"
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file says so.
+def read(path: Path, series: str | None = None) -> tuple[tuple[np.ndarray, np.ndarray], list[str]]:
+    """Voxels (z, y, x) and matrix (4, 4) from indices to LPS mm of a volume in a file or folder; notes on the choice.
 
     Raises:
-        OSError: it cannot be read.
+        HipError: ``unreadable``, ``several_series``, ``unknown_series``, ``bad_geometry``, ``not_3d``, ``not_scalar``
+            or ``too_large``.
     """
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    volumes, _ = volumes_in(path)
+    if not volumes:
+        raise refused(path, "it holds no DICOM series of CT or MR images")
+    volume, notes = _chosen(path, volumes, series)
+    return _stacked(path, volume), notes
 
 
-def read_series(folder: Path) -> sitk.Image:
-    """The one series of a folder.
+def headers(path: Path, series: str | None = None) -> list[Dataset]:
+    """What the files of the volume say that :func:`read` reads, without their voxels.
 
     Raises:
-        HipError: ``unreadable``, ``several_series``, ``bad_geometry``, ``not_scalar`` or ``too_large``.
-        RuntimeError, OSError: it cannot be read.
+        HipError: as :func:`read`.
     """
-    headers = _headers(folder)
-    series = {header.tags.get("0020|000e", "") for header in headers}
-    if not series:
-        raise HipError("unreadable", f"The folder {folder} holds no DICOM series.")
-    if len(series) > 1:
-        raise HipError(
-            "several_series",
-            f"The folder {folder} holds {len(series)} DICOM series; put the one to segment into a folder of its own.",
-        )
-    if len(headers) == 1:
-        return read_frames(headers[0].path)
-    for header in headers:
-        _check_voxels(folder, header)
-    _check_alike(folder, headers)
-    headers = _in_order(folder, headers)
-    check_size(folder, (*headers[0].size[:2], len(headers)), _BYTES_AT_MOST)
-    reader = sitk.ImageSeriesReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileNames([str(header.path) for header in headers])
-    if any(_scale(header) != (1.0, 0.0) for header in headers):
-        reader.SetOutputPixelType(sitk.sitkFloat32)  # or else a slice would be rounded to the type of the first
-    image = reader.Execute()
-    _check_place(folder, image, headers)
-    return image
+    volume, _ = _chosen(path, volumes_in(path)[0], series)
+    return list({frame.path: frame.header for frame in volume.frames}.values())
 
 
-def read_frames(path: Path) -> sitk.Image:
-    """A file of many frames.
+def volumes_in(path: Path) -> tuple[list[Volume], list[Path]]:
+    """What a file or folder, with those below it, holds that may be a volume, and the files that are no slices.
 
     Raises:
         HipError: ``unreadable``, ``bad_geometry``, ``not_scalar`` or ``too_large``.
-        RuntimeError, OSError: it cannot be read.
     """
-    try:
-        header = _header(path)
-    except ValueError as error:
-        raise refused(path, "the file is cut off or damaged", str(error)) from error
-    _check_voxels(path, header)
-    frames = header.size[2] if len(header.size) > 2 else 1
-    if frames > 1 and header.tags.get("0008|0016", "") not in _WITH_PLACES_OF_FRAMES:
-        raise not_oriented(path)
-    return sitk.ReadImage(str(path), imageIO="GDCMImageIO")
+    frames, aside = frames_of(path, dicom_files(path) if path.is_dir() else [path])
+    of_series: dict[str, list[Frame]] = {}
+    for frame in frames:
+        of_series.setdefault(str(frame.header.get("SeriesInstanceUID", "")), []).append(frame)
+    named = Counter(str(members[0].header.get("SeriesNumber") or "") for members in of_series.values())
+    volumes = []
+    for uid, members in of_series.items():
+        header = members[0].header
+        number, name = str(header.get("SeriesNumber") or ""), str(header.get("SeriesDescription") or "unnamed")
+        # Of two studies, or where nobody numbered them, the UID alone tells.
+        shown = number if number and named[number] == 1 else uid
+        parts = [part for alike in _alike(path, members) for part in _told_apart(alike)]
+        for place, (frames_of_part, what) in enumerate(parts, start=1):
+            own = f"{shown}/{place}" if len(parts) > 1 else shown
+            volumes.append(Volume(own, number, uid, f"{name}, {what}" if what else name, tuple(frames_of_part)))
+    return sorted(volumes, key=lambda volume: (volume.is_localizer, -len(volume.frames))), aside
 
 
-def _headers(folder: Path) -> list[_Header]:
-    """Of the images in a folder; other files, and what is no file, are left out."""
-    found = []
-    for path in sorted(folder.iterdir()):
-        # DICOMDIR is a table of contents. A pipe or a device never ends.
-        if path.name.upper() == "DICOMDIR" or not path.is_file() or not is_dicom(path):
-            continue
-        try:
-            found.append(_header(path))
-        except (RuntimeError, ValueError) as error:
-            # A slice that is left out unseen would make a smaller volume of the series.
-            if not about_file(path, _CLASS).startswith(_NO_IMAGES):
-                raise refused(folder, f"its file {path.name} is cut off or damaged", str(error)) from error
-    return found
+def _alike(path: Path, frames: Iterable[Frame]) -> list[list[Frame]]:
+    """Frames of one size, direction and distance of pixels; the largest group first."""
+    groups: list[tuple[np.ndarray, list[Frame]]] = []
+    for frame in frames:
+        axes, pixels, place = frame.axes, frame.pixels, frame.place
+        if axes is None or pixels is None or place is None or not (pixels > 0).all() or not _at_right_angles(axes):
+            raise HipError(
+                "bad_geometry",
+                f"The DICOM image {frame.path.name} in {path} does not say where it lies; export the series again.",
+            )
+        key = np.concatenate([axes, pixels, frame.voxels.shape[1:]])
+        members = next((of for other, of in groups if np.abs(other - key).max() <= LARGEST_TURN), None)
+        if members is None:
+            groups.append((key, [frame]))
+        else:
+            members.append(frame)
+    return sorted((members for _, members in groups), key=len, reverse=True)
 
 
-def _header(path: Path) -> _Header:
-    """
-    Raises:
-        RuntimeError, ValueError: it is no image, or damaged.
-    """
-    bytes_of_voxels(path)  # the library reserves whatever the length of an element asks for
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    tags = {tag: reader.GetMetaData(tag).strip("\0 ") for tag in reader.GetMetaDataKeys()}
-    return _Header(path, tuple(reader.GetSize()), tags)
+def _at_right_angles(axes: np.ndarray) -> bool:
+    right, down = axes.reshape(2, 3)
+    return np.abs([right @ right - 1, down @ down - 1, right @ down]).max() <= 2 * LARGEST_TURN
 
 
-def _check_voxels(shown: Path, header: _Header) -> None:
-    """Refuse voxels that are not one number each, and a file that does not hold them.
-
-    Args:
-        shown: what the user chose.
-    """
-    kind = header.tags.get("0028|0004", "")
-    if header.count("0028|0002") != 1 or not kind.startswith("MONOCHROME"):
-        raise not_scalar(shown)
-    allocated, stored, high, signed = (header.count(f"0028|010{number}") for number in range(4))
-    if allocated not in (8, 16, 32) or not 1 <= stored <= allocated or high != stored - 1 or signed not in (0, 1):
-        raise refused(shown, f"a voxel is said to have {stored} of {allocated} bits")
-    if _scale(header) is None:
-        raise refused(shown, "its values are scaled by what is no number, or by 0")
-    check_size(shown, header.size, _BYTES_AT_MOST)
-    found = bytes_of_voxels(header.path)
-    if found is not None:
-        check_length(shown, math.prod(header.size) * allocated // 8, found)
+def _told_apart(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
+    """The volumes of frames of which several lie at one place, and what each has that the others have not."""
+    places = Counter(map(tuple, np.round([frame.place for frame in frames], 2)))
+    copies = max(places.values())
+    if copies == 1:
+        return [(frames, "")]
+    for keywords in [(keyword,) for keyword in _TELLING_APART] + [_TELLING_APART[:9]]:
+        parts: dict[str, list[Frame]] = {}
+        for frame in frames:
+            parts.setdefault(" ".join(_text(frame.get(keyword)) for keyword in keywords), []).append(frame)
+        if len(parts) == copies and len({len(part) for part in parts.values()}) == 1:
+            what = keywords[0] if len(keywords) == 1 else ""
+            return [(part, f"{what} {value}".strip()) for value, part in sorted(parts.items())]
+    return [(frames, "")]
 
 
-def _scale(header: _Header) -> tuple[float, float] | None:
-    """Slope and intercept; None if they are no scale."""
-    values = []
-    for tag, default in (("0028|1053", 1.0), ("0028|1052", 0.0)):
-        found = header.numbers(tag, 1) if tag in header.tags else [default]
-        if found is None:
-            return None
-        values += found
-    slope, intercept = values
-    return (slope, intercept) if slope != 0 else None
+def _text(value: Any) -> str:
+    """Of an element's value or values, as DICOM parts them."""
+    return "" if value is None else "\\".join(map(str, value if isinstance(value, MultiValue) else [value]))
 
 
-def _check_alike(folder: Path, headers: Sequence[_Header]) -> None:
-    kinds = {(*header.size, *(header.tags[f"0028|010{number}"] for number in range(4))) for header in headers}
-    if len(kinds) > 1 or headers[0].size[2:] not in ((), (1,)):
-        raise refused(folder, "its DICOM slices are not all of one size and type")
+def _chosen(path: Path, volumes: Sequence[Volume], series: str | None) -> tuple[Volume, list[str]]:
+    """The volume that is meant, or the only one that is no localizer."""
+    if series is not None:
+        wanted = series.strip().lower()
+        exact = [v for v in volumes if wanted == v.key] or [
+            v for v in volumes if wanted in (v.number, v.uid, v.name.lower())
+        ]
+        meant = exact or [v for v in volumes if wanted in v.name.lower()]
+        if not meant:
+            raise HipError("unknown_series", f"{path} holds no series {series}; it holds {_listed(volumes)}.")
+    else:
+        meant = [volume for volume in volumes if not volume.is_localizer] or list(volumes)
+    if len(meant) > 1:
+        raise HipError(
+            "several_series",
+            f"{path} holds {len(meant)} volumes: {_listed(meant)}. Choose one by its number, UID or description "
+            "(--series), or put it into a folder of its own.",
+        )
+    others = [volume for volume in volumes if volume is not meant[0]]
+    # Notes stay with the result: neither the folder's name nor a UID, which tell whose it is.
+    names = [f"{volume.number} '{volume.name}' ({len(volume.frames)} images)" for volume in (meant[0], *others)]
+    notes = [f"The series {names[0]} was read; left aside: {'; '.join(names[1:21])}."] if others else []
+    return meant[0], notes
 
 
-def _in_order(folder: Path, headers: Sequence[_Header]) -> list[_Header]:
-    """The slices one behind the other, if that is how they lie.
+def _listed(volumes: Sequence[Volume]) -> str:
+    shown = [str(volume) for volume in volumes[:20]]
+    return "; ".join([*shown, f"and {len(volumes) - 20} more"] if len(volumes) > 20 else shown)
 
-    Raises:
-        HipError: ``bad_geometry``.
-    """
-    axes = _numbers(folder, headers, "0020|0037", 6)
-    pixels = _numbers(folder, headers, "0028|0030", 2)
-    if pixels.min() <= 0:
-        raise _without_place(folder, "a distance of pixels is 0 or negative")
-    positions = _numbers(folder, headers, "0020|0032", 3)
-    right, down = axes[0].reshape(2, 3)
-    if not np.allclose([right @ right, down @ down, right @ down], [1, 1, 0], atol=2 * _ROUNDING):
-        raise _without_place(folder, "the axes are no unit vectors at right angles")
-    if np.ptp(axes, axis=0).max() > _ROUNDING or np.ptp(pixels, axis=0).max() > _ROUNDING:
-        raise _askew(folder)
-    order = np.argsort(positions @ np.cross(right, down))
-    steps = np.linalg.norm(np.diff(positions[order], axis=0), axis=1)
-    if np.abs(steps - np.median(steps)).max() > LARGEST_UNEVENNESS * np.median(steps):
+
+def _stacked(path: Path, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels and matrix of a volume; its slices lie one behind the other, or it is refused."""
+    frames = volume.frames
+    if len(frames) == 1:
+        raise HipError(
+            "not_3d", f"{path} is one DICOM slice, no volume; choose the folder with all the images of its series."
+        )
+    places = np.array([frame.place for frame in frames])
+    right, down = np.mean([frame.axes for frame in frames], axis=0).reshape(2, 3)
+    normal = np.cross(right, down)
+    order = np.argsort(places @ normal, kind="stable")
+    places = places[order]
+    step = (places[-1] - places[0]) / (len(frames) - 1)
+    spacing = float(np.linalg.norm(step))
+    distances = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    middle = float(np.median(distances))
+    if np.abs(distances - middle).max() > LARGEST_UNEVENNESS * middle:
+        raise HipError("bad_geometry", _uneven(path, volume, distances, middle))
+    off = np.abs(places - places[0] - np.outer(np.arange(len(frames)), step)).max()
+    turned = np.linalg.norm(np.cross(normal / np.linalg.norm(normal), step / spacing))
+    if off > max(LARGEST_DISAGREEMENT_MM, LARGEST_UNEVENNESS * spacing) or turned > LARGEST_TURN:
         raise HipError(
             "bad_geometry",
-            f"The slices of the DICOM series in {folder} are not evenly spaced; one of them may be missing.",
-            f"steps of {steps.min():g} to {steps.max():g} mm",
+            f"The slices of the DICOM series {volume} in {path} do not lie one behind the other (gantry tilt?); "
+            "resample it or export it again.",
         )
-    return [headers[number] for number in order]
+    check_size(path, (*frames[0].voxels.shape[:0:-1], len(frames)), 4)
+    left, _, turn = np.linalg.svd(np.stack([right, down, step / spacing], axis=1))
+    between_rows, between_columns = frames[0].pixels
+    to_lps = np.eye(4)
+    to_lps[:3, :3] = left @ turn * (between_columns, between_rows, spacing)
+    to_lps[:3, 3] = places[0]
+    return _voxels(path, [frames[place] for place in order]), to_lps
 
 
-def _numbers(folder: Path, headers: Sequence[_Header], tag: str, count: int) -> np.ndarray:
-    """The values (slices, count) of a tag."""
-    rows = [header.numbers(tag, count) for header in headers]
-    if None in rows:
-        raise _without_place(folder, f"the tag {tag}")
-    return np.array(rows)
+def _uneven(path: Path, volume: Volume, distances: np.ndarray, middle: float) -> str:
+    if distances.min() < LARGEST_UNEVENNESS * middle or middle == 0:
+        why = "several of them lie at one place, and nothing in them says what tells them apart"
+    else:
+        why = f"they lie {distances.min():.3g} to {distances.max():.3g} mm apart; one of them may be missing"
+    return f"The slices of the DICOM series {volume} in {path} are not evenly spaced: {why}. Export it again."
 
 
-def _check_place(folder: Path, image: sitk.Image, headers: Sequence[_Header]) -> None:
-    """Refuse slices that are shifted against each other, which were read as if they were not."""
-    said = _numbers(folder, headers, "0020|0032", 3)
-    read = np.array([image.TransformIndexToPhysicalPoint((0, 0, number)) for number in range(len(headers))])
-    allowed = max(LARGEST_DISAGREEMENT_MM, LARGEST_UNEVENNESS * image.GetSpacing()[2])
-    rows, columns = _numbers(folder, headers, "0028|0030", 2)[0]
-    if np.abs(read - said).max() > allowed or not np.allclose(image.GetSpacing()[:2], (columns, rows), rtol=1e-3):
-        raise _askew(folder)
-
-
-def _without_place(folder: Path, detail: str) -> HipError:
-    return HipError(
-        "bad_geometry",
-        f"The DICOM series in {folder} does not say for each slice where it lies; export it again.",
-        detail,
-    )
-
-
-def _askew(folder: Path) -> HipError:
-    return HipError(
-        "bad_geometry",
-        f"The slices of the DICOM series in {folder} do not lie one behind the other (gantry tilt, or slices of "
-        "several series?); resample it or export it again.",
-    )
+def _voxels(path: Path, frames: list[Frame]) -> np.ndarray:
+    """(z, y, x), as they are stored, or scaled where a frame has a scale."""
+    scales = [frame.scale for frame in frames]
+    if None in scales:
+        raise refused(path, "its values are scaled by what is no number, by 0, or by a table")
+    scaled = any(scale != (1, 0) for scale in scales)
+    slices = []
+    try:
+        for values, (slope, intercept) in zip(stored_values(frames), scales, strict=True):
+            slices.append((values * slope + intercept).astype(np.float32) if scaled else values)
+        return np.stack(slices)
+    except Exception as error:  # pydicom raises many kinds for voxels that are damaged
+        raise refused(path, "its voxels are damaged, or packed in a way that is not known here", str(error)) from error

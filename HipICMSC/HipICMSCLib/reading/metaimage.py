@@ -1,136 +1,118 @@
-"""What MetaImage libraries do not tell: whether a header says all that matters, and whether its voxels are there."""
+"""Reads a MetaImage, and refuses a header that does not say all that matters.
+
+There is no library for it but ITK, which follows a header to any file and makes up what it leaves out.
+"""
 
 from __future__ import annotations
 
+import io
 import math
+import zlib
 from pathlib import Path
 
-from HipICMSCLib.reading.header_check import (
-    LONGEST_HEADER_BYTES,
-    are_numbers,
-    check_length,
-    check_packed,
-    check_size,
-    data_file,
-    is_count,
-    not_oriented,
-    not_scalar,
-    refused,
-)
+import numpy as np
 
-ENDINGS = (".mha", ".mhd")
+from HipICMSCLib.preprocessing.image_check import not_3d, not_scalar
+from HipICMSCLib.reading.refusals import LONGEST_HEADER_BYTES, check_size, cut_off, not_oriented, refused
+from HipICMSCLib.reading.voxel_bytes import bytes_of_files, files_beside
 
-#: Bytes of the voxel types.
-TYPES = {
-    "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_FLOAT": 4,
-    "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_DOUBLE": 8,
+_TYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_FLOAT": "f4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_DOUBLE": "f8",
 }  # fmt: skip
-#: Names of the same thing; of each set a header may have one.
-_SYNONYMS = (
-    ("TransformMatrix", "Rotation", "Orientation"),
-    ("Offset", "Position", "Origin"),
-    ("BinaryDataByteOrderMSB", "ElementByteOrderMSB"),
-)
+#: Other names of a field; of each set a header may have one.
+_SYNONYMS = {"Rotation": "TransformMatrix", "Orientation": "TransformMatrix", "Position": "Offset", "Origin": "Offset",
+             "ElementByteOrderMSB": "BinaryDataByteOrderMSB", "ElementSize": "ElementSpacing"}  # fmt: skip
+_FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 
-def check(path: Path) -> None:
-    """Refuse a file that would be misread, or read although it is not whole.
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (z, y, x) and the matrix (4, 4) from indices to LPS mm.
 
     Raises:
-        HipError: ``unreadable``, ``not_scalar``, ``bad_geometry`` or ``too_large``.
-        OSError: the file cannot be read.
+        HipError: ``unreadable``, ``not_scalar``, ``not_3d``, ``bad_geometry`` or ``too_large``.
+        OSError, zlib.error: it cannot be read.
     """
-    fields, end = _read(path)
-    if fields.get("ObjectType", "Image") != "Image":
-        raise refused(path, f"it holds no image but an object of the type {fields['ObjectType'][:40]!r}")
-    for field in ("NDims", "DimSize", "ElementType"):
-        if field not in fields:
-            raise refused(path, f"its header lacks the field {field}")
-    voxel_bytes = TYPES.get(fields["ElementType"])
-    if voxel_bytes is None:
-        raise refused(path, f"its header declares voxels of the unknown type {fields['ElementType'][:40]!r}")
-    if fields.get("ElementNumberOfChannels", "1") != "1":
+    fields, listed, end = _fields(path)
+    if not fields.keys() >= {"TransformMatrix", "ElementSpacing"}:
+        raise not_oriented(path)
+    try:
+        axes = int(fields["NDims"])
+        size = [int(word) if word.isdecimal() else -1 for word in fields["DimSize"].split()]
+        kind = np.dtype(("<>"[_FLAGS[fields["BinaryDataByteOrderMSB"].lower()]]) + _TYPES[fields["ElementType"]])
+        packed, binary = (_FLAGS[fields[name].lower()] for name in ("CompressedData", "BinaryData"))
+        spacing, matrix, origin, skipped = (
+            _numbers(fields.get(name, default), count)
+            for name, default, count in (("ElementSpacing", "", axes), ("TransformMatrix", "", axes * axes),
+                                         ("Offset", "0 " * axes, axes), ("HeaderSize", "0", 1))
+        )  # fmt: skip
+        length = int(fields["CompressedDataSize"]) if "CompressedDataSize" in fields else None
+        channels = int(fields.get("ElementNumberOfChannels", 1))
+    except (KeyError, ValueError) as error:
+        raise refused(path, f"its header lacks a field or has a wrong one: {error}", repr(error)) from error
+    if axes != len(size) or fields.get("ObjectType", "Image") != "Image" or not binary:
+        raise refused(path, "its header declares no image in bytes, or not so many sizes as axes")
+    if fields.get("DistanceUnits", "mm").lower() not in ("mm", "?", ""):
+        raise refused(path, "its header does not measure in millimetres")
+    check_size(path, size, kind.itemsize)
+    if channels != 1:
         raise not_scalar(path)
-    size = _size(path, fields)
-    check_size(path, size, voxel_bytes)
-    _check_place(path, fields, len(size))
-    _is_true(path, fields, "BinaryDataByteOrderMSB")
-    if not _is_true(path, fields, "BinaryData", default=True):
-        raise refused(path, "its voxels are written as text, which is not known here")
-    _check_voxels(path, fields, end, math.prod(size) * voxel_bytes)
+    if axes < 3 or any(count > 1 for count in size[3:]):
+        raise not_3d(path, size)
+    if skipped[0] < -1 or (packed and skipped[0]):
+        raise refused(path, "its header skips a part of the file that holds its voxels")
+    files, start = [path], end
+    if fields["ElementDataFile"].upper() != "LOCAL":
+        files, start = files_beside(path, fields["ElementDataFile"], listed), 0
+    start = -1 if skipped[0] == -1 else start + int(skipped[0])
+    count = math.prod(size) * kind.itemsize
+    if packed:
+        data = _unpacked(path, files[0], start, length, count)
+    else:
+        data = bytes_of_files(path, files, start, "raw", count)
+    to_lps = np.eye(4)
+    # The axes stand one after the other.
+    to_lps[:3, :3] = matrix.reshape(axes, axes).T[:3, :3] * spacing[:3]
+    to_lps[:3, 3] = origin[:3]
+    return np.frombuffer(data, kind).reshape(size[2::-1]), to_lps
 
 
-def _read(path: Path) -> tuple[dict[str, str], int]:
-    """The fields by name, and the byte after the header's last line, which names the file of the voxels."""
+def _unpacked(path: Path, file: Path, start: int, length: int | None, count: int) -> bytes:
+    with open(file, "rb") as stream:
+        stream.seek(start)
+        packed = stream.read()
+    if length is not None and not 0 < length <= len(packed):
+        raise cut_off(path, f"{length} packed bytes are declared, {len(packed)} are there")
+    unpacker = zlib.decompressobj()
+    data = unpacker.decompress(packed[:length], count + 1)
+    if len(data) != count or not unpacker.eof:
+        raise cut_off(path, f"{count} bytes are declared, {len(data)} are there")
+    return data
+
+
+def _numbers(text: str, count: int) -> np.ndarray:
+    numbers = np.array([float(word) for word in text.split()])
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise ValueError(f"{text[:60]!r}")
+    return numbers
+
+
+def _fields(path: Path) -> tuple[dict[str, str], list[str], int]:
+    """The fields by name, the lines after them, and the byte after the line that names where the voxels are."""
     with open(path, "rb") as file:
         text = file.read(LONGEST_HEADER_BYTES)
     fields: dict[str, str] = {}
-    position = 0
-    while position < len(text):
-        line_end = text.find(b"\n", position)
-        line_end = len(text) if line_end < 0 else line_end
-        line = text[position:line_end].decode("utf-8", "replace")
-        position = line_end + 1
-        if not line.strip():
-            continue
-        name, equals, value = line.partition("=")
-        name, value = name.strip(), value.strip()
-        if not equals or not name.isprintable():
-            raise refused(path, "it is no MetaImage file")
-        name = next((names[0] for names in _SYNONYMS if name in names), name)
-        if name in fields:
-            raise refused(path, f"its header says twice what the field {name[:40]} is")
-        fields[name] = value
+    stream = io.BytesIO(text)
+    for line in stream:
+        name, equals, value = (part.strip() for part in line.decode("utf-8", "replace").partition("="))
+        name = _SYNONYMS.get(name, name)
+        if line.strip() and (not equals or not name.isprintable() or name in fields):
+            raise refused(path, f"its header has a line that is not understood, or twice: {name[:60]!r}")
+        if equals:
+            fields[name] = value
         if name == "ElementDataFile":
-            return fields, position
-    raise refused(path, "its header does not say where its voxels are")
-
-
-def _size(path: Path, fields: dict[str, str]) -> list[int]:
-    words = fields["DimSize"].split()
-    if fields["NDims"] != str(len(words)) or not all(map(is_count, words)):
-        raise refused(path, f"its header declares the size {fields['DimSize'][:60]!r} of {fields['NDims'][:20]!r} axes")
-    return [int(word) for word in words]
-
-
-def _check_place(path: Path, fields: dict[str, str], axes: int) -> None:
-    spacing = fields.get("ElementSpacing", fields.get("ElementSize"))
-    if "TransformMatrix" not in fields or spacing is None:
-        raise not_oriented(path)
-    if fields.get("DistanceUnits", "mm").lower() not in ("mm", "?", ""):
-        raise refused(path, "its header does not measure in millimetres")
-    for text, count in (
-        (spacing, axes),
-        (fields["TransformMatrix"], axes * axes),
-        (fields.get("Offset", "0 " * axes), axes),
-    ):
-        if not are_numbers(text.split(), count):
-            raise refused(path, f"its header gives a spacing, axes or an origin that are not numbers: {text[:60]!r}")
-
-
-def _is_true(path: Path, fields: dict[str, str], name: str, default: bool = False) -> bool:
-    value = fields.get(name, str(default)).lower()
-    if value not in ("true", "false", "1", "0", "t", "f"):
-        raise refused(path, f"its header says {value[:40]!r} for {name}, which is neither True nor False")
-    return value in ("true", "1", "t")
-
-
-def _check_voxels(path: Path, fields: dict[str, str], end: int, declared: int) -> None:
-    named = fields["ElementDataFile"]
-    if named.upper() == "LOCAL":
-        file, start = path, end
-    else:
-        file, start = data_file(path, named), 0
-    compressed = _is_true(path, fields, "CompressedData")
-    skipped = fields.get("HeaderSize", "0")
-    if not (is_count(skipped) or skipped == "-1") or (compressed and skipped != "0"):
-        raise refused(path, "its header skips a part of the file that holds its voxels")
-    found = file.stat().st_size - start
-    if not compressed:
-        check_length(path, declared, found - max(0, int(skipped)))
-        return
-    packed = fields.get("CompressedDataSize", str(found))
-    if not is_count(packed):
-        raise refused(path, f"its header declares {packed[:40]!r} packed bytes")
-    check_length(path, int(packed), found)
-    check_packed(path, file, start, int(packed), declared)
+            break
+    if "ElementDataFile" not in fields:
+        raise refused(path, "it is no MetaImage file, or its header does not say where its voxels are")
+    unsaid = {"BinaryDataByteOrderMSB": "False", "CompressedData": "False", "BinaryData": "True"}
+    return unsaid | fields, text[stream.tell() :].decode("utf-8", "replace").split("\n"), stream.tell()

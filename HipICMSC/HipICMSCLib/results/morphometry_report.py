@@ -14,6 +14,7 @@ from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.measures.morphometry import Morphometry, Row
 from HipICMSCLib.measures.registry import TOPICS
 from HipICMSCLib.results.morphometry_pictures import pictures
+from HipICMSCLib.results.morphometry_table import few
 from HipICMSCLib.results.research_use import RESEARCH_USE
 
 _STYLE = """
@@ -120,14 +121,10 @@ def _reasons(rows: Iterable[Row]) -> str:
         if row.sentence:
             by_sentence.setdefault((row.side, row.sentence), []).append(row.definition.name)
     items = (
-        f"<li>{side.capitalize()}: {html.escape(sentence)} <span class='weak'>({html.escape(_few(names))})</span></li>"
+        f"<li>{side.capitalize()}: {html.escape(sentence)} <span class='weak'>({html.escape(few(names))})</span></li>"
         for (side, sentence), names in by_sentence.items()
     )
     return f"<ul>{''.join(items)}</ul>" if by_sentence else "<p>Nothing.</p>"
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _sources() -> str:

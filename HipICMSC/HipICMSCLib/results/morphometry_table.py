@@ -57,7 +57,12 @@ def in_words(morphometry: Morphometry) -> str:
     for row in morphometry.rows:
         if row.sentence:
             refused.setdefault(f"{row.side}: {row.sentence}", []).append(row.definition.id)
-    return "\n".join((*lines, *(f"Note, {text} ({', '.join(ids)})" for text, ids in refused.items())))
+    return "\n".join((*lines, *(f"Note, {text} ({few(ids)})" for text, ids in refused.items())))
+
+
+def few(names: list[str]) -> str:
+    """The first names of a list and how many more there are."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _short(row: Row) -> str:

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import replacing
+from HipICMSCLib.common.images import write_image
 
 SEGMENTATION_ENDING = ".seg.nrrd"
 LABEL_MAP_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -40,8 +40,7 @@ def write_segmentation(labels: sitk.Image, path: Path, provenance: dict[str, str
         fields = {TAG_PREFIX + _clean(key): _clean(value) for key, value in provenance.items()}
     for key, value in fields.items():
         image.SetMetaData(key, value)
-    with replacing(path) as beside:
-        sitk.WriteImage(image, str(beside), useCompression=True)
+    write_image(image, path)
 
 
 def check_ending(path: Path) -> str:

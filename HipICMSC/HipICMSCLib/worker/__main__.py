@@ -23,7 +23,7 @@ import SimpleITK as sitk
 
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, head_at
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import replacing
+from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.models.chosen import user_folder
 from HipICMSCLib.preprocessing.intensity import without_unit
@@ -153,8 +153,7 @@ class _Worker:
         about["doubtful_places"] = [to_json(place) for place in places]
         write_segmentation(result.labels, Path(request.output), provenance(about))
         if request.confidence:
-            with replacing(Path(request.confidence)) as beside:
-                sitk.WriteImage(confidence_percent(result.confidence), str(beside), useCompression=True)
+            write_image(confidence_percent(result.confidence), Path(request.confidence))
         self._times.record(segmenter.package.sha256, result.device, result.slices, time.perf_counter() - started)
         for notice in result.notices:
             self._say(Warned(notice.kind, notice.sentence))

@@ -28,8 +28,8 @@ from HipICMSCLib.preprocessing.geometry import (
     patient_axis,
     slice_axis,
 )
+from HipICMSCLib.preprocessing.image_check import check_volume, looks_like_ct
 from HipICMSCLib.preprocessing.slabs import acquisition_plane, slice_grid
-from HipICMSCLib.reading.volume import check_volume, looks_like_ct
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.worker.ground import differences, grounds_of
 from HipICMSCLib.worker.run_times import RunTimes

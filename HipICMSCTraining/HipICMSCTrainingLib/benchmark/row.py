@@ -25,11 +25,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-import SimpleITK as sitk
 import torch
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import replacing, write_text
+from HipICMSCLib.common.files import write_text
+from HipICMSCLib.common.images import write_image
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.models.chosen import ENDING
 from HipICMSCLib.networks.devices import device_name
@@ -194,8 +194,7 @@ def _measure(
             failed[number] = error.sentence.replace(case.image, name).replace(case.label, f"the label map of {name}")
             continue
         if weights == "selected":
-            with replacing(measured.prediction(number)) as path:
-                sitk.WriteImage(classes, str(path), useCompression=True)
+            write_image(classes, measured.prediction(number))
     if not volumes:
         raise HipError("nothing_measured", f"No test MRI could be segmented. {next(iter(failed.values()))}")
     measured.write(

@@ -116,7 +116,11 @@ class BatchSource:
 
 
 def steps_per_epoch(settings: TrainingSettings, ct_slices: int, mr_slices: int, world_size: int = 1) -> int:
-    """The number in the settings or else the paper's rule, for so many training slices and processes."""
+    """The number in the settings or else the paper's rule, for so many training slices and processes.
+
+    Slabs are cut out of a CT anywhere, so that it has no number of slices; there those of MRI alone count.
+    """
     if settings.steps_per_epoch is not None:
         return settings.steps_per_epoch
-    return max(ct_slices, mr_slices) // (settings.batch_size * world_size) or 1
+    longest = mr_slices if settings.reads == "slabs" else max(ct_slices, mr_slices)
+    return longest // (settings.batch_size * world_size) or 1

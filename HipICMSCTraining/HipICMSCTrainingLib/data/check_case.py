@@ -14,7 +14,8 @@ from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import PLANES, CropSettings, obliquity_deg, patient_axis, slice_axis
-from HipICMSCLib.reading.volume import looks_like_ct, read_volume
+from HipICMSCLib.preprocessing.image_check import looks_like_ct
+from HipICMSCLib.reading.volume import read_volume
 
 from HipICMSCTrainingLib.data.checked_case import BONES, CaseSummary, CheckedCase, Orientation
 from HipICMSCTrainingLib.data.crop_view import crop_box, cut_bones, slice_positions

@@ -14,7 +14,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.common.foreign_files import read_object
 from HipICMSCLib.common.settings import from_json
-from HipICMSCLib.reading.volume import exists, volume_files, volume_stem
+from HipICMSCLib.common.volume_names import exists, volume_files, volume_stem
 
 Role = Literal["train", "val", "test"]
 

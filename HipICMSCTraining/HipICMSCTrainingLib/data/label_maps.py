@@ -8,14 +8,16 @@ import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.preprocessing.geometry import same_geometry
-from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.preprocessing.geometry import difference, on_voxels_of
+from HipICMSCLib.reading.volume import read_with_notes
 
 from HipICMSCTrainingLib.data.dataset import Case
 
 CLASSES = {HIP_BONE: "acetabulum", FEMUR: "femur"}
 #: So many of the unknown values of a label map are named.
 NAMED_VALUES = 5
+#: So near to a whole number a value is that number.
+NEAR_WHOLE = 0.01
 
 
 def read_labels(case: Case, image: sitk.Image) -> sitk.Image:
@@ -27,12 +29,15 @@ def read_labels(case: Case, image: sitk.Image) -> sitk.Image:
     Raises:
         HipError: ``geometry_mismatch``, ``unknown_labels``, ``empty_labels``, or as for reading a volume.
     """
-    labels = read_volume(Path(case.label))
-    if not same_geometry(image, labels):
+    read, notes = read_with_notes(Path(case.label))
+    if notes:
+        raise HipError("not_finite", f"The label map of {case.name} contains voxels that are not numbers.")
+    labels = on_voxels_of(image, whole_numbers(read))
+    if labels is None:
         raise HipError(
             "geometry_mismatch",
-            f"The label map of {case.name} does not lie on the same voxels as its {case.modality}; "
-            f"resample it to the {case.modality} first.",
+            f"The label map of {case.name} does not lie on the same voxels as its {case.modality}: it "
+            f"{difference(image, read)}; resample it to the {case.modality} first.",
         )
     values = sitk.GetArrayViewFromImage(labels)
     meanings = {0: 0} | {
@@ -55,6 +60,17 @@ def read_labels(case: Case, image: sitk.Image) -> sitk.Image:
     read = sitk.GetImageFromArray(classes)
     read.CopyInformation(labels)
     return read
+
+
+def whole_numbers(labels: sitk.Image) -> sitk.Image:
+    """Values within a hundredth of a whole number are that number: floats that were saved as bytes become 0.996."""
+    values = sitk.GetArrayViewFromImage(labels)
+    if values.dtype.kind != "f":
+        return labels
+    whole = np.rint(values)
+    near = sitk.GetImageFromArray(np.where(np.abs(values - whole) < NEAR_WHOLE, whole, values))
+    near.CopyInformation(labels)
+    return near
 
 
 def _about_unknown(case: Case, unknown: list[float]) -> str:

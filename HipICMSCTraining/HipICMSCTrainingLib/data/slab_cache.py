@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.slice_cache import fingerprint, read_case
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.simulation.anatomy import Anatomy, Femur, anatomy_of
+from HipICMSCTrainingLib.simulation.anatomy import COARSE_MM, FINE_MM, Anatomy, Femur, anatomy_of
 
 #: By their number in a file.
 _PLANES = ("sagittal", "coronal", "axial")
@@ -100,7 +100,8 @@ def _kept(file: Path, expected: dict[str, tuple[int, type]], make: Callable[[], 
             arrays = load_file(file)
         except Exception:  # safetensors has kinds of its own
             arrays = {}
-        if {name: (array.ndim, array.dtype.type) for name, array in arrays.items()} == expected:
+        kinds = {name: (array.ndim, array.dtype.type) for name, array in arrays.items()}
+        if kinds == expected and _fit_together(arrays):
             return arrays
     # safetensors writes the memory as it lies, so a transposed view must be laid out first.
     arrays = {name: np.ascontiguousarray(array) for name, array in make().items()}
@@ -108,3 +109,26 @@ def _kept(file: Path, expected: dict[str, tuple[int, type]], make: Callable[[], 
     with replacing(file) as beside:
         beside.write_bytes(save(arrays))
     return arrays
+
+
+def _fit_together(arrays: Arrays) -> bool:
+    """Whether the shapes and numbers of a file's arrays are those of one volume."""
+    if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
+        return False
+    if "slices" in arrays:
+        shapes = arrays["step_mm"].shape == arrays["plane"].shape == (1,)
+        same = arrays["slices"].shape == arrays["covered"].shape
+        return bool(shapes and same and arrays["slices"].size and arrays["plane"][0] < len(_PLANES))
+    shape = arrays["hu"].shape
+    coarse = tuple(-(-voxels // round(COARSE_MM / FINE_MM)) for voxels in shape)
+    femora = len(arrays["heads"])
+    voxels = arrays["bone_voxels"]
+    return bool(
+        arrays["hip"].shape == arrays["femur"].shape == shape
+        and min(shape) > 1
+        and arrays["hip_coarse"].shape == coarse
+        and arrays["heads"].shape == (femora, 3)
+        and arrays["femora_coarse"].shape == (femora, *coarse)
+        and voxels.shape[1] == 3
+        and ((voxels >= 0) & (voxels < shape)).all()
+    )

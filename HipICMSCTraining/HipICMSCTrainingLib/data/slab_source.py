@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from HipICMSCLib.preprocessing.intensity import PADDING
 
-from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.batches import Batch, steps_per_epoch
 from HipICMSCTrainingLib.data.slab_cache import Arrays, plane_of
-from HipICMSCTrainingLib.data.slab_stack import ct_slab, slab_at
+from HipICMSCTrainingLib.data.slab_stack import ct_slab, slab_at, slab_covered
 from HipICMSCTrainingLib.settings.simulation import SlabShape
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TrainingSettings
 from HipICMSCTrainingLib.simulation.anatomy import Anatomy
@@ -50,15 +50,16 @@ class SlabSource:
         self.shares = np.array(weights) / sum(weights)
         self.rank, self.world_size = rank, world_size
         self.shape = settings.slab_shape
-        self._crew = ThreadPoolExecutor(max(1, min(_LARGEST_CREW, (os.cpu_count() or 2) - 1)))
+        # PyTorch gives a thread that never asked the number of threads that any other one set last.
+        torch.get_num_threads()
+        crew = max(1, min(_LARGEST_CREW, (os.cpu_count() or 2) - 1))
+        self._crew = ThreadPoolExecutor(crew, initializer=torch.set_num_threads, initargs=(1,))
         self._waiting: dict[tuple[int, int], Future[Batch]] = {}
 
     @property
     def steps_per_epoch(self) -> int:
-        if self.settings.steps_per_epoch is not None:
-            return self.settings.steps_per_epoch
-        slices = sum(len(volume["slices"]) for volume in self.volumes)
-        return slices // (self.settings.batch_size * self.world_size) or 1
+        mr_slices = sum(len(volume["slices"]) for volume in self.volumes)
+        return steps_per_epoch(self.settings, 0, mr_slices, self.world_size)
 
     def draw(self, step: int, stage: int) -> Batch:
         """
@@ -77,7 +78,6 @@ class SlabSource:
         self._crew.shutdown(cancel_futures=True)
 
     def _made(self, step: int, stage: int) -> Batch:
-        torch.set_num_threads(1)
         shape = self._shape(step, stage)
         samples = []
         for place in range(self.settings.batch_size):
@@ -104,13 +104,15 @@ class SlabSource:
         return replace(self.shape, patch=int(random.choice(sizes)))
 
     def _pair(self, anatomy: Anatomy, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """A CT slab in the plane of an MR slab, both of them only where either shows something."""
+        """A CT slab in the plane of an MR slab; where a setting says so, both only where both volumes lie."""
         x_t, covered_t, volume = self._mr_slab(random)
         pose = draw_pose_in(plane_of(volume), float(volume["step_mm"][0]), anatomy, self.settings.simulation, random)
         image, classes = ct_slab(anatomy, pose, self.shape, self.settings.intensity)
         x_s, y_s = torch.from_numpy(image), torch.from_numpy(classes)
         if self.settings.share_field_of_view:
-            x_s, y_s = x_s.where(covered_t, PADDING), y_s.where(covered_t[self.shape.slices // 2], 0)
+            both = covered_t & slab_covered(anatomy, pose, self.shape)
+            x_s, x_t = x_s.where(both, PADDING), x_t.where(both, PADDING)
+            y_s = y_s.where(both[self.shape.slices // 2], 0)
         return x_s, y_s, x_t
 
     def _mr_slab(self, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, Arrays]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from HipICMSCTrainingLib.data.slab_cache import Arrays
 from HipICMSCTrainingLib.settings.simulation import SimulationSettings, SlabShape
 from HipICMSCTrainingLib.simulation.anatomy import FINE_MM, Anatomy
-from HipICMSCTrainingLib.simulation.pose import AXES, Pose
+from HipICMSCTrainingLib.simulation.pose import AXES, Pose, points_of
 from HipICMSCTrainingLib.simulation.simulator import labels_of, simulated, straight_section
 
 #: Distance between the coronal slabs that a held-out CT is looked at in, and their thickness.
@@ -96,6 +97,13 @@ def ct_slab(
     # Gas, which the anatomy marks, is as dark as air in any window.
     hu = section.hu.unflatten(0, (shape.slices, pose.sub_slices)).mean(1).numpy()
     return rescale(hu, "CT", intensity), labels_of(section, profile, shape.slices).numpy()
+
+
+def slab_covered(anatomy: Anatomy, pose: Pose, shape: SlabShape) -> Tensor:
+    """Where a slab lies within the CT: (slices, rows, columns) bool."""
+    points = points_of(replace(pose, thickness_mm=0.0), anatomy, shape, shape.patch)
+    last = (torch.tensor(anatomy.shape) - 1) * FINE_MM
+    return ((points >= 0) & (points <= last)).all(-1)
 
 
 def slab_at(

@@ -14,9 +14,11 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
+from HipICMSCLib.common.volume_names import exists
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import coronal_slices
-from HipICMSCLib.reading.volume import exists, looks_like_ct, read_volume
+from HipICMSCLib.preprocessing.image_check import looks_like_ct
+from HipICMSCLib.reading.volume import read_volume
 from safetensors.numpy import load_file, save
 
 from HipICMSCTrainingLib.data.dataset import Case

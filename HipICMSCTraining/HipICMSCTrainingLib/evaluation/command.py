@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from HipICMSCLib.common.files import check_output, write_text
 from HipICMSCLib.common.terminal import progress_shown
 
 
@@ -31,6 +32,7 @@ def add_evaluation_commands(commands: Any) -> None:
         "_cortex; may be repeated; without it NAME_ignore is left out where there is one, with `none` nothing is",
     )
     evaluate.add_argument("-o", "--output", type=Path, help="write all numbers as JSON")
+    evaluate.add_argument("--overwrite", action="store_true", help="replace numbers that are there")
     evaluate.set_defaults(run=_evaluate)
 
 
@@ -49,11 +51,11 @@ def _measure(chosen: argparse.Namespace) -> None:
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:
-    from HipICMSCLib.common.files import write_text
-
     from HipICMSCTrainingLib.evaluation.pairs import find_pairs
     from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs
 
+    if chosen.output:
+        check_output(chosen.output, chosen.overwrite, filter(Path.is_file, (chosen.prediction, chosen.truth)))
     evaluation = evaluate_pairs(find_pairs(chosen.prediction, chosen.truth, chosen.ignore), chosen.roi_mm)
     if chosen.output is not None:
         numbers = json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)

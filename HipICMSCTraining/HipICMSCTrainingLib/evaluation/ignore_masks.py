@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.reading.volume import volume_files, volume_stem
+from HipICMSCLib.common.volume_names import volume_files, volume_stem
 
 #: A mask of this name beside a truth is used without being asked for.
 IGNORE_SUFFIX = "_ignore"

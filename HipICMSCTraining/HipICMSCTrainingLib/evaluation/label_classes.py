@@ -3,8 +3,8 @@
 Two conventions meet here. The training data say 1 hip bone, 2 femur; the engine says 1 right hip bone, 2 left hip
 bone, 3 right femur, 4 left femur. ``read_classes`` brings both to the first, by this rule:
 
-- a ``.seg.nrrd`` goes by the names of its segments ("femur"/"femoral", or "hip"/"acetabul…"), and without names by the
-  engine's four values;
+- a ``.seg.nrrd`` or a DICOM SEG goes by the names of its segments ("femur"/"femoral", or "hip"/"acetabul…"), and
+  without names by the engine's four values;
 - any other label map with a value 3 or 4 has the engine's four values;
 - any other label map has the two classes.
 """
@@ -17,6 +17,11 @@ import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.reading.volume import read_image
+from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
+from HipICMSCLib.results.dicom_seg import read_dicom_seg
+
+from HipICMSCTrainingLib.data.label_maps import whole_numbers
 
 _ENGINE_VALUES = {segment.value: segment.bone for segment in SEGMENTS}
 _CLASS_VALUES = {HIP_BONE: HIP_BONE, FEMUR: FEMUR}
@@ -34,7 +39,7 @@ def read_classes(source: Path | sitk.Image, name: str) -> sitk.Image:
     """
     image = read_label_map(source, name)
     values = _values(image, name)
-    if isinstance(source, Path) and source.name.lower().endswith(".seg.nrrd"):
+    if isinstance(source, Path) and source.name.lower().endswith((".seg.nrrd", DICOM_ENDING)):
         classes = _segment_classes(image, name) or _ENGINE_VALUES
     else:
         classes = _ENGINE_VALUES if values & {3, 4} else _CLASS_VALUES
@@ -49,13 +54,25 @@ def read_classes(source: Path | sitk.Image, name: str) -> sitk.Image:
 
 
 def read_label_map(source: Path | sitk.Image, name: str) -> sitk.Image:
-    """A 3-D image with one number a voxel."""
-    try:
-        image = sitk.ReadImage(str(source)) if isinstance(source, Path) else source
-    except RuntimeError as error:
-        raise HipError("unreadable", f"{name} cannot be read as an image.", str(error)) from error
-    if name.lower().endswith(".seg.nrrd") and (image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1):
-        raise HipError("overlapping_segments", f"The segments of {name} overlap; save it without overlaps.")
+    """A 3-D image with one number a voxel; a DICOM SEG has its segments' names as a ``.seg.nrrd`` has them."""
+    if isinstance(source, sitk.Image):
+        image = source
+    elif source.name.lower().endswith(DICOM_ENDING):
+        image, segments = read_dicom_seg(source, name)
+        for number, (value, segment) in enumerate(segments.items()):
+            image.SetMetaData(f"Segment{number}_LabelValue", str(value))
+            image.SetMetaData(f"Segment{number}_Name", segment)
+    else:
+        try:
+            read, _ = read_image(source)
+        except HipError as error:
+            if error.kind in ("not_3d", "not_scalar") and name.lower().endswith(".seg.nrrd"):
+                sentence = f"The segments of {name} overlap; save it without overlaps."
+                raise HipError("overlapping_segments", sentence) from error
+            raise HipError("unreadable", error.sentence, error.detail) from error
+        image = whole_numbers(read)
+        for key in read.GetMetaDataKeys():
+            image.SetMetaData(key, read.GetMetaData(key))
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise HipError("unreadable", f"{name} is not a label map: a 3-D volume with one number a voxel is needed.")
     return image

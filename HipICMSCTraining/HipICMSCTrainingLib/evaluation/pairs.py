@@ -8,7 +8,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.reading.volume import VOLUME_ENDINGS, volume_files, volume_stem
+from HipICMSCLib.common.volume_names import VOLUME_ENDINGS, volume_files, volume_stem
+from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
 
 from HipICMSCTrainingLib.evaluation.ignore_masks import IGNORE_SUFFIX, masks_of
 from HipICMSCTrainingLib.evaluation.label_classes import read_label_map
@@ -87,8 +88,9 @@ def masks_beside(truth: Path, name: str) -> list[sitk.Image]:
 
 
 def _label_maps(folder: Path, masks: tuple[str, ...]) -> list[Path]:
-    """All volumes but those whose names end as masks do."""
-    return [path for path in volume_files(folder) if not volume_stem(path).endswith(masks)]
+    """All volumes and DICOM segmentations but those whose names end as masks do."""
+    of_dicom = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(DICOM_ENDING)]
+    return [path for path in [*volume_files(folder), *of_dicom] if not volume_stem(path).endswith(masks)]
 
 
 def _truth_files(folder: Path, masks: tuple[str, ...]) -> list[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.preprocessing.geometry import Grid, same_geometry
+from HipICMSCLib.preprocessing.geometry import Grid, difference, on_voxels_of
 
 from HipICMSCTrainingLib.evaluation.label_classes import read_classes, read_label_map
 from HipICMSCTrainingLib.evaluation.metrics import (
@@ -157,14 +157,11 @@ def check_roi(roi_mm: float | None) -> None:
 def _evaluate(pair: Pair, roi_mm: float | None) -> VolumeScores:
     truth_name, prediction_name = _name(pair.truth, "truth", pair), _name(pair.prediction, "prediction", pair)
     truth, prediction = read_classes(pair.truth, truth_name), read_classes(pair.prediction, prediction_name)
-    _require_same_geometry(prediction, prediction_name, truth, truth_name)
+    prediction = _on_truth(prediction, prediction_name, truth, truth_name)
     mask_names = [_name(mask, "ignore mask", pair) for mask in pair.ignore]
     counted = truth >= 0
     for mask, name in zip(pair.ignore, mask_names, strict=True):
-        outside = read_label_map(mask, name) == 0
-        _require_same_geometry(outside, name, truth, truth_name)
-        outside.CopyInformation(truth)  # equal but for the last digits of a file header, over which SimpleITK stumbles
-        counted &= outside
+        counted &= _on_truth(read_label_map(mask, name), name, truth, truth_name) == 0
 
     counted_of = dict.fromkeys(CLASSES, counted)
     heads = []
@@ -191,10 +188,14 @@ def _name(source: Path | sitk.Image, part: str, pair: Pair) -> str:
     return str(source) if isinstance(source, Path) else f"the {part} of {pair.name}"
 
 
-def _require_same_geometry(image: sitk.Image, name: str, truth: sitk.Image, truth_name: str) -> None:
-    if not same_geometry(image, truth):
+def _on_truth(image: sitk.Image, name: str, truth: sitk.Image, truth_name: str) -> sitk.Image:
+    """The image on the voxels of the truth, in whatever order its axes are stored."""
+    same = on_voxels_of(truth, image)
+    if same is None:
         raise HipError(
             "geometry_mismatch",
-            f"{name} and {truth_name} differ in size, spacing, origin or direction; bring them onto one grid.",
+            f"{name} does not lie on the voxels of {truth_name}: it {difference(truth, image)}; bring them onto one "
+            "grid.",
             detail="\n".join(f"{each}: {Grid.of(its)}" for each, its in ((name, image), (truth_name, truth))),
         )
+    return same

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import replacing, storage_error, write_text
+from HipICMSCLib.common.files import storage_error, write_text
+from HipICMSCLib.common.images import write_image
 
 from HipICMSCTrainingLib.phantom.subject import (
     CT_SPACING_MM,
@@ -111,5 +112,4 @@ def _facts(subject: PhantomSubject) -> dict:
 
 
 def _write(image: sitk.Image, path: Path) -> None:
-    with replacing(path) as beside:
-        sitk.WriteImage(image, str(beside))
+    write_image(image, path)

@@ -105,7 +105,7 @@ class HipShapes:
 
 
 #: Landmarks of the pelvis about the midpoint of the head centres: lateral, anterior, superior.
-ASIS, PUBIC_TUBERCLE = np.array([118.0, 45.0, 85.0]), np.array([25.0, 45.0, -12.0])
+ASIS, PUBIC_TUBERCLE = np.array([118.0, 45.0, 98.0]), np.array([25.0, 45.0, -12.0])
 _LANDMARK_RADIUS = 9.0
 _KNEE_BELOW = 380.0
 
@@ -206,13 +206,18 @@ def _norm(vectors: np.ndarray) -> np.ndarray:
     return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
 
 
-def truth(shapes: HipShapes) -> dict[str, float]:
-    """Every measure's true value in the pelvis's frame, by its name in `HipICMSCLib.measures`; degrees, mm, percent."""
+def truth(shapes: HipShapes, turn: np.ndarray | None = None) -> dict[str, float]:
+    """Every measure's true value, by its name in `HipICMSCLib.measures`; degrees, mm, percent.
+
+    Args:
+        turn: (3, 3) by which the pelvis is turned against the frame that the values are of, side coordinates; the frame
+            is the pelvis's own without it.
+    """
     return {
         "HeadRadius": shapes.head_radius,
         "Sphericity": 0.0,
         **_of_the_femur(shapes),
-        **_of_the_socket(shapes),
+        **_of_the_socket(shapes, np.eye(3) if turn is None else turn),
         "JointSpaceUpper": shapes.gap,
     }
 
@@ -231,15 +236,14 @@ def _of_the_femur(shapes: HipShapes) -> dict[str, float]:
     return values
 
 
-def _of_the_socket(shapes: HipShapes) -> dict[str, float]:
+def _of_the_socket(shapes: HipShapes, turn: np.ndarray) -> dict[str, float]:
     """From a dense sampling of the rim of the joint-side surface; the holes of broken sockets have no truth."""
-    directions = _rim(shapes)
-    rim = directions * shapes.socket_radius
+    rim = _rim(shapes) @ turn.T * shapes.socket_radius
     crossing = rim[np.flatnonzero(np.sign(rim[:, 1]) != np.sign(np.roll(rim[:, 1], 1)))]
     edge = crossing[np.argmax(crossing[:, 2])]
     values = {"LCEA": _degrees(edge[0], edge[2])}
     # The upper part of the rim, 10 to 2 o'clock about the socket's axis, as an AP film shows it.
-    axis = _opening(shapes.inclination, shapes.version)
+    axis = turn @ _opening(shapes.inclination, shapes.version)
     twelve = np.array([0, 0, 1.0]) - axis[2] * axis
     twelve /= np.linalg.norm(twelve)
     three = np.cross(axis, twelve)
@@ -252,9 +256,11 @@ def _of_the_socket(shapes: HipShapes) -> dict[str, float]:
     values["VersionCentral"] = _version_at(rim, 0.0)
     values["VersionCranial"] = _version_at(rim, shapes.socket_radius - CRANIAL_BELOW_APEX_MM)
     if not shapes.twist:
-        values["RimVersion"], values["RimInclination"] = shapes.version, shapes.inclination
-    values |= _coverage(shapes)
-    if shapes.fossa_step is not None:
+        values["RimVersion"] = _degrees(axis[1], axis[0])
+        values["RimInclination"] = float(np.degrees(np.arccos(-axis[2])))
+    values |= _coverage(shapes, turn)
+    # In a turned coronal plane the fossa begins elsewhere.
+    if shapes.fossa_step is not None and np.array_equal(turn, np.eye(3)):
         medial = np.radians(shapes.fossa_step)
         roof = shapes.socket_radius * np.array([-np.sin(medial), 0, np.cos(medial)])
         values["AI"] = _degrees(edge[2] - roof[2], edge[0] - roof[0])
@@ -289,14 +295,16 @@ def _version_at(rim: np.ndarray, level: float) -> float:
     return _degrees(back[0] - front[0], front[1] - back[1])
 
 
-def _coverage(shapes: HipShapes, step: float = 0.002) -> dict[str, float]:
+def _coverage(shapes: HipShapes, turn: np.ndarray, step: float = 0.002) -> dict[str, float]:
     """Shares of the head's sphere, in percent; a grid of equal areas of about 0.05 mm."""
-    height, turn = np.meshgrid(np.arange(-1 + step / 2, 1, step), np.arange(0, 2 * np.pi, step * np.pi), indexing="ij")
+    height, round_it = np.meshgrid(
+        np.arange(-1 + step / 2, 1, step), np.arange(0, 2 * np.pi, step * np.pi), indexing="ij"
+    )
     width = np.sqrt(1 - height**2)
-    directions = np.stack([width * np.cos(turn), width * np.sin(turn), height], axis=-1)
-    covered = _socket_level(directions, shapes) < 0
+    directions = np.stack([width * np.cos(round_it), width * np.sin(round_it), height], axis=-1)
+    covered = _socket_level(directions @ turn, shapes) < 0
     if shapes.fossa_step is not None:
-        covered &= directions @ shapes.fossa_axis < np.cos(np.radians(FOSSA_HALF_ANGLE))
+        covered &= directions @ turn @ shapes.fossa_axis < np.cos(np.radians(FOSSA_HALF_ANGLE))
     share = {"Coverage": covered.mean(), "CoverageUpper": covered[directions[..., 2] > 0].mean()}
     for name, axis, sign in (("CoverageAnterior", 1, 1), ("CoveragePosterior", 1, -1), ("CoverageCranial", 2, 1)):
         weight = np.maximum(sign * directions[..., axis], 0)

@@ -9,9 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import replacing
+from HipICMSCLib.common.images import write_image
 
 from HipICMSCTrainingLib.phantom.subject import make_ct, make_mri
 
@@ -30,8 +29,7 @@ def write_subject(modality: str, seed: int, subject: int, image: Path, truth: Pa
     """
     made = MAKERS[modality](seed, subject)
     for volume, path in ((made.label, truth), (made.image, image)):
-        with replacing(path) as beside:
-            sitk.WriteImage(volume, str(beside), useCompression=True)
+        write_image(volume, path)
 
 
 def main() -> int:

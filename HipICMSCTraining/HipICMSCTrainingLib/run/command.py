@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import check_output
 from HipICMSCLib.common.terminal import duration
 
 from HipICMSCTrainingLib.run.folder import RunFolder
@@ -23,6 +24,7 @@ def add_run_commands(commands: Any) -> None:
     export.add_argument(
         "--about", type=Path, metavar="FILE.json", help="licence, citations, data and limits for the card"
     )
+    export.add_argument("--overwrite", action="store_true", help="replace a package that is there")
     export.set_defaults(run=_export)
 
     for name, function, text in (
@@ -42,6 +44,7 @@ def _export(chosen: argparse.Namespace) -> None:
 
     from HipICMSCTrainingLib.run.export import About, export_package
 
+    check_output(chosen.output, chosen.overwrite)
     about = About()
     if chosen.about:
         try:

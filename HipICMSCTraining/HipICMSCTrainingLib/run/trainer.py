@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.terminal import on_termination
 from HipICMSCLib.models.chosen import find_model
 from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.devices import choose_device
@@ -57,6 +58,7 @@ class Trainer:
         self._losses: list[dict[str, float]] = []
         self.distribution = Distribution()
         self.data: TrainingData | None = None
+        self._prepared = self._terminated = False
 
     def train(self) -> Status:
         """Returns the last status: finished, or paused after a stop.
@@ -65,12 +67,20 @@ class Trainer:
             HipError: ``run_in_use`` without touching the run; anything else after the run's status says ``failed``.
         """
         try:
-            if not self.distribution.is_main:
-                return self._train()
-            with self.folder.locked():
-                return self._train_and_say_so()
+            with on_termination(self._terminate):
+                if not self.distribution.is_main:
+                    return self._train()
+                with self.folder.locked():
+                    return self._train_and_say_so()
         finally:
             self.close()
+
+    def _terminate(self) -> None:
+        """A scheduler's time limit, of which torchrun tells every process: while volumes are read the training ends at
+        once, as by Ctrl-C, and from the first step on after the step at hand, which is saved."""
+        self._terminated = True
+        if not self._prepared:
+            raise KeyboardInterrupt
 
     def close(self) -> None:
         """Leave nothing of the training behind in this process."""
@@ -109,6 +119,7 @@ class Trainer:
 
     def _train(self) -> Status:
         self.prepare()
+        self._prepared = True
         self._say("running", STAGES[self._moment().stage], "")
         folder, distribution, gathered = self.folder, self.distribution, self._losses
         while self.step < self.total_steps:
@@ -324,12 +335,12 @@ class Trainer:
             self.save()
             waiting = ("paused", "waiting", "Paused on request; the process waits.")
             self._say(*waiting)
-            while self.folder.requested("PAUSE") and not self.folder.requested("STOP"):
+            while self.folder.requested("PAUSE") and not (self._terminated or self.folder.requested("STOP")):
                 if time.monotonic() - self._said_at > HEARTBEAT_SECONDS:
                     self._say(*waiting)
                 time.sleep(0.2)
             self._say("running", STAGES[self._moment().stage], "")
-        if self.folder.requested("STOP"):
+        if self._terminated or self.folder.requested("STOP"):
             self.folder.withdraw("STOP")
             self.folder.withdraw("PAUSE")
             return True

@@ -76,10 +76,39 @@ def test_a_locked_subfolder_does_not_hide_the_others(tmp_path):
     assert volumes_of(tmp_path) == [tmp_path / "series"]
 
 
-@pytest.mark.parametrize("twins", [("x.nrrd", "x.nii.gz"), ("X.nrrd", "x.mha")])
-def test_two_inputs_for_one_result_are_refused(tmp_path, twins):
-    error = refused(lambda: result_paths([tmp_path / name for name in (*twins, "y.nrrd")], tmp_path))
-    assert error.kind == "same_name" and "x.seg.nrrd" in error.sentence.lower()
+@pytest.mark.parametrize(
+    ("inputs", "results"),
+    [
+        (("x.nrrd", "x.nii.gz", "y.nrrd"), ("x.nrrd", "x.nii.gz", "y")),
+        (("X.nrrd", "x.mha"), ("X.nrrd", "x.mha")),
+        (("p1.nii.gz", "a/p1.nii.gz", "b/p1.nii.gz"), ("p1", "a-p1", "b-p1")),
+        (("a/b/p.nii", "a-b/p.nii"), ("a-b-p.nii", "a-b-p.nii-2")),
+    ],
+)
+def test_each_input_has_a_result_with_a_name_of_its_own(tmp_path, inputs, results):
+    found = result_paths([tmp_path / name for name in inputs], tmp_path / "out", base=tmp_path)
+    assert found == [tmp_path / "out" / f"{name}.seg.nrrd" for name in results]
+
+
+def test_volumes_in_folders_below_are_found_and_earlier_results_are_not(tmp_path):
+    for name in ("p1.nii.gz", "a/p1.nii.gz", "a/deep/p2.nrrd", "out/p1.nii.gz", "a/p1.seg.nrrd", ".trash/p3.nii"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    dicom_series(tmp_path / "b", SLICES)
+    (tmp_path / "cd" / "DICOM").mkdir(parents=True)
+    dicom_series(tmp_path / "cd" / "DICOM" / "SE0", SLICES)
+    items = items_of_folder(tmp_path, tmp_path / "out")
+    assert names(items) == ["p1.nii.gz", "a/p1.nii.gz", "a/deep/p2.nrrd", "b", "cd"]
+    assert [item.source.output.name.removesuffix(".seg.nrrd") for item in items] == [
+        "p1", "a-p1", "a-deep-p2", "b", "cd"
+    ]  # fmt: skip
+
+
+def test_results_are_replaced_where_the_user_says_so_alone(tmp_path):
+    (tmp_path / "a.nrrd").touch()
+    (tmp_path / "a.seg.nrrd").touch()
+    assert [item.state for item in items_of_folder(tmp_path, tmp_path)] == ["skipped"]
+    assert [item.state for item in items_of_folder(tmp_path, tmp_path, overwrite=True)] == ["waiting"]
 
 
 def test_a_result_folder_is_made_once_and_must_be_a_folder(tmp_path):

@@ -17,7 +17,7 @@ from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import Trainer
 from tiny_training import at_step, differences, tiny_dataset
 
-STAGE_1_STEPS, STEPS = 4, 12
+STAGE_1_STEPS, STEPS, SLAB_STEPS = 4, 12, 16
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,13 +33,23 @@ def run(tiny_data, tmp_path) -> RunFolder:
     return tiny_data.start(tmp_path / "run")
 
 
+@pytest.fixture
+def new_and_unbroken(reads, request, tmp_path) -> tuple[RunFolder, RunFolder]:
+    """A run that has done nothing yet, and one like it that nothing interrupted; on crops, or on slabs in four stages.
+
+    Its tests are parametrized by ``reads``.
+    """
+    data, unbroken = {"crop": ("tiny_data", "finished_run"), "slabs": ("slab_data", "finished_slab_run")}[reads]
+    return request.getfixturevalue(data).start(tmp_path / "run"), request.getfixturevalue(unbroken)
+
+
 def selected(run: RunFolder) -> tuple[dict, dict]:
     return run.checkpoints.selected(), json.loads((run.checkpoints.folder / "selected.json").read_text())
 
 
 def assert_same_outcome(run: RunFolder, unbroken: RunFolder) -> None:
     """Networks, averages, optimisers, image pools, best score and the selected weights, bit for bit."""
-    assert run.checkpoints.last()["step"] == STEPS
+    assert run.checkpoints.last()["step"] == unbroken.status().total_steps
     assert differences(unbroken.checkpoints.last(), run.checkpoints.last()) == []
     assert differences(selected(unbroken), selected(run)) == []
 
@@ -48,7 +58,20 @@ def step_of_scores(run: RunFolder) -> list[tuple[int, str]]:
     return [(line["step"], line["weights"]) for line in run.metrics() if "scores" in line]
 
 
-EACH_EPOCH_ONCE = [(step, which) for step in (4, 8, 12) for which in ("last", "average")]
+def test_each_epoch_is_scored_once(finished_run, finished_slab_run):
+    for run, epochs in ((finished_run, (4, 8, 12)), (finished_slab_run, (4, 8, 12, 16))):
+        assert step_of_scores(run) == [(step, which) for step in epochs for which in ("last", "average")]
+
+
+#: (what is read, a step, the stage that it is in): in the middle of each stage.
+IN_EACH_STAGE = [
+    ("crop", 2, "stage 1"),
+    ("crop", 6, "stage 2"),
+    ("slabs", 2, "simulation"),
+    ("slabs", 6, "stage 1"),
+    ("slabs", 10, "stage 2"),
+    ("slabs", 14, "self-training"),
+]
 
 
 def test_the_checkpoint_holds_all_that_moves(finished_run):
@@ -61,47 +84,59 @@ def test_the_checkpoint_holds_all_that_moves(finished_run):
     assert state["step"] == STEPS
 
 
-@pytest.mark.parametrize("step", [2, 6])
-def test_stopped_and_resumed(run, finished_run, step):
+@pytest.mark.parametrize(("reads", "step", "stage"), [*IN_EACH_STAGE, ("slabs", 12, "self-training")])
+def test_stopped_and_resumed(new_and_unbroken, step, stage):
+    run, finished_run = new_and_unbroken
     stopped = Trainer(run, at_step(step, lambda: run.request("STOP"))).train()
     assert (stopped.state, stopped.step) == ("paused", step)
     assert run.checkpoints.last()["step"] == step
     assert not run.requested("STOP")
-    assert Trainer(run).train().state == "finished"
+    phases = []
+    assert Trainer(run, lambda status: phases.append((status.step, status.phase))).train().state == "finished"
+    assert (step, stage) in phases
     assert_same_outcome(run, finished_run)
-    assert step_of_scores(run) == EACH_EPOCH_ONCE
+    assert step_of_scores(run) == step_of_scores(finished_run)
 
 
-def test_interrupted_from_the_keyboard_and_resumed(run, finished_run):
+@pytest.mark.parametrize(("reads", "step", "stage"), IN_EACH_STAGE[1:])
+def test_interrupted_from_the_keyboard_and_resumed(new_and_unbroken, step, stage):
+    run, finished_run = new_and_unbroken
+
     def interrupt() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Trainer(run, at_step(6, interrupt)).train()
+        Trainer(run, at_step(step, interrupt)).train()
     status = run.status()
     assert status.state == "paused"
-    assert "resume" in status.sentence
-    assert run.checkpoints.last()["step"] == 4  # of the last epoch's end
+    checkpoint = run.checkpoints.last()
+    if stage == "simulation":  # its only epoch was not at its end
+        assert checkpoint is None
+    else:
+        assert "resume" in status.sentence
+        assert checkpoint["step"] == 4 * (step // 4)  # of the last epoch's end
     Trainer(run).train()
     assert_same_outcome(run, finished_run)
-    assert step_of_scores(run) == EACH_EPOCH_ONCE
+    assert step_of_scores(run) == step_of_scores(finished_run)
 
 
-def test_paused_it_waits_and_goes_on_in_the_same_process(run, finished_run):
+@pytest.mark.parametrize(("reads", "step", "stage"), IN_EACH_STAGE[1:])
+def test_paused_it_waits_and_goes_on_in_the_same_process(new_and_unbroken, step, stage):
+    run, finished_run = new_and_unbroken
     seen = []
 
     def report(status) -> None:
         seen.append((status.state, status.phase, status.step))
-        if status.step == 5 and ("paused", "waiting", 5) not in seen:
+        if status.step == step and ("paused", "waiting", step) not in seen:
             run.request("PAUSE")
         elif status.state == "paused":
-            assert run.checkpoints.last()["step"] == 5  # saved before it waits
+            assert run.checkpoints.last()["step"] == step  # saved before it waits
             assert run.status().state == "paused"
             run.withdraw("PAUSE")
 
     assert Trainer(run, report).train().state == "finished"
-    pause = seen.index(("paused", "waiting", 5))
-    assert seen[pause + 1] == ("running", "stage 2", 5)
+    pause = seen.index(("paused", "waiting", step))
+    assert seen[pause + 1] == ("running", stage, step)
     assert_same_outcome(run, finished_run)
 
 
@@ -156,6 +191,33 @@ def test_weights_are_selected_only_once_the_segmenters_have_learned(run):
     assert about["step"] > STAGE_1_STEPS
     scored = [line["scores"]["selection"] for line in run.metrics() if "scores" in line and line["step"] > 4]
     assert about["scores"]["selection"] == max(scored)
+
+
+def test_on_slabs_every_stage_but_translation_is_scored_on_simulated_mri_and_may_be_selected(finished_slab_run):
+    lines = finished_slab_run.metrics()
+    scored = [(line["step"], line["stage"], set(line["scores"])) for line in lines if "scores" in line]
+    assert [(step, stage) for step, stage, _ in scored[::2]] == [(4, 0), (8, 1), (12, 2), (16, 3)]
+    assert all({"dice_simulated", "agreement_of_views", "selection"} <= names for _, _, names in scored)
+    about = json.loads((finished_slab_run.checkpoints / "selected.json").read_text())
+    candidates = [line["scores"]["selection"] for line in lines if "scores" in line and line["stage"] != 1]
+    assert about["scores"]["selection"] == max(candidates)
+    assert about["step"] != 8
+
+
+def test_on_slabs_the_checkpoint_holds_the_teacher_and_the_selection_does_not(finished_slab_run):
+    state = finished_slab_run.checkpoints.last()
+    assert set(state["networks"]) == {"G_st", "G_ts", "F_s", "F_t", "D_s", "D_t", "teacher"}
+    assert set(state["average"]) == set(finished_slab_run.checkpoints.selected()) == {"G_st", "G_ts", "F_s", "F_t"}
+    assert state["step"] == SLAB_STEPS
+
+
+@pytest.mark.parametrize("left", ["simulation_epochs", "stage1_epochs", "stage2_epochs", "self_training_epochs"])
+def test_each_stage_can_be_all_there_is(slab_data, tmp_path, left):
+    epochs = dict.fromkeys(("simulation_epochs", "stage1_epochs", "stage2_epochs", "self_training_epochs"), 0)
+    run = slab_data.start(tmp_path / "run", **epochs | {left: 1, "steps_per_epoch": 2})
+    status = Trainer(run).train()
+    assert (status.state, status.step) == ("finished", 2)
+    assert (run.checkpoints.selected() is None) == (left == "stage1_epochs")
 
 
 def test_translation_alone_selects_nothing(tiny_data, tmp_path):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import Trainer
@@ -198,3 +199,48 @@ def test_a_training_of_a_user_ends_finished_and_its_status_says_so(finished_run,
     assert lines[-2].startswith("step 12 of 12, phase finished")
     assert [line.split(",")[0] for line in lines[:2]] == ["step 12", "step 12"]
     assert os.path.exists(finished_run.checkpoints.selected_file)
+
+
+def test_a_time_limit_saves_the_step_at_hand_and_resume_goes_on_from_it(tiny_data, tmp_path, children):
+    run = RunFolder(tmp_path / "run")
+    process = children(*train_arguments(tiny_data, run.path, steps_per_epoch=100_000))
+    wait_until(lambda: run.in_use() and run.status().step > 2, process)
+    process.send_signal(signal.SIGTERM)
+    code, _, error = ended(process)
+    assert code == 0, error
+    status = run.status()
+    assert (status.state, status.phase) == ("paused", "stopped")
+    assert run.checkpoints.last()["step"] == status.step > 2
+
+
+def test_a_time_limit_while_volumes_are_read_leaves_a_run_that_resumes(tiny_data, tmp_path, children):
+    run = RunFolder(tmp_path / "run")
+    process = children("train", run.path, *tiny_data.arguments, *set_arguments(steps_per_epoch=1))
+    wait_until(lambda: run.in_use() and run.status().phase == "preparing", process)
+    process.send_signal(signal.SIGTERM)
+    assert ended(process)[0] == 130
+    assert run.status().state == "paused" and "resume" in run.status().sentence
+    resumed = children("resume", run.path)
+    wait_until(lambda: run.status().step > 0, resumed)
+    assert resumed.poll() is None or resumed.returncode == 0
+
+
+def test_a_run_moves_with_its_data_and_takes_no_other_images(tiny_data, tmp_path, capsys):
+    moved = tmp_path / "moved"
+    shutil.copytree(tiny_data.folder, moved)
+    run = RunFolder(tmp_path / "run")
+    assert main([str(word) for word in train_arguments(tiny_data, run.path, steps_per_epoch=1)]) == 0
+    before = (run.path / "run.json").read_text()
+    mris = sorted((moved / "mri").iterdir())
+    names = [path.read_bytes() for path in mris]
+    noisy = sitk.ReadImage(str(mris[0])) + 1
+    sitk.WriteImage(sitk.AdditiveGaussianNoise(noisy, 50.0), str(mris[0]))
+    data = ["--ct", str(moved / "ct"), "--mri", str(moved / "mri")]
+    capsys.readouterr()
+    assert main(["resume", str(run.path), *data]) == 2
+    assert (run.path / "run.json").read_text() == before
+    for path, content in zip(mris, names, strict=True):
+        path.write_bytes(content)
+    assert main(["resume", str(run.path), *data]) == 0
+    assert str(moved) in (run.path / "run.json").read_text()
+    assert str(tiny_data.folder) not in (run.path / "run.json").read_text().split('"command"')[0]

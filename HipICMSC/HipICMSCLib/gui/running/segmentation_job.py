@@ -14,11 +14,12 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing, storage_error
+from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.gui.scene.mrml import image_of, points_of
 from HipICMSCLib.gui.scene.result import read_result
 from HipICMSCLib.gui.scene.review import add_confidence_map, read_confidence_map, store_places
-from HipICMSCLib.reading.volume import check_volume
+from HipICMSCLib.preprocessing.image_check import check_volume
 from HipICMSCLib.results.provenance import provenance
 from HipICMSCLib.results.review import Place
 from HipICMSCLib.results.segmentation_file import SEGMENTATION_ENDING, check_ending
@@ -47,14 +48,13 @@ class VolumeFile:
             name: what the user calls it.
 
         Raises:
-            HipError: as `volume.check_volume` and `files.replacing`.
+            HipError: as `image_check.check_volume` and `files.replacing`.
         """
         check_volume(image, name)
         self.folder = _make_folder()
         self.path = self.folder / "volume.nrrd"
         try:
-            with replacing(self.path) as beside:
-                sitk.WriteImage(image, str(beside))
+            write_image(image, self.path, compression=None)
         except BaseException:
             self.close()
             raise

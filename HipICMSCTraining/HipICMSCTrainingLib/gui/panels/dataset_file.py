@@ -11,7 +11,7 @@ from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import storage_error
-from HipICMSCLib.reading.volume import volume_files, volume_stem
+from HipICMSCLib.common.volume_names import volume_files, volume_stem
 
 from HipICMSCTrainingLib.data.dataset import (
     Case,

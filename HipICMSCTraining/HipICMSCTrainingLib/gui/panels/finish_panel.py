@@ -237,7 +237,7 @@ class FinishPanel:
         self._keep_about()
         about = ["--about", str(self._run.about_file)] if self._about else []
         self._say(_("Exporting …"))
-        self._start(["export", "--output", str(path), *about], lambda line: None, when_done, clean_up)
+        self._start(["export", "--output", str(path), "--overwrite", *about], lambda line: None, when_done, clean_up)
 
     def _on_measure(self, checked: bool = False) -> None:
         self._say(_("Measuring …"))

@@ -12,15 +12,14 @@ import qt
 import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.gui.setup.installation import python_interpreter
 from slicer.i18n import tr as _
 
+from HipICMSCTrainingLib.gui.panels.description_area import DescriptionArea
 from HipICMSCTrainingLib.gui.panels.estimate_area import EstimateArea
 from HipICMSCTrainingLib.gui.panels.run_name import run_path, suggested_name
 from HipICMSCTrainingLib.gui.panels.settings_form import SettingsForm
 from HipICMSCTrainingLib.gui.panels.start_model import StartModel
 from HipICMSCTrainingLib.gui.running.activity import Activity
-from HipICMSCTrainingLib.gui.running.settings_reading import SettingsReading
 from HipICMSCTrainingLib.gui.running.training_process import free_name
 from HipICMSCTrainingLib.settings.choices import START_FROM, Choices, Description, choices_of_run
 
@@ -55,10 +54,6 @@ class SettingsPanel:
         self._read_choices, self._write_choices = read_choices, write_choices
         self._dataset, self._runs_folder = dataset, runs_folder
         self._choices = Choices()
-        self._description: Description | None = None
-        self._reading: SettingsReading | None = None
-        self._reading_error: HipError | None = None
-        self._known_of: str | None = None
         self._built_for = ""
         self._start_model = StartModel()
         self._is_showing = False
@@ -77,18 +72,19 @@ class SettingsPanel:
         ui.settingsDeviceComboBox.connect("currentIndexChanged(int)", self._on_device)
         ui.settingsSeedSpinBox.connect("valueChanged(int)", self._on_seed)
         ui.settingsNameEdit.connect("textChanged(QString)", self._on_name)
-        ui.settingsAgainButton.connect("clicked(bool)", self._on_again)
         ui.settingsCopyButton.connect("clicked(bool)", self._on_copy)
         self._estimate = EstimateArea(ui, activity, self._data_and_settings, runs_folder)
+        self._known = DescriptionArea(ui)
+        self._known.changed.connect(self._on_described)
         self.show()
-        self._read()
+        self._known.read()
 
     # What others ask.
 
     @property
     def description(self) -> Description | None:
         """All that can be chosen, as soon as it is known."""
-        return self._description
+        return self._known.description
 
     @property
     def method(self) -> str:
@@ -98,7 +94,7 @@ class SettingsPanel:
     @property
     def reads_mr_labels(self) -> bool:
         """Whether the chosen method is trained on labelled MRIs; False until it is known what can be chosen."""
-        return self._description is not None and self._description.methods[self.method].reads_mr_labels
+        return self.description is not None and self.description.methods[self.method].reads_mr_labels
 
     def arguments(self) -> list[str]:
         """Method, preset and what deviates from it, as ``hipicmsc train`` takes them.
@@ -107,7 +103,7 @@ class SettingsPanel:
             HipError: ``not_described`` as long as it is not known what can be chosen, ``unknown_model`` or as a model
                 package for one that cannot be started from, ``bad_setting``.
         """
-        description = self._known_description()
+        description = self._known.known()
         if self._start_model.problem:
             raise HipError("unknown_model", self._start_model.problem)
         if self._form.problem():
@@ -134,7 +130,7 @@ class SettingsPanel:
     def reason_against_taking(self) -> str:
         """Why :meth:`take` cannot be called yet; empty if it can."""
         try:
-            self._known_description()
+            self._known.known()
         except HipError as error:
             return error.sentence
         return ""
@@ -149,7 +145,7 @@ class SettingsPanel:
         Raises:
             HipError: ``not_described``, or as :func:`choices_of_run`; nothing is changed then.
         """
-        choices = choices_of_run(run, self._known_description())
+        choices = choices_of_run(run, self._known.known())
         self._choose(replace(choices, run_name=free_name(self._runs_folder(), name)))
 
     def forget_name(self) -> None:
@@ -164,8 +160,7 @@ class SettingsPanel:
     def enter(self) -> None:
         """The module is shown: what was missing may be there now, and models may have come and gone."""
         self._start_model.forget()
-        if self._reading is None and (self._reading_error is not None or self._known_of != python_interpreter()):
-            self._read()
+        self._known.read_again_if_needed()
         self.show()
 
     def show(self) -> None:
@@ -184,44 +179,17 @@ class SettingsPanel:
     def close(self) -> None:
         """Slicer ends or the module is reloaded; an estimate that runs is given up."""
         self._estimate.close()
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
+        self._known.close()
 
     def _data_and_settings(self) -> list[str]:
         return ["--dataset", str(self._dataset()), *self.arguments()]
 
-    # What can be chosen.
-
-    def _known_description(self) -> Description:
-        if self._description is None:
-            raise self._reading_error or HipError(
-                "not_described", _("The settings are still being read; wait a moment.")
-            )
-        return self._description
-
-    def _read(self) -> None:
-        self._description, self._reading_error = None, None
-        self._known_of = python_interpreter()
-        self._reading = SettingsReading(self._on_described, self._on_not_described)
-        if self._description is not None or self._reading_error is not None:
-            self._reading = None
-        self._show()
-
-    def _on_described(self, description: Description) -> None:
-        self._reading, self._description = None, description
+    def _on_described(self) -> None:
         self._built_for = ""
         self._show()
-        self.described.emit(description)
+        if self.description is not None:
+            self.described.emit(self.description)
         self.changed.emit()
-
-    def _on_not_described(self, error: HipError) -> None:
-        self._reading, self._reading_error = None, error
-        self._show()
-        self.changed.emit()
-
-    def _on_again(self, checked: bool = False) -> None:
-        self._read()
 
     # What the user does.
 
@@ -237,11 +205,11 @@ class SettingsPanel:
 
     def _on_method(self, index: int) -> None:
         if not self._is_showing:
-            self._choose(replace(self._choices, method=list(self._description.methods)[index]))
+            self._choose(replace(self._choices, method=list(self.description.methods)[index]))
 
     def _on_preset(self, index: int) -> None:
         if not self._is_showing:
-            self._choose(replace(self._choices, preset=list(self._description.presets)[index]))
+            self._choose(replace(self._choices, preset=list(self.description.presets)[index]))
 
     def _on_start_from(self, index: int) -> None:
         if not self._is_showing:
@@ -293,9 +261,9 @@ class SettingsPanel:
     def _show(self) -> None:
         self._is_showing = True
         try:
-            self._show_state()
-            if self._description is not None:
-                self._choices = self._choices.known_to(self._description)
+            self._known.show()
+            if self.description is not None:
+                self._choices = self._choices.known_to(self.description)
                 self._show_lists()
                 self._show_form()
             self._show_name()
@@ -303,28 +271,16 @@ class SettingsPanel:
             self._is_showing = False
         self._show_buttons()
 
-    def _show_state(self) -> None:
-        there = self._description is not None
-        self.ui.settingsFrame.visible = self.ui.settingsAdvancedCollapsibleButton.visible = there
-        self.ui.settingsStateLabel.visible = not there
-        self.ui.settingsAgainButton.visible = self._reading_error is not None
-        if self._reading_error is not None:
-            text = _("The settings cannot be read. {reason}").format(reason=self._reading_error.sentence)
-            self.ui.settingsStateLabel.text, self.ui.settingsStateLabel.toolTip = text, self._reading_error.detail
-        else:
-            self.ui.settingsStateLabel.text = _("The settings are being read …")
-            self.ui.settingsStateLabel.toolTip = ""
-
     def _show_lists(self) -> None:
-        methods = self._description.methods
+        methods = self.description.methods
         _fill(self.ui.settingsMethodComboBox, [about.title for about in methods.values()])
         self.ui.settingsMethodComboBox.currentIndex = list(methods).index(self._choices.method)
         about = methods[self._choices.method]
         self.ui.settingsMethodComboBox.toolTip = about.help
         needs = _("Each MRI to train on or to hold out needs its label map.") if about.reads_mr_labels else ""
         self.ui.settingsMethodNoteLabel.text = " ".join(filter(None, [about.help, needs]))
-        _fill(self.ui.settingsPresetComboBox, list(self._description.presets))
-        self.ui.settingsPresetComboBox.currentIndex = list(self._description.presets).index(self._choices.preset)
+        _fill(self.ui.settingsPresetComboBox, list(self.description.presets))
+        self.ui.settingsPresetComboBox.currentIndex = list(self.description.presets).index(self._choices.preset)
         self._show_models()
         values = self._values()
         _fill(self.ui.settingsDeviceComboBox, self._devices())
@@ -338,17 +294,17 @@ class SettingsPanel:
 
     def _devices(self) -> list[str]:
         """One that is chosen but not here is listed, too; the training says what is wrong with it."""
-        devices = list(self._description.devices)
+        devices = list(self.description.devices)
         chosen = self._values()["device"]
         return devices if chosen in devices else [*devices, chosen]
 
     def _values(self) -> dict[str, Any]:
-        usual = self._description.values(self._choices.method, self._choices.preset)
+        usual = self.description.values(self._choices.method, self._choices.preset)
         changes = {name: value for name, value in self._choices.changes.items() if name in usual}
         return usual | changes | self._start_model.settings
 
     def _show_form(self) -> None:
-        choices, description = self._choices, self._description
+        choices, description = self._choices, self.description
         if self._built_for != choices.method:
             self._form.build(_groups(description, choices.method))
             self._built_for = choices.method

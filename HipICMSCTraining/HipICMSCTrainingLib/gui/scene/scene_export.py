@@ -12,10 +12,10 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import replacing
+from HipICMSCLib.common.images import write_image
 from HipICMSCLib.gui.scene.mrml import image_of, parent_to_world
 from HipICMSCLib.preprocessing.geometry import Grid, same_geometry
-from HipICMSCLib.reading.volume import check_volume, looks_like_ct
+from HipICMSCLib.preprocessing.image_check import check_volume, looks_like_ct
 from slicer.i18n import tr as _
 from vtkmodules.vtkCommonCore import reference
 
@@ -192,6 +192,5 @@ def _check_overlap(label_node, drawn: dict[int, np.ndarray]) -> None:
 
 
 def _write(image: sitk.Image, path: Path) -> None:
-    with replacing(path) as beside:
-        # The lightest compression: a large CT is written while the user waits.
-        sitk.WriteImage(image, str(beside), useCompression=True, compressionLevel=1)
+    # The lightest compression: a large CT is written while the user waits.
+    write_image(image, path, compression=1)

@@ -1,0 +1,109 @@
+"""Reads a NIfTI-1 or NIfTI-2 file by nibabel's account of its header, and refuses what a header leaves open."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.preprocessing.geometry import LARGEST_DISAGREEMENT_MM
+from HipICMSCLib.preprocessing.image_check import bad_spacing, not_3d, not_scalar
+from HipICMSCLib.reading.refusals import check_size, not_oriented, refused
+from HipICMSCLib.reading.voxel_bytes import read_bytes
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_LARGEST_START = 1 << 26
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (z, y, x) and the matrix (4, 4) from indices to LPS mm; packed or not, whatever the name says.
+
+    The place is the sform's where there is one, otherwise the qform's, as nibabel takes it.
+
+    Raises:
+        HipError: ``unreadable``, ``not_scalar``, ``not_3d``, ``bad_geometry`` or ``too_large``.
+        EOFError, OSError, zlib.error: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    with gzip.open(path) if packed else open(path, "rb") as stream:
+        head = stream.read(nibabel.Nifti2Header.template_dtype.itemsize)
+        try:
+            header = _header(path, head)
+            size, to_lps = _size(path, header), _to_lps(path, header)
+        except (HeaderDataError, ValueError, KeyError, OverflowError) as error:
+            raise refused(path, "its header is damaged", str(error)) from error
+        start, kind = int(header["vox_offset"]), header.get_data_dtype()
+        stream.seek(start)
+        data = read_bytes(path, stream, int(np.prod(size)) * kind.itemsize)
+    voxels = np.frombuffer(data, kind).reshape(size[::-1])
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0 or np.isnan(slope) or (slope, intercept) == (1, 0):
+        return voxels, to_lps
+    return voxels * slope + intercept, to_lps
+
+
+def _header(path: Path, head: bytes) -> nibabel.Nifti1Header:
+    """A header whose numbers can be relied on."""
+    kinds = (nibabel.Nifti1Header, nibabel.Nifti2Header)
+    kind = next((kind for kind in kinds if kind.may_contain_header(head)), None)
+    whole = kind is not None and len(head) >= kind.template_dtype.itemsize
+    header = kind(head[: kind.template_dtype.itemsize], check=False) if whole else None
+    if header is None or header["sizeof_hdr"] != header.sizeof_hdr:
+        raise refused(path, "it is no NIfTI file, or the file is cut off or damaged")
+    if bytes(header["magic"])[:4].rstrip(b"\0") not in (b"n+1", b"n+2"):
+        raise refused(
+            path,
+            "it is no single-file NIfTI; an Analyze file or a pair of files does not say where left and right are",
+        )
+    dtype = header.get_data_dtype()
+    if header["bitpix"] != 8 * dtype.itemsize:
+        raise refused(path, f"its header declares voxels of type {dtype} with {header['bitpix']} bits, which is none")
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise not_scalar(path)
+    if not header.single_vox_offset <= header["vox_offset"] <= _LARGEST_START:
+        raise refused(path, "its header lets the voxels begin where they cannot be")
+    slope, intercept = header["scl_slope"], header["scl_inter"]
+    # By the standard a slope of 0 says that nothing is scaled; nibabel writes NaN for that.
+    unscaled = slope == 0 or (np.isnan(slope) and (np.isnan(intercept) or intercept == 0))
+    if not unscaled and not (np.isfinite(slope) and np.isfinite(intercept)):
+        raise refused(path, "its header scales the voxels by what is no number")
+    if int(header["xyzt_units"]) & 7 not in (0, 2):
+        raise refused(path, "its header does not measure in millimetres")
+    return header
+
+
+def _size(path: Path, header: nibabel.Nifti1Header) -> tuple[int, ...]:
+    """Voxels along x, y and z; further axes of one voxel do not count."""
+    if not 1 <= header["dim"][0] <= 7:
+        raise refused(path, f"its header declares {header['dim'][0]} axes")
+    size = [int(count) for count in header["dim"][1 : header["dim"][0] + 1]]
+    while len(size) > 3 and size[-1] == 1:
+        size.pop()
+    check_size(path, size, header.get_data_dtype().itemsize)
+    if len(size) == 5 and size[3] == 1:
+        raise not_scalar(path)
+    if len(size) != 3 or 1 in size:
+        raise not_3d(path, size)
+    return tuple(size)
+
+
+def _to_lps(path: Path, header: nibabel.Nifti1Header) -> np.ndarray:
+    transform = header.get_sform() if header["sform_code"] > 0 else None
+    steps = np.abs(header["pixdim"][1:4].astype(float))
+    if transform is None and header["qform_code"] > 0:
+        transform = header.get_qform()
+    if transform is None or not np.isfinite(transform).all():
+        raise not_oriented(path)
+    if not (np.isfinite(steps) & (steps > 0)).all():
+        raise bad_spacing(path, header["pixdim"][1:4])
+    extent = np.abs(np.linalg.norm(transform[:3, :3], axis=0) - steps) * header["dim"][1:4]
+    if extent.max() > LARGEST_DISAGREEMENT_MM:
+        raise HipError(
+            "bad_geometry", f"{path} says two things about how large its voxels are; export it again from its source."
+        )
+    return _RAS_TO_LPS @ transform

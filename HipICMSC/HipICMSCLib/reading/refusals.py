@@ -1,0 +1,58 @@
+"""The policy of reading: what is refused before memory is spent or a made-up value taken, and in which sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.networks.memory import free_bytes
+
+#: More than a CT of the whole body has: 512 × 512 × 2048.
+MOST_VOXELS = 2**29
+#: No header of text is longer.
+LONGEST_HEADER_BYTES = 1 << 20
+
+
+def refused(path: Path | str, reason: str, detail: str = "") -> HipError:
+    """The error for a file that is no image to rely on; ``reason`` goes on with "the file …" or "its header …"."""
+    return HipError("unreadable", f"{path} cannot be read as an image: {reason}.", detail)
+
+
+def cut_off(path: Path | str, detail: str) -> HipError:
+    return refused(path, "the file is cut off or damaged", detail)
+
+
+def not_oriented(path: Path | str) -> HipError:
+    """The error for a file that leaves open where the patient's right and left are."""
+    return HipError(
+        "bad_geometry",
+        f"{path} does not say how its voxels lie in the patient, so that left and right cannot be told apart; export "
+        "it again with its orientation.",
+    )
+
+
+def check_size(path: Path | str, size: Sequence[int], voxel_bytes: int) -> None:
+    """Refuse a size that no volume of a pelvis has, or that this computer has no memory for.
+
+    Args:
+        size: voxels along each axis.
+        voxel_bytes: what a voxel takes.
+
+    Raises:
+        HipError: ``unreadable`` or ``too_large``.
+    """
+    shown = " × ".join(map(str, size))
+    if any(count < 1 for count in size):
+        raise refused(path, f"its header declares {shown} voxels")
+    voxels = math.prod(size)
+    if voxels > MOST_VOXELS:
+        raise HipError("too_large", f"{path} declares {shown} voxels, more than any volume of a pelvis has.")
+    free = free_bytes()
+    if free is not None and voxels * voxel_bytes > free // 2:
+        raise HipError(
+            "too_large",
+            f"{path} declares {shown} voxels, which need {2 * voxels * voxel_bytes / 2**30:.1f} GB of memory, but only "
+            f"{free / 2**30:.1f} GB are free; close other programs or crop the volume.",
+        )

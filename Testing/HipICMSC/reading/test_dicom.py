@@ -1,0 +1,242 @@
+"""DICOM as PACS, CDs and scanners write it: the one volume that is meant, or a sentence that names what was found."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from dicom_objects import AXIAL, MR, ORIGIN, SPACING, enhanced, header, slices, with_voxels, write
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.reading.volume import read_volume, read_with_notes
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+
+VOXELS = np.random.default_rng(0).integers(0, 4000, (14, 40, 50)).astype(np.uint16)  # z, y, x
+PLACES = [(ORIGIN[0], ORIGIN[1], ORIGIN[2] + SPACING[2] * number) for number in range(len(VOXELS))]
+
+
+def assert_sound(image: sitk.Image, voxels: np.ndarray = VOXELS) -> None:
+    assert np.allclose(sitk.GetArrayFromImage(image), voxels, rtol=1e-6)
+    assert image.GetSpacing() == pytest.approx(SPACING)
+    assert image.TransformIndexToPhysicalPoint((1, 2, 3)) == pytest.approx(
+        [ORIGIN[axis] + SPACING[axis] * (axis + 1) for axis in range(3)]
+    )
+
+
+def refusal(path: Path, series: str | None = None) -> HipError:
+    with pytest.raises(HipError) as raised:
+        read_volume(path, series)
+    assert str(path) in raised.value.sentence and raised.value.sentence.endswith(".")
+    return raised.value
+
+
+# Folders.
+
+
+def test_no_suffix_nested_folders_a_table_of_contents_and_what_is_no_image(tmp_path, capfd):
+    write(tmp_path / "DICOM" / "PA0" / "ST0" / "SE0", slices(VOXELS))
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "DICOM" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (tmp_path / "DICOM" / "thumb.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    aside = [
+        header("1.2.840.10008.5.1.4.1.1.88.11", "9.1", Modality="SR"),
+        header("1.2.840.10008.5.1.4.1.1.11.1", "9.2", Modality="PR"),
+        header("1.2.840.10008.5.1.4.1.1.66", "9.3"),
+        header("1.3.46.670589.11.0.0.12.1", "9.4"),  # private
+        with_voxels(header("1.2.840.10008.5.1.4.1.1.7", "9.5", Modality="OT"), VOXELS[0]),
+        with_voxels(header("1.2.840.10008.5.1.4.1.1.66.4", "9.6", Modality="SEG", NumberOfFrames=14), VOXELS),
+    ]
+    write(tmp_path / "DICOM" / "PA0" / "ST0" / "SE0", aside, "X{:04d}")
+    image, notes = read_with_notes(tmp_path)
+    assert_sound(image)
+    assert notes == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_several_series_are_listed_and_chosen_by_number_uid_or_description(tmp_path):
+    write(tmp_path / "a", slices(VOXELS, "1.2.3", SeriesNumber=3, SeriesDescription="t1_tse_cor"))
+    write(tmp_path / "b", slices(VOXELS // 2, "1.2.4", SeriesNumber=14, SeriesDescription="PD fs"))
+    error = refusal(tmp_path)
+    assert error.kind == "several_series"
+    for words in ("3 't1_tse_cor' (14 images of 50 × 40)", "14 'PD fs'", "--series"):
+        assert words in error.sentence
+    for chosen in ("3", "1.2.3", "T1_TSE_cor", "t1"):
+        assert_sound(read_volume(tmp_path, chosen))
+    assert_sound(read_volume(tmp_path, "14"), VOXELS // 2)
+    error = refusal(tmp_path, "5")
+    assert error.kind == "unknown_series" and "14 'PD fs'" in error.sentence
+
+
+def test_equal_numbers_of_two_studies_are_told_apart_by_uid(tmp_path):
+    write(tmp_path / "a", slices(VOXELS, "1.2.3"))
+    write(tmp_path / "b", slices(VOXELS // 2, "1.2.4"))
+    assert "1.2.3 't1_tse'" in refusal(tmp_path).sentence and "1.2.4 't1_tse'" in refusal(tmp_path, "3").sentence
+    assert_sound(read_volume(tmp_path, "1.2.4"), VOXELS // 2)
+
+
+def test_the_lone_volume_among_localizers_is_taken_with_a_note(tmp_path):
+    write(tmp_path, slices(VOXELS, SeriesNumber=2))
+    write(tmp_path, slices(VOXELS[:3], "1.2.7", SeriesNumber=1, SeriesDescription="localizer"), "L{}")
+    many = slices(VOXELS[:11], "1.2.6", SeriesNumber=4, SeriesDescription="three planes", ImageType=["A", "LOCALIZER"])
+    write(tmp_path, many, "M{}")
+    image, (note,) = read_with_notes(tmp_path)
+    assert_sound(image)
+    assert "left aside" in note and "localizer" in note and "three planes" in note
+    assert read_volume(tmp_path, "4").GetSize() == (50, 40, 11)
+
+
+def test_a_localizer_image_within_the_series_is_left_aside(tmp_path):
+    made = slices(VOXELS)
+    turned = slices(VOXELS[:1], ImageOrientationPatient=[0, 1, 0, 0, 0, -1])[0]
+    turned.SOPInstanceUID = "1.2.3.99"
+    image, (note,) = read_with_notes(write(tmp_path, [*made, turned]))
+    assert_sound(image)
+    assert "(1 images" in note or "1 image" in note
+
+
+def test_a_slice_twice_counts_once(tmp_path):
+    write(tmp_path, slices(VOXELS))
+    shutil.copy(tmp_path / "IM0007", tmp_path / "IM0007 (1)")
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    assert_sound(read_volume(tmp_path))
+    other = slices(VOXELS[5:6], InstanceNumber=6)[0]
+    other.SOPInstanceUID, other.ImagePositionPatient = "1.2.3.99", list(PLACES[5])
+    error = refusal(write(tmp_path, [other], "Z{}"))
+    assert "several of them lie at one place" in error.sentence
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [
+        ("ImageType", (["DERIVED", "PRIMARY", "W"], ["DERIVED", "PRIMARY", "F"])),
+        ("EchoTime", (4.6, 2.3)),
+        ("DiffusionBValue", (0.0, 800.0)),
+        ("TemporalPositionIdentifier", (1, 2)),
+        ("TriggerTime", (0.0, 40.0)),
+        ("InversionTime", (50.0, 900.0)),
+    ],
+)
+def test_volumes_of_one_series_are_told_apart_and_named(tmp_path, keyword, values):
+    for number, value in enumerate(values):
+        made = slices(VOXELS // (number + 1), **{keyword: value})
+        for each in made:
+            each.SOPInstanceUID += f".{number}"
+        write(tmp_path, made, f"{number}-" + "{:03d}")
+    error = refusal(tmp_path)
+    assert error.kind == "several_series" and keyword in error.sentence
+    found = [read_volume(tmp_path, f"3/{number}") for number in (1, 2)]
+    sums = {int(sitk.GetArrayFromImage(image).astype(int).sum()) for image in found}
+    assert sums == {int(VOXELS.astype(int).sum()), int((VOXELS // 2).astype(int).sum())}
+
+
+def test_a_single_slice_a_missing_one_and_a_slice_without_a_place_have_their_true_reasons(tmp_path):
+    made = slices(VOXELS)
+    single = write(tmp_path / "single", made[:1])
+    assert "one DICOM slice" in refusal(single).sentence
+    assert "all the images" in refusal(next(single.iterdir())).sentence
+    assert (
+        "4 to 8 mm apart; one of them may be missing" in refusal(write(tmp_path / "gap", made[:6] + made[7:])).sentence
+    )
+    del made[3].ImagePositionPatient
+    assert "IM0021" in refusal(write(tmp_path / "place", made)).sentence
+    assert (
+        "no DICOM series" in refusal(write(tmp_path / "none", [header("1.2.840.10008.5.1.4.1.1.88.11", "9")])).sentence
+    )
+
+
+def test_files_without_a_preamble_and_of_other_syntaxes(tmp_path):
+    made = slices(VOXELS)
+    for each in made:
+        del each.file_meta
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    for number, each in enumerate(made):
+        pydicom.dcmwrite(folder / f"{number}", each, implicit_vr=True, little_endian=True, enforce_file_format=False)
+    assert_sound(read_volume(folder))
+    for name, syntax in (("deflated", DeflatedExplicitVRLittleEndian), ("implicit", ImplicitVRLittleEndian)):
+        made = slices(VOXELS)
+        for each in made:
+            each.file_meta.TransferSyntaxUID = syntax
+        assert_sound(read_volume(write(tmp_path / name, made)))
+    made = slices(VOXELS)
+    for each in made:
+        each.compress(RLELossless, generate_instance_uid=False)
+    assert_sound(read_volume(write(tmp_path / "packed", made)))
+
+
+def test_bits_at_the_upper_end_of_a_word(tmp_path):
+    made = slices((VOXELS << 4).astype(np.uint16), BitsStored=12)
+    for each in made:
+        each.BitsStored, each.HighBit = 12, 15
+    assert_sound(read_volume(write(tmp_path, made)))
+
+
+@pytest.mark.parametrize("degrees", [30, 45, 60])
+def test_directions_of_two_decimals(tmp_path, degrees):
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    normal = np.array([0, -s, c])
+    made = slices(VOXELS, ImageOrientationPatient=[1, 0, 0, 0, round(c, 2), round(s, 2)])
+    for number, each in enumerate(made):
+        each.ImagePositionPatient = [round(float(value), 4) for value in normal * SPACING[2] * number]
+    image = read_volume(write(tmp_path, made))
+    assert (sitk.GetArrayFromImage(image) == VOXELS).all()
+    expected = 10 * SPACING[1] * np.array([0, c, s]) + 13 * SPACING[2] * normal
+    assert np.abs(np.array(image.TransformIndexToPhysicalPoint((0, 10, 13))) - expected).max() < 0.1
+
+
+def test_gantry_tilt_is_refused(tmp_path):
+    made = slices(VOXELS)
+    for number, each in enumerate(made):
+        each.ImagePositionPatient = [ORIGIN[0], ORIGIN[1] + 0.3 * number, ORIGIN[2] + SPACING[2] * number]
+    assert "gantry tilt" in refusal(write(tmp_path, made)).sentence
+
+
+# Objects of many frames.
+
+
+def saved(path: Path, made: pydicom.Dataset) -> Path:
+    made.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_frames_in_any_order_each_with_its_own_scale(tmp_path):
+    scales = [(0.5 + 0.1 * number, 3.0 * number) for number in range(len(VOXELS))]
+    order = np.random.default_rng(1).permutation(len(VOXELS))
+    frames = [{"place": PLACES[number], "scale": scales[number]} for number in order]
+    path = saved(tmp_path / "a.dcm", enhanced(VOXELS[order], frames))
+    expected = np.stack([pixels * slope + shift for pixels, (slope, shift) in zip(VOXELS, scales, strict=True)])
+    assert_sound(read_volume(path), expected)
+    assert_sound(read_volume(tmp_path), expected)
+
+
+def test_a_missing_frame_is_refused(tmp_path):
+    frames = [{"place": place} for place in PLACES]
+    keep = [number for number in range(len(VOXELS)) if number != 6]
+    path = saved(tmp_path / "a.dcm", enhanced(VOXELS[keep], [frames[number] for number in keep]))
+    assert "may be missing" in refusal(path).sentence
+
+
+@pytest.mark.parametrize("kind", ["echo", "stack", "axes"])
+def test_contrasts_stacks_and_orientations_in_one_object_are_chosen_among(tmp_path, kind):
+    coronal = [(ORIGIN[0], ORIGIN[1] + SPACING[2] * number, ORIGIN[2]) for number in range(len(VOXELS))]
+    first = [{"place": place} | ({"echo": 4.0} if kind == "echo" else {"stack": "1"}) for place in PLACES]
+    second = {
+        "echo": [{"place": place, "echo": 9.0} for place in PLACES],
+        "stack": [{"place": place, "stack": "2"} for place in PLACES],
+        "axes": [{"place": place, "stack": "2", "axes": (1, 0, 0, 0, 0, -1)} for place in coronal],
+    }[kind]
+    path = saved(tmp_path / "a.dcm", enhanced(np.concatenate([VOXELS, VOXELS // 3]), first + second))
+    error = refusal(path)
+    assert error.kind == "several_series" and error.sentence.count("14 images") == 2
+    chosen = [sitk.GetArrayFromImage(read_volume(path, f"3/{number}")) for number in (1, 2)]
+    assert any(np.array_equal(voxels, VOXELS) for voxels in chosen)
+    assert any(np.array_equal(voxels, VOXELS // 3) for voxels in chosen)
+
+
+def test_many_frames_that_do_not_say_where_they_lie_are_refused(tmp_path):
+    made = with_voxels(header(MR, "1", NumberOfFrames=len(VOXELS), ImageOrientationPatient=list(AXIAL),
+                              ImagePositionPatient=[0, 0, 0], PixelSpacing=[1, 1]), VOXELS)  # fmt: skip
+    assert "left and right cannot be told apart" in refusal(saved(tmp_path / "a.dcm", made)).sentence

@@ -1,0 +1,103 @@
+"""What is written of measures: a table that reads back, markups, a page, and the command that makes them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from HipICMSCLib.anatomy.segments import SEGMENTS
+from HipICMSCLib.measures.morphometry import measure
+from HipICMSCLib.reading.segmentation import read_segmentation
+from HipICMSCLib.results.morphometry_markups import markups
+from HipICMSCLib.results.morphometry_report import report
+from HipICMSCLib.results.morphometry_table import table
+from HipICMSCLib.results.research_use import RESEARCH_USE
+from HipICMSCLib.results.segmentation_file import write_segmentation
+from HipICMSCTrainingLib.cli import main
+from HipICMSCTrainingLib.phantom.hip_labels import Sampling, hip_labels
+from HipICMSCTrainingLib.phantom.hip_shapes import HipShapes, truth
+
+SHAPES = HipShapes(depth=-4.0, fossa_step=45.0)
+
+
+@pytest.fixture(scope="module")
+def labels() -> sitk.Image:
+    box = {"low": (-155, -60, -60), "high": (155, 60, 50), "spacing": (1.2, 1.2, 1.2)}
+    return hip_labels({"right": SHAPES, "left": SHAPES}, Sampling(**box))
+
+
+@pytest.fixture(scope="module")
+def result(labels):
+    return measure(labels, repeats=3)
+
+
+def test_the_table_has_every_measure_of_both_sides_and_no_number_where_it_was_refused(result):
+    rows = list(csv.DictReader(table(result, "hips.seg.nrrd").splitlines()))
+    assert len(rows) == len(result.rows)
+    by_id = {(row["Side"], row["Measure"]): row for row in rows}
+    assert float(by_id["left", "LCEA"]["Value"]) == pytest.approx(truth(SHAPES)["LCEA"], abs=1.0)
+    assert by_id["left", "LCEA"]["Unit"] == "deg" and by_id["left", "LCEA"]["Frame"] == "BIHEAD"
+    refused = by_id["right", "CCD_3D"]
+    assert refused["Value"] == "" and refused["Reason"] == "shaft_short" and refused["Sentence"].endswith(".")
+    assert "doi" in by_id["right", "LCEA"]["Reference source"]
+
+
+def test_markups_of_an_angle_measure_what_the_table_says(result):
+    rows = {(row.side, row.definition.id): row for row in result.rows}
+    written = markups(result)
+    for side in ("right", "left"):
+        markup = written[f"{side[0].upper()}_LCEA"]["markups"][0]
+        one, corner, other = (np.array(point["position"]) for point in markup["controlPoints"])
+        a, b = one - corner, other - corner
+        angle = np.degrees(np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))
+        assert markup["type"] == "Angle" and markup["coordinateSystem"] == "LPS"
+        assert angle == pytest.approx(abs(rows[side, "LCEA"].value), abs=0.05)
+    assert written["HeadAxis"]["markups"][0]["type"] == "Line"
+
+
+def test_the_page_is_whole_says_what_it_is_for_and_loads_nothing(result):
+    page = report(result, "<hips> & more")
+    assert RESEARCH_USE in page and "&lt;hips&gt; &amp; more" in page
+    assert page.count("<svg") == 10 and "http://www.w3.org" in page
+    assert page.count("http") == page.count("http://www.w3.org/2000/svg")
+    for svg in page.split("<svg")[1:]:
+        ElementTree.fromstring("<svg" + svg.split("</svg>")[0] + "</svg>")
+
+
+def test_the_command_measures_a_segmentation_file(labels, tmp_path, capsys):
+    write_segmentation(labels, tmp_path / "hips.seg.nrrd", {})
+    done = main(
+        ["morphometry", str(tmp_path / "hips.seg.nrrd"), "-o", str(tmp_path / "t.csv"),
+         "--markups", str(tmp_path / "marks"), "--html", str(tmp_path / "page.html")]
+    )  # fmt: skip
+    assert done == 0 and "Lateral centre-edge angle" in capsys.readouterr().out
+    assert (tmp_path / "t.csv").is_file() and (tmp_path / "page.html").is_file()
+    for path in (tmp_path / "marks").iterdir():
+        assert json.loads(path.read_text())["markups"]
+
+
+@pytest.mark.parametrize("values", [["hip"], ["hip=1"], ["thigh=1"], ["femur=x"]])
+def test_values_that_name_no_bones_are_refused_in_a_sentence(labels, tmp_path, capsys, values):
+    sitk.WriteImage(labels, str(tmp_path / "map.nii.gz"))
+    assert main(["morphometry", str(tmp_path / "map.nii.gz"), "--values", *values]) == 2
+    assert "hipicmsc:" in capsys.readouterr().err
+
+
+def test_a_segmentation_that_slicer_saved_in_layers_is_read_by_its_names(labels, tmp_path):
+    array = sitk.GetArrayFromImage(labels)
+    layers = np.stack([np.where(array == 3, 1, 0), np.where(array == 1, 5, 0)], axis=-1).astype(np.uint8)
+    image = sitk.GetImageFromArray(layers, isVector=True)
+    image.SetSpacing(labels.GetSpacing())
+    image.SetOrigin(labels.GetOrigin())
+    for number, (segment, value) in enumerate(((SEGMENTS[2], 1), (SEGMENTS[0], 5))):
+        image.SetMetaData(f"Segment{number}_ID", f"Segment_{number}")
+        image.SetMetaData(f"Segment{number}_Name", segment.name)
+        image.SetMetaData(f"Segment{number}_LabelValue", str(value))
+        image.SetMetaData(f"Segment{number}_Layer", str(number))
+    sitk.WriteImage(image, str(tmp_path / "edited.seg.nrrd"))
+    read = sitk.GetArrayFromImage(read_segmentation(tmp_path / "edited.seg.nrrd"))
+    assert np.array_equal(read, np.where(np.isin(array, [1, 3]), array, 0))

@@ -1,0 +1,272 @@
+"""Self-training: what the teacher is sure of teaches, nothing else does; and the four stages of ICMSC on slabs."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from HipICMSCLib.common.errors import HipError
+from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.icmsc import LARGEST_GRADIENT, LEAST_RATE, WARM_UP_STEPS, Icmsc, IcmscSettings
+from HipICMSCTrainingLib.methods.method import TEACHER, Moment
+from HipICMSCTrainingLib.methods.registry import METHODS
+from HipICMSCTrainingLib.methods.self_training import confident_loss, follow, spoiled, taught
+from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, STAGES, TOGETHER, TRANSLATION
+from method_steps import changed, weights
+from packages import slab_threshold_network
+from tiny_training import POOL, SLAB_ASSIGNMENTS, tiny_settings
+from torch import nn
+
+SETTINGS = tiny_settings(SLAB_ASSIGNMENTS)
+
+
+class Affine(nn.Module):
+    """A weight, and a buffer that counts."""
+
+    def __init__(self, weight: float, count: int = 0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([weight]))
+        self.register_buffer("count", torch.tensor(count))
+
+
+def test_the_teacher_is_the_moving_average_of_the_student():
+    teacher, student = Affine(1.0), Affine(3.0, count=5)
+    follow(teacher, student, 0.75)
+    assert teacher.weight.item() == pytest.approx(0.75 * 1 + 0.25 * 3)
+    assert teacher.count.item() == 5
+    student.weight.data.fill_(-1.0)
+    follow(teacher, student, 0.75)
+    assert teacher.weight.item() == pytest.approx(0.75 * 1.5 - 0.25)
+    assert student.weight.item() == -1
+    follow(teacher, student, 0.0)
+    assert teacher.weight.item() == -1
+
+
+def logits_of(probabilities: list[list[float]]) -> torch.Tensor:
+    """Two pixels beside one another: (1, 3, 1, 2)."""
+    return torch.tensor(probabilities).log().T.reshape(1, 3, 1, 2).requires_grad_()
+
+
+def test_confident_loss_by_hand():
+    logits = logits_of([[0.2, 0.7, 0.1], [0.6, 0.3, 0.1]])
+    labels, sure = torch.tensor([[[1, 0]]]), torch.tensor([[[True, True]]])
+    dice = [2 * 0.6 / (0.2**2 + 0.6**2 + 1), 2 * 0.7 / (0.7**2 + 0.3**2 + 1), 0.0]
+    expected = (-math.log(0.7) - math.log(0.6)) / 2 + 0.5 * (1 - sum(dice) / 3)
+    assert confident_loss(logits, labels, sure, 0.5).item() == pytest.approx(expected, abs=1e-3)
+    # Of the first pixel alone.
+    sure = torch.tensor([[[True, False]]])
+    dice = [0.0, 2 * 0.7 / (0.7**2 + 1), 0.0]
+    expected = -math.log(0.7) + 0.5 * (1 - sum(dice) / 3)
+    loss = confident_loss(logits, labels, sure, 0.5)
+    assert loss.item() == pytest.approx(expected, abs=1e-3)
+    loss.backward()
+    assert logits.grad[..., 0].abs().max() > 0.01
+    assert (logits.grad[..., 1] == 0).all()
+
+
+def test_where_nothing_is_sure_nothing_is_learned():
+    logits = torch.randn(2, 3, 8, 8, requires_grad=True)
+    loss = confident_loss(logits, torch.zeros(2, 8, 8, dtype=torch.long), torch.zeros(2, 8, 8, dtype=torch.bool), 1.0)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert (logits.grad == 0).all()
+
+
+def test_the_teacher_says_what_slab_and_mirror_image_say_together():
+    teacher = slab_threshold_network(gain=1.0)
+    x_t = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    labels, sure = taught(teacher, x_t, 0.6)
+    with torch.no_grad():
+        probabilities = teacher(x_t).softmax(1)  # pixel by pixel, so that a mirror changes nothing
+    assert torch.equal(labels, probabilities.argmax(1))
+    assert torch.equal(sure, probabilities.amax(1) >= 0.6)
+    assert 0.1 < sure.float().mean() < 0.9
+
+    class Lopsided(nn.Module):
+        """Sure of a femur on the left half of any image, and of nothing on the right."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(len(x), 3, *x.shape[-2:])
+            logits[:, 2, :, :8] = 9.0
+            return logits
+
+    labels, sure = taught(Lopsided(), x_t, 0.9)
+    assert not sure.any()
+    assert (labels == 2).all()
+
+
+def test_spoiled_slabs_keep_their_place_and_their_range():
+    bars = torch.full((4, 3, 64, 64), -0.6)
+    bars[..., 20:40] = 0.5
+    seen = torch.stack([spoiled(bars, np.random.default_rng(seed)) for seed in range(25)]).flatten(0, 1)
+    assert seen.min() >= -1
+    assert seen.max() <= 1
+    assert not torch.equal(seen[0], seen[1])
+    mean = seen.mean((0, 1, 2))  # covered parts average out
+    assert mean[22:38].min() > mean[:18].max() + 0.3
+    assert mean[22:38].min() > mean[42:].max() + 0.3
+    # All slices of a slab are covered alike.
+    same = (spoiled(torch.zeros(1, 3, 64, 64), np.random.default_rng(3))[0].diff(dim=0) == 0).all(0)
+    assert same.float().mean() > 0.005
+    again = spoiled(bars, np.random.default_rng(0))
+    assert torch.equal(again, spoiled(bars, np.random.default_rng(0)))
+
+
+# The stages.
+
+
+def method(own: IcmscSettings | None = None, **changes) -> Icmsc:
+    torch.manual_seed(0)
+    settings = tiny_settings(SLAB_ASSIGNMENTS, **changes)
+    return Icmsc(settings, own or IcmscSettings(image_pool=POOL), torch.device("cpu"), Distribution())
+
+
+def batch(stage: int, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    x_s, x_t = (torch.rand(1, 3, 64, 64, generator=generator) * 2 - 1 for _ in range(2))
+    y_s = torch.randint(0, 3, (1, 64, 64), generator=generator).to(torch.uint8)
+    return Batch(x_s, y_s, None if stage == SIMULATION else x_t)
+
+
+def step(of: Icmsc, stage: int, fraction: float = 0.5, number: int = 1000) -> dict[str, float]:
+    return of.train_step(batch(stage), Moment(number, stage, fraction), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("stage", "networks", "losses"),
+    [
+        (SIMULATION, {"F_t"}, {"simulated"}),
+        (TRANSLATION, {"G_st", "G_ts", "D_s", "D_t"}, None),
+        (TOGETHER, {"G_st", "G_ts", "D_s", "D_t", "F_s", "F_t"}, None),
+        (SELF_TRAINING, {"F_t", TEACHER}, {"simulated", "self_training"}),
+    ],
+    ids=STAGES,
+)
+def test_which_networks_a_stage_teaches(stage, networks, losses):
+    trained = method()
+    if stage == SELF_TRAINING:  # the teacher follows from the second step on
+        step(trained, stage)
+    before = weights(trained)
+    found = step(trained, stage)
+    assert changed(before, weights(trained)) == networks
+    assert all(math.isfinite(value) for value in found.values())
+    if losses:
+        assert set(found) == losses
+
+
+def test_at_its_first_step_the_teacher_is_the_student():
+    trained = method()
+    step(trained, SIMULATION)
+    before = copy.deepcopy(trained.networks["F_t"].state_dict())
+    step(trained, SELF_TRAINING, fraction=0.0)
+    teacher = trained.networks[TEACHER].state_dict()
+    assert all(torch.equal(teacher[name], value) for name, value in before.items())
+    assert not any(parameter.requires_grad for parameter in trained.networks[TEACHER].parameters())
+
+
+def test_there_is_a_teacher_only_where_it_teaches_and_nobody_exports_it():
+    assert TEACHER not in method(self_training_epochs=0).networks
+    assert TEACHER not in method().deployable
+    assert "D_s" not in method().deployable
+
+
+def test_rates_of_each_stage():
+    trained, base = method(), SETTINGS.learning_rate_segmentation
+
+    def rate(stage: int, fraction: float, number: int = 10_000) -> float:
+        trained._set_learning_rates(Moment(number, stage, fraction))
+        return trained.optimizers["F"].param_groups[0]["lr"]
+
+    assert rate(SIMULATION, 0.0) == pytest.approx(base)
+    assert rate(SIMULATION, 0.5) == pytest.approx(base / 2)
+    assert rate(SIMULATION, 1.0) == pytest.approx(base * LEAST_RATE)
+    assert rate(SIMULATION, 0.0, number=0) == pytest.approx(base / WARM_UP_STEPS)
+    assert rate(TRANSLATION, 0.7) == pytest.approx(base)
+    assert rate(TOGETHER, 0.25) == pytest.approx(0.75 * base)
+    share = IcmscSettings().self_training_rate
+    assert rate(SELF_TRAINING, 0.0) == pytest.approx(share * base)
+    assert rate(SELF_TRAINING, 0.5) == pytest.approx(share * base / 2)
+
+
+def test_a_wild_gradient_is_held(monkeypatch):
+    trained = method()
+    norms = []
+
+    def seen(parameters, largest: float, clip: Callable = nn.utils.clip_grad_norm_) -> torch.Tensor:
+        parameters = list(parameters)
+        before = clip(parameters, largest)
+        after = torch.stack([p.grad.norm() for p in parameters if p.grad is not None]).norm()
+        norms.append((float(before), float(after)))
+        return before
+
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", seen)
+    step(trained, SIMULATION)
+    assert norms
+    assert all(after <= min(before, LARGEST_GRADIENT) + 1e-4 for before, after in norms)
+
+
+def test_simulation_teaches_what_it_shows():
+    """Bright is femur, dark is hip bone: after some steps on such slabs F_t tells them."""
+    trained, random, losses = method(learning_rate_segmentation=3e-3), torch.Generator().manual_seed(0), []
+    for number in range(80):
+        coarse = torch.rand(2, 3, 4, 4, generator=random) * 2 - 1
+        x = nn.functional.interpolate(coarse, (32, 32))
+        y = torch.where(x[:, 1] > 0.3, 2, torch.where(x[:, 1] < -0.3, 1, 0)).to(torch.uint8)
+        moment = Moment(number + WARM_UP_STEPS, SIMULATION, 0.0)
+        losses += trained.train_step(Batch(x, y, None), moment, np.random.default_rng(number)).values()
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
+
+
+@pytest.mark.parametrize("stage", [SIMULATION, SELF_TRAINING])
+def test_before_and_after_the_papers_stages_F_t_is_the_only_way(stage):
+    ways = method().ways(stage)
+    assert ways.segment_mr == (("F_t",),)
+    assert (ways.segment_ct, ways.ct_to_mr, ways.mr_to_ct) == (None, None, None)
+    assert method().ways().best == ("F_t",)
+    assert method().ways().ct_to_mr == ("G_st",)
+
+
+def test_losses_are_finite_in_bf16_too():
+    trained = method(precision="bf16")
+    for stage in range(len(STAGES)):
+        assert all(math.isfinite(value) for value in step(trained, stage).values())
+
+
+# Settings that do not go together.
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"icmsc"}))
+def test_methods_that_read_crops_alone_refuse_slabs_in_a_sentence(name):
+    with pytest.raises(HipError) as refused:
+        METHODS[name].check_settings(SETTINGS)
+    assert refused.value.kind == "bad_setting"
+    assert "set reads to crop" in refused.value.sentence
+    assert "icmsc" in refused.value.sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"simulation_epochs": 1}, "set reads to slabs"),
+        ({"self_training_epochs": 2}, "set reads to slabs"),
+        ({"stage1_epochs": 0, "stage2_epochs": 0}, "at least one epoch"),
+    ],
+    ids=str,
+)
+def test_stages_that_need_slabs_are_refused_on_crops(changes, words):
+    with pytest.raises(HipError, match=words) as refused:
+        Icmsc.check_settings(tiny_settings(**changes))
+    assert refused.value.kind == "bad_setting"
+
+
+def test_a_patch_that_the_network_cannot_halve_is_refused():
+    from HipICMSCLib.common.settings import replaced
+
+    with pytest.raises(HipError, match="give a multiple of 8"):
+        Icmsc.check_settings(replaced(SETTINGS, "simulation.patch", 60))
+    Icmsc.check_settings(replaced(SETTINGS, "simulation.patch", 72))
