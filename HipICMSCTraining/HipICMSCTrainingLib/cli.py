@@ -12,7 +12,7 @@ from pathlib import Path
 from HipICMSCLib.cli import add_commands as add_engine_commands
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_output
-from HipICMSCLib.common.terminal import ProgressLine, name_and_value, progress_shown, unfailing_output
+from HipICMSCLib.common.terminal import ProgressLine, name_and_value, on_termination, progress_shown, unfailing_output
 from HipICMSCLib.common.version import VERSION
 
 from HipICMSCTrainingLib.benchmark.command import add_benchmark_command
@@ -162,12 +162,8 @@ def _estimate(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.run.estimate import estimate
 
     # Whoever ends it in the usual way finds no temporary files left.
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        with progress_shown(chosen.progress, "text") as show:
-            result = estimate(_run_description(chosen), chosen.cache, show)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with on_termination(lambda: sys.exit(128 + signal.SIGTERM)), progress_shown(chosen.progress, "text") as show:
+        result = estimate(_run_description(chosen), chosen.cache, show)
     if chosen.progress:
         print(json.dumps({"estimate": result.to_json()}), flush=True)
     else:
@@ -282,8 +278,9 @@ def _work_on(folder) -> None:
     line = ProgressLine()
 
     def show(status) -> None:
-        share = status.step / status.total_steps if status.total_steps else 0.0
-        line.show(share, f"{status.phase} {status.step}/{status.total_steps} {status.sentence}", status.seconds_left)
+        line.show(
+            status.share, f"{status.phase} {status.step}/{status.total_steps} {status.sentence}", status.seconds_left
+        )
 
     try:
         status = Trainer(folder, show).train()

@@ -230,13 +230,12 @@ class _Place:
 
     def show(self, run: RunFolder) -> None:
         status = run.status()
-        share = status.step / status.total_steps if status.total_steps else 0.0
         if status.state == "finished":
             what = "measuring"
         else:
             what = f"{status.phase}, step {status.step} of {status.total_steps}" if status.step else status.phase
         text = f"row {self.number + 1} of {self.count}, {self.title}: {what}"
-        self.progress((self.number + share) / self.count, text)
+        self.progress((self.number + status.share) / self.count, text)
 
 
 def _dataset_of(row: Row, data: BenchmarkData) -> Dataset | None:

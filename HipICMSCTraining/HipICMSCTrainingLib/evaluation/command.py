@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from HipICMSCLib.common.files import check_output
+from HipICMSCLib.common.files import check_output, write_text
 from HipICMSCLib.common.terminal import progress_shown
 
 
@@ -51,8 +51,13 @@ def _measure(chosen: argparse.Namespace) -> None:
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.evaluation.scores import run_evaluate
+    from HipICMSCTrainingLib.evaluation.pairs import find_pairs
+    from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs
 
     if chosen.output:
         check_output(chosen.output, chosen.overwrite, filter(Path.is_file, (chosen.prediction, chosen.truth)))
-    print(run_evaluate(chosen.prediction, chosen.truth, chosen.roi_mm, chosen.output, chosen.ignore))
+    evaluation = evaluate_pairs(find_pairs(chosen.prediction, chosen.truth, chosen.ignore), chosen.roi_mm)
+    if chosen.output is not None:
+        numbers = json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(chosen.output, numbers + "\n")
+    print(evaluation.table())

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import write_text
 from HipICMSCLib.preprocessing.geometry import Grid, difference, on_voxels_of
 
 from HipICMSCTrainingLib.evaluation.label_classes import read_classes, read_label_map
@@ -24,7 +22,7 @@ from HipICMSCTrainingLib.evaluation.metrics import (
     score_mask,
     within_balls,
 )
-from HipICMSCTrainingLib.evaluation.pairs import Pair, find_pairs
+from HipICMSCTrainingLib.evaluation.pairs import Pair
 from HipICMSCTrainingLib.evaluation.table import heading, markdown_table, number_text, roi_note, summary_text
 
 CLASSES = {"hip_bone": HIP_BONE, "femur": FEMUR}
@@ -130,24 +128,6 @@ class Evaluation:
         if ignored:
             notes.append(f"voxels of an ignore mask were left out in: {', '.join(ignored)}.")
         return notes
-
-
-def run_evaluate(
-    prediction: Path,
-    truth: Path,
-    roi_mm: float | None = None,
-    output: Path | None = None,
-    ignore: Sequence[str] | None = None,
-) -> str:
-    """Score two files or two folders; write the JSON to ``output`` and return the table.
-
-    Raises:
-        HipError: as ``find_pairs`` and ``evaluate_pairs``; also if ``output`` cannot be written.
-    """
-    evaluation = evaluate_pairs(find_pairs(prediction, truth, ignore), roi_mm)
-    if output is not None:
-        write_text(Path(output), json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    return evaluation.table()
 
 
 def evaluate_pairs(pairs: Iterable[Pair], roi_mm: float | None = None) -> Evaluation:

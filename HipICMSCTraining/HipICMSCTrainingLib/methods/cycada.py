@@ -22,20 +22,12 @@ from HipICMSCTrainingLib.methods.alignment import Alignment, AlignmentSettings
 from HipICMSCTrainingLib.methods.at_rest import at_rest
 from HipICMSCTrainingLib.methods.cyclegan import Cycles
 from HipICMSCTrainingLib.methods.losses import one_hot, prediction_target, segmentation_loss
-from HipICMSCTrainingLib.methods.method import (
-    Method,
-    Moment,
-    decay,
-    set_learning_rate,
-)
+from HipICMSCTrainingLib.methods.method import Method, Moment, decay, set_learning_rate
 from HipICMSCTrainingLib.methods.phases import phase_of_training, with_rest
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, objective
 from HipICMSCTrainingLib.methods.ways import Ways
-from HipICMSCTrainingLib.networks.parameters import (
-    frozen,
-    parameters_of,
-)
+from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
 from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
 
 

@@ -27,13 +27,7 @@ from HipICMSCTrainingLib.methods.self_training import SelfTrainingSettings, foll
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.methods.ways import Route, Ways
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
-from HipICMSCTrainingLib.settings.training import (
-    SELF_TRAINING,
-    SIMULATION,
-    TOGETHER,
-    TRANSLATION,
-    TrainingSettings,
-)
+from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION, TrainingSettings
 
 #: Of a stage in which F_t learns alone: steps of its beginning, the share of the rate that is left at its end, and the
 #: largest norm of a gradient.

@@ -32,18 +32,10 @@ from HipICMSCTrainingLib.methods.losses import (
     reconstruction_loss,
     segmentation_loss,
 )
-from HipICMSCTrainingLib.methods.method import (
-    Method,
-    Moment,
-    decay,
-    set_learning_rate,
-)
+from HipICMSCTrainingLib.methods.method import Method, Moment, decay, set_learning_rate
 from HipICMSCTrainingLib.methods.ways import Ways
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
-from HipICMSCTrainingLib.networks.parameters import (
-    frozen,
-    parameters_of,
-)
+from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
 from HipICMSCTrainingLib.networks.sifa_networks import AddingTranslator, SifaDecoder
 from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
 

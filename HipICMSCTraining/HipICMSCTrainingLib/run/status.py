@@ -45,6 +45,11 @@ class Status:
     machine: str = ""
     awake: float | None = None
 
+    @property
+    def share(self) -> float:
+        """Of the training that is done, 0 to 1."""
+        return self.step / self.total_steps if self.total_steps else 0.0
+
     def to_text(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
 

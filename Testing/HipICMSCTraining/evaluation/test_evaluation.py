@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
+from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.evaluation.label_classes import read_classes
 from HipICMSCTrainingLib.evaluation.pairs import Pair, find_pairs
-from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs, run_evaluate
+from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs
 
 SPACING = (1.5, 1.0, 2.0)
 OBLIQUE = (math.cos(0.3), -math.sin(0.3), 0, math.sin(0.3), math.cos(0.3), 0, 0, 0, 1)
@@ -141,7 +142,7 @@ def test_damaged_file_is_named(tmp_path):
     file = tmp_path / "broken.nrrd"
     file.write_bytes(b"NRRD0004\ntype: unsigned char\n")
     with pytest.raises(HipError, match=r"broken\.nrrd") as caught:
-        run_evaluate(file, file)
+        evaluate_pairs(find_pairs(file, file))
     assert caught.value.kind == "unreadable"
 
 
@@ -159,7 +160,7 @@ def test_geometry_mismatch_names_both_files(tmp_path, change):
     sitk.WriteImage(other, str(tmp_path / "p.nrrd"))
     truth = write(two_classes(), tmp_path / "t.nrrd")
     with pytest.raises(HipError, match=r"p\.nrrd does not lie on the voxels of .*t\.nrrd: it ") as caught:
-        run_evaluate(tmp_path / "p.nrrd", truth)
+        evaluate_pairs(find_pairs(tmp_path / "p.nrrd", truth))
     assert caught.value.kind == "geometry_mismatch"
 
 
@@ -209,7 +210,7 @@ def test_missing_empty_and_mixed_arguments(tmp_path):
         (tmp_path / "empty", "missing_file"),
     ):
         with pytest.raises(HipError) as caught:
-            run_evaluate(prediction, tmp_path / "t")
+            find_pairs(prediction, tmp_path / "t")
         assert caught.value.kind == kind
 
 
@@ -220,7 +221,7 @@ def test_ignore_mask_beside_the_truth_is_used_and_said(tmp_path):
     ignored[:, :, 15:25] = 1
     write(prediction, tmp_path / "p" / "a.nii.gz")
     write(two_classes(), tmp_path / "t" / "a_label.nii.gz")
-    without = run_evaluate(tmp_path / "p", tmp_path / "t")
+    without = evaluate_pairs(find_pairs(tmp_path / "p", tmp_path / "t")).table()
     assert "| 100.00 " not in without.split("| a ")[1].splitlines()[0] and "ignore mask" not in without
     write(ignored, tmp_path / "t" / "a_ignore.nrrd")
     evaluation = evaluate_pairs(find_pairs(tmp_path / "p", tmp_path / "t"))
@@ -291,12 +292,17 @@ def test_result_without_strays_stands_beside_the_raw_one():
     assert dice(evaluation, "largest_components", "femur") == 1
 
 
-def test_json_has_numbers_mean_deviation_and_missing(tmp_path):
+def command(prediction: Path, truth: Path, output: Path) -> int:
+    return main(["evaluate", "--prediction", str(prediction), "--truth", str(truth), "--output", str(output)])
+
+
+def test_json_has_numbers_mean_deviation_and_missing(tmp_path, capsys):
     predictions = {"a": two_classes(), "b": shifted_classes(), "c": two_classes() * (two_classes() == 2)}
     for name, voxels in predictions.items():
         write(voxels, tmp_path / "p" / f"{name}.nii.gz")
         write(two_classes(), tmp_path / "t" / f"{name}_label.nii.gz")
-    table = run_evaluate(tmp_path / "p", tmp_path / "t", output=tmp_path / "scores.json")
+    assert command(tmp_path / "p", tmp_path / "t", tmp_path / "scores.json") == 0
+    table = capsys.readouterr().out
     report = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
 
     # Shifted by one of 8 rows: 7/8 overlap. Volume c has no hip bone: its only femur values are 2, two classes.
@@ -316,8 +322,7 @@ def test_json_has_numbers_mean_deviation_and_missing(tmp_path):
     assert "| c         | hip bone | 0.00" in table and "MedPy" in table
 
 
-def test_a_report_that_cannot_be_written_is_said(tmp_path):
+def test_a_report_that_cannot_be_written_is_said(tmp_path, capsys):
     file = write(two_classes(), tmp_path / "a.nrrd")
-    with pytest.raises(HipError) as caught:
-        run_evaluate(file, file, output=tmp_path / "nowhere" / "scores.json")
-    assert caught.value.kind == "no_folder"
+    assert command(file, file, tmp_path / "nowhere" / "scores.json") == 2
+    assert "nowhere does not exist" in capsys.readouterr().err

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.evaluation.ignore_masks import masks_of
-from HipICMSCTrainingLib.evaluation.scores import run_evaluate
+from HipICMSCTrainingLib.evaluation.pairs import find_pairs
+from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs
 
 
 def write(path: Path, *x: int, spacing_mm: float = 1.5) -> Path:
@@ -38,7 +39,7 @@ def folder(tmp_path):
 
 def scores(folder: Path, *ignore: object) -> tuple[float, float]:
     """Dice and average surface distance, as the command writes them; both bones have the same."""
-    words = ["--prediction", folder / "p", "--truth", folder / "t", "--output", folder / "scores.json"]
+    words = ["--prediction", folder / "p", "--truth", folder / "t", "--output", folder / "scores.json", "--overwrite"]
     masks = [word for mask in ignore for word in ("--ignore", mask)]
     assert main(["evaluate", *map(str, [*words, *masks])]) == 0
     report = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
@@ -92,17 +93,17 @@ def test_a_mask_in_a_folder_belongs_to_the_volume_whose_whole_name_it_begins_wit
 def test_a_mask_that_is_not_there_is_said_rather_than_left_out(folder, mask, monkeypatch):
     monkeypatch.chdir(folder)
     with pytest.raises(HipError, match=f"--ignore {mask} names no mask") as caught:
-        run_evaluate(folder / "p", folder / "t", ignore=[mask])
+        find_pairs(folder / "p", folder / "t", [mask])
     assert caught.value.kind == "missing_file"
 
 
 def test_the_folder_of_the_volumes_is_no_folder_of_masks(folder):
     with pytest.raises(HipError, match=r"a_cortex\.nii\.gz and .*a_ignore\.nii\.gz could be the mask of a;"):
-        run_evaluate(folder / "p", folder / "t", ignore=[str(folder / "t")])
+        find_pairs(folder / "p", folder / "t", [str(folder / "t")])
 
 
 def test_a_mask_on_another_grid_is_named(folder):
     mask = write(folder / "coarse.nii.gz", 3, spacing_mm=3.0)
-    with pytest.raises(HipError, match=r"coarse\.nii\.gz and .*a_label\.nii\.gz differ") as caught:
-        run_evaluate(folder / "p", folder / "t", ignore=[str(mask)])
+    with pytest.raises(HipError, match=r"coarse\.nii\.gz does not lie on the voxels of .*a_label\.nii\.gz") as caught:
+        evaluate_pairs(find_pairs(folder / "p", folder / "t", [str(mask)]))
     assert caught.value.kind == "geometry_mismatch"

@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
-from HipICMSCTrainingLib.evaluation.metrics import (
-    femoral_head_centres,
-    largest_components,
-    score_mask,
-    within_balls,
-)
+from HipICMSCTrainingLib.evaluation.metrics import femoral_head_centres, largest_components, score_mask, within_balls
 
 SHARED_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 # 30° about the head-foot axis, left-right flipped.

@@ -24,15 +24,7 @@ from HipICMSCTrainingLib.run import trainer as trainer_module
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.status import Status
 from HipICMSCTrainingLib.run.trainer import Trainer
-from killed_training import (
-    CHECKPOINT,
-    METRICS,
-    PREVIEW,
-    Moment,
-    losses_at_the_end,
-    random_moments,
-    train_and_kill,
-)
+from killed_training import CHECKPOINT, METRICS, PREVIEW, Moment, losses_at_the_end, random_moments, train_and_kill
 from tiny_training import at_step, set_arguments, tiny_settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
