@@ -387,7 +387,7 @@ def test_models_of_ones_own_are_added_used_by_name_and_removed(model, mri, tmp_p
     for answer in (refused, shipped, unused):
         assert (answer.code, answer.output) == (2, "") and answer.error.count("\n") == 1
     for answer in (empty, full, gone):
-        assert "\n  hip-t1-mri (used unless --model names another)\n" in answer.output
+        assert "\n  hip-mri (used unless --model names another)\n" in answer.output
         assert f"\nYour models, in {home / 'models'}:\n" in answer.output
     assert empty.output.endswith(":\n  none\n") and gone.output == empty.output
     assert full.output.endswith(":\n  balls\n")

@@ -183,7 +183,7 @@ def test_without_any_model_the_button_says_so(open_panel, monkeypatch, tmp_path)
     monkeypatch.setattr(model_files, "_SHIPPED", (tmp_path,))
     add_volume()
     panel = open_panel("HipICMSC")
-    assert not panel.ui.segmentButton.enabled and "There is no model hip-t1-mri" in panel.ui.segmentButton.toolTip
+    assert not panel.ui.segmentButton.enabled and "There is no model hip-mri" in panel.ui.segmentButton.toolTip
 
 
 def test_what_is_missing_on_this_computer_is_said_on_the_card_and_on_the_button(panel, monkeypatch, pictures):

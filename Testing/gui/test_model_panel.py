@@ -78,7 +78,7 @@ def mine(ball_model, tmp_path) -> Path:
 
 def test_the_models_that_ship_are_listed_and_the_usual_one_is_chosen(models, tmp_path, pictures):
     assert models.texts() == SHIPPED
-    assert models.panel.current() == models.ui.modelComboBox.currentText == "hip-t1-mri"
+    assert models.panel.current() == models.ui.modelComboBox.currentText == "hip-mri"
     assert not (tmp_path / "home").exists(), "looking at the list created a folder"
     assert models.chosen == []
     models.picture(pictures / "models.png")
@@ -146,7 +146,7 @@ def test_only_ones_own_models_can_be_removed_after_a_question(models, mine, monk
     import slicer
 
     assert not models.ui.removeModelButton.enabled
-    assert models.ui.removeModelButton.toolTip == "hip-t1-mri is not one of your own models and cannot be removed here."
+    assert models.ui.removeModelButton.toolTip == "hip-mri is not one of your own models and cannot be removed here."
     models.add(mine)
     assert models.ui.removeModelButton.enabled
     questions = []
@@ -157,7 +157,7 @@ def test_only_ones_own_models_can_be_removed_after_a_question(models, mine, monk
     monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: True)
     models.ui.removeModelButton.click()
     assert models.texts() == SHIPPED and list((tmp_path / "home" / "models").iterdir()) == []
-    assert models.chosen == ["my balls", "hip-t1-mri"]
+    assert models.chosen == ["my balls", "hip-mri"]
     assert not models.ui.removeModelButton.enabled
 
 
@@ -201,9 +201,7 @@ def test_the_details_say_what_the_package_says(models, pictures):
     for wanted in (details.licence, details.intended_use, details.sha256, *details.citations):
         assert wanted in " ".join(text.split())
     assert (
-        text.startswith("Name: hip-t1-mri")
-        and "3.2 MB" in text
-        and "17 labelled CTs and 11 MRIs without labels" in text
+        text.startswith("Name: hip-mri") and "3.2 MB" in text and "17 labelled CTs and 11 MRIs without labels" in text
     )
     assert "Limits" in text and "**" not in text and "##" not in text, "the card is not rendered"
     assert text.count(details.citations[-1]) == 1

@@ -75,7 +75,12 @@ def test_it_says_that_it_is_being_read_and_then_offers_what_the_library_has(open
         "(nothing)",
         "auto",
     ]
-    assert [boxes[2].itemText(i) for i in range(boxes[2].count)] == ["(nothing)", "hip-phantom-mri", "hip-t1-mri"]
+    assert [boxes[2].itemText(i) for i in range(boxes[2].count)] == [
+        "(nothing)",
+        "hip-mri",
+        "hip-phantom-mri",
+        "hip-t1-mri",
+    ]
     assert panels.ui("settingsNameEdit").placeholderText == "icmsc-cpu-small"
     assert panels.settings.arguments() == ["--method", "icmsc", "--preset", "cpu-small"]
     assert panels.text == "", "nothing was chosen, so nothing is kept"
