@@ -13,6 +13,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.heads_of_bones import ENOUGH_ML, is_right
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, segment_of
 from HipICMSCLib.common.voxels import steps_of
 
@@ -183,13 +184,13 @@ def _width_mm(image: sitk.Image) -> float:
 
 
 def _in_the_place_of_heads(grid: _Grid, classes: np.ndarray) -> FemoralHeads:
-    """The middle of the only femur, on the side to which it lies of its hip bone; none where either is missing."""
+    """The middle of the only femur, on its side; none where there is none."""
     hip, femur = (grid.points(np.argwhere(classes == bone)) for bone in (HIP_BONE, FEMUR))
-    if not len(hip) or not len(femur):
+    if not len(femur):
         return FemoralHeads(None, None)
     middle = tuple(map(float, femur.mean(axis=0)))
-    is_right = hip[:, 0].mean() > middle[0]
-    return FemoralHeads(middle, None) if is_right else FemoralHeads(None, middle)
+    right = is_right(femur.mean(axis=0), hip, grid.voxel_ml)
+    return FemoralHeads(middle, None) if right else FemoralHeads(None, middle)
 
 
 def _pieces(mask: np.ndarray, is_right: np.ndarray, grid: _Grid) -> _Pieces:
@@ -336,6 +337,16 @@ def _notices_of_sides(with_joint: list[str], volumes: dict[int, float], heads: F
                 "check the sides.",
             )
         )
+    elif heads.right is None or heads.left is None:
+        side = "right" if heads.left is None else "left"
+        if volumes[segment_of(HIP_BONE, side).value] < ENOUGH_ML:
+            notices.append(
+                Notice(
+                    "sides_uncertain",
+                    "Too little of the hip bone was found to tell whether this is the right or the left hip; "
+                    "check the side.",
+                )
+            )
     if len(with_joint) == 1:
         other = "left" if with_joint == ["right"] else "right"
         notices.append(

@@ -24,8 +24,8 @@ _LARGEST_GAP_MM = 12.0
 _LEAST_APART_MM, _LARGEST_OFFSET_MM = 90.0, 60.0
 #: The surface about a ball is fitted out to so many times its radius; a sphere that is no head's is not believed.
 _FITTED_TIMES, _LARGEST_SHIFT_MM = 1.35, 8.0
-#: Hip bone about a head tells its side: it lies towards the middle.
-_ABOUT_MM = 60.0
+#: Hip bone about a head tells its side, for it lies towards the middle; if there is enough of it.
+_ABOUT_MM, ENOUGH_ML = 60.0, 15.0
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,24 @@ def heads_of_bones(classes: sitk.Image) -> FemoralHeads:
     if not balls:
         return FemoralHeads(None, None)
     only = max(balls, key=lambda ball: ball.radius).centre
-    near = hip_points[np.linalg.norm(hip_points - only, axis=1) < _ABOUT_MM]
-    is_right = near[:, 0].mean() > only[0]
+    all_hip_points = lps.points(np.argwhere(hip))
     point = tuple(map(float, only))
-    return FemoralHeads(point, None) if is_right else FemoralHeads(None, point)
+    return FemoralHeads(point, None) if is_right(only, all_hip_points, lps.voxel_ml) else FemoralHeads(None, point)
+
+
+def is_right(head: np.ndarray, hip_points: np.ndarray, voxel_ml: float) -> bool:
+    """Whether the only femur of an image is the patient's right one.
+
+    Where too little hip bone was found to tell, the scanner's middle is taken for the patient's.
+
+    Args:
+        head: the femur's head, or its middle, LPS mm.
+        hip_points: all voxels of hip bone, (n, 3), LPS mm.
+    """
+    near = hip_points[np.linalg.norm(hip_points - head, axis=1) < _ABOUT_MM]
+    if len(near) * voxel_ml < ENOUGH_ML:
+        return bool(head[0] < 0)
+    return bool(near[:, 0].mean() > head[0])
 
 
 class _Lps:
@@ -73,6 +87,7 @@ class _Lps:
 
     def __init__(self, image: sitk.Image) -> None:
         self.spacing = np.array(image.GetSpacing()[::-1])
+        self.voxel_ml = float(np.prod(self.spacing)) / 1000
         self.origin = np.array(image.GetOrigin())
         self.steps = steps_of(image).T[::-1]
 
