@@ -11,7 +11,7 @@ import pytest
 import slicer_stand_ins
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
-SHIPPED = ["hip-phantom-mri", "hip-t1-mri"]
+SHIPPED = ["hip-mri", "hip-phantom-mri", "hip-t1-mri"]
 
 
 class Bench:

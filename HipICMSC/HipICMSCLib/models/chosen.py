@@ -12,7 +12,7 @@ from HipICMSCLib.common.files import creating, storage_error
 from HipICMSCLib.models.archive import LONGEST_NAME, read_details
 
 ENDING = ".hipmodel"
-DEFAULT_MODEL = "hip-t1-mri"
+DEFAULT_MODEL = "hip-mri"
 #: For synthetic MRI, such as the sample data.
 PHANTOM_MODEL = "hip-phantom-mri"
 

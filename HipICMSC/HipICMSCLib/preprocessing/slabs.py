@@ -26,6 +26,8 @@ class SlabSettings:
 
     Attributes:
         pixel_mm: size of the pixels that the network reads.
+        least_pixels: smaller slices are padded to so many rows and columns. The network's norms look at a whole slice,
+            so that one which is all body looks unlike those that it learned from.
         thinnest_mm: slices that lie closer together are resampled to this distance, others are read as acquired.
 
     Raises:
@@ -33,11 +35,14 @@ class SlabSettings:
     """
 
     pixel_mm: float = 1.0
+    least_pixels: int = 1
     thinnest_mm: float = 0.8
 
     def __post_init__(self) -> None:
         if not 0.2 <= self.pixel_mm <= 10 or not 0.2 <= self.thinnest_mm <= 10:
             raise HipError("bad_setting", "slab.pixel_mm and slab.thinnest_mm are numbers from 0.2 to 10 mm.")
+        if not 1 <= self.least_pixels <= 2048:
+            raise HipError("bad_setting", "slab.least_pixels is a number from 1 to 2048.")
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ def slice_grid(image: sitk.Image, plane: Plane, slab: SlabSettings, multiple: in
     for axis, (count, mm, wanted_mm) in enumerate(zip(oriented.size, oriented.spacing, wanted, strict=True)):
         extent = count * mm
         voxels = max(1, math.ceil(extent / wanted_mm - 1e-6))
-        voxels = voxels if axis == 2 else multiple * math.ceil(voxels / multiple)
+        if axis < 2:
+            voxels = multiple * math.ceil(max(voxels, slab.least_pixels) / multiple)
         spacing.append(wanted_mm)
         size.append(voxels)
         # The outer edge of the first voxel is that of the image's.

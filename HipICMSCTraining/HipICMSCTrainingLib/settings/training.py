@@ -153,6 +153,7 @@ PRESETS: dict[str, TrainingSettings] = {
         stage2_epochs=2,
         self_training_epochs=2,
         steps_per_epoch=500,
+        slab=SlabSettings(least_pixels=448),
         translator=TranslatorSettings(width=24, blocks=6),
         discriminator_width=32,
     ),
