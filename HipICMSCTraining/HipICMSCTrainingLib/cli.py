@@ -197,8 +197,7 @@ def _dataset(chosen: argparse.Namespace, seed: int, method: str, check: bool = T
         return dataset.dataset_from_file(chosen.dataset, labelled_mri)
     if chosen.ct is None or chosen.mri is None:
         raise HipError("no_data", "Name the data: --ct and --mri, or --dataset.")
-    read = dataset.dataset_from_folders if check else dataset.unchecked_dataset_from_folders
-    return read(chosen.ct, chosen.mri, seed, test_mri=chosen.test_mri, labelled_mri=labelled_mri)
+    return dataset.dataset_from_folders(chosen.ct, chosen.mri, seed, chosen.test_mri, labelled_mri, check)
 
 
 def _check(chosen: argparse.Namespace) -> int:

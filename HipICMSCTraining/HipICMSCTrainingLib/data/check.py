@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.preprocessing.geometry import CropSettings
 
@@ -59,7 +58,6 @@ def check_dataset(
     dataset: Dataset,
     crop: CropSettings,
     progress: Callable[[float, str], None] = lambda share, case: None,
-    cancelled: Callable[[], bool] = lambda: False,
     labelled_mri: bool = False,
 ) -> DatasetReport:
     """Read every case once and say all that is wrong; about 3 s a volume.
@@ -68,16 +66,10 @@ def check_dataset(
         dataset: may come from the unchecked readers in ``dataset``.
         crop: what the training will read of each volume.
         progress: told before each case the share of cases that are done, 0 to 1, and the case's name; at the end 1.
-        cancelled: asked before each case.
         labelled_mri: the dataset is for a method that is trained on labelled MRIs.
-
-    Raises:
-        HipError: ``cancelled``.
     """
     checked = []
     for number, case in enumerate(dataset.cases):
-        if cancelled():
-            raise HipError("cancelled", "The check of the dataset was cancelled.")
         progress(number / len(dataset.cases), case.name)
         checked.append(check_case(case, crop))
     progress(1.0, "")

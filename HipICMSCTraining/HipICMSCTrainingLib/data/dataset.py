@@ -122,12 +122,7 @@ class Problem:
 
 
 def dataset_from_folders(
-    ct: Path,
-    mri: Path,
-    seed: int,
-    validation_share: float = VALIDATION_SHARE,
-    test_mri: Path | None = None,
-    labelled_mri: bool = False,
+    ct: Path, mri: Path, seed: int, test_mri: Path | None = None, labelled_mri: bool = False, check: bool = True
 ) -> Dataset:
     """``ct`` holds X.nii.gz beside X_label.nii.gz (or other endings), ``mri`` holds images; a file is a patient.
 
@@ -137,26 +132,10 @@ def dataset_from_folders(
         test_mri: holds MRIs beside their label maps X_label, which are only measured.
         labelled_mri: for a method that is trained on labelled MRIs: ``mri`` holds their label maps X_label, too.
             Otherwise label maps in there are left alone.
+        check: False for a caller that tells the user of all that is wrong with the cases itself.
 
     Raises:
         HipError: ``missing_folder``, or the kind of the first of :func:`dataset_problems`.
-    """
-    dataset = unchecked_dataset_from_folders(ct, mri, seed, validation_share, test_mri, labelled_mri)
-    return _checked(dataset, labelled_mri)
-
-
-def unchecked_dataset_from_folders(
-    ct: Path,
-    mri: Path,
-    seed: int,
-    validation_share: float = VALIDATION_SHARE,
-    test_mri: Path | None = None,
-    labelled_mri: bool = False,
-) -> Dataset:
-    """As :func:`dataset_from_folders`, for a caller that tells the user of all that is wrong with the cases itself.
-
-    Raises:
-        HipError: ``missing_folder``.
     """
     for folder in filter(None, (ct, mri, test_mri)):
         if not folder.is_dir():
@@ -164,8 +143,9 @@ def unchecked_dataset_from_folders(
     mris = cases_of_folder(mri, "MR", "train")
     if not labelled_mri:
         mris = [replace(case, label=None) for case in mris]
-    cases = suggest_roles([*cases_of_folder(ct, "CT", "train"), *mris], seed, labelled_mri, validation_share)
-    return Dataset((*cases, *(cases_of_folder(test_mri, "MR", "test") if test_mri else ())))
+    cases = suggest_roles([*cases_of_folder(ct, "CT", "train"), *mris], seed, labelled_mri)
+    dataset = Dataset((*cases, *(cases_of_folder(test_mri, "MR", "test") if test_mri else ())))
+    return _checked(dataset, labelled_mri) if check else dataset
 
 
 def dataset_from_file(path: Path, labelled_mri: bool = False) -> Dataset:
@@ -285,9 +265,7 @@ def only_measures(case: Case, labelled_mri: bool = False) -> bool:
     return case.modality == "MR" and bool(case.label) and not labelled_mri
 
 
-def suggest_roles(
-    cases: Iterable[Case], seed: int, labelled_mri: bool = False, validation_share: float = VALIDATION_SHARE
-) -> list[Case]:
+def suggest_roles(cases: Iterable[Case], seed: int, labelled_mri: bool = False) -> list[Case]:
     """Give training and validation to patients at random, the same for the same seed.
 
     Of each domain a share of the patients, at least one, is held out, and at least one is trained on; a domain of one
@@ -299,7 +277,7 @@ def suggest_roles(
     domains = [{case.patient for case in cases if case.modality == modality} - tested for modality in ("CT", "MR")]
     held_out: set[str] = set()
     for of_domain in domains:
-        wanted = max(1, round(validation_share * len(of_domain)))
+        wanted = max(1, round(VALIDATION_SHARE * len(of_domain)))
         for index in np.random.default_rng([seed, len(of_domain)]).permutation(len(of_domain)):
             if len(of_domain & held_out) >= wanted:
                 break

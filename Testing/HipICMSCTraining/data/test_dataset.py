@@ -18,7 +18,6 @@ from HipICMSCTrainingLib.data.dataset import (
     dataset_problems,
     suggest_roles,
     unchecked_dataset_from_file,
-    unchecked_dataset_from_folders,
     write_dataset_file,
 )
 from HipICMSCTrainingLib.run.description import RunDescription
@@ -266,7 +265,7 @@ def test_without_checks_a_file_is_read_whatever_is_wrong_with_its_cases(tmp_path
 
 def test_without_checks_folders_are_read_whatever_they_lack(tmp_path):
     ct, mri = folders(tmp_path, ["lonely.nii.gz"], [])
-    dataset = unchecked_dataset_from_folders(ct, mri, 0)
+    dataset = dataset_from_folders(ct, mri, 0, check=False)
     assert [(c.name, c.label) for c in dataset.cases] == [("lonely", None)]
     assert {problem.kind for problem in dataset_problems(dataset)} == {"ct_without_label", "too_few_volumes"}
     assert all(problem.fix.endswith(".") and problem.sentence.endswith(".") for problem in dataset_problems(dataset))
