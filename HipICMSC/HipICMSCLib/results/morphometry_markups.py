@@ -98,7 +98,7 @@ def _plane(name: str, origin: np.ndarray, normal: np.ndarray) -> dict[str, Any]:
         "labelFormat": "%N-%d",
         "planeType": "pointNormal",
         "sizeMode": "absolute",
-        "size": [_PLANE_MM, _PLANE_MM],
+        "size": [_PLANE_MM, _PLANE_MM, 0.0],
         "center": origin.tolist(),
         "normal": normal.tolist(),
         "objectToBase": np.eye(4).ravel().tolist(),

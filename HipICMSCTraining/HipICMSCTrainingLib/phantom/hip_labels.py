@@ -16,7 +16,7 @@ from HipICMSCTrainingLib.phantom.hip_shapes import HipShapes, femur, hip_bone
 HALF_DISTANCE_MM = 88.0
 # A reader's line wavers over this many pixels.
 _WAVER_VOXELS = 1.5
-_BONES = ((HIP_BONE, hip_bone), (FEMUR, femur))
+_DISTANCES = {HIP_BONE: hip_bone, FEMUR: femur}
 _TOWARDS_SIDE = {"right": np.array([-1.0, -1.0, 1.0]), "left": np.array([1.0, -1.0, 1.0])}
 
 
@@ -44,7 +44,9 @@ class Sampling:
     seed: int = 0
 
 
-def hip_labels(hips: Mapping[str, HipShapes], sampling: Sampling) -> sitk.Image:
+def hip_labels(
+    hips: Mapping[str, HipShapes], sampling: Sampling, bones: Sequence[int] = (HIP_BONE, FEMUR)
+) -> sitk.Image:
     """The label image (values of `HipICMSCLib.anatomy.segments`) of one hip or two.
 
     A voxel is bone where at least half of it is. The image's axes are the patient's.
@@ -52,13 +54,14 @@ def hip_labels(hips: Mapping[str, HipShapes], sampling: Sampling) -> sitk.Image:
     Args:
         hips: by side, ``"right"`` or ``"left"``.
         sampling: grid, pose and noise.
+        bones: those to draw, `HIP_BONE` or `FEMUR`.
     """
     spacing = np.array(sampling.spacing)
     size = np.floor((np.array(sampling.high) - sampling.low) / spacing).astype(int) + 1
     rng = np.random.default_rng(sampling.seed)
     labels = np.zeros(size[::-1], np.uint8)
     for side, shapes in hips.items():
-        for bone, distance in _BONES:
+        for bone, distance in ((b, _DISTANCES[b]) for b in bones):
             solid = _voxels(side, shapes, distance, size, sampling, rng)
             labels[solid.T & (labels == 0)] = segment_of(bone, side).value
     image = sitk.GetImageFromArray(labels)

@@ -36,7 +36,8 @@ class HipShapes:
         thickness: of the socket's wall.
         inclination, version: of the axis that the socket opens to, in the pelvis's frame.
         depth: how far the rim's plane lies beyond the head centre along that axis; negative is shallow.
-        twist: more version of a second plane that cuts the socket, so that cranial and central version differ.
+        twist: more version and inclination of a second plane that cuts the socket, so that its rim is not flat and
+            cranial and central version differ.
         fossa_step: angle from vertical, towards medial, where the fossa begins in the coronal plane; none without.
         fossa_depth: of the fossa.
         hole_clock, hole_half_width, hole_depth: a piece broken out of the rim (degrees, degrees, mm); none by default.
@@ -95,7 +96,10 @@ class HipShapes:
     @functools.cached_property
     def opening(self) -> tuple[np.ndarray, ...]:
         """Axes (3,) of the planes that cut the socket."""
-        return tuple(_opening(self.inclination, v) for v in {self.version, self.version + self.twist})
+        first = _opening(self.inclination, self.version)
+        if not self.twist:
+            return (first,)
+        return first, _opening(self.inclination + self.twist, self.version + self.twist)
 
     @functools.cached_property
     def fossa_axis(self) -> np.ndarray:
@@ -297,9 +301,8 @@ def _version_at(rim: np.ndarray, level: float) -> float:
 
 def _coverage(shapes: HipShapes, turn: np.ndarray, step: float = 0.002) -> dict[str, float]:
     """Shares of the head's sphere, in percent; a grid of equal areas of about 0.05 mm."""
-    height, round_it = np.meshgrid(
-        np.arange(-1 + step / 2, 1, step), np.arange(0, 2 * np.pi, step * np.pi), indexing="ij"
-    )
+    heights, turns = np.arange(-1 + step / 2, 1, step), np.arange(0, 2 * np.pi, step * np.pi)
+    height, round_it = np.meshgrid(heights, turns, indexing="ij")
     width = np.sqrt(1 - height**2)
     directions = np.stack([width * np.cos(round_it), width * np.sin(round_it), height], axis=-1)
     covered = _socket_level(directions @ turn, shapes) < 0
