@@ -101,12 +101,10 @@ def without_tilt(rng: np.random.Generator) -> np.ndarray:
     return np.column_stack([left, np.cross(up, left), up])
 
 
-def one_hip(
-    side: str, turn: np.ndarray, rng: np.random.Generator, below: float = 150.0, wide: float = 62.0, **sampling
-) -> Sampling:
+def one_hip(side: str, turn: np.ndarray, rng: np.random.Generator, **sampling) -> Sampling:
     """A grid about one hip, at a random place within a voxel."""
     middle = turn @ np.array([-88.0 if side == "right" else 88.0, 0, 0])
-    low, high = middle - np.array([wide, 60, below]), middle + np.array([wide, 60, 50])
+    low, high = middle - np.array([62, 60, 150]), middle + np.array([62, 60, 50])
     return Sampling(
         low=tuple(low), high=tuple(high), turn=turn, shift=rng.uniform(-2.5, 2.5, 3),
         seed=int(rng.integers(2**31)), **sampling,
@@ -146,7 +144,11 @@ def errors(shapes: HipShapes, side: str, sampling: Sampling) -> tuple[dict[str, 
 
 def error_of_version(shapes: HipShapes, side: str, rng: np.random.Generator, sampling: dict) -> float:
     """Of the femoral version of a femur that goes on to the knee."""
-    grid = one_hip(side, np.eye(3), rng, below=415, wide=95, **sampling)
+    grid = one_hip(side, np.eye(3), rng, **sampling)
+    lateral = -1 if side == "right" else 1
+    x = sorted((-lateral * 34.0, lateral * 92.0))
+    middle = -88.0 if side == "right" else 88.0
+    grid = replace(grid, low=(middle + x[0], -34.0, -410.0), high=(middle + x[1], 58.0, 34.0))
     labels = hip_labels({side: replace(shapes, condyles=True)}, grid, (FEMUR,))
     version = next(m for m in MEASURES if m.definition.id == "FemoralVersion")
     return version.of(find_hips(labels).hip(side)).number - shapes.femoral_version
