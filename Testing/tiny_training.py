@@ -84,8 +84,12 @@ class TinyData:
         return ["--ct", str(self.folder / "ct"), "--mri", str(self.folder / "mri")]
 
     def lend_cache(self, run: Path) -> None:
-        """So that a run need not preprocess the phantoms once more."""
-        shutil.copytree(self.cache, run / "cache")
+        """So that a run need not preprocess the phantoms once more.
+
+        Anatomies are large, and nothing writes into a file of a cache but by replacing it.
+        """
+        of_slabs = self.assignments is SLAB_ASSIGNMENTS
+        shutil.copytree(self.cache, run / "cache", copy_function=os.link if of_slabs else shutil.copy2)
 
     def start(self, path: Path, own: Any = None, **changes: Any) -> RunFolder:
         """A new run in ``path`` that has done no step yet, of the method whose settings ``own`` are (ICMSC's)."""

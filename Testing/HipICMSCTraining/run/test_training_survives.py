@@ -25,7 +25,7 @@ from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.status import Status
 from HipICMSCTrainingLib.run.trainer import Trainer
 from killed_training import CHECKPOINT, METRICS, PREVIEW, Moment, losses_at_the_end, random_moments, train_and_kill
-from tiny_training import at_step, set_arguments, tiny_settings
+from tiny_training import SLAB_ASSIGNMENTS, at_step, set_arguments, tiny_settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -100,6 +100,19 @@ def test_killed_while_it_writes_nothing_is_lost(tiny_data, finished_run, tmp_pat
     outcome = train_and_kill(run, start, moments, finished_run)
     assert outcome.losses == []
     assert len(outcome.where) == 3
+
+
+@needs_inotify
+@pytest.mark.slow
+def test_killed_in_each_of_the_four_stages_on_slabs_nothing_is_lost(slab_data, finished_slab_run, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    slab_data.lend_cache(run.path)
+    start = ["train", run.path, *slab_data.arguments, *set_arguments(SLAB_ASSIGNMENTS, checkpoint_minutes=0.0)]
+    # A checkpoint is written after each step, and each stage has four.
+    moments = [Moment(0.0003, CHECKPOINT, 3), *[Moment(0.0003, CHECKPOINT, 4)] * 3]
+    outcome = train_and_kill(run, start, moments, finished_slab_run)
+    assert outcome.losses == []
+    assert len(outcome.where) == 4
 
 
 @needs_inotify
