@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.engine import HipSegmenter, Quality
 from HipICMSCTrainingLib.evaluation.pairs import Pair
@@ -71,7 +72,11 @@ def scores(model: Path, data: Path, quality: Quality) -> dict[str, object]:
     segmenter = HipSegmenter(model, "cpu", quality=quality)
     cases: dict[tuple[str, str, str], list[Pair]] = {}
     for volume in volumes_of(data):
-        result = segmenter.segment(sitk.ReadImage(str(volume.image)))
+        try:
+            result = segmenter.segment(sitk.ReadImage(str(volume.image)))
+        except HipError as error:
+            print(f"\n{model.stem}: {volume.image.name} is left out. {error.sentence}", flush=True)
+            continue
         masks: dict[str, tuple[Path, ...]] = {"ignored voxels left out": (volume.masks,)}
         if volume.cortex is not None:
             masks = {"as drawn": ()} | masks
