@@ -15,7 +15,7 @@ from HipICMSCLib.batch.files import FileSource, items_of, make_result_folder, vo
 from HipICMSCLib.batch.queue import Batch, BatchItem, notes
 from HipICMSCLib.batch.summary import check_table_ending, write_summary
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import check_output, write_text
+from HipICMSCLib.common.files import check_may_write, write_text
 from HipICMSCLib.common.terminal import ProgressLine, on_termination
 from HipICMSCLib.common.volume_names import volume_stem
 from HipICMSCLib.models.chosen import (
@@ -114,7 +114,7 @@ def _segment(chosen: argparse.Namespace) -> int:
     if chosen.morphometry:
         for item in items:
             for ending in ("csv", "html"):
-                check_output(_beside(item.source.output, ending), chosen.overwrite or item.state == "skipped")
+                check_may_write(_beside(item.source.output, ending), chosen.overwrite or item.state == "skipped")
     heads = _heads(chosen, len(items))
 
     # Imported late: torch takes a second that a mistyped command should not cost.
@@ -225,7 +225,7 @@ def _morphometry(chosen: argparse.Namespace) -> None:
     from HipICMSCLib.reading.segmentation import read_segmentation
 
     for path in filter(None, (chosen.output, chosen.html)):
-        check_output(path, chosen.overwrite, [chosen.segmentation])
+        check_may_write(path, chosen.overwrite, [chosen.segmentation])
     if chosen.values:
         labels = with_our_values(read_volume(chosen.segmentation), dict(_bone_values(text) for text in chosen.values))
     else:
@@ -286,7 +286,7 @@ def _items(chosen: argparse.Namespace) -> tuple[list[BatchItem], bool]:
         raise HipError(
             "several_volumes", f"{output} is one file, but there are {len(volumes)} volumes; let -o name a folder."
         )
-    check_output(output, chosen.overwrite, [*given, *volumes])
+    check_may_write(output, chosen.overwrite, [*given, *volumes])
     if ending == DICOM_ENDING:
         check_source(volumes[0], chosen.series)
     return [BatchItem(volumes[0].name, FileSource(volumes[0], output))], False
@@ -301,7 +301,7 @@ def _check_other_outputs(chosen: argparse.Namespace, items: list[BatchItem]) -> 
     for number, path in enumerate(others):
         if path.absolute() in [other.absolute() for other in (*others[:number], *results)]:
             raise HipError("same_file", f"{path} would be written twice; choose another name for one of the outputs.")
-        check_output(path, chosen.overwrite, chosen.input)
+        check_may_write(path, chosen.overwrite, chosen.input)
     for output in filter(Path.exists, results):
         if any(source.is_file() and source.samefile(output) for source in chosen.input):
             raise HipError("same_file", f"{output} is what is read; choose another folder for the results.")

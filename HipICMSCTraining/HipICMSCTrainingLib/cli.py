@@ -11,7 +11,7 @@ from pathlib import Path
 
 from HipICMSCLib.cli import add_commands as add_engine_commands
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import check_output
+from HipICMSCLib.common.files import check_may_write
 from HipICMSCLib.common.terminal import ProgressLine, name_and_value, on_termination, progress_shown, unfailing_output
 from HipICMSCLib.common.version import VERSION
 
@@ -209,7 +209,7 @@ def _check(chosen: argparse.Namespace) -> int:
     from HipICMSCTrainingLib.methods.registry import find_method
 
     if chosen.json:
-        check_output(chosen.json, chosen.overwrite)
+        check_may_write(chosen.json, chosen.overwrite)
     settings = _preset(chosen.preset)
     for assignment in chosen.set:
         settings = replaced(settings, *name_and_value(assignment))

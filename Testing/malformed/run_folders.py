@@ -533,7 +533,7 @@ def _watch(path: Path) -> str:
         "pictures": lambda: [is_picture(picture) for picture in run.previews_of()],
         "stage 1": lambda: run.stage_1_steps(12),
         "about": run.about,
-        "selection": run.selection,
+        "selection": run.checkpoints.selection,
         "metrics": run.metrics,
         "curves": lambda: RunCurves(run).update(),
         "alarms": lambda: AlarmWatch(run).look(run.status()),

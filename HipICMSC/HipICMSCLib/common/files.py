@@ -116,7 +116,7 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
-def check_output(path: Path, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
+def check_may_write(path: Path, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
     """Find out before a long computation whether its result may and can be written.
 
     Args:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from HipICMSCLib.common.files import check_output, write_text
+from HipICMSCLib.common.files import check_may_write, write_text
 from HipICMSCLib.common.terminal import progress_shown
 
 
@@ -55,7 +55,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs
 
     if chosen.output:
-        check_output(chosen.output, chosen.overwrite, filter(Path.is_file, (chosen.prediction, chosen.truth)))
+        check_may_write(chosen.output, chosen.overwrite, filter(Path.is_file, (chosen.prediction, chosen.truth)))
     evaluation = evaluate_pairs(find_pairs(chosen.prediction, chosen.truth, chosen.ignore), chosen.roi_mm)
     if chosen.output is not None:
         numbers = json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import check_output
+from HipICMSCLib.common.files import check_may_write
 from HipICMSCLib.common.terminal import duration
 
 from HipICMSCTrainingLib.run.folder import RunFolder
@@ -44,7 +44,7 @@ def _export(chosen: argparse.Namespace) -> None:
 
     from HipICMSCTrainingLib.run.export import About, export_package
 
-    check_output(chosen.output, chosen.overwrite)
+    check_may_write(chosen.output, chosen.overwrite)
     about = About()
     if chosen.about:
         try:

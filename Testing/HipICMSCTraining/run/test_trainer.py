@@ -198,7 +198,7 @@ def test_on_slabs_every_stage_but_translation_is_scored_on_simulated_mri_and_may
     scored = [(line["step"], line["stage"], set(line["scores"])) for line in lines if "scores" in line]
     assert [(step, stage) for step, stage, _ in scored[::2]] == [(4, 0), (8, 1), (12, 2), (16, 3)]
     assert all({"dice_simulated", "agreement_of_views", "selection"} <= names for _, _, names in scored)
-    about = json.loads((finished_slab_run.checkpoints / "selected.json").read_text())
+    about = json.loads((finished_slab_run.checkpoints.folder / "selected.json").read_text())
     candidates = [line["scores"]["selection"] for line in lines if "scores" in line and line["stage"] != 1]
     assert about["scores"]["selection"] == max(candidates)
     assert about["step"] != 8
