@@ -8,12 +8,12 @@ import sys
 import pytest
 import run_in_slicer
 
-#: Trains a model and segments with it; test_runs_panel and test_finish_panel do so by clicks.
-SLOW = "HipICMSCTraining"
+#: They segment and train again and again; test_hipicmsc_panel, test_runs_panel and test_finish_panel do so by clicks.
+SLOW = ("HipICMSC", "HipICMSCTraining")
 
 
 @pytest.mark.parametrize(
-    "module", [pytest.param(name, marks=pytest.mark.slow if name == SLOW else ()) for name in run_in_slicer.MODULES]
+    "module", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in run_in_slicer.MODULES]
 )
 def test_the_tests_of_a_module_pass(module_manager, module, capsys):
     import slicer_stand_ins
