@@ -19,10 +19,11 @@ from HipICMSCTrainingLib.data.training_data import mr_stack_of
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run import estimate as estimate_module
+from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.estimate import estimate
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.starting_weights import with_settings_of
-from HipICMSCTrainingLib.run.trainer import RunDescription, start_run
+from HipICMSCTrainingLib.run.trainer import Trainer
 from HipICMSCTrainingLib.settings.training import STAGES, TrainingSettings
 from tiny_training import POOL, SLAB_ASSIGNMENTS, tiny_settings
 
@@ -45,7 +46,7 @@ def mri(slab_data) -> sitk.Image:
 
 def own_network(run) -> SlabUNet:
     network = SlabUNet(SETTINGS.slab_unet)
-    network.load_state_dict(run.selected()["F_t"])
+    network.load_state_dict(run.checkpoints.selected()["F_t"])
     return network.eval()
 
 
@@ -132,7 +133,6 @@ def test_a_training_can_start_from_the_package_and_takes_its_way_of_reading(slab
     taken = with_settings_of(read_package(package), TrainingSettings())
     assert (taken.reads, taken.slab, taken.slab_unet) == ("slabs", SETTINGS.slab, SETTINGS.slab_unet)
     started = slab_data.start(tmp_path / "run", start_from=str(package))
-    from HipICMSCTrainingLib.run.trainer import Trainer
 
     trainer = Trainer(started)
     try:
