@@ -217,15 +217,19 @@ def _report_of(item: BatchItem) -> dict[str, Any]:
 
 def _beside(output: Path, ending: str) -> Path:
     """The table's or report's path beside a segmentation's."""
-    return output.with_name(f"{volume_stem(output)}-morphometry.{ending}")
+    stem = volume_stem(output).removesuffix(".seg")
+    return output.with_name(f"{stem}-morphometry.{ending}")
 
 
 def _morphometry(chosen: argparse.Namespace) -> None:
     from HipICMSCLib.measures.labels import with_our_values
     from HipICMSCLib.reading.segmentation import read_segmentation
+    from HipICMSCLib.results.morphometry_markups import refuse_markups
 
     for path in filter(None, (chosen.output, chosen.html)):
         check_may_write(path, chosen.overwrite, [chosen.segmentation])
+    if chosen.markups and not chosen.overwrite:
+        refuse_markups(chosen.markups)
     if chosen.values:
         labels = with_our_values(read_volume(chosen.segmentation), dict(_bone_values(text) for text in chosen.values))
     else:

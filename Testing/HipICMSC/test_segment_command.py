@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -91,6 +92,17 @@ def mri(tmp_path_factory) -> Path:
 def files_in(folder: Path) -> list[str]:
     """All names, hidden ones too."""
     return sorted(os.listdir(folder))
+
+
+def test_a_segmentation_with_its_measures_beside(model, mri, tmp_path):
+    out = tmp_path / "hips.seg.nrrd"
+    answer = run("segment", mri, "-o", out, "--model", model, "--device", "cpu", "--morphometry", *POINTS)
+    assert (answer.code, answer.error) == (0, "")
+    assert files_in(tmp_path) == ["hips-morphometry.csv", "hips-morphometry.html", "hips.seg.nrrd"]
+    # Balls have no necks: every measure is a row without a number, with the reason.
+    rows = list(csv.DictReader((tmp_path / "hips-morphometry.csv").read_text().splitlines()))
+    assert {row["Side"] for row in rows} == {"right", "left"}
+    assert {(row["Value"], row["Reason"]) for row in rows} == {("", "neck_not_found")}
 
 
 def test_a_segmentation_and_its_report(model, mri, tmp_path):

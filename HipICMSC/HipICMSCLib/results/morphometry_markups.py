@@ -34,6 +34,18 @@ def markups(morphometry: Morphometry) -> dict[str, dict[str, Any]]:
     return found | _frame_markups(morphometry.hips.frame)
 
 
+def refuse_markups(folder: Path) -> None:
+    """Refuse a folder that has markups already: somebody may have moved their points.
+
+    Raises:
+        HipError: ``exists``.
+    """
+    if any(folder.glob("*.mrk.json")):
+        raise HipError(
+            "exists", f"There are markups in {folder} already; choose another folder, or --overwrite replaces them."
+        )
+
+
 def write_markups(morphometry: Morphometry, folder: Path) -> list[Path]:
     """Write every markup into a folder, which is made; each file appears whole, files of the same name are replaced.
 

@@ -80,6 +80,18 @@ def test_the_command_measures_a_segmentation_file(labels, tmp_path, capsys):
         assert json.loads(path.read_text())["markups"]
 
 
+def test_markups_that_a_user_may_have_edited_are_not_replaced_unasked(labels, tmp_path, capsys):
+    write_segmentation(labels, tmp_path / "hips.seg.nrrd", {})
+    edited = tmp_path / "marks" / "R_LCEA.mrk.json"
+    edited.parent.mkdir()
+    edited.write_text("mine")
+    command = ["morphometry", str(tmp_path / "hips.seg.nrrd"), "--markups", str(edited.parent)]
+    assert main(command) == 2 and "--overwrite" in capsys.readouterr().err
+    assert edited.read_text() == "mine"
+    assert main([*command, "--overwrite"]) == 0
+    assert json.loads(edited.read_text())["markups"]
+
+
 @pytest.mark.parametrize("values", [["hip"], ["hip=1"], ["thigh=1"], ["femur=x"]])
 def test_values_that_name_no_bones_are_refused_in_a_sentence(labels, tmp_path, capsys, values):
     sitk.WriteImage(labels, str(tmp_path / "map.nii.gz"))
