@@ -48,7 +48,8 @@ def _written_beside(path: Path, put: Callable[[Path, Path], None]) -> Iterator[P
     # Writers such as SimpleITK choose the format by the ending, of which they know one spelling, and look for others
     # in a name that has several.
     ending = next((ending for ending in _DOUBLE_ENDINGS if path.name.lower().endswith(ending)), path.suffix.lower())
-    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-half{ending}")
+    stem = path.name[: len(path.name) - len(ending)].replace(".", "_")[:60]
+    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{stem}{ending}")
     try:
         yield beside
         with open(beside, "rb+") as file:

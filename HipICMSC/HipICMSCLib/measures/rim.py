@@ -38,7 +38,6 @@ _RUN = 12.0  # degrees that must be covered inside the edge
 _STEP_MM = 0.5
 # Of the rim's Fourier terms; and how many neighbouring sectors a wavering line shifts together.
 _AMPLITUDE, _CORRELATION = 8.0, 3.0
-_CORNER = 2.5  # degrees
 _GREATEST_OVERREACH = 4.0  # degrees
 _SPHERE = sphere_directions(4000)
 
@@ -267,7 +266,7 @@ def _with_edge(rim: Rim, hip: Field, beyond_mm: float, everywhere: bool = False)
     keep = np.isfinite(raw) & ~in_notch(TURNS)
     if keep.sum() < 2 * (2 * ORDER + 1):
         return replace(rim, raw=raw)
-    return replace(rim, raw=raw, polar=smooth_round(raw, keep, ORDER, _CORNER))
+    return replace(rim, raw=raw, polar=smooth_round(raw, keep, ORDER))
 
 
 def _without_overreach(rim: Rim, hip: Field) -> Rim:
@@ -323,16 +322,15 @@ def _gap_inside(rim: Rim, hip: Field) -> tuple[np.ndarray, float]:
     keep = known & ~in_notch(TURNS)
     if keep.sum() < 20:
         return rim.gap, GREATEST_BEYOND_MM
-    smooth = smooth_round(median, keep, 2, 0.3)
+    smooth = smooth_round(median, keep, 2)
     scatter = 1.4826 * float(np.nanmedian(np.abs(gap - smooth[:, None])[keep]))
     return smooth, scatter
 
 
-def smooth_round(values: np.ndarray, keep: np.ndarray, order: int, least_scale: float) -> np.ndarray:
+def smooth_round(values: np.ndarray, keep: np.ndarray, order: int) -> np.ndarray:
     """A robust Fourier series (IRLS, Tukey) through the kept values at `TURNS`; smooth where none are.
 
     Its terms are held back the more the values scatter: of a real rim term k has an amplitude of about 8 / k² degrees.
-    Values within 4.7 times ``least_scale`` of it always count: a real rim has corners that no wavering line explains.
     """
     turns = np.radians(TURNS)
     columns, amplitude = [np.ones(len(turns))], [np.inf]
@@ -351,5 +349,5 @@ def smooth_round(values: np.ndarray, keep: np.ndarray, order: int, least_scale: 
         solved = np.linalg.solve(system[keep].T @ weighted + held, weighted.T @ values[keep])
         off = values[keep] - system[keep] @ solved
         scale = max(1.4826 * float(np.median(np.abs(off))), 0.3)
-        weights = np.maximum(1 - (off / (4.685 * max(scale, least_scale))) ** 2, 0) ** 2
+        weights = np.maximum(1 - (off / (4.685 * scale)) ** 2, 0) ** 2
     return system @ solved

@@ -70,6 +70,8 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         data = _unpacked(path, files[0], start, length, count)
     else:
         data = bytes_of_files(path, files, start, "raw", count)
+    if not np.allclose(np.linalg.norm(matrix.reshape(axes, axes)[:3, :3], axis=1), 1, atol=1e-3):
+        raise refused(path, "the directions of its axes are not of the length 1")
     to_lps = np.eye(4)
     # The axes stand one after the other.
     to_lps[:3, :3] = matrix.reshape(axes, axes).T[:3, :3] * spacing[:3]
