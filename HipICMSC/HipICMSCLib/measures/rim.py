@@ -39,6 +39,7 @@ _STEP_MM = 0.5
 # Of the rim's Fourier terms; and how many neighbouring sectors a wavering line shifts together.
 _AMPLITUDE, _CORRELATION = 8.0, 3.0
 _CORNER = 2.5  # degrees
+_FLAT_MM = 6.0
 _GREATEST_OVERREACH = 4.0  # degrees
 _SPHERE = sphere_directions(4000)
 
@@ -58,6 +59,8 @@ class Rim:
         beyond: mm, how far past that surface bone still counts as it.
         overreach: degrees by which bone so far past the surface seemed to reach beyond the edge; ``raw`` and ``polar``
             are without it.
+        further: (turns,) degrees by which the bone goes on outside the edge at up to 6 mm more from the head, as a flat
+            roof over a round head does; NaN where that is not known.
         share_fused: of the covered directions, those without any joint space.
         joint_gap: mm, median over the covered directions.
     """
@@ -72,6 +75,7 @@ class Rim:
     gap: np.ndarray
     beyond: float
     overreach: float
+    further: np.ndarray
     share_fused: float
     joint_gap: float
 
@@ -149,6 +153,7 @@ def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray)
         gap=np.full(len(TURNS), joint_gap),
         beyond=GREATEST_BEYOND_MM,
         overreach=0.0,
+        further=np.full(len(TURNS), np.nan),
         share_fused=float((gap[facing] < FUSED_MM).mean()),
         joint_gap=joint_gap,
     )
@@ -160,7 +165,8 @@ def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray)
     # Once the edge is known, the surface just inside it tells the gap there, and the bound can be tighter.
     gap, scatter = _gap_inside(rim, hip)
     beyond = float(np.clip(SCATTERS * scatter, LEAST_BEYOND_MM, GREATEST_BEYOND_MM))
-    return _without_overreach(_with_edge(replace(rim, gap=gap, beyond=beyond), hip, beyond), hip)
+    rim = _without_overreach(_with_edge(replace(rim, gap=gap, beyond=beyond), hip, beyond), hip)
+    return replace(rim, further=rim.polar - _with_edge(rim, hip, _FLAT_MM).raw)
 
 
 def refind_rim(rim: Rim, hip: Field, head: Head) -> Rim:
