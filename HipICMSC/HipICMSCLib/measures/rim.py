@@ -38,7 +38,7 @@ _RUN = 12.0  # degrees that must be covered inside the edge
 _STEP_MM = 0.5
 # Of the rim's Fourier terms; and how many neighbouring sectors a wavering line shifts together.
 _AMPLITUDE, _CORRELATION = 8.0, 3.0
-_CORNER = 2.5  # degrees
+_CORNER = 1.0  # degrees
 _FLAT_MM = 6.0
 _GREATEST_OVERREACH = 4.0  # degrees
 _SPHERE = sphere_directions(4000)
