@@ -13,6 +13,8 @@ from HipICMSCLib.measures.rim import Rim
 
 #: Part of the rim whose outermost point an AP film shows: 10 to 2 o'clock, as degrees from 12.
 FILM_ARC = 60.0
+#: Degrees by which the bone may go on outside the edge, farther from the head, without a caution.
+FLAT_ROOF = 8.0
 _LEAST, _GREATEST = -20.0, 60.0
 _TANNAST = "Tannast 2015, doi:10.1007/s11999-014-4038-3 (AP film)"
 
@@ -69,7 +71,19 @@ def _angle(name: str, edge: Edge, hip: Hip) -> Value:
             f"{_GREATEST:.0f}); check the hip bone's label above the head.",
         )
     up = edge.centre + 1.6 * hip.head.radius * hip.axes[2]
-    return Value(number, (Mark(name, "angle", np.stack([up, edge.centre, edge.point]), ("up", "C", "E")),))
+    mark = Mark(name, "angle", np.stack([up, edge.centre, edge.point]), ("up", "C", "E"))
+    return Value(number, (mark,), _cautions(edge, hip.rim))
+
+
+def _cautions(edge: Edge, rim: Rim) -> tuple[str, ...]:
+    turn, _ = rim.angles((edge.point - edge.centre) / np.linalg.norm(edge.point - edge.centre))
+    further = float(rim.around(rim.further, turn))
+    if not further > FLAT_ROOF:
+        return ()
+    return (
+        f"The roof is flat: outside this edge the bone goes on for {further:.0f} degrees, farther from the head. Check "
+        "the edge.",
+    )
 
 
 def _extrusion(hip: Hip) -> Value:
@@ -77,7 +91,7 @@ def _extrusion(hip: Hip) -> Value:
     lateral = hip.head.centre + hip.head.radius * hip.axes[0]
     medial = hip.head.centre - hip.head.radius * hip.axes[0]
     mark = Mark("Extrusion", "line", np.stack([medial, lateral]), ("medial", "lateral"), editable=False)
-    return Value(extrusion_index(edge, hip.head.radius, hip.axes), (mark,))
+    return Value(extrusion_index(edge, hip.head.radius, hip.axes), (mark,), _cautions(edge, hip.rim))
 
 
 MEASURES = (

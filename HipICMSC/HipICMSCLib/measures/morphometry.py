@@ -26,6 +26,7 @@ REPEATS = 50
 #: A number is shown with what it would be if the pelvis were tilted by so much (degrees).
 TILT = 5.0
 _LEAST_SUCCESS = 0.8
+_THICK = "Thick slices: the interval has no error from slice to slice in it."
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,8 @@ def _row(hip: Hip, automatic: Hip, definition: Definition, of: Callable[[Hip], V
         value = of(hip)
     except HipError as error:
         return _refused(hip.side, definition, error)
+    if hip.femur.thick_axis is not None and definition.class_width is not None:
+        value = replace(value, cautions=(*value.cautions, _THICK))
     auto = value.number if automatic is hip else _number(of, automatic)
     row = Row(
         side=hip.side,

@@ -38,6 +38,8 @@ _RUN = 12.0  # degrees that must be covered inside the edge
 _STEP_MM = 0.5
 # Of the rim's Fourier terms; and how many neighbouring sectors a wavering line shifts together.
 _AMPLITUDE, _CORRELATION = 8.0, 3.0
+_CORNER = 1.0  # degrees
+_FLAT_MM = 6.0
 _GREATEST_OVERREACH = 4.0  # degrees
 _SPHERE = sphere_directions(4000)
 
@@ -57,6 +59,8 @@ class Rim:
         beyond: mm, how far past that surface bone still counts as it.
         overreach: degrees by which bone so far past the surface seemed to reach beyond the edge; ``raw`` and ``polar``
             are without it.
+        further: (turns,) degrees by which the bone goes on outside the edge at up to 6 mm more from the head, as a flat
+            roof over a round head does; NaN where that is not known.
         share_fused: of the covered directions, those without any joint space.
         joint_gap: mm, median over the covered directions.
     """
@@ -71,6 +75,7 @@ class Rim:
     gap: np.ndarray
     beyond: float
     overreach: float
+    further: np.ndarray
     share_fused: float
     joint_gap: float
 
@@ -148,6 +153,7 @@ def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray)
         gap=np.full(len(TURNS), joint_gap),
         beyond=GREATEST_BEYOND_MM,
         overreach=0.0,
+        further=np.full(len(TURNS), np.nan),
         share_fused=float((gap[facing] < FUSED_MM).mean()),
         joint_gap=joint_gap,
     )
@@ -159,7 +165,8 @@ def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray)
     # Once the edge is known, the surface just inside it tells the gap there, and the bound can be tighter.
     gap, scatter = _gap_inside(rim, hip)
     beyond = float(np.clip(SCATTERS * scatter, LEAST_BEYOND_MM, GREATEST_BEYOND_MM))
-    return _without_overreach(_with_edge(replace(rim, gap=gap, beyond=beyond), hip, beyond), hip)
+    rim = _without_overreach(_with_edge(replace(rim, gap=gap, beyond=beyond), hip, beyond), hip)
+    return replace(rim, further=rim.polar - _with_edge(rim, hip, _FLAT_MM).raw)
 
 
 def refind_rim(rim: Rim, hip: Field, head: Head) -> Rim:
@@ -266,7 +273,7 @@ def _with_edge(rim: Rim, hip: Field, beyond_mm: float, everywhere: bool = False)
     keep = np.isfinite(raw) & ~in_notch(TURNS)
     if keep.sum() < 2 * (2 * ORDER + 1):
         return replace(rim, raw=raw)
-    return replace(rim, raw=raw, polar=smooth_round(raw, keep, ORDER))
+    return replace(rim, raw=raw, polar=smooth_round(raw, keep, ORDER, _CORNER))
 
 
 def _without_overreach(rim: Rim, hip: Field) -> Rim:
@@ -322,15 +329,16 @@ def _gap_inside(rim: Rim, hip: Field) -> tuple[np.ndarray, float]:
     keep = known & ~in_notch(TURNS)
     if keep.sum() < 20:
         return rim.gap, GREATEST_BEYOND_MM
-    smooth = smooth_round(median, keep, 2)
+    smooth = smooth_round(median, keep, 2, 0.3)
     scatter = 1.4826 * float(np.nanmedian(np.abs(gap - smooth[:, None])[keep]))
     return smooth, scatter
 
 
-def smooth_round(values: np.ndarray, keep: np.ndarray, order: int) -> np.ndarray:
+def smooth_round(values: np.ndarray, keep: np.ndarray, order: int, least_scale: float) -> np.ndarray:
     """A robust Fourier series (IRLS, Tukey) through the kept values at `TURNS`; smooth where none are.
 
     Its terms are held back the more the values scatter: of a real rim term k has an amplitude of about 8 / k² degrees.
+    Values within 4.7 times ``least_scale`` of it always count: a real rim has corners that no wavering line explains.
     """
     turns = np.radians(TURNS)
     columns, amplitude = [np.ones(len(turns))], [np.inf]
@@ -349,5 +357,5 @@ def smooth_round(values: np.ndarray, keep: np.ndarray, order: int) -> np.ndarray
         solved = np.linalg.solve(system[keep].T @ weighted + held, weighted.T @ values[keep])
         off = values[keep] - system[keep] @ solved
         scale = max(1.4826 * float(np.median(np.abs(off))), 0.3)
-        weights = np.maximum(1 - (off / (4.685 * scale)) ** 2, 0) ** 2
+        weights = np.maximum(1 - (off / (4.685 * max(scale, least_scale))) ** 2, 0) ** 2
     return system @ solved

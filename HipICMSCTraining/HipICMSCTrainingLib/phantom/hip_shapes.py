@@ -16,7 +16,7 @@ ALPHA_TOLERANCE_MM = 1.5
 #: The cranial level of acetabular version: so far below the roof's apex (mm).
 CRANIAL_BELOW_APEX_MM = 5.0
 #: Of the cone of the fossa (degrees).
-FOSSA_HALF_ANGLE = 45.0
+FOSSA_HALF_ANGLE = 40.0
 
 
 @dataclass(frozen=True)

@@ -127,12 +127,20 @@ def icc(a: np.ndarray, b: np.ndarray) -> float:
     return float((rows - error) / (rows + (k - 1) * error + k * (columns - error) / n))
 
 
-def refusals(fine: dict[str, Morphometry], others: dict[str, Morphometry | str]) -> str:
-    lines = ["Refused or uncertain, by measure and reason, of the hips at 1 mm:", ""]
-    counted = Counter((row.definition.id, row.reason) for result in fine.values() for row in result.rows if row.reason)
-    hips = sum(len(result.hips.sides) for result in fine.values())
-    lines += [f"- {name}: {reason} in {count} of {hips}" for (name, reason), count in sorted(counted.items())]
-    lines += ["", "Frames: " + ", ".join(f"{name} {result.hips.frame.name}" for name, result in fine.items()), ""]
+def refusals(fine: dict[str, Morphometry], thick: dict[str, Morphometry], others: dict[str, Morphometry | str]) -> str:
+    lines = []
+    for title, results in (("at 1 mm", fine), ("as slices of 5 mm", thick)):
+        hips = sum(len(result.hips.sides) for result in results.values())
+        by_reason: dict[str, Counter] = {}
+        for result in results.values():
+            for row in result.rows:
+                if row.reason:
+                    by_reason.setdefault(row.reason, Counter())[row.definition.id] += 1
+        lines += [f"Refused or uncertain, of {hips} hips {title}:", ""]
+        for reason, counted in sorted(by_reason.items()):
+            lines.append(f"- {reason}: " + ", ".join(f"{name} {count}" for name, count in sorted(counted.items())))
+        lines.append("")
+    lines += ["Frames: " + ", ".join(f"{name} {result.hips.frame.name}" for name, result in fine.items()), ""]
     for name, result in fine.items():
         lines += [f"- {name}: {note}" for note in result.hips.frame_notes]
     lines += ["", "Other images:", ""]
@@ -181,7 +189,7 @@ def main() -> None:
             write_report(others[name], name, chosen.pages / f"{name}.html")
     write_csv(fine | {name: result for name, result in others.items() if not isinstance(result, str)})
     (HERE / "agreement.md").write_text(agreement(fine, thick), encoding="utf-8")
-    (HERE / "refusals.md").write_text(refusals(fine, others), encoding="utf-8")
+    (HERE / "refusals.md").write_text(refusals(fine, thick, others), encoding="utf-8")
 
 
 if __name__ == "__main__":
