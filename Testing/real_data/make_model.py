@@ -21,7 +21,6 @@ from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.export import About, export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.status import Status
 from HipICMSCTrainingLib.run.trainer import Trainer
 from HipICMSCTrainingLib.settings.training import PRESETS, SIMULATION, TrainingSettings
 from make_dataset import write_dataset
@@ -60,10 +59,6 @@ def main() -> int:
         print(f"make_model: {error.sentence}", file=sys.stderr)
         return 2
     return 0
-
-
-def show(status: Status) -> None:
-    print(f"{status.phase}: step {status.step} of {status.total_steps}. {status.sentence}", flush=True)
 
 
 def make_run(data: Path, folder: Path) -> RunFolder:

@@ -18,6 +18,8 @@ FURTHEST_MM = 12.7
 #: CTs of the pelvis end below the lesser trochanter, MRIs do not: the shaft is carried on as far as this.
 EXTENSION_MM = 110
 _LEAST_BONE_ML, _LEAST_SHAFT_MM2 = 20.0, 150.0
+#: Where both bones are within such a distance, mm; and how many voxels are kept of a joint's and of all bone.
+_AT_JOINT_MM, _AIMED_VOXELS = 15.0, 4000
 #: How much narrower, on each side, a cut ischium becomes on its way down (mm a mm).
 _ENDS_WITHIN = 0.5
 
@@ -45,7 +47,7 @@ class Anatomy:
             ± :data:`FURTHEST_MM`.
         hip_coarse: float32, signed distance to the hip bones, mm, on a grid of :data:`COARSE_MM`.
         femora: those whose head is in view.
-        bone_voxels: (n, 3), a sample of voxels of the two bones, to aim slabs at.
+        bone_voxels: (n, 3), a sample of voxels of the two bones, to aim slabs at; half of them lie about a joint.
     """
 
     hu: np.ndarray
@@ -70,14 +72,13 @@ def anatomy_of(image: sitk.Image, labels: sitk.Image) -> Anatomy:
     distances = [_fine(_signed_distance(labels, value), 50.0) for value in (1, 2)]
     hu = _fine(sitk.Cast(without_surroundings(image), sitk.sitkFloat32), -1000.0)
     hu, hip, femur = carried_on(hu, *distances)
-    bones = np.argwhere((hip < 0) | (femur < 0))
     return Anatomy(
         hu=np.clip(hu, GAS_HU, 3000).astype(np.int16),
         hip=_tenths(hip),
         femur=_tenths(femur),
         hip_coarse=_coarse(hip),
         femora=tuple(_femora(femur, hip)),
-        bone_voxels=bones[:: max(1, len(bones) // 4000)].astype(np.int16),
+        bone_voxels=_to_aim_at(hip, femur),
     )
 
 
@@ -133,6 +134,13 @@ def carried_on(hu: np.ndarray, hip: np.ndarray, femur: np.ndarray) -> tuple[np.n
         np.concatenate([np.stack(new), old[1:]])
         for new, old in zip(zip(*added, strict=True), (hu, hip, femur), strict=True)
     )
+
+
+def _to_aim_at(hip: np.ndarray, femur: np.ndarray) -> np.ndarray:
+    """Most bone is shaft and wing; what is hard to tell apart, and what a clinician looks at, is the joint."""
+    bone, near = (hip < 0) | (femur < 0), (hip < _AT_JOINT_MM) & (femur < _AT_JOINT_MM)
+    all_and_near = (np.argwhere(bone), np.argwhere(bone & near))
+    return np.concatenate([voxels[:: max(1, len(voxels) // _AIMED_VOXELS)] for voxels in all_and_near]).astype(np.int16)
 
 
 def _signed_distance(labels: sitk.Image, value: int) -> sitk.Image:

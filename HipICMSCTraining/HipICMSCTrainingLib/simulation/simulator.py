@@ -11,6 +11,7 @@ from torch import Tensor
 from HipICMSCTrainingLib.settings.simulation import SimulationSettings, SlabShape
 from HipICMSCTrainingLib.simulation import acquisition
 from HipICMSCTrainingLib.simulation.anatomy import Anatomy
+from HipICMSCTrainingLib.simulation.clutter import with_clutter
 from HipICMSCTrainingLib.simulation.contrast import Contrast, draw_contrast
 from HipICMSCTrainingLib.simulation.deformation import deformed
 from HipICMSCTrainingLib.simulation.pose import Pose, draw_pose, points_of
@@ -42,7 +43,7 @@ def simulated(anatomy: Anatomy, settings: SimulationSettings, shape: SlabShape, 
     pose = draw_pose(anatomy, settings, random)
     contrast = draw_contrast(settings.shares("contrast"), random)
     section = section_of(anatomy, pose, settings, shape, random)
-    shares = shares_of(section, random)
+    shares = with_clutter(shares_of(section, random), section, random)
     planes = acquisition.signal(shares, contrast, random)
     profile = acquisition.slice_profile(pose.sub_slices, random)
     image = (planes.unflatten(0, (shape.slices, pose.sub_slices)) * profile[:, None, None]).sum(1)

@@ -89,6 +89,11 @@ def test_bone_voxels_lie_in_bone(anatomy):
     assert ((anatomy.hip[z, y, x] < 0) | (anatomy.femur[z, y, x] < 0)).all()
 
 
+def test_at_least_half_of_the_bone_voxels_lie_about_the_joint(anatomy):
+    away = np.linalg.norm(anatomy.bone_voxels * FINE_MM - anatomy.femora[0].head, axis=1)
+    assert (away < 50).mean() > 0.5
+
+
 def test_table_and_the_air_about_the_patient_are_air(anatomy, patient):
     x, y, _ = world_of(anatomy, patient.ct)
     outside = np.broadcast_to((x / BODY[0]) ** 2 + (y / BODY[1]) ** 2 > 1.2, anatomy.shape)
