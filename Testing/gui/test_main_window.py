@@ -74,8 +74,10 @@ def test_what_is_needed_before_and_after_the_click_is_in_view_on_a_small_screen(
         # Looked at whenever progress is told, as the work itself may be done before the bench looks again.
         running = []
         ui.progressBar.valueChanged.connect(
-            lambda percent: percent
-            and running.append([window.is_in_view(w) for w in (ui.segmentButton, ui.progressBar, ui.statusLabel)])
+            lambda percent: (
+                percent
+                and running.append([window.is_in_view(w) for w in (ui.segmentButton, ui.progressBar, ui.statusLabel)])
+            )
         )
         ui.segmentButton.click()
         panel.wait(lambda: panel.widget.panel.settled)

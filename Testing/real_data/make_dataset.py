@@ -19,7 +19,7 @@ SAMPLE = "cptac_C3N-01875_t1cor"
 #: Patients of sts/ whose MRIs measure.
 MEASURED = ("031", "050")
 TRAINED = ("014", "036", "048")
-#: How often a CT is drawn: real anatomies more often than those that were warped from them, and one hip alone in a third.
+#: How often a CT is drawn: real anatomies more often than those warped from them, and one hip alone in a third.
 WEIGHTS = {"ct_real": 3.0, "ct_sim": 1.0, "sts": 4.0}
 
 
