@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.anatomy.bones import Notice, separate_sides
+from HipICMSCLib.anatomy.bones import separate_sides
+from HipICMSCLib.anatomy.doubts import Notice
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
 from HipICMSCLib.common.errors import HipError

@@ -1,4 +1,4 @@
-"""From the network's two classes to four bones: stray components, sides, holes and plausibility.
+"""From the network's two classes to four bones: stray components, sides and holes.
 
 The network's result itself is never changed; what is made here is a second image on the same grid.
 """
@@ -12,12 +12,11 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from HipICMSCLib.anatomy.doubts import Notice, notices_of
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
-from HipICMSCLib.anatomy.heads_of_bones import ENOUGH_ML, is_right
-from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, segment_of
+from HipICMSCLib.anatomy.heads_of_bones import is_right
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, SIDES, segment_of
 from HipICMSCLib.common.voxels import steps_of
-
-SIDES = ("right", "left")
 
 # A component beside the main one of its bone stays if it is at least this large ...
 MIN_PIECE_ML = 1.0
@@ -38,32 +37,6 @@ HALF_HEAD_DISTANCE_MM = 88.0
 # Slices this much thicker than their pixels are filled one by one, as 3-D cavities are rarely closed there.
 THICK_SLICE_RATIO = 2.0
 MAX_SLICE_HOLE_MM2 = 100.0
-# A joint is cut if the image ends nearer to the head centre than the outline of a large femoral head ...
-HEAD_ROOM_MM = 30.0
-# ... or if bone meets the image border this near to the head centre (the shaft does so much farther below).
-JOINT_RADIUS_MM = 40.0
-# What may lie in an image of an adult hip, from a tight crop about the joint to the whole bone.
-PLAUSIBLE_ML = {HIP_BONE: (60.0, 600.0), FEMUR: (30.0, 350.0)}
-MAX_SIDE_RATIO = 2.0
-#: By patient axis (LPS): what lies at its beginning and at its end.
-_BORDERS = (
-    ("on the patient's right", "on the patient's left"),
-    ("at the front", "at the back"),
-    ("at the bottom", "at the top"),
-)
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something the user should know about a result.
-
-    Attributes:
-        kind: stable machine-readable word.
-        sentence: one whole sentence for a clinician.
-    """
-
-    kind: str
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -110,7 +83,7 @@ def separate_sides(classes: sitk.Image, heads: FemoralHeads) -> PostprocessingRe
     labels = sitk.GetImageFromArray(sides)
     labels.CopyInformation(classes)
     volumes = _volumes_ml(labels)
-    return PostprocessingResult(labels, volumes, _notices(labels, volumes, heads))
+    return PostprocessingResult(labels, volumes, notices_of(labels, volumes, heads))
 
 
 class _Grid:
@@ -298,173 +271,3 @@ def _volumes_ml(labels: sitk.Image) -> dict[int, float]:
     counts = np.bincount(sitk.GetArrayViewFromImage(labels).ravel(), minlength=5)
     voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
     return {segment.value: float(counts[segment.value]) * voxel_ml for segment in SEGMENTS}
-
-
-def _notices(labels: sitk.Image, volumes: dict[int, float], heads: FemoralHeads) -> tuple[Notice, ...]:
-    if not any(volumes.values()):
-        return (
-            Notice(
-                "nothing_found",
-                "No hip bone and no femur was found; check that the image shows a hip and that the model fits it.",
-            ),
-        )
-    with_joint = [side for side in SIDES if _has_joint(side, volumes)]
-    with_cut_joint = [
-        side for side in with_joint if (head := getattr(heads, side)) is not None and _is_cut(labels, head)
-    ]
-    # What makes a result implausible is said first.
-    return (
-        *_notices_of_volumes(labels, with_joint, volumes, heads),
-        *_notices_of_sides(with_joint, volumes, heads),
-        *_notices_of_cut_joints(with_cut_joint),
-        *_notices_of_cut_bones(labels, [side for side in with_joint if side not in with_cut_joint]),
-    )
-
-
-def _has_joint(side: str, volumes: dict[int, float]) -> bool:
-    """A femur, or a hip bone of some size; the pubis that a one-hip image shows of the other side is neither."""
-    hip_bone = {s: volumes[segment_of(HIP_BONE, s).value] for s in SIDES}
-    return volumes[segment_of(FEMUR, side).value] > 0 or hip_bone[side] > 0.25 * max(hip_bone.values())
-
-
-def _notices_of_sides(with_joint: list[str], volumes: dict[int, float], heads: FemoralHeads) -> list[Notice]:
-    notices = []
-    if heads.right is None and heads.left is None:
-        notices.append(
-            Notice(
-                "sides_uncertain",
-                "The femoral heads were not located, so right and left were told apart by the middle of the image; "
-                "check the sides.",
-            )
-        )
-    elif heads.right is None or heads.left is None:
-        side = "right" if heads.left is None else "left"
-        if volumes[segment_of(HIP_BONE, side).value] < ENOUGH_ML:
-            notices.append(
-                Notice(
-                    "sides_uncertain",
-                    "Too little of the hip bone was found to tell whether this is the right or the left hip; "
-                    "check the side.",
-                )
-            )
-    if len(with_joint) == 1:
-        other = "left" if with_joint == ["right"] else "right"
-        notices.append(
-            Notice(
-                "one_hip",
-                f"Only the {with_joint[0]} hip was found; the {other} one is outside the image or was not recognised.",
-            )
-        )
-    for side in with_joint:
-        for segment in (s for s in SEGMENTS if s.side == side and not volumes[s.value]):
-            notices.append(
-                Notice("bone_missing", f"The {segment.short_name} was not found although its hip is in the image.")
-            )
-    return notices
-
-
-def _notices_of_cut_joints(sides: list[str]) -> list[Notice]:
-    return [
-        Notice(
-            "joint_cut",
-            f"The image ends at the {side} hip joint: its bones are cut by the field of view, "
-            "so shape and volume are not complete there.",
-        )
-        for side in sides
-    ]
-
-
-def _notices_of_cut_bones(labels: sitk.Image, sides: list[str]) -> list[Notice]:
-    """Of hip bones alone: a proximal femur is cut by its name."""
-    notices = []
-    array = sitk.GetArrayViewFromImage(labels)
-    for segment in (segment_of(HIP_BONE, side) for side in sides):
-        places = [
-            border_in_words(labels, axis, end)
-            for axis, end in np.ndindex(3, 2)
-            if (np.take(array, -end, axis=2 - axis) == segment.value).any()
-        ]
-        if places:
-            sentence = f"The {segment.short_name} is cut by the border of the image {' and '.join(places)}; "
-            notices.append(Notice("bone_cut", f"{sentence}its shape and volume are those of the part in view."))
-    return notices
-
-
-def border_in_words(image: sitk.Image, axis: int, end: int) -> str:
-    """What lies at the beginning (0) or the end (1) of an image axis, such as "at the top"."""
-    along = np.array(image.GetDirection()).reshape(3, 3)[:, axis]
-    of_patient = int(np.abs(along).argmax())
-    return _BORDERS[of_patient][end if along[of_patient] > 0 else 1 - end]
-
-
-def room_mm(image: sitk.Image, head: tuple[float, float, float]) -> np.ndarray:
-    """How far the image reaches from a point.
-
-    Args:
-        head: a femoral head's centre, LPS mm.
-
-    Returns:
-        (3, 2) mm: along each image axis to its beginning and to its end; negative where the point lies beyond it.
-    """
-    index = np.array(image.TransformPhysicalPointToContinuousIndex(head))
-    size = np.array(image.GetSize())
-    return np.stack([index + 0.5, size - 0.5 - index], axis=1) * np.array(image.GetSpacing())[:, None]
-
-
-def _is_cut(labels: sitk.Image, head: tuple[float, float, float]) -> bool:
-    if room_mm(labels, head).min() < HEAD_ROOM_MM:
-        return True
-    index = np.array(labels.TransformPhysicalPointToContinuousIndex(head))
-    spacing, size = np.array(labels.GetSpacing()), np.array(labels.GetSize())
-    array = sitk.GetArrayViewFromImage(labels)
-    for axis in range(3):
-        for border in (0, size[axis] - 1):
-            if abs(border - index[axis]) * spacing[axis] > JOINT_RADIUS_MM:
-                continue
-            bone = np.argwhere(np.take(array, border, axis=2 - axis) != 0)[:, ::-1]
-            away = np.insert(bone, axis, border, axis=1) - index
-            if (np.linalg.norm(away * spacing, axis=1) <= JOINT_RADIUS_MM).any():
-                return True
-    return False
-
-
-def _notices_of_volumes(
-    labels: sitk.Image, with_joint: list[str], volumes: dict[int, float], heads: FemoralHeads
-) -> list[Notice]:
-    notices = []
-    for side in with_joint:
-        in_view = _share_in_view(labels, getattr(heads, side))
-        for segment in (s for s in SEGMENTS if s.side == side and volumes[s.value]):
-            low, high = PLAUSIBLE_ML[segment.bone]
-            low *= in_view
-            if not low <= volumes[segment.value] <= high:
-                notices.append(
-                    Notice(
-                        "volume_implausible",
-                        f"The {segment.short_name} has {volumes[segment.value]:.0f} ml in this image, where "
-                        f"{low:.0f} to {high:.0f} ml are expected of an adult; check it before use.",
-                    )
-                )
-    for bone, name in ((HIP_BONE, "hip bone"), (FEMUR, "proximal femur")):
-        right, left = (volumes[segment_of(bone, side).value] for side in SIDES)
-        if len(with_joint) == 2 and min(right, left) and max(right, left) > MAX_SIDE_RATIO * min(right, left):
-            notices.append(
-                Notice(
-                    "sides_differ",
-                    f"The {name} has {right:.0f} ml on the right and {left:.0f} ml on the left; "
-                    "one of them is incomplete or contains something else.",
-                )
-            )
-    return notices
-
-
-def _share_in_view(image: sitk.Image, head: tuple[float, float, float] | None) -> float:
-    """How much of a 60 mm ball about the head lies in the image, 0 to 1; 1 if the head is not known."""
-    if head is None:
-        return 1.0
-    ticks = np.linspace(-MAIN_WITHIN_MM, MAIN_WITHIN_MM, 13)
-    ball = np.stack(np.meshgrid(ticks, ticks, ticks), -1).reshape(-1, 3)
-    ball = ball[np.linalg.norm(ball, axis=1) <= MAIN_WITHIN_MM]
-    # The image's own axes serve as well as the patient's: a ball looks the same along any.
-    index = np.array(image.TransformPhysicalPointToContinuousIndex(head)) + ball / image.GetSpacing()
-    return float(np.all((index >= -0.5) & (index <= np.array(image.GetSize()) - 0.5), axis=1).mean())

@@ -35,7 +35,7 @@ from HipICMSCTrainingLib.run.schedule import Schedule
 from HipICMSCTrainingLib.run.scores import label_free_scores
 from HipICMSCTrainingLib.run.starting_weights import load_starting_weights
 from HipICMSCTrainingLib.run.status import HEARTBEAT_SECONDS, Status, awake_seconds
-from HipICMSCTrainingLib.settings.training import STAGES, TRANSLATION
+from HipICMSCTrainingLib.settings.training import SELF_TRAINING, STAGES, TRANSLATION
 
 #: Losses are averaged over this many steps before they are written.
 METRICS_EVERY = 20
@@ -236,6 +236,8 @@ class Trainer:
         started = time.monotonic()
         random = np.random.default_rng([self.settings.seed, self.step, self.distribution.rank, 1 << 21])
         moment = self._moment()
+        if moment.stage == SELF_TRAINING and moment.stage_fraction == 0:
+            self._begin_with_the_selected()
         batch = self.data.batches.draw(self.step, moment.stage).to(self.device)
         losses = self.method.train_step(batch, moment, random)
         self.average.update(self._deployable(), self.step)
@@ -243,6 +245,12 @@ class Trainer:
         self._keep_time(time.monotonic() - started)
         self._refuse_non_finite(losses)
         return losses
+
+    def _begin_with_the_selected(self) -> None:
+        """Whoever learns from what it says itself begins as the best of all that were scored."""
+        for name, weights in (self.folder.checkpoints.selected() or {}).items():
+            self.method.networks[name].load_state_dict(weights)
+        self.average = WeightAverage(self._deployable(), self.settings.ema_decay)
 
     def _moment(self) -> Moment:
         return self.schedule.moment(self.step)
