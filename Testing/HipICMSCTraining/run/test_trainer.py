@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.networks.slab_unet import SlabUNet
 from HipICMSCTrainingLib.data.dataset import Dataset
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.icmsc import Icmsc
 from HipICMSCTrainingLib.run import trainer as trainer_module
 from HipICMSCTrainingLib.run.description import RunDescription
@@ -103,12 +103,12 @@ def test_stopped_and_resumed(new_and_unbroken, step, stage):
 def test_self_training_begins_with_the_best_weights_so_far(slab_data, tmp_path, monkeypatch):
     run = slab_data.start(tmp_path / "run")
     Trainer(run, at_step(12, lambda: run.request("STOP"))).train()
-    best = run.checkpoints.selected()["F_t"]
     # As if an earlier stage had been better than the last one.
-    better = {name: value + 0.25 for name, value in best.items()}
-    network = SlabUNet(RunDescription.read(run).settings.slab_unet)
-    network.load_state_dict(better)
-    run.checkpoints.save_selected({"F_t": network}, run.checkpoints.selection())
+    trained = RunDescription.read(run)
+    method = Icmsc(trained.settings, trained.method_settings, torch.device("cpu"), Distribution())
+    networks = {name: method.networks[name] for name in method.deployable}
+    run.checkpoints.save_selected(networks, run.checkpoints.selection())
+    better = run.checkpoints.selected()["F_t"]
     began_with = []
 
     class Watched(Icmsc):
