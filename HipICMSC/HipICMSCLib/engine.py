@@ -133,7 +133,7 @@ class HipSegmenter:
         read = self._read_crop if self.package.manifest.crop else self._read_slices
         found = read(image, heads, watch)
         with watch.stage("separating bones"):
-            bones = separate_sides(found.classes, found.heads)
+            bones = separate_sides(found.classes, found.heads, found.confidence)
         if self.package.manifest.slab and not any(bones.volumes_ml.values()):
             raise HipError("no_hip", "No hip bone and no femur was found; check that the image is an MRI of a hip.")
         return Result(

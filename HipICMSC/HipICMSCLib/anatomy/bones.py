@@ -24,6 +24,11 @@ MIN_PIECE_OF_MAIN = 0.01
 # ... and not farther from the main one than a pubic ramus is long, which thick slices or low contrast may interrupt. A
 # femur has no such thin part: in view, nothing of it is farther off than a few slices.
 MAX_GAP_MM = {HIP_BONE: 40.0, FEMUR: 15.0}
+# What a network is sure of hangs together more closely: gaps in it are rarely wider than a few slices ...
+SURE = 0.8
+MAX_GAP_OF_SURE_MM = 15.0
+# ... and what it is less sure of belongs to the bone that it lies at; strays hang on to bones by unsure bridges.
+AROUND_SURE_MM = 6.0
 # What meets the border of the image may hang together outside.
 MAX_GAP_AT_BORDER_MM = 40.0
 # The main component is sought about the femoral head if that is known: bone farther away is not of this hip.
@@ -54,19 +59,23 @@ class PostprocessingResult:
     notices: tuple[Notice, ...]
 
 
-def separate_sides(classes: sitk.Image, heads: FemoralHeads) -> PostprocessingResult:
+def separate_sides(
+    classes: sitk.Image, heads: FemoralHeads, confidence: sitk.Image | None = None
+) -> PostprocessingResult:
     """Tell the patient's right bones from the left ones, remove stray components and fill holes.
 
     A component of a class goes to one side as a whole, unless it lies on both sides of the midplane (hip bones that
     touch at the symphysis): then the plane splits it. Of each bone the main component stays, and each further one of
     at least 1 ml and 1 % of the main one that is not too far away from it: thick slices, faint rami and the field of
-    view interrupt bones.
+    view interrupt bones. Where a network's confidence is known, pieces are what it is sure of, and the rest of a bone
+    is what lies at them.
 
     Args:
         classes: integer image, 0 background, 1 hip bone, 2 femur; any orientation. It is not modified.
         heads: femoral head centres, LPS, mm. The midplane lies between them, orthogonal to their line. If one is
             known it is a sagittal plane 88 mm medial to it, and so it is to the femur of an image that is too narrow
             for both hips; otherwise, if none is known, it goes through the image centre.
+        confidence: on the same grid, the network's probability of the class that it chose; None for a label map.
     """
     array = sitk.GetArrayViewFromImage(classes)
     sides = np.zeros(array.shape, np.uint8)
@@ -74,11 +83,10 @@ def separate_sides(classes: sitk.Image, heads: FemoralHeads) -> PostprocessingRe
     if box is not None:
         grid = _Grid(classes, box)
         offset = grid.signed_distance(*_midplane(classes, heads, grid, array[box]))
+        sure = None if confidence is None else sitk.GetArrayViewFromImage(confidence)[box] >= SURE
         for bone in (HIP_BONE, FEMUR):
-            pieces = _pieces(array[box] == bone, offset < 0, grid)
-            for side, ids in zip(SIDES, pieces.ids_by_side, strict=True):
-                kept = _kept_pieces(pieces, ids, getattr(heads, side), bone, grid)
-                sides[box][pieces.mask_of(kept)] = segment_of(bone, side).value
+            for side, mask in _by_side(array[box] == bone, sure, MAX_GAP_MM[bone], offset < 0, heads, grid).items():
+                sides[box][mask] = segment_of(bone, side).value
         _fill_holes(sides[box], grid)
     labels = sitk.GetImageFromArray(sides)
     labels.CopyInformation(classes)
@@ -166,6 +174,46 @@ def _in_the_place_of_heads(grid: _Grid, classes: np.ndarray) -> FemoralHeads:
     return FemoralHeads(middle, None) if right else FemoralHeads(None, middle)
 
 
+def _by_side(
+    bone: np.ndarray, sure: np.ndarray | None, gap_mm: float, is_right: np.ndarray, heads: FemoralHeads, grid: _Grid
+) -> dict[str, np.ndarray]:
+    """The pieces of a class that belong to the bone of each side.
+
+    Args:
+        bone: all voxels of the class.
+        sure: where the network is; None if nobody knows.
+        gap_mm: how far from the main piece a piece may be if nobody knows.
+    """
+    core = bone if sure is None else bone & sure
+    if core.sum() * grid.voxel_ml < MIN_PIECE_ML:
+        core = bone
+    is_part = core is not bone
+    pieces = _pieces(core, is_right, grid)
+    kept = {
+        side: pieces.mask_of(
+            _kept_pieces(pieces, ids, getattr(heads, side), MAX_GAP_OF_SURE_MM if is_part else gap_mm, grid)
+        )
+        for side, ids in zip(SIDES, pieces.ids_by_side, strict=True)
+    }
+    if not is_part:
+        return kept
+    right, left = (_near(mask, grid) & bone for mask in kept.values())
+    return {"right": right & (is_right | ~left), "left": left & ~(is_right & right)}
+
+
+def _near(mask: np.ndarray, grid: _Grid) -> np.ndarray:
+    """What lies within :data:`AROUND_SURE_MM` of a mask."""
+    near, box = np.zeros_like(mask), _bounding_box(mask)
+    if box is not None:
+        reach = [int(np.ceil(AROUND_SURE_MM / mm)) for mm in grid.spacing]
+        box = tuple(
+            slice(max(0, axis.start - by), min(size, axis.stop + by))
+            for axis, by, size in zip(box, reach, mask.shape, strict=True)
+        )
+        near[box] = ndimage.distance_transform_edt(~mask[box], sampling=grid.spacing) <= AROUND_SURE_MM
+    return near
+
+
 def _pieces(mask: np.ndarray, is_right: np.ndarray, grid: _Grid) -> _Pieces:
     components, count = ndimage.label(_bridged(mask, grid), np.ones((3, 3, 3)))
     components[~mask] = 0
@@ -193,7 +241,7 @@ def _bridged(mask: np.ndarray, grid: _Grid) -> np.ndarray:
 
 
 def _kept_pieces(
-    pieces: _Pieces, ids: np.ndarray, head: tuple[float, float, float] | None, bone: int, grid: _Grid
+    pieces: _Pieces, ids: np.ndarray, head: tuple[float, float, float] | None, gap_mm: float, grid: _Grid
 ) -> list[int]:
     """Ids of the main piece of a bone and of those that belong to it."""
     large = sorted(ids[pieces.sizes_ml[ids] >= MIN_PIECE_ML], key=lambda i: -pieces.sizes_ml[i])
@@ -207,17 +255,18 @@ def _kept_pieces(
         piece
         for piece in large
         if pieces.sizes_ml[piece] >= MIN_PIECE_OF_MAIN * pieces.sizes_ml[main]
-        and tree.query(points[piece])[0].min() <= _largest_gap_mm(bone, boxes[piece - 1], grid)
+        and tree.query(points[piece])[0].min() <= _largest_gap_mm(gap_mm, boxes[piece - 1], grid)
     ]
 
 
-def _largest_gap_mm(bone: int, box: tuple[slice, ...], grid: _Grid) -> float:
-    """How far from its main piece a piece of a bone, which ``box`` just holds, may be."""
+def _largest_gap_mm(gap_mm: float, box: tuple[slice, ...], grid: _Grid) -> float:
+    """How far from its main piece a piece of a bone, which ``box`` just holds, may be: more with thick slices, and more
+    at the border."""
     at_border = any(
         start + axis.start == 0 or start + axis.stop == size
         for start, axis, size in zip(grid.start, box, grid.image_shape, strict=True)
     )
-    gap = max(MAX_GAP_MM[bone], 3 * float(grid.spacing.max()))
+    gap = max(gap_mm, 3 * float(grid.spacing.max()))
     return max(gap, MAX_GAP_AT_BORDER_MM) if at_border else gap
 
 
