@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,6 @@ class Panel:
 
     def __init__(self, module, name: str, application) -> None:
         import pythonqt
-        import slicer
         from PySide6 import QtWidgets
 
         self._application = application
@@ -35,12 +35,30 @@ class Panel:
         QtWidgets.QVBoxLayout(self.frame)
         # In Slicer the layout of a module's widget is reached by a method, too.
         self.frame.layout = lambda: QtWidgets.QWidget.layout(self.frame)
-        self.module = module
-        self.widget = getattr(module, f"{name}Widget")(self.frame)
-        self.widget.setup()
+        self.name = name
+        self._make(module)
         self.widget.enter()
+
+    def _make(self, module) -> None:
+        import slicer
+
+        self.module = module
+        self.widget = getattr(module, f"{self.name}Widget")(self.frame)
+        self.widget.setup()
         # Also what the sections of a panel hold, each of which knows only its own.
         self.ui, self.logic = slicer.util.childWidgetVariables(self.frame), self.widget.logic
+
+    def reload(self) -> None:
+        """As Slicer does: first the module's file, then the end of the old widget, then a new one in its place."""
+        import slicer_stand_ins
+        from PySide6 import QtWidgets
+
+        module = slicer_stand_ins.load_module(self.name)
+        layout = QtWidgets.QWidget.layout(self.frame)
+        while layout.count():
+            QtWidgets.QWidget.hide(layout.takeAt(0).widget())
+        self.close()
+        self._make(module)
 
     def wait(self, until: Callable[[], bool], seconds: float = 300) -> None:
         """Let Qt work until something is so."""
@@ -126,8 +144,11 @@ class ModuleManager:
             self.window.close()
             self.window = None
 
+    def reloadScriptedModule(self, name: str) -> None:
+        self._opened[name].reload()
+
     def mainWindow(self):
-        return self.window
+        return self.window and self.window.widget
 
     def getModuleWidget(self, name: str):
         return self._made(name).widget
@@ -182,14 +203,17 @@ def open_panel(bench):
 
 @pytest.fixture
 def module_manager(open_panel, monkeypatch):
-    """Lets ``slicer.util`` select modules and find their panels and logics, as in Slicer's main window."""
+    """Lets ``slicer.util`` select, reload and find modules with their panels and logics, as in Slicer's main window."""
     import slicer
 
     manager = ModuleManager(open_panel)
-    for name in ("selectModule", "getModuleWidget", "getModuleLogic", "mainWindow"):
+    for name in ("selectModule", "getModuleWidget", "getModuleLogic", "mainWindow", "reloadScriptedModule"):
         monkeypatch.setattr(slicer.util, name, getattr(manager, name), raising=False)
+    libraries = {name: module for name, module in sys.modules.items() if name.startswith("HipICMSC")}
     yield manager
     manager.close_window()
+    # The other tests go on with the modules that they know, whatever was reloaded.
+    sys.modules.update(libraries)
 
 
 @pytest.fixture(scope="session")

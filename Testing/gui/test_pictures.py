@@ -51,7 +51,7 @@ def test_the_segmentation_panel_in_each_state(open_panel, ball_model, monkeypatc
 
         keep("0-empty")
         volume = add_volume(name="t1_tse_cor")
-        panel.wait(lambda: len(view.card.findings) > 6)
+        panel.wait(lambda: not view.card.pending)
         keep("1-caution")
         view.card.show([finding for finding in view.card.findings if finding.level == "fine"], False)
         keep("2-before")

@@ -13,7 +13,7 @@ def test_from_a_loaded_mri_to_an_edited_segmentation(open_panel, pictures):
     panel = open_panel("HipICMSC")
     panel.widget.panel.set_up_panel.widget.collapsed = True
     panel.ui.sampleButton.click()
-    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6)
+    panel.wait(lambda: not panel.widget.panel.card.pending)
     panel.picture(pictures / "hipicmsc-1-ready.png")
 
     panel.ui.segmentButton.click()

@@ -204,7 +204,7 @@ class Panel:
         self._show_button()
 
     def _on_outdated(self) -> None:
-        self.card.clear(_("Looking at the MRI …"))
+        self.card.clear(_("Looking at the MRI …"), pending=True)
         self._show_button()
 
     def _on_nothing_to_look_at(self) -> None:
