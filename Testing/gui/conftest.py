@@ -31,12 +31,13 @@ class Panel:
 
         self._application = application
         self.frame = pythonqt.qMRMLWidget()
-        self.frame.isEntered = True
+        self.frame.isEntered = False
         QtWidgets.QVBoxLayout(self.frame)
         # In Slicer the layout of a module's widget is reached by a method, too.
         self.frame.layout = lambda: QtWidgets.QWidget.layout(self.frame)
         self.name = name
         self._make(module)
+        self.frame.isEntered = True
         self.widget.enter()
 
     def _make(self, module) -> None:
