@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import queue
+import shutil
 import sys
 import threading
 import time
@@ -27,11 +28,12 @@ from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.models.chosen import user_folder
 from HipICMSCLib.preprocessing.intensity import without_unit
-from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.reading.volume import read_image, read_volume
 from HipICMSCLib.results.segmentation_file import write_segmentation
 from HipICMSCLib.worker.protocol import (
     Alive,
     Event,
+    ExportRequest,
     Failed,
     Finished,
     PreflightRequest,
@@ -127,6 +129,8 @@ class _Worker:
             return self._segment(request)
         if isinstance(request, PreflightRequest):
             return self._preflight(request)
+        if isinstance(request, ExportRequest):
+            return self._export(request)
         if isinstance(request, SelfTestRequest):
             return self._self_test(request)
         raise HipError("bad_message", "The segmentation process was asked for something that it does not know.")
@@ -171,6 +175,18 @@ class _Worker:
         if inspection.heads is not None and known is None:
             self._heads = _fingerprint(image), inspection.heads
         return {"findings": [to_json(finding) for finding in inspection.findings]}
+
+    @staticmethod
+    def _export(request: ExportRequest) -> dict:
+        from HipICMSCLib.results.dicom_seg import write_corrected
+
+        # The files of a series may lie among others, or in several folders.
+        series = Path(request.labels).with_name("series")
+        series.mkdir()
+        for number, file in enumerate(request.images):
+            shutil.copyfile(file, series / f"{number:05}.dcm")
+        write_corrected(read_image(Path(request.labels))[0], Path(request.output), request.provenance, series)
+        return {}
 
     def _self_test(self, request: SelfTestRequest) -> dict:
         from HipICMSCLib.worker.self_test import self_test

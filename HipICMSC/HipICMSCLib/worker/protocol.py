@@ -57,6 +57,23 @@ class PreflightRequest:
 
 
 @dataclass(frozen=True)
+class ExportRequest:
+    """Write a result as a DICOM segmentation of the files it was made of; the report is empty.
+
+    Attributes:
+        labels: file of the label image on the voxels of these files; the DICOM files are copied beside it.
+        images: the DICOM files of the MRI.
+        output: the .dcm file to write.
+        provenance: as of `provenance.provenance`.
+    """
+
+    labels: str
+    images: tuple[str, ...]
+    output: str
+    provenance: dict[str, str]
+
+
+@dataclass(frozen=True)
 class SelfTestRequest:
     """Compute something small with a model; the report says on what and how fast."""
 
@@ -64,7 +81,7 @@ class SelfTestRequest:
     device: str = "auto"
 
 
-Request = SegmentRequest | PreflightRequest | SelfTestRequest
+Request = SegmentRequest | PreflightRequest | ExportRequest | SelfTestRequest
 
 
 @dataclass(frozen=True)
@@ -120,6 +137,7 @@ Event = Ready | Alive | Progress | Warned | Finished | Failed
 _MESSAGES = {
     "segment": SegmentRequest,
     "preflight": PreflightRequest,
+    "export": ExportRequest,
     "self-test": SelfTestRequest,
     "ready": Ready,
     "alive": Alive,

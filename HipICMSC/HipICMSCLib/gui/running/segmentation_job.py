@@ -51,7 +51,7 @@ class VolumeFile:
             HipError: as `image_check.check_volume` and `files.replacing`.
         """
         check_volume(image, name)
-        self.folder = _make_folder()
+        self.folder = make_job_folder()
         self.path = self.folder / "volume.nrrd"
         try:
             write_image(image, self.path, compression=None)
@@ -151,7 +151,7 @@ class FileJob:
             HipError: as `segmentation_file.check_ending` and `files.replacing`.
         """
         ending = check_ending(output)
-        self._output, self._folder = output, _make_folder()
+        self._output, self._folder = output, make_job_folder()
         self.request = SegmentRequest(
             image=str(path),
             output=str(self._folder / f"result{ending}"),
@@ -175,7 +175,12 @@ class FileJob:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _make_folder() -> Path:
+def make_job_folder() -> Path:
+    """A temporary folder for patient data, which whoever asks for it removes.
+
+    Raises:
+        HipError: as `files.storage_error`, or ``no_folder``.
+    """
     try:
         return Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
     except OSError as error:
