@@ -28,7 +28,7 @@ from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.models.chosen import user_folder
 from HipICMSCLib.preprocessing.intensity import without_unit
-from HipICMSCLib.reading.volume import read_image, read_volume
+from HipICMSCLib.reading.volume import read_image, read_volume, read_with_notes
 from HipICMSCLib.results.segmentation_file import write_segmentation
 from HipICMSCLib.worker.protocol import (
     Alive,
@@ -42,6 +42,8 @@ from HipICMSCLib.worker.protocol import (
     Request,
     SegmentRequest,
     SelfTestRequest,
+    Series,
+    SeriesRequest,
     Warned,
     decode,
     encode,
@@ -129,6 +131,8 @@ class _Worker:
             return self._segment(request)
         if isinstance(request, PreflightRequest):
             return self._preflight(request)
+        if isinstance(request, SeriesRequest):
+            return self._series(request)
         if isinstance(request, ExportRequest):
             return self._export(request)
         if isinstance(request, SelfTestRequest):
@@ -142,7 +146,7 @@ class _Worker:
 
         segmenter = self._segmenter(Path(request.model), request.device)
         started = time.perf_counter()
-        image = read_volume(Path(request.image))
+        image, read = read_with_notes(Path(request.image), request.series)
         heads = _marked_heads(request, image) or self._known_heads(image)
         if request.insist:
             image = without_unit(image)
@@ -153,6 +157,7 @@ class _Worker:
             cancelled=lambda: self._abandoned() or Path(request.cancel_flag).exists(),
         )
         about = report(result, segmenter.package)
+        about["warnings"] = [*({"kind": "reading", "sentence": sentence} for sentence in read), *about["warnings"]]
         places = doubtful_places(result.confidence, result.labels)
         about["doubtful_places"] = [to_json(place) for place in places]
         write_segmentation(result.labels, Path(request.output), provenance(about))
@@ -175,6 +180,13 @@ class _Worker:
         if inspection.heads is not None and known is None:
             self._heads = _fingerprint(image), inspection.heads
         return {"findings": [to_json(finding) for finding in inspection.findings]}
+
+    @staticmethod
+    def _series(request: SeriesRequest) -> dict:
+        from HipICMSCLib.reading.dicom import volumes_in
+
+        volumes, _ = volumes_in(Path(request.folder))
+        return {"series": [to_json(Series(volume.key, str(volume), volume.is_localizer)) for volume in volumes]}
 
     @staticmethod
     def _export(request: ExportRequest) -> dict:

@@ -30,6 +30,7 @@ class SegmentRequest:
         confidence: where the map of confidence in percent goes; empty for none.
         heads: centres of one or both femoral heads where the user marked them, LPS mm.
         insist: the user says that it is an MRI, whatever it looks like.
+        series: which volume of a DICOM folder, as `reading.dicom` has it; None where there is one.
     """
 
     image: str
@@ -40,6 +41,7 @@ class SegmentRequest:
     device: str = "auto"
     heads: tuple[Point, ...] = ()
     insist: bool = False
+    series: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,27 @@ class PreflightRequest:
     model: str
     device: str = "auto"
     heads: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True)
+class SeriesRequest:
+    """Say which volumes a DICOM folder holds; the report holds ``series``, each as a `Series`."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """A volume in a DICOM folder.
+
+    Attributes:
+        key: what it is chosen by.
+        words: its number, description, images and size, for a person.
+    """
+
+    key: str
+    words: str
+    is_localizer: bool
 
 
 @dataclass(frozen=True)
@@ -81,7 +104,7 @@ class SelfTestRequest:
     device: str = "auto"
 
 
-Request = SegmentRequest | PreflightRequest | ExportRequest | SelfTestRequest
+Request = SegmentRequest | PreflightRequest | SeriesRequest | ExportRequest | SelfTestRequest
 
 
 @dataclass(frozen=True)
@@ -137,6 +160,7 @@ Event = Ready | Alive | Progress | Warned | Finished | Failed
 _MESSAGES = {
     "segment": SegmentRequest,
     "preflight": PreflightRequest,
+    "series": SeriesRequest,
     "export": ExportRequest,
     "self-test": SelfTestRequest,
     "ready": Ready,

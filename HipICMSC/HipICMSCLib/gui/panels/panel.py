@@ -56,7 +56,9 @@ class Panel:
         self.review_panel = ReviewPanel(resource_path)
         self.editor_panel = EditorPanel(resource_path)
         self.export_panel = ExportPanel(resource_path, logic.service.export)
-        self.batch_panel = BatchPanel(resource_path, self._start_node, self._start_file, logic.cancel)
+        self.batch_panel = BatchPanel(
+            resource_path, self._start_node, self._start_file, logic.cancel, logic.service.list_series
+        )
         self.set_up_panel = SetUpPanel(resource_path, self._self_test)
         self._button = SegmentButton(ui.segmentButton, self.card, self.model_panel, self.set_up_panel)
         for frame, widgets in (
@@ -314,10 +316,10 @@ class Panel:
         job = NodeJob(volume, None, find_model(choices.model), choices.device, shown=False)
         service.start_one_of_many(job, on_progress, on_end)
 
-    def _start_file(self, path: Path, output: Path, on_progress: OnProgress, on_end: OnEnd) -> None:
+    def _start_file(self, path: Path, output: Path, series: str | None, on_progress: OnProgress, on_end: OnEnd) -> None:
         choices, service = self._logic.getParameterNode(), self._logic.service
         service.check_free()
-        job = FileJob(path, output, find_model(choices.model), choices.device)
+        job = FileJob(path, output, find_model(choices.model), choices.device, series)
         service.start_one_of_many(job, on_progress, on_end)
 
     def _on_volume_of_batch(self, volume) -> None:

@@ -145,8 +145,11 @@ class FileJob:
 
     input_gone, changed_node = False, None
 
-    def __init__(self, path: Path, output: Path, model: Path, device: str = "auto") -> None:
+    def __init__(self, path: Path, output: Path, model: Path, device: str = "auto", series: str | None = None) -> None:
         """
+        Args:
+            series: which volume of a DICOM folder; None where there is one.
+
         Raises:
             HipError: as `segmentation_file.check_ending` and `files.replacing`.
         """
@@ -158,6 +161,7 @@ class FileJob:
             model=str(model),
             cancel_flag=str(self._folder / "cancel"),
             device=device,
+            series=series,
         )
 
     def finish(self, report: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.gui.running.dicom_export import DicomExport, OnExported
 from HipICMSCLib.gui.running.preflight_check import ImageLook, OnFindings, PreflightCheck
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
@@ -20,7 +21,7 @@ from HipICMSCLib.gui.running.segmentation_task import Listener, Outcome, Segment
 from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.gui.setup.installation import python_interpreter
 from HipICMSCLib.models.chosen import find_model
-from HipICMSCLib.worker.protocol import Event, Failed, Finished, SelfTestRequest
+from HipICMSCLib.worker.protocol import Event, Failed, Finished, SelfTestRequest, Series, SeriesRequest
 
 _POLL_MILLISECONDS = 100
 
@@ -134,6 +135,23 @@ class SegmentationService:
             HipError: as :class:`DicomExport`.
         """
         self._export = DicomExport(self._worker, segmentation_node, output, on_end)
+        self.watch()
+
+    def list_series(
+        self, folder: Path, on_listed: Callable[[tuple[Series, ...]], None], on_error: Callable[[HipError], None]
+    ) -> None:
+        """Say which volumes a DICOM folder holds; one of the two is called once."""
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, Finished):
+                on_listed(tuple(from_json(Series, values) for values in event.report["series"]))
+            elif isinstance(event, Failed):
+                on_error(HipError(event.kind, event.sentence, event.detail))
+
+        try:
+            self._worker.send(SeriesRequest(str(folder)), on_event)
+        except HipError as error:
+            on_error(error)
         self.watch()
 
     def self_test(
