@@ -102,7 +102,7 @@ def _segment(gaps: Gaps, application, folder: Path) -> None:
         gaps.wait(lambda: not view.card.pending)
     with gaps.of("Segment hip is pressed"):
         gaps.do(ui.segmentButton.click)
-        gaps.wait(lambda: ui.progressBar.value > 0)
+        gaps.wait(lambda: ui.progressBar.value > 0 or view.settled)
     with gaps.of("the result arrives"):
         gaps.wait(lambda: view.settled)
     with gaps.of("the next doubtful slice"):

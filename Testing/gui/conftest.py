@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -69,6 +70,18 @@ class Panel:
             self._application.processEvents()
             time.sleep(0.01)
 
+    @contextmanager
+    def held_at(self, share: float) -> Iterator[None]:
+        """Let a segmentation go on until so much is done, and hear of no more as long as this lasts: a quick worker is
+        done before anybody looks."""
+        ear = self.logic.service._worker._ear
+        events, ear.events = ear.events, _Held(ear.events, share)
+        try:
+            self.wait(lambda: ear.events.is_held)
+            yield
+        finally:
+            ear.events = events
+
     def card_text(self) -> str:
         """What the pre-flight card says."""
         from PySide6 import QtWidgets
@@ -112,6 +125,26 @@ class Panel:
         for selector in vars(self.ui).values():
             if hasattr(selector, "setMRMLScene"):
                 selector.setMRMLScene(None)
+
+
+class _Held:
+    """Hands on what a worker said up to a share of its work."""
+
+    def __init__(self, events, share: float) -> None:
+        self._events, self._share = events, share
+        self.is_held = False
+
+    def get_nowait(self):
+        from HipICMSCLib.worker.protocol import Progress
+
+        if self.is_held:
+            raise queue.Empty
+        event = self._events.get_nowait()
+        self.is_held = isinstance(event, Progress) and event.share >= self._share
+        return event
+
+    def put(self, event) -> None:
+        self._events.put(event)
 
 
 class ModuleManager:

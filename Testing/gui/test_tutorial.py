@@ -17,8 +17,8 @@ def test_from_a_loaded_mri_to_an_edited_segmentation(open_panel, pictures):
     panel.picture(pictures / "hipicmsc-1-ready.png")
 
     panel.ui.segmentButton.click()
-    panel.wait(lambda: panel.ui.progressBar.value > 30)
-    panel.picture(pictures / "hipicmsc-2-running.png")
+    with panel.held_at(0.3):
+        panel.picture(pictures / "hipicmsc-2-running.png")
     panel.wait(lambda: panel.widget.panel.settled)
     assert "the result is in HipPhantomMRI hips" in panel.ui.statusLabel.text
 
