@@ -19,8 +19,8 @@ ROOMS = ("gui", "worker", "methods")
 #: What stands on the screen, but is Slicer's own or the name of a module, a preset, a method or a setting.
 OTHERS = {
     "Additional module paths", "Data", "Edit › Application Settings › Modules", "PyTorch", "Sample Data › HipICMSC",
-    "Segmentation › HipICMSC", "Segmentation › HipICMSC Training", "Target model", "Undo", "completed", "contrast_prior",
-    "cpu-small", "paper", "smoke",
+    "Segmentation › HipICMSC", "Segmentation › HipICMSC Training", "Target model", "Undo", "completed",
+    "contrast_prior", "cpu-small", "paper", "smoke",
 }  # fmt: skip
 
 
