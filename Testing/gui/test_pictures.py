@@ -109,7 +109,7 @@ def test_the_training_panel_in_each_state(open_panel, pictures: Path, tmp_path, 
         keep("3-training")
         keep("4-training-watched", ui.liveStateLabel)
         panel.wait(lambda: panel.logic.state(started) == "finished")
-        panel.wait(lambda: ui.liveProgressBar.value == 100)
+        panel.wait(lambda: ui.liveProgressBar.value == 100 and ui.finishUseButton.enabled)
         keep("5-finished-watched", ui.liveStateLabel)
         keep("6-finished", ui.finishUseButton)
     qt.QSettings.values.clear()
