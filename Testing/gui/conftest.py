@@ -93,6 +93,7 @@ class Panel:
         from PySide6 import QtCore, QtWidgets
 
         # As in Slicer, where the panel lies in a scroll area: labels that wrap get the height that their width needs.
+        before = QtWidgets.QWidget.parentWidget(self.frame)
         area = QtWidgets.QScrollArea()
         area.setWidgetResizable(True)
         area.setWidget(self.frame)
@@ -104,6 +105,9 @@ class Panel:
         used = QtWidgets.QWidget.layout(self.frame).heightForWidth(self.frame.width)
         QtWidgets.QWidget.grab(self.frame, QtCore.QRect(0, 0, PANEL_WIDTH, used)).save(str(path))
         area.takeWidget()
+        if before is not None:
+            QtWidgets.QWidget.layout(before).addWidget(self.frame)
+            QtWidgets.QWidget.show(self.frame)
 
     def window(self, size: tuple[int, int] = (1366, 768)) -> MainWindow:
         """Slicer's main window with the panel in it, on a screen of this size."""
