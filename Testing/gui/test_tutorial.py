@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -38,13 +42,20 @@ def test_from_a_loaded_mri_to_an_edited_segmentation(open_panel, pictures):
     panel.picture(pictures / "hipicmsc-4-redo.png")
 
 
-def test_from_synthetic_data_to_a_model_of_ones_own(module_manager, pictures, tmp_path, monkeypatch):
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder whose name, which the pictures show, is short."""
+    with tempfile.TemporaryDirectory(prefix="hips-") as folder:
+        yield Path(folder)
+
+
+def test_from_synthetic_data_to_a_model_of_ones_own(module_manager, pictures, home):
     """With the preset that takes minutes; the model it makes is of no use but to see the way to one."""
     import qt
     import slicer
     import slicer_stand_ins
 
-    qt.QSettings().setValue("HipICMSCTraining/RunsFolder", str(tmp_path / "runs"))
+    qt.QSettings().setValue("HipICMSCTraining/RunsFolder", str(home / "runs"))
     slicer_stand_ins.load_module("HipICMSCTraining")
     slicer.util.selectModule("HipICMSCTraining")
     panel = module_manager._opened["HipICMSCTraining"]
