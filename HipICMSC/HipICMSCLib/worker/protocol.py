@@ -7,10 +7,11 @@ a request is either `Finished` or `Failed`. Unasked a worker says no more than `
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json, to_json
+from HipICMSCLib.measures.skeleton import MovedPoints
 
 Point = tuple[float, float, float]
 
@@ -64,7 +65,26 @@ class SelfTestRequest:
     device: str = "auto"
 
 
-Request = SegmentRequest | PreflightRequest | SelfTestRequest
+@dataclass(frozen=True)
+class MeasureRequest:
+    """Measure the hips of a label image; the report is that of measuring.py.
+
+    Attributes:
+        labels: file of the label image, in patient coordinates.
+        name: what its user calls it.
+        cancel_flag: as in `SegmentRequest`.
+        moved: what the user has moved by hand, by side.
+        page: where the report of one page goes; empty for none.
+    """
+
+    labels: str
+    name: str
+    cancel_flag: str
+    moved: dict[str, MovedPoints] = field(default_factory=dict)
+    page: str = ""
+
+
+Request = SegmentRequest | PreflightRequest | SelfTestRequest | MeasureRequest
 
 
 @dataclass(frozen=True)
@@ -121,6 +141,7 @@ _MESSAGES = {
     "segment": SegmentRequest,
     "preflight": PreflightRequest,
     "self-test": SelfTestRequest,
+    "measure": MeasureRequest,
     "ready": Ready,
     "alive": Alive,
     "progress": Progress,
