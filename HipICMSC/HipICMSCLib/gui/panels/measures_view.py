@@ -124,7 +124,8 @@ def in_words(row: MeasureRow) -> str:
     """All that is known of a value, in sentences."""
     if math.isnan(row.value):
         return " ".join((_("Not measured."), row.sentence))
-    sentences = [f"{_number(row, row.value)} {_UNITS.get(row.unit, row.unit)}".strip() + "."]
+    unit = _UNITS.get(row.unit, row.unit)
+    sentences = [f"{_number(row, row.value)}{unit if unit == '°' else f' {unit}'.rstrip()}."]
     if not math.isnan(row.low):
         sentences.append(
             _("95 % interval for a wavering boundary: {low} to {high}.").format(

@@ -10,7 +10,7 @@ import slicer
 from scipy import ndimage
 from slicer.i18n import tr as _
 from vtkmodules.util.numpy_support import vtk_to_numpy
-from vtkmodules.vtkCommonCore import vtkIntArray, vtkStringArray
+from vtkmodules.vtkCommonCore import reference, vtkIntArray, vtkStringArray
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 from HipICMSCLib.anatomy.segments import FEMUR, SEGMENTS, Segment
@@ -112,5 +112,6 @@ def _first_voxel_to_parent(labelmap) -> np.ndarray:
 
 
 def _terminology(segment) -> str:
-    tag = slicer.vtkSegment.GetTerminologyEntryTagName()
-    return segment.GetTag(tag) if segment.HasTag(tag) else ""
+    value = reference("")
+    segment.GetTag(segment.GetTerminologyEntryTagName(), value)
+    return str(value)

@@ -159,11 +159,13 @@ def side_folder(table_node, side: str) -> int:
     scene = table_node.GetScene()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     for name, node in marks_of(table_node).items():
-        if _SIDES.get(name[0]) == side and name[1] == "_":
-            parent = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))
+        item = hierarchy.GetItemByDataNode(node)
+        if item and _SIDES.get(name[0]) == side and name[1] == "_":
+            parent = hierarchy.GetItemParent(item)
             if hierarchy.GetItemLevel(parent) == "Folder" and hierarchy.GetItemAttribute(parent, _ROLE + side):
                 return parent
-    beside = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(table_node)) or hierarchy.GetSceneItemID()
+    item = hierarchy.GetItemByDataNode(table_node)
+    beside = hierarchy.GetItemParent(item) if item else hierarchy.GetSceneItemID()
     name = _("{table}, right hip") if side == "right" else _("{table}, left hip")
     folder = hierarchy.CreateFolderItem(beside, name.format(table=table_node.GetName()))
     hierarchy.SetItemAttribute(folder, _ROLE + side, "1")
