@@ -26,6 +26,8 @@ _TABLE, _MEASURED = "HipICMSC.measures", "HipICMSC.measured"
 _FRAME, _CAUTION, _NOTES = "HipICMSC.Frame", "HipICMSC.FrameCaution", "HipICMSC.FrameNotes"
 _FINGERPRINT, _STALE, _SKELETON = "HipICMSC.Measured", "HipICMSC.Stale", "HipICMSC.Skeleton."
 _MARKS = "Marks"
+#: Numbers closer than this are the same: of a table that was saved, Slicer keeps six digits.
+_SAME = 1e-3
 _NUMBERS = (
     "Value", "Auto value", "CI low", "CI high", "Tilt slope", "Tilt 5 back", "Tilt 5 forward", "Reference low",
     "Reference high",
@@ -174,11 +176,11 @@ def follow_in_table(table_node, side: str, followed: Followed) -> None:
         status = row.status
         if row.id in followed.values:
             value = followed.values[row.id].number
-            if math.isclose(value, row.value, abs_tol=5e-5):
+            if math.isclose(value, row.value, abs_tol=_SAME):
                 continue
             # The interval was the old number's.
             _put(table, row.index, {"Value": value, "CI low": math.nan, "CI high": math.nan, "Reason": ""})
-            status, sentence = "auto" if math.isclose(value, row.auto_value, abs_tol=5e-5) else "edited", ""
+            status, sentence = "auto" if math.isclose(value, row.auto_value, abs_tol=_SAME) else "edited", ""
         elif row.id in followed.refused and not math.isnan(row.value):
             error = followed.refused[row.id]
             _put(table, row.index, {"Value": math.nan, "CI low": math.nan, "CI high": math.nan, "Reason": error.kind})
