@@ -34,6 +34,8 @@ class MeasuresView:
         self._rows: dict[str, dict[str, MeasureRow]] = {}
         header = table.horizontalHeader()
         header.setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
+        # Names wrap: their height follows the width that is left for them.
+        table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         table.connect("itemSelectionChanged()", self._on_selection)
         # A value that is selected already, after the user has moved the views away from it.
         table.connect("itemClicked(QTableWidgetItem*)", self._on_clicked)
@@ -59,7 +61,6 @@ class MeasuresView:
         self._table.blockSignals(False)
         self._table.visible = bool(measures)
         fit_height(self._table, len(measures), _MOST_ROWS, lines=2, header=True)
-        self._table.resizeRowsToContents()
         self._show_note()
 
     @property
@@ -77,7 +78,7 @@ class MeasuresView:
     def _show_row(self, index: int, sides: dict[str, MeasureRow]) -> None:
         first = next(iter(sides.values()))
         self._set(index, _NAME, first.name, first.definition, weak=False)
-        self._set(index, _UNIT, _UNITS.get(first.unit, first.unit), "", weak=False)
+        self._set(index, _UNIT, "°" if first.unit == "deg" else first.unit, "", weak=False)
         for side, column in _COLUMN_OF.items():
             row = sides.get(side)
             if row is None:
@@ -111,13 +112,14 @@ def in_cell(row: MeasureRow) -> str:
     if math.isnan(row.value):
         return "–"
     value = _number(row, row.value)
-    word = {
-        "edited": _("edited"), "uncertain": _("uncertain"), "outdated": _("out of date"), "stale": _("out of date"),
-    }.get(row.status, "")  # fmt: skip
-    interval = ""
-    if not math.isnan(row.low):
-        interval = _("{low} to {high}").format(low=_number(row, row.low), high=_number(row, row.high))
-    return "\n".join(filter(None, (f"{value} {word}".strip(), interval)))
+    if row.status in ("outdated", "stale"):
+        return f"{value}\n{_('out of date')}"
+    # A word beside each number would leave no room for the measures' names.
+    first = f"? {value}" if row.status == "uncertain" else f"{value} {_('edited')}" if row.status == "edited" else value
+    if math.isnan(row.low):
+        return first
+    interval = _("{low} to {high}").format(low=_number(row, row.low), high=_number(row, row.high))
+    return f"{first}\n{interval}"
 
 
 def in_words(row: MeasureRow) -> str:
