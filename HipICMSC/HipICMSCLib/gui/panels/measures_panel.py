@@ -372,6 +372,7 @@ class MeasuresPanel(VTKObservationMixin):
 
     def _on_edited(self, caller, event) -> None:
         if self._table is not None and not slicer.mrmlScene.IsImporting():
+            self._said = ""
             mark_stale(self._table)
 
     def _on_table_changed(self, caller, event) -> None:
