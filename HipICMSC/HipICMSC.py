@@ -136,6 +136,7 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.forget_scene()
 
     def onSceneChanged(self, caller, event):
+        self.panel.take_scene()
         if self.parent.isEntered:
             self.initializeParameterNode()
 

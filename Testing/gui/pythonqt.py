@@ -278,7 +278,7 @@ def install() -> None:
     vars(qt).update(QT, QTimer=QTimer, QAction=QAction, Qt=QtCore.Qt, QFileDialog=QFileDialog)
     for name in ("QTableWidgetItem", "QListWidgetItem", "QTreeWidgetItem", "QGridLayout"):
         setattr(qt, name, getattr(QtWidgets, name))
-    for name in ("QColor", "QIcon", "QPixmap", "QImage", "QKeySequence", "QShortcut", "QTextCursor"):
+    for name in ("QBrush", "QColor", "QIcon", "QPixmap", "QImage", "QKeySequence", "QShortcut", "QTextCursor"):
         setattr(qt, name, getattr(QtGui, name))
     qt.QSettings, qt.QApplication, qt.QLocale = QSettings, Clipboard, QtCore.QLocale
     qt.QDesktopServices, qt.QUrl = QDesktopServices, QtCore.QUrl

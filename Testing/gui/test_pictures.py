@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import ball_hips
+import numpy as np
 import pytest
 import SimpleITK as sitk
 from main_window import DESKTOP, LAPTOP, dark_palette
@@ -113,3 +114,34 @@ def test_the_training_panel_in_each_state(open_panel, pictures: Path, tmp_path, 
         keep("5-finished-watched", ui.liveStateLabel)
         keep("6-finished", ui.finishUseButton)
     qt.QSettings.values.clear()
+
+
+def test_the_measures_in_each_state(open_panel, pictures: Path, style, size):
+    import slicer
+    from HipICMSCTrainingLib.phantom.hip_labels import hip_labels
+    from test_measures_panel import BOX, SHAPES, add_segmentation
+
+    panel = open_panel("HipICMSC")
+    view, ui = panel.widget.panel, panel.ui
+    ui.measuresCollapsibleButton.collapsed = False
+    with panel.in_window(SIZES[size]) as window:
+
+        def keep(state: str) -> None:
+            window.scroll_to(ui.measuresLimitsLabel)
+            window.scroll_to(ui.measuresSelector)
+            window.picture(pictures / f"measures-{size}-{style}-{state}.png")
+
+        keep("0-empty")
+        node = add_segmentation(hip_labels({"right": SHAPES, "left": SHAPES}, BOX))
+        view.measures_panel.show(node)
+        ui.measureButton.click()
+        panel.wait(lambda: ui.measuresProgressBar.value > 30)
+        keep("1-measuring")
+        panel.wait(lambda: view.settled)
+        ui.measuresTable.setCurrentCell(4, 1)
+        keep("2-measured")
+        volume = slicer.mrmlScene.GetFirstNodeByName("hip MRI")
+        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, "LeftFemur", volume)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(np.zeros_like(voxels), node, "LeftFemur", volume)
+        panel.wait(lambda: "changed" in ui.measuresStateLabel.text)
+        keep("3-stale")

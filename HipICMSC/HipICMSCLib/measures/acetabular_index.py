@@ -37,6 +37,8 @@ def find_roof(hip: Hip) -> Roof:
         HipError: ``no_fossa`` or ``roof_short``, or as for the rim.
     """
     edge = coronal_edge(hip.rim, hip.axes)
+    if hip.edits.roof_medial is not None:
+        return _long_enough(Roof(hip.edits.roof_medial, edge.point))
     lateral, anterior, superior = hip.axes
     planes = _THICK_PLANES if hip.hip_bone.thick_axis is not None else _THIN_PLANES
     fan = np.radians(_MEDIAL)
@@ -60,9 +62,13 @@ def find_roof(hip: Hip) -> Roof:
     medial = np.radians(float(np.mean(np.array(steps)[seen])))
     radius = float(np.linalg.norm(edge.point - edge.centre))
     point = hip.head.centre + radius * (np.cos(medial) * superior - np.sin(medial) * lateral)
-    if np.linalg.norm(edge.point - point) < LEAST_ROOF_MM:
+    return _long_enough(Roof(point, edge.point))
+
+
+def _long_enough(roof: Roof) -> Roof:
+    if np.linalg.norm(roof.lateral - roof.medial) < LEAST_ROOF_MM:
         raise HipError("roof_short", f"The acetabular roof would be shorter than {LEAST_ROOF_MM:.0f} mm.")
-    return Roof(point, edge.point)
+    return roof
 
 
 def acetabular_index(roof: Roof, axes: np.ndarray) -> float:

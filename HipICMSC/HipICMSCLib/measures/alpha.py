@@ -130,8 +130,13 @@ def _exit_point(hip: Hip, alpha: float, degrees: float) -> np.ndarray:
 
 def _alpha_at(name: str, degrees: float):
     def of(hip: Hip) -> Value:
-        alpha = _known(profile_of(hip), int(degrees // 5))
-        points = np.stack([hip.neck.base, hip.head.centre, _exit_point(hip, alpha, degrees)])
+        moved = hip.edits.exits.get(name)
+        if moved is None:
+            alpha = _known(profile_of(hip), int(degrees // 5))
+            moved = _exit_point(hip, alpha, degrees)
+        else:
+            alpha = alpha_of(moved, hip.head.centre, hip.neck.axis)
+        points = np.stack([hip.neck.base, hip.head.centre, moved])
         return Value(alpha, (Mark(name, "angle", points, ("neck", "C", "exit")),), _cautions(hip))
 
     return of
@@ -196,7 +201,7 @@ def _cam_volume(hip: Hip) -> Value:
     return Value(float(cells.sum() / 1000), cautions=notes)
 
 
-def _offset(hip: Hip, degrees: float) -> tuple[float, Mark]:
+def _offset(hip: Hip, name: str, degrees: float) -> tuple[float, Mark]:
     """Between lines parallel to the neck's axis through the head's and the neck's outermost points."""
     profile = profile_of(hip)
     index = int(degrees // 5)
@@ -216,12 +221,12 @@ def _offset(hip: Hip, degrees: float) -> tuple[float, Mark]:
     radius = float(np.median(first_exit(along(hip.femur_field, hip.neck.base, spokes, radii), radii)))
     neck_point = hip.neck.base + radius * spoke
     number = float((head_point - neck_point) @ spoke)
-    return number, Mark("Offset", "line", np.stack([head_point, neck_point]), ("head", "neck"), editable=False)
+    return number, Mark(name, "line", np.stack([head_point, neck_point]), ("head", "neck"), editable=False)
 
 
-def _offset_at(degrees: float, ratio: bool):
+def _offset_at(hour: str, ratio: bool):
     def of(hip: Hip) -> Value:
-        number, mark = _offset(hip, degrees)
+        number, mark = _offset(hip, f"Offset_{hour}", _HALF_HOURS[hour])
         if ratio:
             return Value(number / (2 * hip.head.radius), cautions=_cautions(hip))
         return Value(number, (mark,), _cautions(hip))
@@ -283,7 +288,7 @@ MEASURES = (
                 "In the radial plane of this hour, between lines parallel to the neck's axis through the outermost "
                 "points of the head and of the neck at its narrowest.",
             ),
-            _offset_at(_HALF_HOURS[hour], ratio=False),
+            _offset_at(hour, ratio=False),
         )
         for hour in ("1200", "0130", "0300")
     ),
@@ -291,6 +296,6 @@ MEASURES = (
         Definition(
             "OffsetRatio_0130", "Head-neck offset ratio at 1:30", "", "Offset by the diameter of the head's sphere.",
         ),
-        _offset_at(_HALF_HOURS["0130"], ratio=True),
+        _offset_at("0130", ratio=True),
     ),
 )  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,12 +29,16 @@ class Edits:
         head_centre, head_radius: of the femoral head.
         rim_points: points that the rim has to pass through.
         neck_base: the neck's axis goes from the head centre through it.
+        roof_medial: the roof's medial end, of the acetabular index.
+        exits: where the surface leaves the head's sphere, by the mark of the alpha angle (``"Alpha_0130"``).
     """
 
     head_centre: np.ndarray | None = None
     head_radius: float | None = None
     rim_points: tuple[np.ndarray, ...] = ()
     neck_base: np.ndarray | None = None
+    roof_medial: np.ndarray | None = None
+    exits: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 #: Nothing moved.

@@ -1,13 +1,12 @@
 """All measures of a label image: the one call of command line, worker and report.
 
-For a live scene the two halves can be called apart: `find_hips` once for a segmentation, `measured` of a hip for every
-point that a user moves (`Edits`).
+What follows a point while a user moves it, without any voxel, stands in `HipICMSCLib.measures.skeleton`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -74,15 +73,17 @@ class Hips:
         frame: of the pelvis.
         frame_notes: why no better frame was found.
         spacing: mm by x, y, z of the label image.
+        edits: what a user has moved, by side.
     """
 
     sides: Mapping[str, Side]
     frame: Frame
     frame_notes: tuple[str, ...]
     spacing: tuple[float, float, float]
+    edits: Mapping[str, Edits] = field(default_factory=dict)
 
-    def hip(self, side: str, edits: Edits = UNEDITED) -> Hip:
-        """One hip.
+    def hip(self, side: str) -> Hip:
+        """One hip, as edited.
 
         Raises:
             HipError: why it cannot be measured.
@@ -91,7 +92,7 @@ class Hips:
         if found.refusal is not None:
             raise found.refusal
         axes = self.frame.of_side(side)
-        return Hip(side, found.femur, found.hip_bone, found.head, axes, self.frame.name, edits)
+        return Hip(side, found.femur, found.hip_bone, found.head, axes, self.frame.name, self.edits.get(side, UNEDITED))
 
 
 @dataclass(frozen=True)
@@ -128,14 +129,16 @@ def measure(
     frame: Frame | None = None,
     repeats: int = REPEATS,
     progress: Callable[[float], None] = lambda share: None,
+    edits: Mapping[str, Edits] | None = None,
 ) -> Morphometry:
     """All measures of all sides of a label image; arguments and errors as of `find_hips`.
 
     Args:
+        edits: what a user has moved, by side.
         repeats: with a wavering boundary, for the intervals; 0 for none.
         progress: is told the share done, 0 to 1.
     """
-    hips = find_hips(labels, frame)
+    hips = replace(find_hips(labels, frame), edits=edits or {})
     rows: list[Row] = []
     for number, side in enumerate(hips.sides):
 

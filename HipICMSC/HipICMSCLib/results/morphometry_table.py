@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from HipICMSCLib.common.files import write_text
@@ -24,12 +25,21 @@ def table(morphometry: Morphometry, segmentation: str) -> str:
     Args:
         segmentation: what the segmentation's file or node is called.
     """
+    return as_csv(cells(morphometry, segmentation))
+
+
+def cells(morphometry: Morphometry, segmentation: str) -> list[list[str]]:
+    """The table's cells, row by row in the order of `COLUMNS`; ``segmentation`` as of `table`."""
     spacing = " x ".join(f"{step:g}" for step in morphometry.hips.spacing)
+    return [_cells(row, spacing, segmentation) for row in morphometry.rows]
+
+
+def as_csv(rows: Iterable[Sequence[str]]) -> str:
+    """Rows of cells in the order of `COLUMNS` as CSV text with a heading."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for row in morphometry.rows:
-        writer.writerow(_cells(row, spacing, segmentation))
+    writer.writerows(rows)
     return text.getvalue()
 
 
@@ -77,13 +87,14 @@ def _cells(row: Row, spacing: str, segmentation: str) -> list[str]:
     definition = row.definition
     reference = definition.reference
     return [
-        row.side, definition.id, definition.name, _number(row.value), definition.unit, _number(row.auto_value),
-        _number(row.low), _number(row.high), row.frame, _number(row.tilt_slope), _number(row.tilt_back),
-        _number(row.tilt_forward), row.status, row.reason, row.sentence, " ".join(row.cautions), definition.text,
+        row.side, definition.id, definition.name, number(row.value), definition.unit, number(row.auto_value),
+        number(row.low), number(row.high), row.frame, number(row.tilt_slope), number(row.tilt_back),
+        number(row.tilt_forward), row.status, row.reason, row.sentence, " ".join(row.cautions), definition.text,
         str(definition.version), f"{reference.low:g}" if reference else "", f"{reference.high:g}" if reference else "",
         reference.source if reference else "", spacing, segmentation, f"HipICMSC {VERSION}",
     ]  # fmt: skip
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """As it stands in a cell; nothing for one that is not known."""
     return "" if math.isnan(value) else f"{value:.4f}"

@@ -36,6 +36,7 @@ from HipICMSCLib.worker.protocol import (
     ExportRequest,
     Failed,
     Finished,
+    MeasureRequest,
     PreflightRequest,
     Progress,
     Ready,
@@ -114,6 +115,7 @@ class _Worker:
         self._loaded: tuple[tuple, object] | None = None
         #: Of the volume that was looked at last: it is usually the next to be segmented.
         self._heads: tuple[str, FemoralHeads] | None = None
+        self._measuring = None
         self._times = RunTimes(user_folder() / "run-times.json")
 
     def answer(self, line: str) -> None:
@@ -137,6 +139,8 @@ class _Worker:
             return self._export(request)
         if isinstance(request, SelfTestRequest):
             return self._self_test(request)
+        if isinstance(request, MeasureRequest):
+            return self._measure(request)
         raise HipError("bad_message", "The segmentation process was asked for something that it does not know.")
 
     def _segment(self, request: SegmentRequest) -> dict:
@@ -204,6 +208,19 @@ class _Worker:
         from HipICMSCLib.worker.self_test import self_test
 
         return self_test(self._segmenter(Path(request.model), request.device))
+
+    def _measure(self, request: MeasureRequest) -> dict:
+        from HipICMSCLib.worker.measuring import Measuring
+
+        if self._measuring is None:
+            self._measuring = Measuring()
+
+        def progress(share: float) -> None:
+            if self._abandoned() or Path(request.cancel_flag).exists():
+                raise HipError("cancelled", "The measuring was cancelled; nothing was changed.")
+            self._say(Progress("measuring", share))
+
+        return self._measuring.answer(request, progress)
 
     def _known_heads(self, image: sitk.Image) -> FemoralHeads | None:
         return self._heads[1] if self._heads is not None and self._heads[0] == _fingerprint(image) else None

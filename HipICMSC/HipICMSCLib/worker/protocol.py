@@ -7,10 +7,11 @@ a request is either `Finished` or `Failed`. Unasked a worker says no more than `
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json, to_json
+from HipICMSCLib.measures.skeleton import MovedPoints
 
 Point = tuple[float, float, float]
 
@@ -104,7 +105,26 @@ class SelfTestRequest:
     device: str = "auto"
 
 
-Request = SegmentRequest | PreflightRequest | SeriesRequest | ExportRequest | SelfTestRequest
+@dataclass(frozen=True)
+class MeasureRequest:
+    """Measure the hips of a label image; the report is that of measuring.py.
+
+    Attributes:
+        labels: file of the label image, in patient coordinates.
+        name: what its user calls it.
+        cancel_flag: as in `SegmentRequest`.
+        moved: what the user has moved by hand, by side.
+        page: where the report of one page goes; empty for none.
+    """
+
+    labels: str
+    name: str
+    cancel_flag: str
+    moved: dict[str, MovedPoints] = field(default_factory=dict)
+    page: str = ""
+
+
+Request = SegmentRequest | PreflightRequest | SeriesRequest | ExportRequest | SelfTestRequest | MeasureRequest
 
 
 @dataclass(frozen=True)
@@ -163,6 +183,7 @@ _MESSAGES = {
     "series": SeriesRequest,
     "export": ExportRequest,
     "self-test": SelfTestRequest,
+    "measure": MeasureRequest,
     "ready": Ready,
     "alive": Alive,
     "progress": Progress,

@@ -149,9 +149,8 @@ def test_an_edited_rim_point_moves_the_number_and_keeps_the_automatic_one(fine):
             math.cos(turn) * away[2] - math.sin(turn) * away[0],
         ]
     )
-    edited = {
-        row.definition.id: row for row in measured(hips.hip("right", Edits(rim_points=(moved,))), hips.frame, repeats=0)
-    }
+    hip = replace(hips, edits={"right": Edits(rim_points=(moved,))}).hip("right")
+    edited = {row.definition.id: row for row in measured(hip, hips.frame, repeats=0)}
     assert edited["LCEA"].status == "edited"
     assert edited["LCEA"].value == pytest.approx(automatic["LCEA"].value + 6.0, abs=0.3)
     assert edited["LCEA"].auto_value == automatic["LCEA"].value

@@ -12,6 +12,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.panels.batch_panel import BatchPanel, OnEnd, OnProgress
 from HipICMSCLib.gui.panels.editor_panel import EditorPanel
 from HipICMSCLib.gui.panels.export_panel import ExportPanel
+from HipICMSCLib.gui.panels.measures_panel import MeasuresPanel
 from HipICMSCLib.gui.panels.model_panel import ModelPanel
 from HipICMSCLib.gui.panels.preflight_card import PreflightCard
 from HipICMSCLib.gui.panels.review_panel import ReviewPanel
@@ -56,6 +57,7 @@ class Panel:
         self.review_panel = ReviewPanel(resource_path)
         self.editor_panel = EditorPanel(resource_path)
         self.export_panel = ExportPanel(resource_path, logic.service.export)
+        self.measures_panel = MeasuresPanel(resource_path, logic.service)
         self.batch_panel = BatchPanel(
             resource_path, self._start_node, self._start_file, logic.cancel, logic.service.list_series
         )
@@ -66,7 +68,15 @@ class Panel:
             (ui.preflightFrame, [self.card.widget]),
             (ui.runFrame, [self.run_panel.widget]),
             (ui.resultFrame, [self.review_panel.widget, self.editor_panel.widget, self.export_panel.widget]),
-            (ui.panelsFrame, [self.batch_panel.widget, self.set_up_panel.widget, self.run_panel.log_widget]),
+            (
+                ui.panelsFrame,
+                [
+                    self.measures_panel.widget,
+                    self.batch_panel.widget,
+                    self.set_up_panel.widget,
+                    self.run_panel.log_widget,
+                ],
+            ),
         ):
             for widget in widgets:
                 frame.layout().addWidget(widget)
@@ -75,7 +85,7 @@ class Panel:
     @property
     def settled(self) -> bool:
         """Whether all that is to be seen is seen: nothing runs, and nothing waits for its tick."""
-        return not self._logic.busy and not self._ticks.waiting
+        return not self._logic.busy and not self._ticks.waiting and self.measures_panel.settled
 
     def take(self, choices) -> None:
         """Show everything that follows from the choices.
@@ -118,8 +128,13 @@ class Panel:
         """Another module is opened."""
         self.editor_panel.exit()
 
+    def take_scene(self) -> None:
+        """A scene was loaded."""
+        self.measures_panel.take_scene()
+
     def forget_scene(self) -> None:
         """The scene is closed."""
+        self.measures_panel.forget_scene()
         self._ticks.clear()
         self._shown, self._viewed = (None, None), None
         self.editor_panel.show(None, None)
@@ -130,7 +145,14 @@ class Panel:
         """Slicer ends or the module is reloaded. A batch would go on with its next volume."""
         self._ticks.clear()
         self._watch.forget()
-        for panel in (self.editor_panel, self.export_panel, self.review_panel, self.batch_panel, self.set_up_panel):
+        for panel in (
+            self.editor_panel,
+            self.export_panel,
+            self.review_panel,
+            self.measures_panel,
+            self.batch_panel,
+            self.set_up_panel,
+        ):
             panel.close()
 
     def _connect(self) -> None:
@@ -180,6 +202,7 @@ class Panel:
             self._ticks.add(lambda: self.editor_panel.show(shown[1], shown[1] and volume))
             self.review_panel.show(shown[1])
             self.export_panel.show(shown[1])
+            self.measures_panel.show(shown[1])
             if shown[1] is not None:
                 self.run_panel.show_result(shown[1])
             elif not self._is_running:
@@ -199,6 +222,9 @@ class Panel:
             self._button.refuse(_("Several MRIs are being segmented below; wait for them or cancel them."))
         else:
             self._button.offer_segment(self._choices)
+        self.measures_panel.set_available(
+            _("A segmentation is still running.") if self._logic.busy else self.set_up_panel.blocking_sentence()
+        )
         self.batch_panel.set_available(
             _("Another segmentation is still running.") if self._is_running else self._button.reason_of_set_up()
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_may_write
 from HipICMSCLib.common.images import write_image
-from HipICMSCLib.gui.running.segmentation_job import make_job_folder
+from HipICMSCLib.gui.running.segmentation_job import private_folder
 from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.gui.scene.dicom import dicom_files_of, labels_of
 from HipICMSCLib.gui.scene.result import provenance_of, volume_of
@@ -31,7 +31,7 @@ class DicomExport:
         images = dicom_files_of(volume_of(segmentation_node))
         check_may_write(output, overwrite=True, inputs=images)
         labels = labels_of(segmentation_node)
-        self._folder = make_job_folder()
+        self._folder = private_folder()
         try:
             file = self._folder / "labels.nrrd"
             write_image(labels, file, compression=None)

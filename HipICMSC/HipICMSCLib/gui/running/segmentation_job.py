@@ -51,7 +51,7 @@ class VolumeFile:
             HipError: as `image_check.check_volume` and `files.replacing`.
         """
         check_volume(image, name)
-        self.folder = make_job_folder()
+        self.folder = private_folder()
         self.path = self.folder / "volume.nrrd"
         try:
             write_image(image, self.path, compression=None)
@@ -66,6 +66,9 @@ class VolumeFile:
 
 class NodeJob:
     """Segments a volume node into a segmentation node."""
+
+    cancelled_sentence = "The segmentation was cancelled; nothing was changed."
+    gone_sentence = "The volume or its segmentation was deleted; there is no result."
 
     def __init__(
         self,
@@ -144,6 +147,7 @@ class FileJob:
     """
 
     input_gone, changed_node = False, None
+    cancelled_sentence, gone_sentence = NodeJob.cancelled_sentence, NodeJob.gone_sentence
 
     def __init__(self, path: Path, output: Path, model: Path, device: str = "auto", series: str | None = None) -> None:
         """
@@ -154,7 +158,7 @@ class FileJob:
             HipError: as `segmentation_file.check_ending` and `files.replacing`.
         """
         ending = check_ending(output)
-        self._output, self._folder = output, make_job_folder()
+        self._output, self._folder = output, private_folder()
         self.request = SegmentRequest(
             image=str(path),
             output=str(self._folder / f"result{ending}"),
@@ -179,11 +183,11 @@ class FileJob:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def make_job_folder() -> Path:
-    """A temporary folder for patient data, which whoever asks for it removes.
+def private_folder() -> Path:
+    """A new folder for files of a patient; whoever asks for it removes it.
 
     Raises:
-        HipError: as `files.storage_error`, or ``no_folder``.
+        HipError: ``no_folder``, or as `files.storage_error`.
     """
     try:
         return Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))

@@ -1,4 +1,5 @@
-"""Everything that the worker process is asked to do: one segmentation at a time, and looks at volumes beside it."""
+"""Everything that the worker process is asked to do: one segmentation and one measuring at a time, and looks at volumes
+beside them."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from slicer.i18n import tr as _
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.gui.running.dicom_export import DicomExport, OnExported
+from HipICMSCLib.gui.running.measuring_job import MeasuringJob
 from HipICMSCLib.gui.running.preflight_check import ImageLook, OnFindings, PreflightCheck
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob, remove_leftovers
@@ -32,6 +34,7 @@ class SegmentationService:
     def __init__(self) -> None:
         self._worker = WorkerClient(python=python_interpreter)
         self._task: SegmentationTask | None = None
+        self._measuring: SegmentationTask | None = None
         self._check: PreflightCheck | None = None
         self._export: DicomExport | None = None
         self._look = ImageLook()
@@ -116,6 +119,33 @@ class SegmentationService:
         if self.busy:
             self._task.cancel()
 
+    @property
+    def measuring(self) -> bool:
+        """Whether hips are being measured."""
+        return self._measuring is not None
+
+    def measure(self, job: MeasuringJob, listener: Listener) -> None:
+        """Measure hips without waiting.
+
+        Raises:
+            HipError: ``busy`` while others are being measured, or if it cannot be started.
+        """
+
+        def end(outcome: Outcome | HipError) -> None:
+            self._measuring = None
+            listener.ended(outcome)
+
+        if self.measuring:
+            job.close()
+            raise HipError("busy", _("Other hips are still being measured; wait for them or cancel that."))
+        self._measuring = SegmentationTask(self._worker, job, replace(listener, ended=end))
+        self.watch()
+
+    def cancel_measuring(self) -> None:
+        """Ask the measuring to stop, as :meth:`cancel` does."""
+        if self.measuring:
+            self._measuring.cancel()
+
     def preflight(self, volume_node, model: str, device: str, heads_node, on_findings: OnFindings) -> None:
         """Look a volume over; ``on_findings`` gets what is known so far and whether more is to come."""
         self.forget_preflight()
@@ -173,8 +203,9 @@ class SegmentationService:
 
     def poll(self) -> None:
         """Hand on what the worker said."""
-        if self._task is not None:
-            self._task.check_input()
+        for task in (self._task, self._measuring):
+            if task is not None:
+                task.check_input()
         self._worker.poll()
         if not self._worker.busy:
             self._stop_watching()
@@ -193,8 +224,9 @@ class SegmentationService:
         self._stop_watching()
         if self._export is not None:
             self._export.close()
-        if self.busy:
-            self._task.abandon()
+        for task in (self._task, self._measuring):
+            if task is not None:
+                task.abandon()
 
     def _stop_watching(self) -> None:
         if self._timer is not None:

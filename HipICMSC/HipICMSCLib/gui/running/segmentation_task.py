@@ -1,4 +1,4 @@
-"""A segmentation under way: a job and the worker's words about it become progress and exactly one outcome."""
+"""A segmentation or a measuring under way: a job and the worker's words become progress and exactly one outcome."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.gui.running.measuring_job import MeasuringJob
 from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob
 from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.worker.protocol import Event, Failed, Finished, Progress, Warned
 
+Job = NodeJob | FileJob | MeasuringJob
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a segmentation that succeeded gave.
+    """What a job that succeeded gave.
 
     Attributes:
         node: the vtkMRMLSegmentationNode, or None where the result is a file.
@@ -45,14 +48,14 @@ class Listener:
 class SegmentationTask:
     """Runs a job in the worker; whoever polls the worker also calls :meth:`check_input`."""
 
-    def __init__(self, worker: WorkerClient, job: NodeJob | FileJob, listener: Listener) -> None:
+    def __init__(self, worker: WorkerClient, job: Job, listener: Listener) -> None:
         """
         Raises:
             HipError: as `WorkerClient.send`; the job is closed then.
         """
         self.cancelling = False
         self._worker, self._job, self._listener = worker, job, listener
-        self._cause = HipError("cancelled", "The segmentation was cancelled; nothing was changed.")
+        self._cause = HipError("cancelled", job.cancelled_sentence)
         try:
             self._conversation = worker.send(job.request, self._on_event)
         except HipError:
@@ -67,7 +70,7 @@ class SegmentationTask:
     def check_input(self) -> None:
         """Stop where a node that is needed for the result left the scene: the outcome is ``input_gone``."""
         if self._job.input_gone and not self.cancelling:
-            self._cause = HipError("input_gone", "The volume or its segmentation was deleted; there is no result.")
+            self._cause = HipError("input_gone", self._job.gone_sentence)
             self.cancel()
 
     def abandon(self) -> None:

@@ -23,9 +23,14 @@ def image_of(volume_node) -> sitk.Image:
     """
     if volume_node is None or volume_node.GetImageData() is None:
         raise HipError("no_image", "The chosen volume is empty; choose another one.")
-    matrix = LPS_FROM_RAS @ voxels_to_world(volume_node)
+    return image_of_voxels(slicer.util.arrayFromVolume(volume_node), voxels_to_world(volume_node))
+
+
+def image_of_voxels(voxels: np.ndarray, to_ras: np.ndarray) -> sitk.Image:
+    """An image of voxels (z, y, x) and the matrix (4, 4) from their index x, y, z to RAS mm."""
+    matrix = LPS_FROM_RAS @ to_ras
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
-    image = sitk.GetImageFromArray(slicer.util.arrayFromVolume(volume_node))
+    image = sitk.GetImageFromArray(voxels)
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(matrix[:3, 3].tolist())
     image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
