@@ -69,7 +69,7 @@ def draw(labels: sitk.Image, output: Path) -> None:
         camera.SetViewUp(*up)
         camera.ParallelProjectionOn()
         renderer.ResetCamera()
-        camera.Zoom(1.3)
+        camera.Zoom(1.05)
         window.AddRenderer(renderer)
     window.Render()
     picture = vtkWindowToImageFilter()
