@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import SimpleITK as sitk
 
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.reading.volume import found, read_volume
 
 
 def read_segmentation(path: Path) -> sitk.Image:
@@ -21,37 +22,24 @@ def read_segmentation(path: Path) -> sitk.Image:
     Raises:
         HipError: ``no_segments`` where a segmentation has none of ours, or as `read_volume`.
     """
-    if not str(path).lower().endswith(".seg.nrrd") or not Path(path).is_file():
+    if not Path(path).name.lower().endswith(".seg.nrrd"):
         return read_volume(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise HipError("unreadable", f"{Path(path).name} cannot be read as a segmentation.", str(error)) from error
-    if image.GetDimension() != 3:
-        raise HipError("not_3d", f"{Path(path).name} is no segmentation of a volume.")
-    fields = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if key.startswith("Segment")}
-    array = sitk.GetArrayViewFromImage(image)
-    layers = array[..., None] if array.ndim == 3 else array
-    found = np.zeros(layers.shape[:3], np.uint8)
-    known = False
-    for number in range(sum(key.endswith("_LabelValue") for key in fields)):
-        about = {name: fields.get(f"Segment{number}_{name}", "") for name in ("ID", "Name", "LabelValue", "Layer")}
-        segment = next((s for s in SEGMENTS if s.segment_id == about["ID"] or s.name == about["Name"]), None)
-        if segment is None or not about["LabelValue"].isdigit():
-            continue
-        layer = int(about["Layer"] or 0)
-        if layer < layers.shape[-1]:
-            known = True
-            found[layers[..., layer] == int(about["LabelValue"])] = segment.value
-    if not known:
-        names = ", ".join(segment.name for segment in SEGMENTS)
-        raise HipError(
-            "no_segments", f"{Path(path).name} has none of the segments {names}; rename its segments, or give --values."
-        )
-    labels = sitk.GetImageFromArray(found)
-    labels.SetSpacing(image.GetSpacing())
-    labels.SetOrigin(image.GetOrigin())
-    labels.SetDirection(image.GetDirection())
-    return labels
+    with found(path, layers=True) as stored:
+        layers, texts = stored.voxels(), stored.texts
+        layers = layers[..., None] if layers.ndim == 3 else layers
+        labels = np.zeros(layers.shape[:3], np.uint8)
+        known = False
+        for number in range(sum(key.endswith("_LabelValue") for key in texts)):
+            about = {name: texts.get(f"Segment{number}_{name}", "") for name in ("ID", "Name", "LabelValue", "Layer")}
+            segment = next((s for s in SEGMENTS if s.segment_id == about["ID"] or s.name == about["Name"]), None)
+            layer = int(about["Layer"]) if about["Layer"].isdecimal() else 0
+            if segment is not None and about["LabelValue"].isdecimal() and layer < layers.shape[-1]:
+                known = True
+                labels[layers[..., layer] == int(about["LabelValue"])] = segment.value
+        if not known:
+            names = ", ".join(segment.name for segment in SEGMENTS)
+            raise HipError(
+                "no_segments",
+                f"{Path(path).name} has none of the segments {names}; rename its segments, or give --values.",
+            )
+        return replace(stored, voxels=lambda: labels, texts={}).image()
