@@ -42,6 +42,7 @@ _MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", 
 _FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 _META_VOXELS = "ElementDataFile"
+_MOST_AXES = 16
 
 
 def read_nrrd(path: Path, layers: bool = False) -> Stored:
@@ -76,7 +77,9 @@ def read_metaimage(path: Path) -> Stored:
     if not said.keys() >= {"TransformMatrix", "ElementSpacing"}:
         raise not_oriented(path)
     try:
-        axes, length = int(said["NDims"]), int(said["CompressedDataSize"]) if "CompressedDataSize" in said else None
+        axes = int(said["NDims"])
+        if not 0 < axes <= _MOST_AXES:
+            raise ValueError(f"{axes} axes")
         spacing, matrix, origin = (
             _numbers(said.get(name, "0 " * axes), count)
             for name, count in (("ElementSpacing", axes), ("TransformMatrix", axes * axes), ("Offset", axes))
@@ -85,13 +88,15 @@ def read_metaimage(path: Path) -> Stored:
             _FLAGS[said.get(name, unsaid).lower()]
             for name, unsaid in (("BinaryData", "t"), ("BinaryDataByteOrderMSB", "f"), ("CompressedData", "f"))
         )
+        length = int(said["CompressedDataSize"]) if packed and "CompressedDataSize" in said else None
         directions = matrix.reshape(axes, axes)[:3, :3]  # the axes stand one after the other
-        if said.get("ObjectType", "Image") != "Image" or not binary:
+        channels = int(said.get("ElementNumberOfChannels", 1))
+        if channels > 1:
+            raise not_scalar(path)
+        if said.get("ObjectType", "Image") != "Image" or not binary or channels < 1:
             raise ValueError("it declares no image in bytes")
         if not np.allclose(np.linalg.norm(directions, axis=1), 1, atol=1e-3):
             raise ValueError("the directions of its axes are not of the length 1")
-        if int(said.get("ElementNumberOfChannels", 1)) > 1:
-            raise not_scalar(path)
         fields = {
             "type": _META_TYPES[said["ElementType"]], "endian": "big" if big else "little", "space": "lps",
             "dimension": said["NDims"], "sizes": said["DimSize"], "encoding": "zlib" if packed else "raw",
