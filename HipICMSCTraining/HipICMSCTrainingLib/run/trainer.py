@@ -30,6 +30,7 @@ from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.ending import in_one_sentence
 from HipICMSCTrainingLib.run.files import damaged_checkpoint
 from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.moved_data import record_images
 from HipICMSCTrainingLib.run.plausible import read_plausible, write_plausible
 from HipICMSCTrainingLib.run.previews import write_preview
 from HipICMSCTrainingLib.run.schedule import Schedule
@@ -179,6 +180,7 @@ class Trainer:
             lambda sentence: self._say("running", "preparing", sentence),
         )
         if self.distribution.is_main:
+            record_images(self.folder, self.run.dataset.in_training())
             self.distribution.wait_for_first()
         self.schedule = Schedule(settings.epochs, self.data.batches.steps_per_epoch)
         self.total_steps = self.schedule.total_steps
