@@ -60,7 +60,7 @@ class Trainer:
         self._losses: list[dict[str, float]] = []
         self.distribution = Distribution()
         self.data: TrainingData | None = None
-        self._prepared = self._terminated = False
+        self._begun = self._prepared = self._terminated = False
 
     def train(self) -> Status:
         """Returns the last status: finished, or paused after a stop.
@@ -81,7 +81,7 @@ class Trainer:
         """A scheduler's time limit, of which torchrun tells every process: while volumes are read the training ends at
         once, as by Ctrl-C, and from the first step on after the step at hand, which is saved."""
         self._terminated = True
-        if not self._prepared:
+        if self._begun and not self._prepared:
             raise KeyboardInterrupt
 
     def close(self) -> None:
@@ -120,6 +120,9 @@ class Trainer:
             self._say(state, "stopped", sentence, kind)
 
     def _train(self) -> Status:
+        self._begun = True
+        if self._terminated:  # while the run was being locked, when it could not be said yet
+            raise KeyboardInterrupt
         self.prepare()
         self._prepared = True
         self._say("running", STAGES[self._moment().stage], "")
