@@ -324,6 +324,14 @@ def test_info_says_what_would_be_read_and_version_which_program_it_is(mri, tmp_p
     assert version.output == f"hipicmsc {VERSION}\n"
 
 
+def test_commands_are_listed_in_the_order_of_use():
+    (answer,) = run_all([["--help"]])
+    names = [words[0] for line in answer.output.splitlines() if (words := line.split()) and line[:4] == "    "]
+    expected = ["info", "segment", "morphometry", "model", "phantom", "check", "estimate", "train", "status", "pause",
+                "stop", "resume", "export", "measure", "evaluate", "benchmark", "describe"]  # fmt: skip
+    assert [name for name in names if name in expected] == expected
+
+
 def test_models_of_ones_own_are_added_used_by_name_and_removed(model, mri, tmp_path, monkeypatch):
     home, out = tmp_path / "home", tmp_path / "out"
     out.mkdir()

@@ -252,9 +252,18 @@ def cases_of_folder(folder: Path, modality: Literal["CT", "MR"], role: Role) -> 
     masks called X_ignore are no images.
 
     Raises:
+        HipError: ``bad_dataset`` where two files are the image or the label map of one name.
         OSError: for a folder that cannot be read.
     """
-    files = {volume_stem(path): path for path in volume_files(folder)}
+    files: dict[str, Path] = {}
+    for path in volume_files(folder):
+        twin = files.setdefault(volume_stem(path), path)
+        if twin != path:
+            raise HipError(
+                "bad_dataset",
+                f"{twin.name} and {path.name} in {folder} are both called {volume_stem(path)}; rename one of them, or "
+                "leave it out.",
+            )
     cases = []
     for stem, path in files.items():
         if stem.endswith((*LABEL_ENDINGS, "_ignore")):

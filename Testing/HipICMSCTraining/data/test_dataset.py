@@ -139,6 +139,16 @@ def test_a_ct_and_an_mri_of_the_same_name_are_of_one_patient_and_told_apart(tmp_
         assert Path(one.image).parent.name == "ct" and Path(other.image).parent.name == "mri"
 
 
+@pytest.mark.parametrize("twins", [("a.nii", "a.nii.gz"), ("a_label.nii", "a_label.nii.gz"), ("a.nrrd", "a.mha")])
+def test_of_two_files_of_one_name_neither_is_taken_without_a_word(tmp_path, twins):
+    ct, mri = folders(tmp_path, [*{"a.nii", "a_label.nii"} - set(twins), *twins, *labelled("b")], ["m.nii", "n.nii"])
+    if twins[0] == "a.nrrd":
+        (ct / "a.nii").unlink()
+    with pytest.raises(HipError) as raised:
+        dataset_from_folders(ct, mri, 0)
+    assert all(name in raised.value.sentence for name in twins)
+
+
 @pytest.mark.parametrize(
     "label", ["a_label.nii.gz", "a-label.nrrd", "a_label.seg.nrrd", "a-label.seg.nrrd", "a.seg.nrrd", "A.nrrd"]
 )
