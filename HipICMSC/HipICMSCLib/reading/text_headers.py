@@ -67,7 +67,7 @@ def read_nrrd(path: Path, layers: bool = False) -> Stored:
             fields[name] = value.lower()
         elif name.startswith("space "):
             fields[name] = re.sub(r"\s+(?=[^()]*\))", "", value)  # pynrrd parts vectors by the spaces between them
-    return _stored(path, [magic, *map(": ".join, fields.items())], listed, start, texts, layers)
+    return _stored(path, magic, fields, listed, start, texts, layers)
 
 
 def read_metaimage(path: Path) -> Stored:
@@ -106,7 +106,7 @@ def read_metaimage(path: Path) -> Stored:
         } | ({} if said[_META_VOXELS].upper() == "LOCAL" else {"data file": said[_META_VOXELS]})  # fmt: skip
     except (KeyError, ValueError) as error:
         raise refused(path, f"its header lacks a field or has a wrong one: {error}", repr(error)) from error
-    return _stored(path, ["NRRD0005", *map(": ".join, fields.items())], listed, start, length=length)
+    return _stored(path, "NRRD0005", fields, listed, start, length=length)
 
 
 def _header(path: Path, end: bytes) -> tuple[bytes, int]:
@@ -135,12 +135,15 @@ def _fields(path: Path, lines: list[str], parting: str) -> tuple[dict[str, str],
 
 
 def _stored(
-    path: Path, header: list[str], listed: list[str], start: int, texts: dict[str, str] | None = None,
+    path: Path, magic: str, said: dict[str, str], listed: list[str], start: int, texts: dict[str, str] | None = None,
     layers: bool = False, length: int | None = None,
 ) -> Stored:  # fmt: skip
-    """By the lines of an NRRD header; axes of no direction and one voxel do not count."""
+    """By the fields of an NRRD header; axes of no direction and one voxel do not count."""
+    if not all(word.isdecimal() for word in said.get("sizes", "").split()):  # pynrrd takes 1e2 for one, too
+        raise refused(path, f"its header declares the size {said['sizes'][:60]!r}")
     try:
-        fields = nrrd.read_header(header)  # which takes lines for a file
+        # pynrrd takes a list of lines for a file.
+        fields = nrrd.read_header([magic, *map(": ".join, said.items())])
         one = {name: fields[name] for name in ("type", "endian") if name in fields}
         one |= {"dimension": 1, "sizes": np.array([1]), "encoding": "raw"}
         kind = nrrd.read_data(one, io.BytesIO(bytes(8))).dtype
