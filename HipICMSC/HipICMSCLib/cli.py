@@ -45,6 +45,11 @@ _ENDINGS = (SEGMENTATION_ENDING, *LABEL_MAP_ENDINGS, DICOM_ENDING)
 
 def add_commands(commands: Any) -> None:
     """Add this module's commands to the subparsers of `hipicmsc`."""
+    info = commands.add_parser("info", help="say what a file or folder holds and how it would be read")
+    info.add_argument("input", type=Path, help="a volume, or a DICOM file or folder")
+    info.add_argument("--series", help="as for segment")
+    info.set_defaults(run=_info)
+
     segment = commands.add_parser("segment", help="segment the hip bones and femora on MRI")
     segment.add_argument("input", type=Path, nargs="+", help="volumes, a DICOM folder, or one folder of such")
     segment.add_argument(
@@ -72,11 +77,6 @@ def add_commands(commands: Any) -> None:
         )
     segment.add_argument("--shard", type=_shard, metavar="I/N", help="only every N-th input, from the I-th (1 to N)")
     segment.set_defaults(run=_segment)
-
-    info = commands.add_parser("info", help="say what a file or folder holds and how it would be read")
-    info.add_argument("input", type=Path, help="a volume, or a DICOM file or folder")
-    info.add_argument("--series", help="as for segment")
-    info.set_defaults(run=_info)
 
     morphometry = commands.add_parser("morphometry", help="measure hips from a segmentation: angles, coverage, version")
     morphometry.add_argument("segmentation", type=Path, help="a .seg.nrrd, or a label map of any tool with --values")

@@ -17,7 +17,7 @@ from HipICMSCLib.common.version import VERSION
 
 from HipICMSCTrainingLib.benchmark.command import add_benchmark_command
 from HipICMSCTrainingLib.evaluation.command import add_evaluation_commands
-from HipICMSCTrainingLib.run.command import add_run_commands
+from HipICMSCTrainingLib.run.command import add_export_command, add_watching_commands
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,30 +48,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="show the technical background of errors")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    # In the order of use, in which `--help` shows them.
     add_engine_commands(commands)
-    train = commands.add_parser("train", help="train on labelled CT and unlabelled MRI")
-    train.add_argument("folder", type=Path, metavar="RUN", help="a new folder for everything the run writes")
-    _add_training_arguments(train)
-    train.set_defaults(run=_train)
 
-    resume = commands.add_parser("resume", help="go on with a paused, stopped, lost or failed run")
-    resume.add_argument("folder", type=Path, metavar="RUN")
-    resume.add_argument("--dataset", type=Path, help="dataset.json of the same images, where they lie now")
-    resume.add_argument("--ct", type=Path, help="folder of the same CTs, where they lie now")
-    resume.add_argument("--mri", type=Path, help="folder of the same MRIs, where they lie now")
-    resume.add_argument("--test-mri", type=Path, help="folder of the same labelled MRIs, where they lie now")
-    resume.set_defaults(run=_resume)
-    add_run_commands(commands)
-
-    estimate = commands.add_parser("estimate", help="say how long a training will take, and how much memory and disk")
-    _add_training_arguments(estimate)
-    estimate.add_argument("--cache", type=Path, help="a run's cache folder; what it holds is not preprocessed again")
-    estimate.add_argument("--json", action="store_true", help="print one JSON object")
-    estimate.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
-    estimate.set_defaults(run=_estimate)
-
-    describe = commands.add_parser("describe", help="print methods, settings, presets and devices as one JSON object")
-    describe.set_defaults(run=_describe)
+    phantom = commands.add_parser("phantom", help="make synthetic CT and MRI of hips, with truth")
+    phantom.add_argument("folder", type=Path, metavar="OUT")
+    phantom.add_argument("--subjects", type=int, default=4, help="of each modality")
+    phantom.add_argument("--seed", type=int, default=0)
+    phantom.add_argument("--coarse", action="store_true", help="a second a volume instead of ten, to try things out")
+    phantom.set_defaults(run=_phantom)
 
     check = commands.add_parser("check", help="say what is wrong with the data before a training")
     _add_data_arguments(check)
@@ -83,15 +68,33 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--overwrite", action="store_true", help="replace a report that is there")
     check.set_defaults(run=_check)
 
+    estimate = commands.add_parser("estimate", help="say how long a training will take, and how much memory and disk")
+    _add_training_arguments(estimate)
+    estimate.add_argument("--cache", type=Path, help="a run's cache folder; what it holds is not preprocessed again")
+    estimate.add_argument("--json", action="store_true", help="print one JSON object")
+    estimate.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
+    estimate.set_defaults(run=_estimate)
+
+    train = commands.add_parser("train", help="train on labelled CT and unlabelled MRI")
+    train.add_argument("folder", type=Path, metavar="RUN", help="a new folder for everything the run writes")
+    _add_training_arguments(train)
+    train.set_defaults(run=_train)
+
+    add_watching_commands(commands)
+    resume = commands.add_parser("resume", help="go on with a paused, stopped, lost or failed run")
+    resume.add_argument("folder", type=Path, metavar="RUN")
+    resume.add_argument("--dataset", type=Path, help="dataset.json of the same images, where they lie now")
+    resume.add_argument("--ct", type=Path, help="folder of the same CTs, where they lie now")
+    resume.add_argument("--mri", type=Path, help="folder of the same MRIs, where they lie now")
+    resume.add_argument("--test-mri", type=Path, help="folder of the same labelled MRIs, where they lie now")
+    resume.set_defaults(run=_resume)
+
+    add_export_command(commands)
     add_evaluation_commands(commands)
     add_benchmark_command(commands)
 
-    phantom = commands.add_parser("phantom", help="make synthetic CT and MRI of hips, with truth")
-    phantom.add_argument("folder", type=Path, metavar="OUT")
-    phantom.add_argument("--subjects", type=int, default=4, help="of each modality")
-    phantom.add_argument("--seed", type=int, default=0)
-    phantom.add_argument("--coarse", action="store_true", help="a second a volume instead of ten, to try things out")
-    phantom.set_defaults(run=_phantom)
+    describe = commands.add_parser("describe", help="print methods, settings, presets and devices as one JSON object")
+    describe.set_defaults(run=_describe)
 
     return parser
 

@@ -12,14 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from commands import run, run_all
 from dicom_objects import slices, write
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.preprocessing.geometry import same_geometry
@@ -27,54 +26,6 @@ from packages import HEADS, as_ct, blank, dice, distance, scene, write_threshold
 
 CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 POINTS = ["--right-head", *map(str, HEADS.right), "--left-head", *map(str, HEADS.left)]
-#: Most starts would be spent on importing torch, so one process runs several commands, each with its own streams.
-_COMMANDS = """
-import contextlib, json, os, sys, tempfile
-from HipICMSCTrainingLib.cli import main
-streams = [os.dup(1), os.dup(2)]
-answers = []
-for arguments in json.loads(sys.stdin.read()):
-    files = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]
-    for number, file in enumerate(files, start=1):
-        os.dup2(file.fileno(), number)
-    try:
-        code = main(arguments)
-    except SystemExit as stop:
-        code = stop.code
-    sys.stdout.flush(), sys.stderr.flush()
-    for number, stream in enumerate(streams, start=1):
-        os.dup2(stream, number)
-    texts = []
-    for file in files:
-        file.seek(0)
-        texts.append(file.read().decode())
-    answers.append([code, *texts])
-print(json.dumps(answers))
-"""
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    output: str
-    error: str
-
-
-def run(*arguments: object, before: Callable[[], None] | None = None, prefix: tuple[str, ...] = ()) -> Answer:
-    """One command in one process."""
-    command = [*prefix, sys.executable, "-m", "HipICMSCTrainingLib.cli", *map(str, arguments)]
-    child = subprocess.run(command, capture_output=True, text=True, preexec_fn=before, check=False)
-    return Answer(child.returncode, child.stdout, child.stderr)
-
-
-def run_all(commands: list[list[object]]) -> list[Answer]:
-    """Several commands, one after the other, in one process."""
-    child = subprocess.run(
-        [sys.executable, "-c", _COMMANDS],
-        input=json.dumps([[str(argument) for argument in command] for command in commands]),
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return [Answer(*answer) for answer in json.loads(child.stdout)]
 
 
 @pytest.fixture(scope="module")
@@ -371,6 +322,14 @@ def test_info_says_what_would_be_read_and_version_which_program_it_is(mri, tmp_p
     assert "is read as" in file.output and "Axes" in file.output
     assert "2 DICOM volumes" in study.output and "a localizer" in study.output and "50 × 40 × 14" in study.output
     assert version.output == f"hipicmsc {VERSION}\n"
+
+
+def test_commands_are_listed_in_the_order_of_use():
+    (answer,) = run_all([["--help"]])
+    names = [words[0] for line in answer.output.splitlines() if (words := line.split()) and line[:4] == "    "]
+    expected = ["info", "segment", "morphometry", "model", "phantom", "check", "estimate", "train", "status", "pause",
+                "stop", "resume", "export", "measure", "evaluate", "benchmark", "describe"]  # fmt: skip
+    assert [name for name in names if name in expected] == expected
 
 
 def test_models_of_ones_own_are_added_used_by_name_and_removed(model, mri, tmp_path, monkeypatch):

@@ -7,17 +7,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydicom import dcmread
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.volume_names import dicom_files
 from HipICMSCLib.preprocessing.geometry import LARGEST_DISAGREEMENT_MM
-from HipICMSCLib.reading.dicom_files import Frame, frames_of, stored_values
+from HipICMSCLib.reading.dicom_files import Frame, elements, frames_of, stored_values
 from HipICMSCLib.reading.refusals import check_size, refused
+from HipICMSCLib.reading.stored import Stored
 
 #: Distances between slices may differ by this share (positions are rounded).
 LARGEST_UNEVENNESS = 0.1
@@ -52,37 +53,38 @@ class Volume:
 
     @property
     def is_localizer(self) -> bool:
-        types = str(self.frames[0].get("ImageType")).lower()
-        return len(self.frames) < LEAST_SLICES or bool(_LOCALIZER.search(f"{self.name.lower()} {types}"))
+        words = f"{self.name} {self.frames[0].image_type}".lower()
+        return len(self.frames) < LEAST_SLICES or bool(_LOCALIZER.search(words))
 
     def __str__(self) -> str:
-        _, rows, columns = self.frames[0].voxels.shape
+        columns, rows = self.frames[0].size
         count = len(self.frames)
         return f"{self.key} '{self.name}' ({count} image{'s' * (count != 1)} of {columns} × {rows})"
 
 
-def read(path: Path, series: str | None = None) -> tuple[tuple[np.ndarray, np.ndarray], list[str]]:
-    """Voxels (z, y, x) and matrix (4, 4) from indices to LPS mm of a volume in a file or folder; notes on the choice.
+def read(path: Path, series: str | None = None) -> Stored:
+    """A volume in a file or folder, with notes on how it was chosen.
 
     Raises:
         HipError: ``unreadable``, ``several_series``, ``unknown_series``, ``bad_geometry``, ``not_3d``, ``not_scalar``
             or ``too_large``.
     """
-    volumes, _ = volumes_in(path)
-    if not volumes:
-        raise refused(path, "it holds no DICOM series of CT or MR images")
-    volume, notes = _chosen(path, volumes, series)
-    return _stacked(path, volume), notes
+    volume, notes = _chosen(path, volumes_in(path)[0], series)
+    frames, to_lps = _in_order(path, volume)
+    columns, rows = frames[0].size
+    size = columns, rows, len(frames)
+    check_size(path, size, 4)
+    return Stored(path, size, to_lps, lambda: _voxels(path, frames), notes=notes)
 
 
 def headers(path: Path, series: str | None = None) -> list[Dataset]:
-    """What the files of the volume say that :func:`read` reads, without their voxels.
+    """All that the files of the volume say that :func:`read` reads, but for the voxels.
 
     Raises:
         HipError: as :func:`read`.
     """
     volume, _ = _chosen(path, volumes_in(path)[0], series)
-    return list({frame.path: frame.header for frame in volume.frames}.values())
+    return [dcmread(file, force=True, stop_before_pixels=True) for file in {frame.path: 0 for frame in volume.frames}]
 
 
 def volumes_in(path: Path) -> tuple[list[Volume], list[Path]]:
@@ -91,15 +93,17 @@ def volumes_in(path: Path) -> tuple[list[Volume], list[Path]]:
     Raises:
         HipError: ``unreadable``, ``bad_geometry``, ``not_scalar`` or ``too_large``.
     """
-    frames, aside = frames_of(path, dicom_files(path) if path.is_dir() else [path])
+    # What pydicom's own check would say goes nowhere, and takes time.
+    with disable_value_validation():
+        frames, aside = frames_of(path, dicom_files(path) if path.is_dir() else [path])
     of_series: dict[str, list[Frame]] = {}
     for frame in frames:
-        of_series.setdefault(str(frame.header.get("SeriesInstanceUID", "")), []).append(frame)
-    named = Counter(str(members[0].header.get("SeriesNumber") or "") for members in of_series.values())
+        of_series.setdefault(frame.series[0], []).append(frame)
+    named = Counter(members[0].series[1] for members in of_series.values())
     volumes = []
-    for uid, members in of_series.items():
-        header = members[0].header
-        number, name = str(header.get("SeriesNumber") or ""), str(header.get("SeriesDescription") or "unnamed")
+    for members in of_series.values():
+        uid, number, description = members[0].series
+        name = description or "unnamed"
         # Of two studies, or where nobody numbered them, the UID alone tells.
         shown = number if number and named[number] == 1 else uid
         parts = [part for alike in _alike(path, members) for part in _told_apart(alike)]
@@ -119,7 +123,7 @@ def _alike(path: Path, frames: Iterable[Frame]) -> list[list[Frame]]:
                 "bad_geometry",
                 f"The DICOM image {frame.path.name} in {path} does not say where it lies; export the series again.",
             )
-        key = np.concatenate([axes, pixels, frame.voxels.shape[1:]])
+        key = np.concatenate([axes, pixels, frame.size])
         members = next((of for other, of in groups if np.abs(other - key).max() <= LARGEST_TURN), None)
         if members is None:
             groups.append((key, [frame]))
@@ -139,23 +143,21 @@ def _told_apart(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
     copies = max(places.values())
     if copies == 1:
         return [(frames, "")]
-    for keywords in [(keyword,) for keyword in _TELLING_APART] + [_TELLING_APART[:9]]:
+    said = list(elements(frames, _TELLING_APART))
+    for shown in [slice(number, number + 1) for number in range(len(_TELLING_APART))] + [slice(9)]:
         parts: dict[str, list[Frame]] = {}
-        for frame in frames:
-            parts.setdefault(" ".join(_text(frame.get(keyword)) for keyword in keywords), []).append(frame)
+        for frame, values in zip(frames, said, strict=True):
+            parts.setdefault(" ".join(values[shown]), []).append(frame)
         if len(parts) == copies and len({len(part) for part in parts.values()}) == 1:
-            what = keywords[0] if len(keywords) == 1 else ""
-            return [(part, f"{what} {value}".strip()) for value, part in sorted(parts.items())]
+            what = f"{_TELLING_APART[shown.start]} " if shown.start is not None else ""
+            return [(part, f"{what}{value}".strip()) for value, part in sorted(parts.items())]
     return [(frames, "")]
-
-
-def _text(value: Any) -> str:
-    """Of an element's value or values, as DICOM parts them."""
-    return "" if value is None else "\\".join(map(str, value if isinstance(value, MultiValue) else [value]))
 
 
 def _chosen(path: Path, volumes: Sequence[Volume], series: str | None) -> tuple[Volume, list[str]]:
     """The volume that is meant, or the only one that is no localizer."""
+    if not volumes:
+        raise refused(path, "it holds no DICOM series of CT or MR images")
     if series is not None:
         wanted = series.strip().lower()
         exact = [v for v in volumes if wanted == v.key] or [
@@ -184,24 +186,28 @@ def _listed(volumes: Sequence[Volume]) -> str:
     return "; ".join([*shown, f"and {len(volumes) - 20} more"] if len(volumes) > 20 else shown)
 
 
-def _stacked(path: Path, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels and matrix of a volume; its slices lie one behind the other, or it is refused."""
-    frames = volume.frames
-    if len(frames) == 1:
+def _in_order(path: Path, volume: Volume) -> tuple[list[Frame], np.ndarray]:
+    """Slices that lie one behind the other, and the matrix from indices to LPS mm; others are refused."""
+    if len(volume.frames) == 1:
         raise HipError(
             "not_3d", f"{path} is one DICOM slice, no volume; choose the folder with all the images of its series."
         )
-    places = np.array([frame.place for frame in frames])
-    right, down = np.mean([frame.axes for frame in frames], axis=0).reshape(2, 3)
+    right, down = np.mean([frame.axes for frame in volume.frames], axis=0).reshape(2, 3)
     normal = np.cross(right, down)
-    order = np.argsort(places @ normal, kind="stable")
-    places = places[order]
+    frames = sorted(volume.frames, key=lambda frame: frame.place @ normal)
+    places = np.array([frame.place for frame in frames])
     step = (places[-1] - places[0]) / (len(frames) - 1)
     spacing = float(np.linalg.norm(step))
     distances = np.linalg.norm(np.diff(places, axis=0), axis=1)
     middle = float(np.median(distances))
     if np.abs(distances - middle).max() > LARGEST_UNEVENNESS * middle:
-        raise HipError("bad_geometry", _uneven(path, volume, distances, middle))
+        why = f"they lie {distances.min():.3g} to {distances.max():.3g} mm apart; one of them may be missing"
+        if distances.min() < LARGEST_UNEVENNESS * middle or middle == 0:
+            why = "several of them lie at one place, and nothing in them says what tells them apart"
+        raise HipError(
+            "bad_geometry",
+            f"The slices of the DICOM series {volume} in {path} are not evenly spaced: {why}. Export it again.",
+        )
     off = np.abs(places - places[0] - np.outer(np.arange(len(frames)), step)).max()
     turned = np.linalg.norm(np.cross(normal / np.linalg.norm(normal), step / spacing))
     if off > max(LARGEST_DISAGREEMENT_MM, LARGEST_UNEVENNESS * spacing) or turned > LARGEST_TURN:
@@ -210,21 +216,12 @@ def _stacked(path: Path, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
             f"The slices of the DICOM series {volume} in {path} do not lie one behind the other (gantry tilt?); "
             "resample it or export it again.",
         )
-    check_size(path, (*frames[0].voxels.shape[:0:-1], len(frames)), 4)
     left, _, turn = np.linalg.svd(np.stack([right, down, step / spacing], axis=1))
     between_rows, between_columns = frames[0].pixels
     to_lps = np.eye(4)
     to_lps[:3, :3] = left @ turn * (between_columns, between_rows, spacing)
     to_lps[:3, 3] = places[0]
-    return _voxels(path, [frames[place] for place in order]), to_lps
-
-
-def _uneven(path: Path, volume: Volume, distances: np.ndarray, middle: float) -> str:
-    if distances.min() < LARGEST_UNEVENNESS * middle or middle == 0:
-        why = "several of them lie at one place, and nothing in them says what tells them apart"
-    else:
-        why = f"they lie {distances.min():.3g} to {distances.max():.3g} mm apart; one of them may be missing"
-    return f"The slices of the DICOM series {volume} in {path} are not evenly spaced: {why}. Export it again."
+    return frames, to_lps
 
 
 def _voxels(path: Path, frames: list[Frame]) -> np.ndarray:

@@ -1,54 +1,44 @@
-"""What DICOM files say before their voxels are read: every frame with its place, whichever kind of object it is in."""
+"""The slices in DICOM files, by pydicom: what each says, whichever kind of object it is in, and its values."""
 
 from __future__ import annotations
 
 import io
 import math
+import os
+import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.dataelem import RawDataElement
+import SimpleITK as sitk
 from pydicom.dataset import Dataset
-from pydicom.pixels import pixel_array
+from pydicom.multival import MultiValue
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels.utils import pixel_dtype
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.networks.memory import free_bytes
 from HipICMSCLib.preprocessing.image_check import not_scalar
-from HipICMSCLib.reading.refusals import cut_off, not_oriented, refused
+from HipICMSCLib.reading.refusals import not_oriented, refused
 
 #: SOP classes of CT and MR, classic, enhanced and converted to enhanced: an image of these has a place.
 _PLACED = {f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2", "2.1", "2.2", "4", "4.1", "4.4")}
 #: Secondary captures, presentation states, segmentations and other objects derived from images.
 _ASIDE = tuple(f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("7", "11.", "66", "67", "30", "481", "88.", "104."))
-_VOXELS = 0x7FE00010
-_UNDEFINED = 0xFFFFFFFF
-_LARGE_FILE = 1 << 26
 _LARGEST_INFLATED = 1 << 29
-
-
-@dataclass(frozen=True)
-class Voxels:
-    """Where the voxels of a file lie.
-
-    Attributes:
-        start: their first byte.
-        plain: whether they lie in the file as in memory.
-        shape: frames, rows and columns.
-        lowest: the lowest bit of a value.
-    """
-
-    start: int
-    plain: bool
-    kind: np.dtype
-    shape: tuple[int, int, int]
-    lowest: int
+#: What matters of a slice; hundreds of other elements would take as long to read again.
+_READ = [
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "ImageType",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
+    "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SamplesPerPixel",
+    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
+    "PixelRepresentation", "PixelData",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,53 +47,27 @@ class Frame:
 
     Attributes:
         number: of the frame in its file, from 0.
-        header: of the file, without the voxels.
-        values: by keyword, what its functional groups say of the frame alone.
+        series: UID, number and description.
+        size: columns and rows.
+        place: of the first voxel, LPS mm.
+        axes: directions of rows and of columns, LPS.
+        pixels: distances between rows and between columns, mm. Each is None where it is not said in so many numbers.
+        scale: slope and intercept from stored values to true ones; None if they are no scale.
+        own: by keyword, what functional groups say of the frame alone.
+        stored: (row, column), before it is scaled; None if it is to be read yet.
     """
 
     path: Path
     number: int
-    header: Dataset
-    voxels: Voxels
-    values: dict[str, Any]
-
-    @cached_property
-    def place(self) -> np.ndarray | None:
-        """Of the first voxel, LPS mm."""
-        return self.numbers("ImagePositionPatient", 3)
-
-    @cached_property
-    def axes(self) -> np.ndarray | None:
-        """Directions of rows and of columns, LPS."""
-        return self.numbers("ImageOrientationPatient", 6)
-
-    @cached_property
-    def pixels(self) -> np.ndarray | None:
-        """Distances between rows and between columns, mm."""
-        return self.numbers("PixelSpacing", 2)
-
-    def get(self, keyword: str) -> Any:
-        return self.values[keyword] if keyword in self.values else self.header.get(keyword)
-
-    def numbers(self, keyword: str, count: int) -> np.ndarray | None:
-        """The values of an element, or None unless there are so many finite numbers."""
-        value = self.get(keyword)
-        try:
-            found = np.array([float(number) for number in ([value] if count == 1 else value)])
-        except (TypeError, ValueError):
-            return None
-        return found if len(found) == count and np.isfinite(found).all() else None
-
-    @property
-    def scale(self) -> tuple[float, float] | None:
-        """Slope and intercept from stored values to true ones; None if they are no scale."""
-        pair = [
-            np.array([default]) if self.get(keyword) in (None, "") else self.numbers(keyword, 1)
-            for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
-        ]
-        if pair[0] is None or pair[1] is None or pair[0][0] == 0 or "ModalityLUTSequence" in self.header:
-            return None
-        return float(pair[0][0]), float(pair[1][0])
+    series: tuple[str, ...]
+    image_type: str
+    size: tuple[int, int]
+    place: np.ndarray | None
+    axes: np.ndarray | None
+    pixels: np.ndarray | None
+    scale: tuple[float, float] | None
+    own: dict[str, Any]
+    stored: np.ndarray | None
 
 
 def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Path]]:
@@ -119,37 +83,63 @@ def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Pat
     aside: list[Path] = []
     coloured = False
     seen: set[str] = set()
+    free = free_bytes() or math.inf
+    read = 0
     for path in files:
-        name = "the file" if path == shown else f"its file {path.name}"
         size = path.stat().st_size
-        if size > _LARGE_FILE and 2 * size > (free_bytes() or math.inf):
+        read += size
+        if 2 * size > free:
             raise MemoryError(f"{path.name} has {size} bytes")
         try:
-            header, element = _header(path)
+            header = _dataset(path, _READ)
             sop_class, instance = str(header.get("SOPClassUID", "")), str(header.get("SOPInstanceUID", "")) or str(path)
             placed = sop_class in _PLACED or "ImagePositionPatient" in header
             placed = placed and not sop_class.startswith(_ASIDE)
             scalar = not placed or _is_scalar(header)
             coloured = coloured or not scalar
-            found = list(_frames(path, header, _voxels(shown, name, header, element))) if placed and scalar else []
-        except HipError:
-            raise
+            # Of a large study the values are read again, of the volume that is chosen.
+            found = list(_frames(path, header, 4 * read < free)) if placed and scalar else []
+            placeless = len(found) == 1 and int(header.get("NumberOfFrames") or 1) > 1
         except Exception as error:  # pydicom raises many kinds for a damaged file
+            name = "the file" if path == shown else f"its file {path.name}"
             raise refused(shown, f"{name} is cut off or damaged", repr(error)) from error
         if not found:
             aside.append(path)
+        elif placeless:
+            raise not_oriented(shown)
         elif instance not in seen:
             seen.add(instance)
-            if len(found) == 1 and found[0].voxels.shape[0] > 1:
-                raise not_oriented(shown)
             frames += found
     if coloured and not frames:
         raise not_scalar(shown)
     return frames, aside
 
 
-def _header(path: Path) -> tuple[Dataset, RawDataElement | None]:
-    """What a file says, and where its voxels lie in it; from memory, so that no length in it asks for more."""
+def stored_values(frames: Iterable[Frame]) -> Iterator[np.ndarray]:
+    """The values of frames, before they are scaled; a file whose frames follow each other is read once.
+
+    Raises:
+        Exception: what is packed is damaged, or packed in a way that is not known; pydicom raises many kinds.
+    """
+    for path, of_file in groupby(frames, lambda frame: frame.path):
+        members = list(of_file)
+        if members[0].stored is None:
+            yield from _values(_dataset(path, _READ), [frame.number for frame in members])
+        else:
+            yield from (frame.stored for frame in members)
+
+
+def elements(frames: Iterable[Frame], keywords: Sequence[str]) -> Iterator[list[str]]:
+    """Of each frame the values of elements, several as DICOM parts them; of one that it lacks the empty text."""
+    for path, of_file in groupby(frames, lambda frame: frame.path):
+        header = _dataset(path, keywords)
+        for frame in of_file:
+            values = [frame.own.get(keyword, header.get(keyword, "")) for keyword in keywords]
+            yield ["\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value) for value in values]
+
+
+def _dataset(path: Path, keywords: Sequence[str]) -> Dataset:
+    """These elements of a file; from memory, so that no length in it asks for more."""
     data = path.read_bytes()
     if DeflatedExplicitVRLittleEndian.encode() in data[:1024]:
         about = pydicom.filereader.read_file_meta_info(path)
@@ -157,28 +147,36 @@ def _header(path: Path) -> tuple[Dataset, RawDataElement | None]:
         inflating.decompress(data[144 + about.FileMetaInformationGroupLength :], _LARGEST_INFLATED)
         if inflating.unconsumed_tail:
             raise ValueError("unpacked, the file is larger than any image")
-    header = pydicom.dcmread(io.BytesIO(data), force=True)
+    header = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(keywords))
     if "TransferSyntaxUID" not in header.file_meta:  # as where there is no preamble
         implicit, _ = header.original_encoding
         header.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    element = header.get_item(_VOXELS) if _VOXELS in header else None
-    if element is not None:
-        del header[_VOXELS]
-    return header, element
+    return header
 
 
-def _frames(path: Path, header: Dataset, voxels: Voxels) -> Iterator[Frame]:
+def _frames(path: Path, header: Dataset, with_values: bool) -> Iterator[Frame]:
     """All frames; one alone where the file does not tell of each."""
     each = header.get("PerFrameFunctionalGroupsSequence")
-    if not each:
-        yield Frame(path, 0, header, voxels, {})
-        return
-    if len(each) != int(header.NumberOfFrames):
+    if each and len(each) != int(header.NumberOfFrames):
         raise ValueError(f"{header.NumberOfFrames} frames, {len(each)} of which say where they lie")
     shared = header.get("SharedFunctionalGroupsSequence")
     of_all = _group_values(shared[0]) if shared else {}
-    for number, groups in enumerate(each):
-        yield Frame(path, number, header, voxels, of_all | _group_values(groups))
+    owns = [of_all | _group_values(groups) for groups in each] if each else [{}]
+    stored: list[Any] = [None] * len(owns)
+    if with_values and not header.file_meta.TransferSyntaxUID.is_compressed:
+        stored = _values(header, range(len(owns)))
+    series = tuple(str(header.get(f"Series{of}") or "") for of in ("InstanceUID", "Number", "Description"))
+    image_type, size = str(header.get("ImageType")), (int(header.Columns), int(header.Rows))
+    by_table = "ModalityLUTSequence" in header
+    for number, own in enumerate(owns):
+        place, axes, pixels, slope, intercept = (
+            own[keyword] if keyword in own else header.get(keyword)
+            for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope",
+                            "RescaleIntercept")
+        )  # fmt: skip
+        scale = None if by_table else _scale(slope, intercept)
+        placed = _numbers(place, 3), _numbers(axes, 6), _numbers(pixels, 2)
+        yield Frame(path, number, series, image_type, size, *placed, scale, own, stored[number])
 
 
 def _group_values(groups: Dataset) -> dict[str, Any]:
@@ -186,47 +184,60 @@ def _group_values(groups: Dataset) -> dict[str, Any]:
     return {element.keyword: element.value for item in items for element in item if element.keyword}
 
 
+def _numbers(value: Any, count: int) -> np.ndarray | None:
+    """The values of an element, or None unless they are so many finite numbers."""
+    try:
+        found = np.array([float(number) for number in value])
+    except (TypeError, ValueError):
+        return None
+    return found if len(found) == count and np.isfinite(found).all() else None
+
+
+def _scale(slope: Any, intercept: Any) -> tuple[float, float] | None:
+    """Of what the elements say, which may be nothing."""
+    pair = _numbers([1 if slope in (None, "") else slope, 0 if intercept in (None, "") else intercept], 2)
+    return None if pair is None or pair[0] == 0 else (float(pair[0]), float(pair[1]))
+
+
 def _is_scalar(header: Dataset) -> bool:
     kind = str(header.get("PhotometricInterpretation"))
     return header.get("SamplesPerPixel", 1) == 1 and kind.startswith("MONOCHROME")
 
 
-def _voxels(shown: Path, name: str, header: Dataset, element: RawDataElement | None) -> Voxels:
-    """Refuses voxels of other bits than are known, and a file that does not hold them."""
-    allocated, stored, high, signed = (
-        header.get(keyword) for keyword in ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
-    )
-    if allocated not in (8, 16, 32) or not 1 <= (stored or 0) <= high + 1 <= allocated or signed not in (0, 1):
-        raise refused(shown, f"a voxel is said to have {stored} of {allocated} bits")
-    shape = (int(header.get("NumberOfFrames") or 1), header.Rows, header.Columns)
-    declared, found = math.prod(shape) * allocated // 8, len(element.value or b"") if element else 0
-    syntax = header.file_meta.TransferSyntaxUID
-    plain = syntax in (ImplicitVRLittleEndian, ExplicitVRLittleEndian) and (not element or element.length != _UNDEFINED)
-    if min(shape) < 1 or found < (declared if plain else 1):
-        raise cut_off(shown, f"{name}: {' × '.join(map(str, shape))} voxels are declared, {found} bytes are there")
-    kind = np.dtype("<" + "ui"[signed] + str(allocated // 8))
-    return Voxels(element.value_tell, plain, kind, shape, high + 1 - stored)
-
-
-def stored_values(frames: list[Frame]) -> Iterator[np.ndarray]:
-    """The true values (row, column) of frames, each file read once; those of one file follow each other.
-
-    Raises:
-        Exception: what is packed is damaged, or packed in a way that is not known here; pydicom raises many kinds.
-    """
-    last, of_file = None, np.empty(0)
-    for frame in frames:
-        if frame.path != last:
-            last, of_file = frame.path, _of_file(frame.path, frame.voxels)
-        yield of_file[frame.number]
-
-
-def _of_file(path: Path, voxels: Voxels) -> np.ndarray:
-    if voxels.plain:
-        values = np.fromfile(path, voxels.kind, math.prod(voxels.shape), offset=voxels.start)
+def _values(header: Dataset, frames: Iterable[int]) -> list[np.ndarray]:
+    """Of frames by their numbers, before they are scaled."""
+    syntax, bits, allocated = header.file_meta.TransferSyntaxUID, header.BitsStored, header.BitsAllocated
+    lowest = header.get("HighBit", bits - 1) + 1 - bits
+    if not 0 <= lowest <= allocated - bits or bits < 1:
+        raise ValueError(f"{bits} of {allocated} bits, the lowest of which is {lowest}")
+    if not syntax.is_encapsulated and syntax.is_little_endian:
+        # As pydicom would, but that it takes three times as long.
+        count = int(header.get("NumberOfFrames") or 1) * header.Rows * header.Columns
+        kind, data = pixel_dtype(header), header.PixelData
+        values = np.frombuffer(data, kind, count).reshape(-1, header.Rows, header.Columns)
+    elif get_decoder(syntax).is_available:
+        header.BitsStored = bits + lowest  # a value may lie in the upper bits of a word, which pydicom does not know
+        values = {number: pixel_array(header, index=number, raw=True) for number in frames}
     else:
-        header = pydicom.dcmread(path, force=True)
-        header.BitsStored = header.HighBit + 1  # or else pydicom would take the lowest bits for the value's
-        values = pixel_array(header)
-    values = values.reshape(voxels.shape)
-    return values >> voxels.lowest if voxels.lowest else values
+        values = _by_gdcm(header)
+    return [values[number] >> lowest if lowest else values[number] for number in frames]
+
+
+def _by_gdcm(header: Dataset) -> np.ndarray:
+    """(frame, row, column) by ITK, for packings such as lossless JPEG that pydicom has no decoder for."""
+    bare = Dataset()
+    bare.file_meta = header.file_meta
+    for element in header:
+        if not element.keyword.startswith(("Rescale", "ModalityLUT")):
+            bare.add(element)
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "wb") as nowhere:
+        bare.save_as(Path(folder) / "slice", enforce_file_format=True)
+        # What its libraries print of damaged data goes nowhere.
+        stderr = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            image = sitk.ReadImage(str(Path(folder) / "slice"), imageIO="GDCMImageIO")
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+    return sitk.GetArrayFromImage(image)

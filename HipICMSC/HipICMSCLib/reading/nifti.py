@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import math
 from pathlib import Path
 
 import nibabel
@@ -13,14 +13,14 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import LARGEST_DISAGREEMENT_MM
 from HipICMSCLib.preprocessing.image_check import bad_spacing, not_3d, not_scalar
 from HipICMSCLib.reading.refusals import check_size, not_oriented, refused
-from HipICMSCLib.reading.voxel_bytes import read_bytes
+from HipICMSCLib.reading.stored import UNPACKING, Stored, read_bytes
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LARGEST_START = 1 << 26
 
 
-def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (z, y, x) and the matrix (4, 4) from indices to LPS mm; packed or not, whatever the name says.
+def read(path: Path) -> Stored:
+    """Packed or not, whatever the name says.
 
     The place is the sform's where there is one, otherwise the qform's, as nibabel takes it.
 
@@ -29,22 +29,28 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         EOFError, OSError, zlib.error: it cannot be read.
     """
     with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed else open(path, "rb") as stream:
-        head = stream.read(nibabel.Nifti2Header.template_dtype.itemsize)
-        try:
-            header = _header(path, head)
-            size, to_lps = _size(path, header), _to_lps(path, header)
-        except (HeaderDataError, ValueError, KeyError, OverflowError) as error:
-            raise refused(path, "its header is damaged", str(error)) from error
-        start, kind = int(header["vox_offset"]), header.get_data_dtype()
-        stream.seek(start)
-        data = read_bytes(path, stream, int(np.prod(size)) * kind.itemsize)
-    voxels = np.frombuffer(data, kind).reshape(size[::-1])
-    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    if slope == 0 or np.isnan(slope) or (slope, intercept) == (1, 0):
-        return voxels, to_lps
-    return voxels * slope + intercept, to_lps
+        encoding = "gzip" if file.read(2) == b"\x1f\x8b" else "raw"
+        file.seek(0)
+        head = UNPACKING[encoding](file).read(nibabel.Nifti2Header.template_dtype.itemsize)
+    try:
+        header = _header(path, head)
+        size, to_lps = _size(path, header), _to_lps(path, header)
+    except (HeaderDataError, ValueError, KeyError, OverflowError) as error:
+        raise refused(path, "its header is damaged", str(error)) from error
+
+    def voxels() -> np.ndarray:
+        kind = header.get_data_dtype()
+        with open(path, "rb") as file:
+            stream = UNPACKING[encoding](file)
+            stream.seek(int(header["vox_offset"]))
+            data = read_bytes(path, stream, math.prod(size) * kind.itemsize)
+        values = np.frombuffer(data, kind).reshape(size[::-1])
+        slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+        # By the standard a slope of 0 says that nothing is scaled; nibabel writes NaN for that.
+        unscaled = slope == 0 or np.isnan(slope) or (slope, intercept) == (1, 0)
+        return values if unscaled else values * slope + intercept
+
+    return Stored(path, size, to_lps, voxels)
 
 
 def _header(path: Path, head: bytes) -> nibabel.Nifti1Header:

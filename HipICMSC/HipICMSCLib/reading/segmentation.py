@@ -1,7 +1,8 @@
-"""Reads a segmentation file of the hips, also one that was corrected in Slicer."""
+"""Reads segmentations as Slicer saves them: segments known by their names, whatever value or layer each has."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,49 +10,68 @@ import SimpleITK as sitk
 
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.reading.stored import Stored
+from HipICMSCLib.reading.volume import found, read_volume
+
+ENDING = ".seg.nrrd"
+
+
+@dataclass(frozen=True)
+class NamedMask:
+    """A segment.
+
+    Attributes:
+        identifier: as Slicer calls it within; users see and change the name.
+        voxels: where it is, (z, y, x).
+    """
+
+    identifier: str
+    name: str
+    voxels: np.ndarray
+
+
+def read_segments(path: Path) -> tuple[Stored, list[NamedMask]]:
+    """The segments of a ``.seg.nrrd`` that have a name, and the grid that they lie on.
+
+    Raises:
+        HipError: as `volume.found`.
+    """
+    with found(path, layers=True) as stored:
+        voxels, texts = stored.voxels(), stored.texts
+    layers = voxels[..., None] if voxels.ndim == 3 else voxels
+    segments = []
+    for number in range(sum(key.endswith("_LabelValue") for key in texts)):
+        identifier, name, value, layer = (
+            texts.get(f"Segment{number}_{of}", "") for of in ("ID", "Name", "LabelValue", "Layer")
+        )
+        place = int(layer) if layer.isdecimal() else 0
+        if (name or identifier) and value.isdecimal() and place < layers.shape[-1]:
+            segments.append(NamedMask(identifier, name, layers[..., place] == int(value)))
+    return stored, segments
 
 
 def read_segmentation(path: Path) -> sitk.Image:
     """The label image with the values of `HipICMSCLib.anatomy.segments.SEGMENTS`.
 
-    In a ``.seg.nrrd`` the segments are known by their identifier or name, whatever value or layer Slicer gave them;
-    segments of other names are left out. In a plain label map the values must be ours.
+    In a ``.seg.nrrd`` the segments are known by their identifier or name; segments of other names are left out. In a
+    plain label map the values must be ours.
 
     Raises:
         HipError: ``no_segments`` where a segmentation has none of ours, or as `read_volume`.
     """
-    if not str(path).lower().endswith(".seg.nrrd") or not Path(path).is_file():
+    if not Path(path).name.lower().endswith(ENDING):
         return read_volume(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise HipError("unreadable", f"{Path(path).name} cannot be read as a segmentation.", str(error)) from error
-    if image.GetDimension() != 3:
-        raise HipError("not_3d", f"{Path(path).name} is no segmentation of a volume.")
-    fields = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if key.startswith("Segment")}
-    array = sitk.GetArrayViewFromImage(image)
-    layers = array[..., None] if array.ndim == 3 else array
-    found = np.zeros(layers.shape[:3], np.uint8)
-    known = False
-    for number in range(sum(key.endswith("_LabelValue") for key in fields)):
-        about = {name: fields.get(f"Segment{number}_{name}", "") for name in ("ID", "Name", "LabelValue", "Layer")}
-        segment = next((s for s in SEGMENTS if s.segment_id == about["ID"] or s.name == about["Name"]), None)
-        if segment is None or not about["LabelValue"].isdigit():
-            continue
-        layer = int(about["Layer"] or 0)
-        if layer < layers.shape[-1]:
-            known = True
-            found[layers[..., layer] == int(about["LabelValue"])] = segment.value
-    if not known:
+    stored, masks = read_segments(path)
+    labels = np.zeros(stored.size[::-1], np.uint8)
+    ours = [
+        (s.value, mask) for mask in masks for s in SEGMENTS if s.segment_id == mask.identifier or s.name == mask.name
+    ]
+    if not ours:
         names = ", ".join(segment.name for segment in SEGMENTS)
         raise HipError(
-            "no_segments", f"{Path(path).name} has none of the segments {names}; rename its segments, or give --values."
+            "no_segments",
+            f"{Path(path).name} has none of the segments {names}; rename its segments, or give --values.",
         )
-    labels = sitk.GetImageFromArray(found)
-    labels.SetSpacing(image.GetSpacing())
-    labels.SetOrigin(image.GetOrigin())
-    labels.SetDirection(image.GetDirection())
-    return labels
+    for value, mask in ours:
+        labels[mask.voxels] = value
+    return replace(stored, voxels=lambda: labels, texts={}).image()

@@ -16,6 +16,7 @@ from HipICMSCLib.common.volume_names import exists, is_dicom
 from HipICMSCLib.preprocessing.geometry import image_at
 from HipICMSCLib.preprocessing.image_check import check_volume, zero_where_unmeasured
 from HipICMSCLib.reading.refusals import cut_off, refused
+from HipICMSCLib.reading.stored import Stored
 
 
 def read_volume(path: Path, series: str | None = None) -> sitk.Image:
@@ -37,7 +38,7 @@ def read_with_notes(path: Path, series: str | None = None) -> tuple[sitk.Image, 
         know of how it was read.
 
     Raises:
-        HipError: as :func:`read_image`, or a kind of :func:`check_volume`.
+        HipError: as :func:`found`, or a kind of :func:`check_volume`.
     """
     image, notes = read_image(path, series)
     image, more = zero_where_unmeasured(image)
@@ -46,79 +47,71 @@ def read_with_notes(path: Path, series: str | None = None) -> tuple[sitk.Image, 
 
 
 def read_image(path: Path, series: str | None = None) -> tuple[sitk.Image, list[str]]:
-    """As :func:`read_with_notes`, but whatever its size and its values are, such as an empty label map.
+    """As :func:`read_with_notes`, but whatever its size and its values are, such as an empty label map."""
+    with found(path, series) as stored:
+        return stored.image(), stored.notes
+
+
+def read_outline(path: Path) -> sitk.Image:
+    """An empty image in the place of a volume whose voxels are not read."""
+    with found(path) as stored:
+        return image_at(np.zeros(stored.size[::-1], np.uint8), stored.to_lps, str(path))
+
+
+@contextlib.contextmanager
+def found(path: Path, series: str | None = None, layers: bool = False) -> Iterator[Stored]:
+    """A volume by the ending of its name, its header checked; what happens while it is read is told in a sentence.
+
+    Args:
+        layers: whether the voxels of an NRRD may have several values, (z, y, x, layer).
 
     Raises:
-        HipError: ``missing_file``, ``unreadable``, ``too_large``, ``several_series``, ``unknown_series``, ``not_3d``,
-            ``not_scalar`` or ``bad_geometry``.
+        HipError: ``missing_file``, ``unreadable``, ``too_large``, ``out_of_memory``, ``several_series``,
+            ``unknown_series``, ``not_3d``, ``not_scalar`` or ``bad_geometry``.
     """
     path = Path(path)
     if not exists(path):
         raise HipError("missing_file", f"There is no file {path}.")
-    # SimpleITK takes text alone, and ends the process where a name is none.
+    # GDCM and others take text alone.
     if str(path).encode("utf-8", "replace").decode("utf-8") != str(path):
         raise refused(path, "its name, or that of its folder, is no text; rename it")
-    try:
-        with _without_warnings():
-            return _read(path, series)
-    except MemoryError as error:
-        raise _too_little_memory(path, str(error)) from error
-    except (EOFError, zlib.error) as error:
-        raise cut_off(path, str(error)) from error
-    except (RuntimeError, OSError) as error:
-        raise _unreadable(path, str(error)) from error
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """What libraries would print is either an error, which is raised below in one sentence, or of no use."""
-    before = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(before)
-
-
-def _read(path: Path, series: str | None) -> tuple[sitk.Image, list[str]]:
-    """By the ending of the name. The libraries are loaded where they are needed: Slicer's own process has none."""
-    ending = path.name.lower()
     # A pipe or a device never ends.
     if not path.is_dir() and not path.is_file():
         raise refused(path, "it is no file")
-    if path.is_file() and ending.endswith((".nii", ".nii.gz")):
+    try:
+        # What libraries would print is either an error, which is raised below in one sentence, or of no use.
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield _stored(path, series, layers)
+    except MemoryError as error:
+        raise HipError(
+            "out_of_memory",
+            f"This computer has too little memory for {path}; close other programs and try again.",
+            str(error),
+        ) from error
+    except (EOFError, zlib.error) as error:
+        raise cut_off(path, str(error)) from error
+    except (RuntimeError, OSError) as error:
+        raise refused(path, "the file is damaged or of another kind", str(error)) from error
+
+
+def _stored(path: Path, series: str | None, layers: bool) -> Stored:
+    """The libraries are loaded where they are needed: Slicer's own process has none."""
+    ending = path.name.lower() if path.is_file() else ""
+    if ending.endswith((".nii", ".nii.gz")):
         from HipICMSCLib.reading import nifti
 
-        return image_at(*nifti.read(path), str(path)), []
-    if path.is_file() and ending.endswith((".nrrd", ".nhdr")):
-        from HipICMSCLib.reading import nrrd
+        return nifti.read(path)
+    if ending.endswith((".nrrd", ".nhdr")):
+        from HipICMSCLib.reading import text_headers
 
-        voxels, to_lps, fields = nrrd.read(path)
-        image = image_at(voxels, to_lps, str(path))
-        for name, text in fields.items():
-            image.SetMetaData(name, text)
-        return image, []
-    if path.is_file() and ending.endswith((".mha", ".mhd")):
-        from HipICMSCLib.reading import metaimage
+        return text_headers.read_nrrd(path, layers)
+    if ending.endswith((".mha", ".mhd")):
+        from HipICMSCLib.reading import text_headers
 
-        return image_at(*metaimage.read(path), str(path)), []
+        return text_headers.read_metaimage(path)
     if path.is_dir() or is_dicom(path):
         from HipICMSCLib.reading import dicom
 
-        (voxels, to_lps), notes = dicom.read(path, series)
-        return image_at(voxels, to_lps, str(path)), notes
+        return dicom.read(path, series)
     raise refused(path, "it is neither NIfTI, NRRD, MetaImage nor DICOM")
-
-
-def _too_little_memory(path: Path, detail: str) -> HipError:
-    return HipError(
-        "out_of_memory", f"This computer has too little memory for {path}; close other programs and try again.", detail
-    )
-
-
-def _unreadable(path: Path, detail: str) -> HipError:
-    if "Failed to allocate memory" in detail or "bad_alloc" in detail:
-        return _too_little_memory(path, detail)
-    return refused(path, "the file is damaged or of another kind", detail)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import check_may_write
 from HipICMSCLib.common.terminal import ProgressLine
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def add_benchmark_command(commands: Any) -> None:
         parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.png")
         parser.add_argument("--seed", type=int, default=0, help="of the trainings that are shown (0)")
         parser.add_argument("--examples", type=int, default=3, help="how many rows or slices (3)")
+        parser.add_argument("--overwrite", action="store_true", help="replace a picture that is there")
         parser.set_defaults(run=_draw, figure=figure)
 
 
@@ -137,6 +139,7 @@ def _status(chosen: argparse.Namespace) -> None:
 def _draw(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.benchmark import figures
 
+    check_may_write(chosen.output, chosen.overwrite)
     draw = {"figure2": figures.write_figure_2, "figure3": figures.write_figure_3}[chosen.figure]
     draw(chosen.folder, chosen.output, chosen.seed, chosen.examples)
     print(chosen.output)

@@ -14,7 +14,7 @@ from HipICMSCLib.common.files import replacing
 from HipICMSCLib.preprocessing.crop import PreparedVolume, prepare
 from HipICMSCLib.preprocessing.geometry import CropSettings, coronal_slices
 from HipICMSCLib.preprocessing.intensity import IntensitySettings
-from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.reading.volume import read_image, read_volume
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from PIL import Image, ImageDraw, ImageFont
 from skimage.segmentation import find_boundaries
@@ -66,7 +66,7 @@ def write_figure_2(folder: Path, output: Path, seed: int, examples: int) -> None
         image = read_volume(Path(cases[number - 1].image))
         truth = read_labels(cases[number - 1], image)
         view = _View(image, heads[number - 1], position_mm)
-        results = [sitk.ReadImage(str(run.prediction(number))) for run in runs.values()]
+        results = [read_image(run.prediction(number))[0] for run in runs.values()]
         rows.append([view.picture(), *map(view.picture, results), view.picture(truth)])
     _write_sheet(output, ["MRI", *runs, "truth"], [""] * len(rows), rows, _notes(benchmark.plan, colours=True))
 

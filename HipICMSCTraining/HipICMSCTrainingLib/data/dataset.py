@@ -18,6 +18,9 @@ from HipICMSCLib.common.volume_names import exists, volume_files, volume_stem
 
 Role = Literal["train", "val", "test"]
 
+#: What the names of an image's label map end in, the first that is there: ours, and those that Slicer gives.
+LABEL_ENDINGS = ("_label", "_label.seg", "-label", "-label.seg", ".seg", "-segmentation.seg")
+
 #: Characters of a case's or a patient's name.
 LONGEST_NAME = 200
 
@@ -124,9 +127,10 @@ class Problem:
 def dataset_from_folders(
     ct: Path, mri: Path, seed: int, test_mri: Path | None = None, labelled_mri: bool = False, check: bool = True
 ) -> Dataset:
-    """``ct`` holds X.nii.gz beside X_label.nii.gz (or other endings), ``mri`` holds images; a file is a patient.
+    """``ct`` holds X.nii.gz beside X_label.nii.gz (or other endings), ``mri`` holds images; a name is a patient.
 
-    Of each domain a random share of the patients, at least one, is held out for the label-free scores.
+    A CT and an MRI of one name are cases of one patient, called X-CT and X-MR. Of each domain a random share of the
+    patients, at least one, is held out for the label-free scores.
 
     Args:
         test_mri: holds MRIs beside their label maps X_label, which are only measured.
@@ -143,7 +147,10 @@ def dataset_from_folders(
     mris = cases_of_folder(mri, "MR", "train")
     if not labelled_mri:
         mris = [replace(case, label=None) for case in mris]
-    cases = suggest_roles([*cases_of_folder(ct, "CT", "train"), *mris], seed, labelled_mri)
+    cts = cases_of_folder(ct, "CT", "train")
+    both = {case.name for case in cts} & {case.name for case in mris}
+    named = [replace(c, name=f"{c.name}-{c.modality}") if c.name in both else c for c in (*cts, *mris)]
+    cases = suggest_roles(named, seed, labelled_mri)
     dataset = Dataset((*cases, *(cases_of_folder(test_mri, "MR", "test") if test_mri else ())))
     return _checked(dataset, labelled_mri) if check else dataset
 
@@ -241,17 +248,27 @@ def write_dataset_file(dataset: Dataset, path: Path) -> None:
 
 
 def cases_of_folder(folder: Path, modality: Literal["CT", "MR"], role: Role) -> list[Case]:
-    """Each image X of ``folder`` with X_label where there is one, a patient each; masks called X_ignore are no images.
+    """Each image X of ``folder`` with X_label where there is one, or another of :data:`LABEL_ENDINGS`, a patient each;
+    masks called X_ignore are no images.
 
     Raises:
+        HipError: ``bad_dataset`` where two files are the image or the label map of one name.
         OSError: for a folder that cannot be read.
     """
-    files = {volume_stem(path): path for path in volume_files(folder)}
+    files: dict[str, Path] = {}
+    for path in volume_files(folder):
+        twin = files.setdefault(volume_stem(path), path)
+        if twin != path:
+            raise HipError(
+                "bad_dataset",
+                f"{twin.name} and {path.name} in {folder} are both called {volume_stem(path)}; rename one of them, or "
+                "leave it out.",
+            )
     cases = []
     for stem, path in files.items():
-        if stem.endswith(("_label", "_ignore")):
+        if stem.endswith((*LABEL_ENDINGS, "_ignore")):
             continue
-        label = files.get(f"{stem}_label")
+        label = next((files[stem + ending] for ending in LABEL_ENDINGS if stem + ending in files), None)
         cases.append(Case(stem, modality, role, stem, str(path.resolve()), str(label.resolve()) if label else None))
     return cases
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import difference, on_voxels_of
+from HipICMSCLib.reading.segmentation import ENDING, read_segments
 from HipICMSCLib.reading.volume import read_with_notes
 
 from HipICMSCTrainingLib.data.dataset import Case
@@ -29,9 +31,11 @@ def read_labels(case: Case, image: sitk.Image) -> sitk.Image:
     Raises:
         HipError: ``geometry_mismatch``, ``unknown_labels``, ``empty_labels``, or as for reading a volume.
     """
-    read, notes = read_with_notes(Path(case.label))
-    if notes:
-        raise HipError("not_finite", f"The label map of {case.name} contains voxels that are not numbers.")
+    read, meanings = _named_classes(case)
+    if read is None:
+        read, notes = read_with_notes(Path(case.label))
+        if notes:
+            raise HipError("not_finite", f"The label map of {case.name} contains voxels that are not numbers.")
     labels = on_voxels_of(image, whole_numbers(read))
     if labels is None:
         raise HipError(
@@ -40,9 +44,6 @@ def read_labels(case: Case, image: sitk.Image) -> sitk.Image:
             f"{difference(image, read)}; resample it to the {case.modality} first.",
         )
     values = sitk.GetArrayViewFromImage(labels)
-    meanings = {0: 0} | {
-        value: number for number, name in CLASSES.items() for value in getattr(case.label_values, name)
-    }
     present = np.unique(values).tolist()
     unknown = [value for value in present if value not in meanings]
     if unknown and not case.label_values.ignore_others:
@@ -60,6 +61,43 @@ def read_labels(case: Case, image: sitk.Image) -> sitk.Image:
     read = sitk.GetImageFromArray(classes)
     read.CopyInformation(labels)
     return read
+
+
+def _named_classes(case: Case) -> tuple[sitk.Image | None, dict[int, int]]:
+    """The classes by the names of segments, and which value means which class; values alone where nothing is named.
+
+    Segments of other names are as other values: nothing, or an error.
+    """
+    values = {0: 0} | {value: number for number, name in CLASSES.items() for value in getattr(case.label_values, name)}
+    if not case.label.lower().endswith(ENDING):
+        return None, values
+    stored, segments = read_segments(Path(case.label))
+    if not segments:
+        return None, values
+    unknown = [segment.name for segment in segments if class_of_name(segment.name) is None]
+    if unknown and not case.label_values.ignore_others:
+        raise HipError(
+            "unknown_labels",
+            f"The segment '{unknown[0]}' of {case.name} is neither a hip bone nor a femur by its name; rename or "
+            "remove it.",
+        )
+    classes = np.zeros(stored.size[::-1], np.uint8)
+    for segment in segments:
+        number = class_of_name(segment.name)
+        if number is None:
+            continue
+        if (segment.voxels & (classes > 0) & (classes != number)).any():
+            raise HipError("overlapping_segments", f"Hip bone and femur of {case.name} overlap; save them without.")
+        classes[segment.voxels] = number
+    return replace(stored, voxels=lambda: classes, texts={}).image(), {0: 0} | {number: number for number in CLASSES}
+
+
+def class_of_name(segment: str) -> int | None:
+    """The class that a segment is of by its name, in whichever words of a few."""
+    words = segment.lower()
+    is_femur = "femur" in words or "femoral" in words
+    is_hip_bone = "hip" in words or "acetabul" in words
+    return None if is_femur == is_hip_bone else FEMUR if is_femur else HIP_BONE
 
 
 def whole_numbers(labels: sitk.Image) -> sitk.Image:

@@ -21,7 +21,7 @@ from HipICMSCLib.reading.volume import read_image
 from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
 from HipICMSCLib.results.dicom_seg import read_dicom_seg
 
-from HipICMSCTrainingLib.data.label_maps import whole_numbers
+from HipICMSCTrainingLib.data.label_maps import class_of_name, whole_numbers
 
 _ENGINE_VALUES = {segment.value: segment.bone for segment in SEGMENTS}
 _CLASS_VALUES = {HIP_BONE: HIP_BONE, FEMUR: FEMUR}
@@ -97,12 +97,10 @@ def _segment_classes(image: sitk.Image, name: str) -> dict[int, int]:
 
 
 def _class_of_segment(segment: str, name: str) -> int:
-    words = segment.lower()
-    is_femur = "femur" in words or "femoral" in words
-    is_hip_bone = "hip" in words or "acetabul" in words
-    if is_femur == is_hip_bone:
+    number = class_of_name(segment)
+    if number is None:
         raise HipError(
             "unknown_label",
             f"The segment '{segment}' of {name} is neither a hip bone nor a femur by its name; rename or remove it.",
         )
-    return FEMUR if is_femur else HIP_BONE
+    return number

@@ -14,8 +14,9 @@ from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
 from HipICMSCTrainingLib.evaluation.ignore_masks import IGNORE_SUFFIX, masks_of
 from HipICMSCTrainingLib.evaluation.label_classes import read_label_map
 
-_TRUTH_SUFFIXES = ("_label", ".seg")
-_PREDICTION_SUFFIXES = (".seg", "_segmentation", "_seg", "_prediction", "_pred", "_label")
+_LABELS = ("_label", "-label")
+_TRUTH_SUFFIXES = (*_LABELS, ".seg")
+_PREDICTION_SUFFIXES = (".seg", "_segmentation", "_seg", "_prediction", "_pred", *_LABELS)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _label_maps(folder: Path, masks: tuple[str, ...]) -> list[Path]:
 
 def _truth_files(folder: Path, masks: tuple[str, ...]) -> list[Path]:
     files = _label_maps(folder, masks)
-    return [path for path in files if volume_stem(path).endswith("_label")] or files
+    return [path for path in files if volume_stem(path).endswith(_LABELS)] or files
 
 
 def _by_stem(files: Sequence[Path], suffixes: tuple[str, ...]) -> dict[str, Path]:

@@ -14,8 +14,20 @@ from HipICMSCLib.common.terminal import duration
 from HipICMSCTrainingLib.run.folder import RunFolder
 
 
-def add_run_commands(commands: Any) -> None:
-    """Add them to the subparsers of ``hipicmsc``."""
+def add_watching_commands(commands: Any) -> None:
+    """Add to the subparsers of ``hipicmsc`` what one asks of a run while it is trained."""
+    for name, function, text in (
+        ("status", _status, "say how a run goes"),
+        ("pause", _pause, "let the process of a run wait; resume wakes it"),
+        ("stop", _stop, "let a run save itself and end; resume continues it later"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("folder", type=Path, metavar="RUN")
+        command.set_defaults(run=function)
+
+
+def add_export_command(commands: Any) -> None:
+    """Add it to the subparsers of ``hipicmsc``."""
     export = commands.add_parser("export", help="write a model package from a run")
     export.add_argument("folder", type=Path, metavar="RUN")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.hipmodel")
@@ -26,15 +38,6 @@ def add_run_commands(commands: Any) -> None:
     )
     export.add_argument("--overwrite", action="store_true", help="replace a package that is there")
     export.set_defaults(run=_export)
-
-    for name, function, text in (
-        ("pause", _pause, "let the process of a run wait; resume wakes it"),
-        ("stop", _stop, "let a run save itself and end; resume continues it later"),
-        ("status", _status, "say how a run goes"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("folder", type=Path, metavar="RUN")
-        command.set_defaults(run=function)
 
 
 def _export(chosen: argparse.Namespace) -> None:

@@ -28,7 +28,7 @@ from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.networks.devices import device_name
 from HipICMSCLib.preprocessing.geometry import crop_grid
 from HipICMSCLib.preprocessing.slabs import acquisition_plane, slice_grid
-from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.reading.volume import read_outline
 from safetensors import safe_open
 
 from HipICMSCTrainingLib.data.batches import steps_per_epoch
@@ -240,7 +240,7 @@ class _Preprocessing:
             if file is not None and file.exists():
                 self.cached[case], self._slices[case] = file, _cached_slices(file)
             else:
-                outline = _outline(Path(case.image))
+                outline = read_outline(Path(case.image))
                 self.voxels[case] = outline.GetNumberOfPixels()
                 self._slices[case] = _expected_slices(outline, settings)
         self.chosen = [self._easiest(modality, role) for modality in ("CT", "MR") for role in ("train", "val")]
@@ -299,23 +299,6 @@ def _expected_slices(outline: sitk.Image, settings: TrainingSettings) -> int:
         return slice_grid(outline, acquisition_plane(outline) or "coronal", settings.slab).size[2]
     middle = outline.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in outline.GetSize()])
     return crop_grid(outline, middle, settings.crop).size[1]
-
-
-def _outline(path: Path) -> sitk.Image:
-    """An empty image in the place of a volume, from the header of its file where that is enough."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:  # a DICOM folder, or a file of which reading says what is wrong
-        return read_volume(path)
-    if reader.GetDimension() != 3:
-        return read_volume(path)
-    outline = sitk.Image(reader.GetSize(), sitk.sitkUInt8)
-    outline.SetSpacing(reader.GetSpacing())
-    outline.SetOrigin(reader.GetOrigin())
-    outline.SetDirection(reader.GetDirection())
-    return outline
 
 
 def _memory_of_all(started_with: int | None, work: _Preprocessing) -> int | None:

@@ -1,6 +1,7 @@
 """The one place that reads and writes a run's files; whoever watches a training only reads them.
 
 RUN/run.json                 method, settings, dataset, versions: written once
+RUN/images.json              digests of the images, by which they are known where they lie elsewhere
 RUN/status.json              replaced at every heartbeat
 RUN/metrics.jsonl            one JSON object a line, append only
 RUN/checkpoints/last.pt      everything a resume needs
@@ -49,6 +50,7 @@ class RunFolder:
         self.log = self.path / "train.log"
         self.metrics_file = self.path / "metrics.jsonl"
         self.about_file = self.path / "about.json"
+        self.images_file = self.path / "images.json"
 
     # What the run is.
 

@@ -30,6 +30,7 @@ from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.ending import in_one_sentence
 from HipICMSCTrainingLib.run.files import damaged_checkpoint
 from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.moved_data import record_images
 from HipICMSCTrainingLib.run.plausible import read_plausible, write_plausible
 from HipICMSCTrainingLib.run.previews import write_preview
 from HipICMSCTrainingLib.run.schedule import Schedule
@@ -59,7 +60,7 @@ class Trainer:
         self._losses: list[dict[str, float]] = []
         self.distribution = Distribution()
         self.data: TrainingData | None = None
-        self._prepared = self._terminated = False
+        self._begun = self._prepared = self._terminated = False
 
     def train(self) -> Status:
         """Returns the last status: finished, or paused after a stop.
@@ -80,7 +81,7 @@ class Trainer:
         """A scheduler's time limit, of which torchrun tells every process: while volumes are read the training ends at
         once, as by Ctrl-C, and from the first step on after the step at hand, which is saved."""
         self._terminated = True
-        if not self._prepared:
+        if self._begun and not self._prepared:
             raise KeyboardInterrupt
 
     def close(self) -> None:
@@ -119,6 +120,9 @@ class Trainer:
             self._say(state, "stopped", sentence, kind)
 
     def _train(self) -> Status:
+        self._begun = True
+        if self._terminated:  # while the run was being locked, when it could not be said yet
+            raise KeyboardInterrupt
         self.prepare()
         self._prepared = True
         self._say("running", STAGES[self._moment().stage], "")
@@ -179,6 +183,7 @@ class Trainer:
             lambda sentence: self._say("running", "preparing", sentence),
         )
         if self.distribution.is_main:
+            record_images(self.folder, self.run.dataset.in_training())
             self.distribution.wait_for_first()
         self.schedule = Schedule(settings.epochs, self.data.batches.steps_per_epoch)
         self.total_steps = self.schedule.total_steps

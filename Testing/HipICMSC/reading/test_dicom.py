@@ -12,7 +12,8 @@ import SimpleITK as sitk
 from dicom_objects import AXIAL, MR, ORIGIN, SPACING, enhanced, header, slices, with_voxels, write
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.reading.volume import read_volume, read_with_notes
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
 
 VOXELS = np.random.default_rng(0).integers(0, 4000, (14, 40, 50)).astype(np.uint16)  # z, y, x
 PLACES = [(ORIGIN[0], ORIGIN[1], ORIGIN[2] + SPACING[2] * number) for number in range(len(VOXELS))]
@@ -165,6 +166,33 @@ def test_files_without_a_preamble_and_of_other_syntaxes(tmp_path):
     for each in made:
         each.compress(RLELossless, generate_instance_uid=False)
     assert_sound(read_volume(write(tmp_path / "packed", made)))
+
+
+def lossless_jpeg(folder: Path, pixels: np.ndarray) -> pydicom.Dataset:
+    """A slice as ITK packs it."""
+    writer = sitk.ImageFileWriter()
+    writer.SetFileName(str(folder / "packed.dcm"))
+    writer.UseCompressionOn()
+    writer.SetCompressor("JPEG")
+    writer.Execute(sitk.GetImageFromArray(pixels))
+    return pydicom.dcmread(folder / "packed.dcm")
+
+
+def test_lossless_jpeg_for_which_pydicom_has_no_decoder(tmp_path, capfd):
+    made = slices(VOXELS, RescaleSlope=2, RescaleIntercept=-5)
+    for each, pixels in zip(made, VOXELS, strict=True):
+        packed = lossless_jpeg(tmp_path, pixels)
+        assert packed.file_meta.TransferSyntaxUID == JPEGLosslessSV1
+        each.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+        each.PixelData = packed.PixelData
+        each["PixelData"].VR, each["PixelData"].is_undefined_length = "OB", True
+    folder = write(tmp_path / "series", made)
+    assert_sound(read_volume(folder), VOXELS * 2.0 - 5)
+    made[3].PixelData = encapsulate([bytes(100)])
+    made[3]["PixelData"].is_undefined_length = True
+    write(folder, made)
+    assert "damaged" in refusal(folder).sentence
+    assert capfd.readouterr() == ("", "")
 
 
 def test_bits_at_the_upper_end_of_a_word(tmp_path):

@@ -286,7 +286,10 @@ def test_figure_3_shows_both_directions_there_and_back(finished, tmp_path, capsy
     assert 0 < left < 150
     panels = panels_of(file, columns=3, rows=2, left=left, height=300 * 24 // 32)
     assert all(panel.std() > 0 for row in panels for panel in row)
-    assert main(["benchmark", "figure3", str(finished), "-o", str(file), "--seed", "7"]) == 2
+    picture = file.read_bytes()
+    assert main(["benchmark", "figure3", str(finished), "-o", str(file), "--examples", "1"]) == 2
+    assert "--overwrite" in capsys.readouterr().err and file.read_bytes() == picture
+    assert main(["benchmark", "figure3", str(finished), "-o", str(file), "--seed", "7", "--overwrite"]) == 2
     assert "seed 7" in capsys.readouterr().err
     assert main(["benchmark", "figure3", str(finished), "-o", str(file.with_suffix(".xyz"))]) == 2
     assert ".png" in capsys.readouterr().err

@@ -129,10 +129,36 @@ def test_two_and_two_are_enough(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_ct_and_an_mri_of_the_same_name_are_called_so_whatever_their_roles(tmp_path, seed):
-    ct, mri = folders(tmp_path, labelled("p1", "p2"), ["p1.nii", "p3.nii"])
-    with pytest.raises(HipError, match="Two cases are called p1"):
-        dataset_from_folders(ct, mri, seed)
+def test_a_ct_and_an_mri_of_the_same_name_are_of_one_patient_and_told_apart(tmp_path, seed):
+    ct, mri = folders(tmp_path, labelled("p1", "p2", "p4"), ["p1.nii", "p2.nrrd", "p3.nii"])
+    cases = {case.name: case for case in dataset_from_folders(ct, mri, seed).cases}
+    assert set(cases) == {"p1-CT", "p1-MR", "p2-CT", "p2-MR", "p3", "p4"}
+    for name in ("p1", "p2"):
+        one, other = cases[f"{name}-CT"], cases[f"{name}-MR"]
+        assert (one.patient, one.role) == (other.patient, other.role) == (name, one.role)
+        assert Path(one.image).parent.name == "ct" and Path(other.image).parent.name == "mri"
+
+
+@pytest.mark.parametrize("twins", [("a.nii", "a.nii.gz"), ("a_label.nii", "a_label.nii.gz"), ("a.nrrd", "a.mha")])
+def test_of_two_files_of_one_name_neither_is_taken_without_a_word(tmp_path, twins):
+    ct, mri = folders(tmp_path, [*{"a.nii", "a_label.nii"} - set(twins), *twins, *labelled("b")], ["m.nii", "n.nii"])
+    if twins[0] == "a.nrrd":
+        (ct / "a.nii").unlink()
+    with pytest.raises(HipError) as raised:
+        dataset_from_folders(ct, mri, 0)
+    assert all(name in raised.value.sentence for name in twins)
+
+
+@pytest.mark.parametrize(
+    "label", ["a_label.nii.gz", "a-label.nrrd", "a_label.seg.nrrd", "a-label.seg.nrrd", "a.seg.nrrd", "A.nrrd"]
+)
+def test_a_label_map_is_found_by_the_names_that_slicer_gives(tmp_path, label):
+    ct, mri = folders(tmp_path, ["a.nrrd", label, *labelled("b")], ["m.nii", "n.nii"])
+    if label == "A.nrrd":  # another image
+        assert kind_of(lambda: dataset_from_folders(ct, mri, 0)) == "ct_without_label"
+        return
+    cases = dataset_from_folders(ct, mri, 0).cases
+    assert {case.name: Path(case.label).name for case in cases if case.label} == {"a": label, "b": "b_label.nii.gz"}
 
 
 # dataset.json

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.dataset import Case, LabelValues
 from HipICMSCTrainingLib.data.label_maps import read_labels
 
 CLASSES = np.random.default_rng(0).integers(0, 3, (20, 24, 28)).astype(np.uint8)
@@ -45,6 +47,46 @@ def moved(by: float) -> sitk.Image:
 )
 def test_the_same_voxels_stored_otherwise_are_the_same_labels(tmp_path, labels):
     assert np.array_equal(read(tmp_path, labels), CLASSES)
+
+
+def as_slicer_saves(tmp_path, segments: dict[str, tuple[int, int, np.ndarray]]) -> Case:
+    """A segmentation of segments by name, each with its layer and value there."""
+    layers = np.zeros((*CLASSES.shape, 1 + max(layer for layer, _, _ in segments.values())), np.uint8)
+    for layer, value, mask in segments.values():
+        layers[..., layer][mask] = value
+    made = sitk.GetImageFromArray(layers if layers.shape[-1] > 1 else layers[..., 0], isVector=layers.shape[-1] > 1)
+    made.CopyInformation(image(CLASSES))
+    for number, (name, (layer, value, _)) in enumerate(segments.items()):
+        for key, text in (("ID", f"Segment_{number}"), ("Name", name), ("Layer", layer), ("LabelValue", value)):
+            made.SetMetaData(f"Segment{number}_{key}", str(text))
+    sitk.WriteImage(made, str(tmp_path / "X.seg.nrrd"), useCompression=True)
+    return Case("X", "CT", "train", "X", str(tmp_path / "X.nrrd"), str(tmp_path / "X.seg.nrrd"))
+
+
+def test_segments_are_known_by_name_in_whichever_layer_and_value_slicer_put_them(tmp_path):
+    halves = np.arange(28) < 14
+    one_layer = {
+        "Left femur": (0, 1, (CLASSES == 2) & halves), "Acetabulum": (0, 2, CLASSES == 1),
+        "right proximal Femur": (0, 3, (CLASSES == 2) & ~halves),
+    }  # fmt: skip
+    two_layers = {name: (int(name[0] == "A"), 7, mask) for name, (_, _, mask) in one_layer.items()}
+    for segments in (one_layer, two_layers):
+        case = as_slicer_saves(tmp_path, segments)
+        assert np.array_equal(sitk.GetArrayFromImage(read_labels(case, image(CLASSES))), CLASSES)
+
+
+def test_a_segment_of_another_structure_is_named_or_left_aside_and_bones_may_not_overlap(tmp_path):
+    segments = {"hip bone": (0, 1, CLASSES == 1), "Femur": (0, 2, CLASSES == 2), "Muscle": (1, 1, CLASSES < 2)}
+    case = as_slicer_saves(tmp_path, segments)
+    with pytest.raises(HipError, match="'Muscle' of X is neither"):
+        read_labels(case, image(CLASSES))
+    lenient = replace(case, label_values=LabelValues(ignore_others=True))
+    assert np.array_equal(sitk.GetArrayFromImage(read_labels(lenient, image(CLASSES))), CLASSES)
+    del segments["Muscle"]
+    case = as_slicer_saves(tmp_path, segments | {"Femoral head": (1, 3, CLASSES == 1)})
+    with pytest.raises(HipError, match="overlap") as raised:
+        read_labels(case, image(CLASSES))
+    assert raised.value.kind == "overlapping_segments"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -158,6 +159,21 @@ def test_a_training_under_torchrun_stops_on_request_and_is_resumed(tiny_data, tm
     assert (run.status().state, run.checkpoints.last()["step"]) == ("paused", run.status().step)
     finish(torchrun(*resume))
     assert (run.status().state, run.checkpoints.last()["step"]) == ("finished", 120)
+
+
+@pytest.mark.slow
+def test_a_schedulers_time_limit_under_torchrun_saves_the_training(tiny_data, tmp_path):
+    run = tiny_data.start(tmp_path / "run", steps_per_epoch=100_000)
+    process = torchrun("-m", "HipICMSCTrainingLib.cli", "resume", run.path)
+    while not run.metrics():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)  # to torchrun alone, which tells its processes
+    process.communicate(timeout=600)
+    status = run.status()
+    assert (status.state, status.phase) == ("paused", "stopped")
+    assert run.checkpoints.last()["step"] == status.step > 0
+    assert not run.in_use()
 
 
 if __name__ == "__main__":

@@ -1,18 +1,74 @@
-"""The bytes of voxels, packed or not, in one file or in several beside a header: never more than are declared."""
+"""A volume whose header is read and checked, and the bytes of its voxels: never more than are declared."""
 
 from __future__ import annotations
 
 import bz2
 import gzip
-from collections.abc import Sequence
+import io
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+import SimpleITK as sitk
+
+from HipICMSCLib.preprocessing.geometry import image_at
 from HipICMSCLib.reading.refusals import cut_off, refused
 
 #: So much may follow the voxels; somebody who appends more than that means to fill a disk or a day.
 MOST_TRAILING_BYTES = 1 << 20
-_UNPACKED = {"raw": lambda stream: stream, "gzip": gzip.open, "bzip2": bz2.open}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A volume in a file or folder.
+
+    Attributes:
+        size: voxels along x, y and z.
+        to_lps: (4, 4), from indices to LPS mm.
+        voxels: reads them, (z, y, x).
+        texts: what others put into the header.
+        notes: sentences about what a user should know of how it is read.
+    """
+
+    path: Path
+    size: tuple[int, ...]
+    to_lps: np.ndarray
+    voxels: Callable[[], np.ndarray]
+    texts: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def image(self) -> sitk.Image:
+        """Raises:
+        HipError: ``bad_geometry``, or what :attr:`voxels` raises.
+        """
+        image = image_at(self.voxels(), self.to_lps, str(self.path))
+        for name, text in self.texts.items():
+            image.SetMetaData(name, text)
+        return image
+
+
+class _Inflated:
+    """A stream without the names and times of gzip, as MetaImage packs it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._packed, self._unpacker = stream.read(), zlib.decompressobj()
+
+    def read(self, count: int) -> bytes:
+        data = self._unpacker.decompress(self._packed, count)
+        self._packed = self._unpacker.unconsumed_tail
+        if len(data) < count and not self._unpacker.eof:
+            raise EOFError("the packed data have no end")
+        return data
+
+
+#: Streams of what is packed in a stream, by the names of packings in headers.
+UNPACKING: dict[str, Callable[[BinaryIO], BinaryIO]] = {
+    "raw": lambda stream: stream, "gzip": gzip.open, "gz": gzip.open, "bzip2": bz2.open, "bz2": bz2.open,
+    "zlib": _Inflated,
+}  # fmt: skip
 
 
 def read_bytes(path: Path, stream: BinaryIO, count: int) -> bytes:
@@ -39,13 +95,16 @@ def read_bytes(path: Path, stream: BinaryIO, count: int) -> bytes:
     return data
 
 
-def bytes_of_files(header: Path, files: Sequence[Path], start: int, encoding: str, count: int) -> bytes:
+def bytes_of_files(
+    header: Path, files: Sequence[Path], start: int, encoding: str, count: int, packed: int | None = None
+) -> bytes:
     """So many bytes, an equal share of them in each file.
 
     Args:
         header: the file that names these.
         start: the first byte in each file; -1 for the last bytes, as many as are needed.
-        encoding: raw, gzip or bzip2.
+        encoding: one of :data:`UNPACKING`.
+        packed: so many bytes are packed, where that is said.
 
     Raises:
         HipError, EOFError, OSError, zlib.error: as :func:`read_bytes`.
@@ -55,7 +114,12 @@ def bytes_of_files(header: Path, files: Sequence[Path], start: int, encoding: st
     for file in files:
         with open(file, "rb") as stream:
             stream.seek(max(0, file.stat().st_size - share) if start == -1 else start)
-            data += read_bytes(header, _UNPACKED[encoding](stream), share)
+            if packed is not None:
+                body = stream.read()
+                if not 0 < packed <= len(body):
+                    raise cut_off(header, f"{packed} packed bytes are declared, {len(body)} are there")
+                stream = io.BytesIO(body[:packed])
+            data += read_bytes(header, UNPACKING[encoding](stream), share)
     if len(data) != count:
         raise cut_off(header, f"{count} bytes are declared, {len(data)} are there")
     return data
