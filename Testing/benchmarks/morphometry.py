@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -32,6 +33,7 @@ from HipICMSCTrainingLib.phantom.hip_shapes import HipShapes, truth
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from broken_hips import BROKEN, broken_labels
+from measuring import machine
 
 COLUMNS = {
     "1 mm clean": {},
@@ -59,6 +61,7 @@ LINES: tuple[tuple[str, str, tuple], ...] = (
     ("CCD, deg", "CCD_3D", (0.5, 2.0, 1.0, 2.5)),
     ("femoral version, deg", "FemoralVersion", (1.0, 2.0, 1.5, 2.5)),
 )
+SECONDS_A_HIP = 5.0
 # From LPS to the coordinates of a right hip, and back.
 _TO_SIDE = np.diag([-1.0, -1.0, 1.0])
 HERE = Path(__file__).resolve().parent
@@ -323,23 +326,33 @@ def intervals(count: int, seed: int) -> dict:
 
 def as_markdown(result: dict) -> str:
     """The acceptance table and the lines below it."""
+    made = result["made"]
     lines = [
         f"{result['phantoms']} phantoms a cell, seed {result['seed']}. A cell: largest absolute error, standard "
-        "deviation in brackets; then what is accepted; `-` where the measure was refused, as it should be; n if fewer "
-        "were measured.",
+        "deviation in brackets; then what is accepted; bold where that is not reached; `-` where the measure was "
+        "refused, as it should be; n if fewer were measured.",
+        "",
+        f"`{made['command']}` at commit {made['commit']}, {made['date']}, {made['machine']['cpu']}.",
         "",
         "| measure | " + " | ".join(COLUMNS) + " |",
         "|---|" + "---|" * len(COLUMNS),
     ]
     met = total = 0
+    missed: dict[str, list[str]] = {}
     for title, name, limits in LINES:
         row = [title]
         for column, limit in zip(COLUMNS, limits, strict=True):
             text, ok = _cell(result["cells"][column].get(name, {"n": 0}), limit, result["phantoms"])
             row.append(text)
             met, total = met + ok, total + 1
+            if not ok:
+                missed.setdefault(column, []).append(title)
         lines.append("| " + " | ".join(row) + " |")
-    lines += ["", f"{met} of {total} cells are met.", "", "| broken label | refused with the right code |", "|---|---|"]
+    lines += ["", f"{met} of {total} cells are met. Not reached:", ""]
+    lines += [f"- {column}: {', '.join(titles)}" for column, titles in missed.items()]
+    lines += ["", "Refused, of phantoms that have a true value:", ""]
+    lines += [f"- {column}: {_refusals(result['cells'][column])}" for column in COLUMNS]
+    lines += ["", "| broken label | refused with the right code |", "|---|---|"]
     lines += [f"| {kind} | {good} of {n}{'' if good == n else ' (' + ', '.join(w or 'measured' for w in wrong) + ')'} |"
               for kind, (good, n, wrong) in result["broken"].items()]  # fmt: skip
     mirror = result["mirror"]
@@ -371,7 +384,8 @@ def as_markdown(result: dict) -> str:
     lines += [
         "",
         "Processor seconds a hip, one core: " + ", ".join(f"{c} {s:.2f}" for c, s in seconds.items())
-        + f"; with 50 repeats for the intervals, 1 mm: {result['seconds with intervals']:.2f}.",
+        + f"; with 50 repeats for the intervals, 1 mm: {result['seconds with intervals']:.2f}, which is "
+        f"{result['seconds with intervals'] / SECONDS_A_HIP:.2f} of the {SECONDS_A_HIP:g} s that a hip may take.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -392,7 +406,9 @@ _SHOWN = (
 def _cell(cell: dict, limit, phantoms: int) -> tuple[str, bool]:
     if limit == "refuse":
         refused = sum(cell.get("refused", {}).values())
-        return (f"- ({refused} refused)", cell["n"] == 0) if cell["n"] == 0 else (f"**{cell['n']} measured**", False)
+        if cell["n"]:
+            return f"**{cell['n']} measured, {cell['max']:.2f}** / refuse", False
+        return f"- ({refused} refused)", True
     if not cell["n"]:
         return "**none measured**", False
     deviation, largest = limit if isinstance(limit, tuple) else (np.inf, limit)
@@ -401,6 +417,27 @@ def _cell(cell: dict, limit, phantoms: int) -> tuple[str, bool]:
     text = f"{cell['max']:.2f} ({cell['sd']:.2f})"
     few = "" if cell["n"] == phantoms else f", n={cell['n']}"
     return f"{text if ok else f'**{text}**'} / {accepted}{few}", ok
+
+
+def _refusals(cells: dict) -> str:
+    """Of the table's measures: how many were refused with which code."""
+    shown = {name: cells.get(name, {}).get("refused", {}) for _, name, _ in LINES}
+    return "; ".join(
+        f"{name} " + ", ".join(f"{code} {count}" for code, count in codes.items())
+        for name, codes in shown.items()
+        if codes
+    )
+
+
+def made_by(command: list[str]) -> dict:
+    """What the numbers depend on."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
+    return {
+        "command": " ".join(["Testing/benchmarks/morphometry.py", *command]),
+        "commit": commit.stdout.strip(),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+    }
 
 
 def seconds_with_intervals() -> float:
@@ -421,7 +458,7 @@ def main() -> None:
         name in DEFINITIONS for _, name, _ in LINES if name not in ("HeadCentre", "NeckAxis") and " " not in name
     )
     some = max(2, chosen.phantoms // 5)
-    result = {"phantoms": chosen.phantoms, "seed": chosen.seed}
+    result = {"made": made_by(sys.argv[1:]), "phantoms": chosen.phantoms, "seed": chosen.seed}
     result["seconds with intervals"] = seconds_with_intervals()
     parts = {
         "cells": lambda: table(chosen.phantoms, chosen.seed),

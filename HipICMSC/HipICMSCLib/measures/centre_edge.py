@@ -9,7 +9,7 @@ import numpy as np
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.measures.hip import Hip
 from HipICMSCLib.measures.measure import Definition, Mark, Measure, Reference, Value
-from HipICMSCLib.measures.rim import Rim
+from HipICMSCLib.measures.rim import Rim, check_seen
 
 #: Part of the rim whose outermost point an AP film shows: 10 to 2 o'clock, as degrees from 12.
 FILM_ARC = 60.0
@@ -31,7 +31,7 @@ def coronal_edge(rim: Rim, axes: np.ndarray) -> Edge:
     """Where the rim crosses the coronal plane through the head centre, above.
 
     Raises:
-        HipError: ``no_edge``.
+        HipError: ``no_edge`` or ``rim_missing``.
     """
     curve = rim.curve
     front = curve @ axes[1]
@@ -41,14 +41,24 @@ def coronal_edge(rim: Rim, axes: np.ndarray) -> Edge:
     points = curve[crossing] + share[:, None] * (following - curve)[crossing]
     if not len(points):
         raise HipError("no_edge", "The acetabular rim does not cross the coronal plane through the head centre.")
-    return Edge(rim.centre, rim.centre + points[(points @ axes[2]).argmax()])
+    return _seen(rim, points[(points @ axes[2]).argmax()])
 
 
 def film_edge(rim: Rim, axes: np.ndarray) -> Edge:
-    """The outermost point of the upper rim, as an AP film shows it."""
+    """The outermost point of the upper rim, as an AP film shows it.
+
+    Raises:
+        HipError: ``rim_missing``.
+    """
     turns = np.arange(0, 360, 0.5)
     upper = rim.curve[np.abs((turns + 180) % 360 - 180) <= FILM_ARC]
-    return Edge(rim.centre, rim.centre + upper[(upper @ axes[0]).argmax()])
+    return _seen(rim, upper[(upper @ axes[0]).argmax()])
+
+
+def _seen(rim: Rim, point: np.ndarray) -> Edge:
+    turn, _ = rim.angles(point / np.linalg.norm(point))
+    check_seen(rim, float(turn))
+    return Edge(rim.centre, rim.centre + point)
 
 
 def centre_edge_angle(edge: Edge, axes: np.ndarray) -> float:
