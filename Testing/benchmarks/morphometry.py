@@ -2,10 +2,10 @@
 
     .venv/bin/python Testing/benchmarks/morphometry.py [--phantoms 50] [--seed 1]
 
-One process, about 20 minutes of processor time; writes ``morphometry.json`` and ``morphometry.md`` beside this file. Each cell has as
-many phantoms as asked, of random shape, side, place in the grid and, every other pair, turned by 20 degrees. The frame
-is given, so the cells test detection; frames, mirror images, repeats, broken labels and intervals have lines of their
-own.
+One process, about 20 minutes of processor time; writes ``morphometry.json`` and ``morphometry.md`` beside this file.
+Each cell has as many phantoms as asked, of random shape, side, place in the grid and, every other pair, turned by 20
+degrees. The frame is given, so the cells test detection; frames, mirror images, repeats, broken labels and intervals
+have lines of their own.
 """
 
 from __future__ import annotations
