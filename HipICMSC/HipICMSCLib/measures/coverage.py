@@ -96,7 +96,7 @@ MEASURES = (
     *(
         Measure(
             Definition(
-                f"RimAngle_{hour}", f"Rim angle at {hour[:2]}:{hour[2:]}", "deg",
+                f"RimAngle_{hour}", f"Rim angle at {int(hour[:2])}:{hour[2:]}", "deg",
                 "From the socket's opening axis to the joint-side edge of the rim, round that axis: small covers more. "
                 "It does not depend on the pelvis's tilt but for the clock.",
             ),

@@ -59,7 +59,9 @@ class Rim:
         raw: (turns,) degrees from ``axis`` where the edge was found, NaN where none was.
         polar: (turns,) degrees, the smooth rim.
         gap: (turns,) mm from the head's sphere to the joint-side surface inside the rim.
-        beyond: (turns,) mm, how far past that surface bone still counts as it.
+        beyond: mm, how far past that surface bone still counts as it.
+        between: (turns,) mm by which that surface may lie farther than it seems, where the edge faces along thick
+            slices.
         overreach: (turns,) degrees by which bone so far past the surface seemed to reach beyond the edge; ``raw`` and
             ``polar`` are without it.
         further: (turns,) degrees by which the bone goes on outside the edge at up to 6 mm more from the head, as a flat
@@ -76,7 +78,8 @@ class Rim:
     raw: np.ndarray
     polar: np.ndarray
     gap: np.ndarray
-    beyond: np.ndarray
+    beyond: float
+    between: np.ndarray
     overreach: np.ndarray
     further: np.ndarray
     share_fused: float
@@ -154,7 +157,8 @@ def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray)
         raw=np.full(len(TURNS), np.nan),
         polar=np.full(len(TURNS), 90.0),
         gap=np.full(len(TURNS), joint_gap),
-        beyond=np.full(len(TURNS), GREATEST_BEYOND_MM),
+        beyond=GREATEST_BEYOND_MM,
+        between=np.zeros(len(TURNS)),
         overreach=np.zeros(len(TURNS)),
         further=np.full(len(TURNS), np.nan),
         share_fused=float((gap[facing] < FUSED_MM).mean()),
@@ -167,15 +171,17 @@ def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray)
     rim = _with_edge(replace(rim, axis=axis, up=up, front=third(axis, up, anterior)), hip, rim.beyond, True)
     # Once the edge is known, the surface just inside it tells the gap there, and the bound can be tighter.
     gap, scatter = _gap_inside(rim, hip)
-    beyond = np.clip(SCATTERS * scatter, LEAST_BEYOND_MM, GREATEST_BEYOND_MM) + _between_slices(rim, hip)
-    rim = _without_overreach(_with_edge(replace(rim, gap=gap, beyond=beyond), hip, beyond), hip)
+    beyond = float(np.clip(SCATTERS * scatter, LEAST_BEYOND_MM, GREATEST_BEYOND_MM))
+    between = _OF_SLICE * hip.thickness(rim.directions(TURNS, rim.polar))
+    rim = replace(rim, gap=gap, beyond=beyond, between=between)
+    rim = _without_overreach(_with_edge(rim, hip, beyond + between), hip)
     return replace(rim, further=rim.polar - _with_edge(rim, hip, _FLAT_MM).raw)
 
 
 def refind_rim(rim: Rim, hip: Field, head: Head) -> Rim:
     """The rim of a socket or head that has changed a little since; what it is described by stays the same."""
     rim = replace(rim, centre=head.centre, head_radius=head.radius, gap=rim.gap + rim.head_radius - head.radius)
-    rim = _with_edge(replace(rim, gap=_gap_inside(rim, hip)[0]), hip, rim.beyond)
+    rim = _with_edge(replace(rim, gap=_gap_inside(rim, hip)[0]), hip, rim.beyond + rim.between)
     return replace(rim, raw=rim.raw + rim.overreach, polar=rim.polar + rim.overreach)
 
 
@@ -243,7 +249,8 @@ def covered(rim: Rim, hip: Field, directions: np.ndarray) -> np.ndarray:
     # Near the edge a direction counts as covered if the one just outside seems to be.
     near = np.abs(polar - rim.around(rim.polar, turn)) < 12
     outward = np.where(near, polar - rim.around(rim.overreach, turn), polar)
-    limit = rim.head_radius + rim.around(rim.gap + rim.beyond, turn)
+    # Only at the edge: within it, bone farther off is the fossa's floor.
+    limit = rim.head_radius + rim.around(rim.gap, turn) + rim.beyond + near * rim.around(rim.between, turn)
     return _least_distance(hip, rim, rim.directions(turn, outward), limit) < 0
 
 
@@ -281,12 +288,7 @@ def with_point(rim: Rim, point: np.ndarray, width: float = 15.0) -> Rim:
     )
 
 
-def _between_slices(rim: Rim, hip: Field) -> np.ndarray:
-    """(turns,) mm that the surface may be farther than it seems, where the head sees it between two thick slices."""
-    return _OF_SLICE * hip.thickness(rim.directions(TURNS, rim.polar))
-
-
-def _with_edge(rim: Rim, hip: Field, beyond_mm: np.ndarray, everywhere: bool = False) -> Rim:
+def _with_edge(rim: Rim, hip: Field, beyond_mm: float | np.ndarray, everywhere: bool = False) -> Rim:
     polar = np.broadcast_to(_ALL_POLAR, (len(TURNS), len(_ALL_POLAR)))
     if not everywhere:
         polar = np.clip(rim.polar[:, None] + _NEAR_EDGE, 5, 175)
@@ -307,12 +309,12 @@ def _without_overreach(rim: Rim, hip: Field) -> Rim:
     rim's median, serves all of it, so that no noise is added.
     """
     # From a millimetre farther on, because at the edge itself the corner is rounded.
-    wider, widest = (_with_edge(rim, hip, rim.beyond + more) for more in (1.0, 2.0))
+    wider, widest = (_with_edge(rim, hip, rim.beyond + rim.between + more) for more in (1.0, 2.0))
     slope = wider.raw - widest.raw
     keep = np.isfinite(slope) & ~in_notch(TURNS) & (np.abs(slope) < 5)
     if keep.sum() < 20:
         return rim
-    overreach = np.clip(rim.beyond * np.median(slope[keep]), 0, _GREATEST_OVERREACH)
+    overreach = np.clip((rim.beyond + rim.between) * np.median(slope[keep]), 0, _GREATEST_OVERREACH)
     return replace(rim, raw=rim.raw + overreach, polar=rim.polar + overreach, overreach=overreach)
 
 
