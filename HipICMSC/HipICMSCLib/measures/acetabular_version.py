@@ -8,11 +8,16 @@ import numpy as np
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.measures.hip import Hip
-from HipICMSCLib.measures.measure import Definition, Mark, Measure, Value
+from HipICMSCLib.measures.measure import Definition, Mark, Measure, Reference, Value
 from HipICMSCLib.measures.rim import Rim, check_seen, in_notch, rim_plane
 
 #: The cranial level lies this much below the roof's apex.
 CRANIAL_BELOW_APEX_MM = 5.0
+# Its abstract states mean ± SD: men 16.46 ± 4.42, women 19.31 ± 5.04 degrees.
+_KLASAN = (
+    "Klasan 2019, J Orthop Translat 18:7-12 (axial CT of 404 persons of 16 to 40 years; mean ± 1.96 SD, from the men's "
+    "lower to the women's upper end)"
+)
 _LEAST_ABOVE_CENTRE_MM = 5.0
 #: Over a shorter line, half a millimetre at either end is more than 2 degrees.
 LEAST_APART_MM = 15.0
@@ -103,7 +108,7 @@ MEASURES = (
             "VersionCentral", "Acetabular version, central", "deg",
             "In the axial plane through the head centre, of the line through the posterior and the anterior "
             "joint-side edge; anteversion is positive.",
-            tilts=True, class_width=10,
+            tilts=True, reference=Reference(8, 29, _KLASAN), class_width=10,
         ),
         lambda hip: _at("AV_central", 0.0, hip),
     ),

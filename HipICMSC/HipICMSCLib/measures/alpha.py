@@ -257,7 +257,7 @@ MEASURES = (
     Measure(
         Definition(
             "CamExtent", f"Arc with alpha over {CAM_ABOVE:.0f} degrees", "deg",
-            "Round the neck, of the positions where alpha is known.",
+            "Round the neck, of the positions where alpha is known; threshold of van Klij 2020, PMC7418265.",
         ),
         _cam_extent,
     ),

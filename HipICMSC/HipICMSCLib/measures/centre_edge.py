@@ -16,7 +16,8 @@ FILM_ARC = 60.0
 #: Degrees by which the bone may go on outside the edge, farther from the head, without a caution.
 FLAT_ROOF = 8.0
 _LEAST, _GREATEST = -20.0, 60.0
-_TANNAST = "Tannast 2015, doi:10.1007/s11999-014-4038-3 (AP film)"
+# Its abstract states the ranges of centre-edge angle, extrusion index and acetabular index.
+TANNAST = "Tannast 2015, doi:10.1007/s11999-014-4038-3 (AP film in neutral tilt)"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ MEASURES = (
             "LCEA", "Lateral centre-edge angle", "deg",
             "In the coronal plane through the head centre, from straight up to the joint-side edge of the bony rim; "
             "not to the end of the sourcil, which a label does not have.",
-            tilts=True, reference=Reference(23, 33, _TANNAST), class_width=15,
+            tilts=True, reference=Reference(23, 33, TANNAST), class_width=15,
         ),
         lambda hip: _angle("LCEA", coronal_edge(hip.rim, hip.axes), hip),
     ),
@@ -119,7 +120,7 @@ MEASURES = (
             "LCEA_AP", "Lateral centre-edge angle, projected", "deg",
             "From straight up to the outermost point of the rim between 10 and 2 o'clock, projected on the coronal "
             "plane as an AP film does.",
-            tilts=True, reference=Reference(23, 33, _TANNAST), class_width=15,
+            tilts=True, reference=Reference(23, 33, TANNAST), class_width=15,
         ),
         lambda hip: _angle("LCEA_AP", film_edge(hip.rim, hip.axes), hip),
     ),
@@ -128,7 +129,7 @@ MEASURES = (
             "ExtrusionIndex", "Extrusion index", "%",
             "Share of the head's width (of its sphere) lateral of the outermost point of the rim between 10 and 2 "
             "o'clock, projected on the coronal plane.",
-            tilts=True, reference=Reference(17, 27, _TANNAST), class_width=10,
+            tilts=True, reference=Reference(17, 27, TANNAST), class_width=10,
         ),
         _extrusion,
     ),
