@@ -81,7 +81,10 @@ class HipICMSCTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
         slicer.app.connect("aboutToQuit()", self.onAboutToQuit)
-        self.initializeParameterNode()
+        if self.parent.isEntered:  # when it was reloaded
+            self.enter()
+        else:
+            self.initializeParameterNode()
 
     def cleanup(self):
         """Trainings go on; what only looks at data or exports ends. Once, and while widgets and scene are still there:

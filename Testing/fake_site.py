@@ -13,6 +13,10 @@ MODULES = {
     "scipy": "scipy",
     "scikit-image": "skimage",
     "safetensors": "safetensors",
+    "nibabel": "nibabel",
+    "pynrrd": "nrrd",
+    "pydicom": "pydicom",
+    "highdicom": "highdicom",
 }
 
 
@@ -49,6 +53,10 @@ def add_everything(site: Path, besides: tuple[str, ...] = ()) -> None:
         "scipy": "1.14.0",
         "scikit-image": "0.24.0",
         "safetensors": "0.5.0",
+        "nibabel": "5.3.0",
+        "pynrrd": "1.1.1",
+        "pydicom": "3.0.1",
+        "highdicom": "0.27.0",
     }
     for package, version in versions.items():
         if package in besides:

@@ -5,7 +5,7 @@ In the repository's folder (with xvfb-run where there is no screen):
     Slicer --no-splash --testing --additional-module-paths HipICMSC HipICMSCTraining \
         --python-script Testing/run_in_slicer.py
 
-Slicer's Python needs torch, scikit-image and safetensors; nobody needs to click.
+Slicer's Python needs torch and what HipICMSC-requirements.txt lists; nobody needs to click.
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ from collections.abc import Iterator
 
 MODULES = ("HipICMSC", "HipICMSCTraining")
 #: Name for pip: name of its module.
-PACKAGES = {"torch": "torch", "scikit-image": "skimage", "safetensors": "safetensors"}
+PACKAGES = {
+    "torch": "torch",
+    "scikit-image": "skimage",
+    "safetensors": "safetensors",
+    "nibabel": "nibabel",
+    "pynrrd": "nrrd",
+    "pydicom": "pydicom",
+    "highdicom": "highdicom",
+}
 #: A test that has no end after this time hangs, most likely in a dialog that waits for an answer.
 TEST_SECONDS = 900
 #: Whatever does not even let Qt's clock tick, or Slicer exit, is ended after this time more.

@@ -118,6 +118,11 @@ class ScriptedLoadableModuleWidget:
     def setup(self) -> None:
         pass
 
+    def onReload(self) -> None:
+        import slicer
+
+        slicer.util.reloadScriptedModule(self.moduleName)
+
     def resourcePath(self, name: str) -> str:
         return str(module_file(self.moduleName).parent / "Resources" / name)
 

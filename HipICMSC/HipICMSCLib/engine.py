@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.anatomy.bones import Notice, separate_sides
+from HipICMSCLib.anatomy.bones import separate_sides
+from HipICMSCLib.anatomy.doubts import Notice
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
 from HipICMSCLib.common.errors import HipError
@@ -132,7 +133,7 @@ class HipSegmenter:
         read = self._read_crop if self.package.manifest.crop else self._read_slices
         found = read(image, heads, watch)
         with watch.stage("separating bones"):
-            bones = separate_sides(found.classes, found.heads)
+            bones = separate_sides(found.classes, found.heads, found.confidence)
         if self.package.manifest.slab and not any(bones.volumes_ml.values()):
             raise HipError("no_hip", "No hip bone and no femur was found; check that the image is an MRI of a hip.")
         return Result(

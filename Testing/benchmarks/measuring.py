@@ -14,14 +14,14 @@ from pathlib import Path
 import torch
 
 
-def measured(work: Callable[[], object], repeats: int = 1) -> dict[str, float]:
-    """Best of ``repeats`` wall-clock times and this process's peak resident memory."""
+def measured(work: Callable[[], object], repeats: int = 1, child: bool = False) -> dict[str, float]:
+    """Best of ``repeats`` wall-clock times and the peak resident memory of this process, or of those it started."""
     seconds = []
     for _ in range(repeats):
         started = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - started)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN if child else resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes.
     return {"seconds": min(seconds), "peak_mib": peak / (2**20 if sys.platform == "darwin" else 2**10)}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import queue
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,21 +28,39 @@ class Panel:
 
     def __init__(self, module, name: str, application) -> None:
         import pythonqt
-        import slicer
         from PySide6 import QtWidgets
 
         self._application = application
         self.frame = pythonqt.qMRMLWidget()
-        self.frame.isEntered = True
+        self.frame.isEntered = False
         QtWidgets.QVBoxLayout(self.frame)
         # In Slicer the layout of a module's widget is reached by a method, too.
         self.frame.layout = lambda: QtWidgets.QWidget.layout(self.frame)
-        self.module = module
-        self.widget = getattr(module, f"{name}Widget")(self.frame)
-        self.widget.setup()
+        self.name = name
+        self._make(module)
+        self.frame.isEntered = True
         self.widget.enter()
+
+    def _make(self, module) -> None:
+        import slicer
+
+        self.module = module
+        self.widget = getattr(module, f"{self.name}Widget")(self.frame)
+        self.widget.setup()
         # Also what the sections of a panel hold, each of which knows only its own.
         self.ui, self.logic = slicer.util.childWidgetVariables(self.frame), self.widget.logic
+
+    def reload(self) -> None:
+        """As Slicer does: first the module's file, then the end of the old widget, then a new one in its place."""
+        import slicer_stand_ins
+        from PySide6 import QtWidgets
+
+        module = slicer_stand_ins.load_module(self.name)
+        layout = QtWidgets.QWidget.layout(self.frame)
+        while layout.count():
+            QtWidgets.QWidget.hide(layout.takeAt(0).widget())
+        self.close()
+        self._make(module)
 
     def wait(self, until: Callable[[], bool], seconds: float = 300) -> None:
         """Let Qt work until something is so."""
@@ -49,6 +69,18 @@ class Panel:
             assert time.monotonic() < limit
             self._application.processEvents()
             time.sleep(0.01)
+
+    @contextmanager
+    def held_at(self, share: float) -> Iterator[None]:
+        """Let a segmentation go on until so much is done, and hear of no more as long as this lasts: a quick worker is
+        done before anybody looks."""
+        ear = self.logic.service._worker._ear
+        events, ear.events = ear.events, _Held(ear.events, share)
+        try:
+            self.wait(lambda: ear.events.is_held)
+            yield
+        finally:
+            ear.events = events
 
     def card_text(self) -> str:
         """What the pre-flight card says."""
@@ -61,6 +93,7 @@ class Panel:
         from PySide6 import QtCore, QtWidgets
 
         # As in Slicer, where the panel lies in a scroll area: labels that wrap get the height that their width needs.
+        before = QtWidgets.QWidget.parentWidget(self.frame)
         area = QtWidgets.QScrollArea()
         area.setWidgetResizable(True)
         area.setWidget(self.frame)
@@ -72,6 +105,9 @@ class Panel:
         used = QtWidgets.QWidget.layout(self.frame).heightForWidth(self.frame.width)
         QtWidgets.QWidget.grab(self.frame, QtCore.QRect(0, 0, PANEL_WIDTH, used)).save(str(path))
         area.takeWidget()
+        if before is not None:
+            QtWidgets.QWidget.layout(before).addWidget(self.frame)
+            QtWidgets.QWidget.show(self.frame)
 
     def window(self, size: tuple[int, int] = (1366, 768)) -> MainWindow:
         """Slicer's main window with the panel in it, on a screen of this size."""
@@ -93,6 +129,26 @@ class Panel:
         for selector in vars(self.ui).values():
             if hasattr(selector, "setMRMLScene"):
                 selector.setMRMLScene(None)
+
+
+class _Held:
+    """Hands on what a worker said up to a share of its work."""
+
+    def __init__(self, events, share: float) -> None:
+        self._events, self._share = events, share
+        self.is_held = False
+
+    def get_nowait(self):
+        from HipICMSCLib.worker.protocol import Progress
+
+        if self.is_held:
+            raise queue.Empty
+        event = self._events.get_nowait()
+        self.is_held = isinstance(event, Progress) and event.share >= self._share
+        return event
+
+    def put(self, event) -> None:
+        self._events.put(event)
 
 
 class ModuleManager:
@@ -126,8 +182,11 @@ class ModuleManager:
             self.window.close()
             self.window = None
 
+    def reloadScriptedModule(self, name: str) -> None:
+        self._opened[name].reload()
+
     def mainWindow(self):
-        return self.window
+        return self.window and self.window.widget
 
     def getModuleWidget(self, name: str):
         return self._made(name).widget
@@ -182,14 +241,17 @@ def open_panel(bench):
 
 @pytest.fixture
 def module_manager(open_panel, monkeypatch):
-    """Lets ``slicer.util`` select modules and find their panels and logics, as in Slicer's main window."""
+    """Lets ``slicer.util`` select, reload and find modules with their panels and logics, as in Slicer's main window."""
     import slicer
 
     manager = ModuleManager(open_panel)
-    for name in ("selectModule", "getModuleWidget", "getModuleLogic", "mainWindow"):
+    for name in ("selectModule", "getModuleWidget", "getModuleLogic", "mainWindow", "reloadScriptedModule"):
         monkeypatch.setattr(slicer.util, name, getattr(manager, name), raising=False)
+    libraries = {name: module for name, module in sys.modules.items() if name.startswith("HipICMSC")}
     yield manager
     manager.close_window()
+    # The other tests go on with the modules that they know, whatever was reloaded.
+    sys.modules.update(libraries)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pythonqt
 from PySide6 import QtCore, QtGui, QtWidgets
 
 #: What a panel has of a screen of 1,366 × 768 with Slicer's menu, tool bars, help, Data Probe and status bar around it.
@@ -22,7 +23,11 @@ _WIDEST = 16000
 
 
 class MainWindow:
-    """Holds one panel until :meth:`close`."""
+    """Holds one panel until :meth:`close`.
+
+    Attributes:
+        widget: what ``slicer.util.mainWindow()`` is in Slicer.
+    """
 
     def __init__(self, application: QtWidgets.QApplication, panel: QtWidgets.QWidget, size: tuple[int, int]) -> None:
         """
@@ -31,11 +36,11 @@ class MainWindow:
             size: of the screen, pixels.
         """
         self._application, self._panel = application, panel
-        self._window = QtWidgets.QMainWindow()
+        self.widget = pythonqt.QT["QMainWindow"]()
         views = QtWidgets.QLabel()
         views.setMinimumSize(200, 100)
         views.setStyleSheet("background: black")
-        self._window.setCentralWidget(views)
+        self.widget.setCentralWidget(views)
         self._area = QtWidgets.QScrollArea()
         self._area.setWidgetResizable(True)
         self._area.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarAlwaysOff)
@@ -57,21 +62,21 @@ class MainWindow:
         dock = QtWidgets.QDockWidget("Module Panel")
         dock.setTitleBarWidget(QtWidgets.QWidget())
         dock.setWidget(side)
-        self._window.addDockWidget(QtCore.Qt.LeftDockWidgetArea, dock)
-        self._window.setMenuWidget(_strip("File  Edit  View  Help", _ABOVE))
+        self.widget.addDockWidget(QtCore.Qt.LeftDockWidgetArea, dock)
+        self.widget.setMenuWidget(_strip("File  Edit  View  Help", _ABOVE))
         status = QtWidgets.QStatusBar()
         status.setFixedHeight(_STATUS)
-        self._window.setStatusBar(status)
-        self._window.setMaximumWidth(_WIDEST)
-        self._window.resize(*size)
-        self._window.resizeDocks([dock], [PANEL_WIDTH], QtCore.Qt.Horizontal)
-        self._window.show()
+        self.widget.setStatusBar(status)
+        self.widget.setMaximumWidth(_WIDEST)
+        self.widget.resize(*size)
+        self.widget.resizeDocks([dock], [PANEL_WIDTH], QtCore.Qt.Horizontal)
+        self.widget.show()
         self.pass_time()
 
     @property
     def width(self) -> int:
         """Of the window, pixels."""
-        return self._window.width()
+        return self.widget.width
 
     @property
     def panel_width(self) -> int:
@@ -105,14 +110,14 @@ class MainWindow:
     def picture(self, path: Path) -> None:
         """What a user sees."""
         self.pass_time()
-        self._window.grab().save(str(path))
+        self.widget.grab().save(str(path))
 
     def close(self) -> None:
         self._follower.end()
         QtWidgets.QWidget.hide(self._panel)
         QtWidgets.QWidget.setParent(self._panel, None)
-        self._window.close()
-        self._window.deleteLater()
+        self.widget.close()
+        self.widget.deleteLater()
         self._application.processEvents()
 
 

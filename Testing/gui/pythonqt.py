@@ -206,6 +206,9 @@ class qMRMLSegmentEditorWidget(QT["QWidget"]):
         state.DeepCopy(self.node.GetSegmentationNode().GetSegmentation())
         self.undo_states.append(state)
 
+    def undo(self) -> None:
+        self.node.GetSegmentationNode().GetSegmentation().DeepCopy(self.undo_states.pop())
+
     def installKeyboardShortcuts(self) -> None:
         self.calls.append("installKeyboardShortcuts")
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer_stand_ins
+from dicom_objects import slices, write
 from test_hipicmsc_panel import add_volume
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
@@ -46,12 +47,15 @@ class Work:
         self.started.append(node.GetName())
         self.on_progress, self.end = on_progress, on_end
 
-    def start_file(self, path, output, on_progress, on_end) -> None:
+    def start_file(self, path, output, series, on_progress, on_end) -> None:
         self.started.append((path.name, output.name))
         self.on_progress, self.end = on_progress, on_end
 
     def cancel(self) -> None:
         self.cancelled += 1
+
+    def list_series(self, folder, on_listed, on_error) -> None:
+        raise AssertionError(f"nobody asked for the series of {folder}")
 
 
 class Section:
@@ -62,7 +66,11 @@ class Section:
 
         self.application, self.scene = application, scene
         self.panel = BatchPanel(
-            lambda name: str(RESOURCES / name), work.start_node, work.start_file, lambda: work.cancel()
+            lambda name: str(RESOURCES / name),
+            work.start_node,
+            work.start_file,
+            lambda: work.cancel(),
+            work.list_series,
         )
         self.ui = self.panel.ui
         self.panel.widget.collapsed = False
@@ -447,17 +455,17 @@ class WorkerProcess:
         from HipICMSCLib.gui.running.segmentation_service import SegmentationService
 
         self.model, self.service = model, SegmentationService()
-        self.cancel = self.service.cancel
+        self.cancel, self.list_series = self.service.cancel, self.service.list_series
 
     def start_node(self, node, on_progress, on_end) -> None:
         from HipICMSCLib.gui.running.segmentation_job import NodeJob
 
         self._start(NodeJob(node, None, self.model, "cpu"), on_progress, on_end)
 
-    def start_file(self, path, output, on_progress, on_end) -> None:
+    def start_file(self, path, output, series, on_progress, on_end) -> None:
         from HipICMSCLib.gui.running.segmentation_job import FileJob
 
-        self._start(FileJob(path, output, self.model, "cpu"), on_progress, on_end)
+        self._start(FileJob(path, output, self.model, "cpu", series), on_progress, on_end)
 
     def _start(self, job, on_progress, on_end) -> None:
         from HipICMSCLib.common.errors import HipError
@@ -518,12 +526,61 @@ def test_a_folder_through_the_real_worker(open_section, worker, tmp_path, pictur
     assert sorted(path.name for path in output.iterdir()) == ["axial.seg.nrrd", "coronal.seg.nrrd"]
 
 
+def test_a_series_is_chosen_among_several_of_a_dicom_folder(open_section, worker, tmp_path, pictures):
+    """Patient A has two that may be meant and says so; patient B has one beside a localizer, which is left aside."""
+    folder, output = tmp_path / "patients", tmp_path / "results"
+    image = ball_hips.ball_image()
+    write_series(folder / "A", image, "1.2.3", 4, "t1_tse_cor")
+    write_series(folder / "A", sitk.Cast(image / 2, sitk.sitkInt16), "1.2.4", 5, "t2_tse_cor")
+    write_series(folder / "B", image, "1.2.5", 6, "t1_tse_cor")
+    write_series(folder / "B", image[:, :, :3], "1.2.6", 1, "localizer")
+    section = open_section(worker)
+    section.choose_folders(folder, output)
+    section.ui.batchStartButton.click()
+    section.wait(lambda: not section.panel.busy)
+    section.settle()
+    assert section.names == ["A", "B"] and section.states == ["Failed", "Done"]
+    assert section.cells(4)[0].startswith("This folder holds several series; choose one below the list")
+    assert "The series 6 't1_tse_cor'" in section.cells(4)[1] and "1 'localizer' (3 images)" in section.cells(4)[1]
+    assert section.ui.batchSeriesFrame.isHidden()
+
+    box = section.ui.batchSeriesComboBox
+    section.ui.batchTable.selectRow(1)
+    section.wait(lambda: box.count == 2)
+    assert box.currentText.startswith("6 't1_tse_cor'")
+    section.ui.batchTable.selectRow(0)
+    section.wait(lambda: box.count == 2 and box.enabled)
+    assert box.currentIndex == -1, "which one is meant is the user's to say"
+    t2 = next(index for index in range(2) if "5 't2_tse_cor' (40 images of 100 × 50)" in box.itemText(index))
+    box.currentIndex = t2
+    box.activated.emit(t2)
+    assert section.states == ["Waiting", "Done"] and section.buttons()[0] == ("Segment 1 of 2", True)
+    section.picture(pictures / "batch-series.png")
+    section.ui.batchStartButton.click()
+    section.wait(lambda: not section.panel.busy)
+    section.settle()
+    assert section.states == ["Done", "Done"] and "The series 5 't2_tse_cor'" in section.cells(4)[0]
+    assert sorted(path.name for path in output.iterdir()) == ["A.seg.nrrd", "B.seg.nrrd"]
+    # The choice is kept, also when the folder is read again.
+    section.ui.batchRereadButton.click()
+    section.ui.batchTable.selectRow(0)
+    section.wait(lambda: box.count == 2 and box.enabled)
+    assert box.currentIndex == t2
+
+
+def write_series(folder: Path, image: sitk.Image, uid: str, number: int, description: str) -> None:
+    elements = {"PixelSpacing": [3.0, 3.0], "SeriesNumber": number, "SeriesDescription": description}
+    made = slices(sitk.GetArrayFromImage(image), uid, **elements)
+    for index, each in enumerate(made):
+        each.ImagePositionPatient = list(image.TransformIndexToPhysicalPoint((0, 0, index)))
+    write(folder, made, f"{number}-{{:04d}}")
+
+
 def test_a_scene_through_the_real_worker_is_cancelled_and_finished(open_section, scene, worker):
     nodes = [add_volume(), add_volume()]
     nodes[1].SetName("other hips")
     section = open_section(worker)
     section.ui.batchStartButton.click()
-    section.wait(lambda: section.ui.batchProgressBar.value > 0)
     asked = time.monotonic()
     section.ui.batchStartButton.click()
     section.wait(lambda: not section.panel.busy)

@@ -206,7 +206,7 @@ def test_what_is_missing_on_this_computer_is_said_on_the_card_and_on_the_button(
 
 def test_the_card_says_before_the_click_whether_it_will_work(panel, pictures):
     add_volume()
-    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6, seconds=120)
+    panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
     subjects = [finding.subject for finding in panel.widget.panel.card.findings]
     assert len(subjects) == len(set(subjects)) or subjects
     assert panel.widget.panel.card.stop() is None
@@ -227,13 +227,13 @@ def test_where_no_hip_is_found_the_card_says_so_and_the_user_can_mark_them(panel
     panel.wait(lambda: "heads has 0 points" in panel.card_text())
     for x, y, z in (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE):
         heads.AddControlPoint(-x, -y, z)
-    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6, seconds=120)
+    panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
     assert panel.widget.panel.card.stop() is None
 
 
 def test_another_volume_gets_a_card_of_its_own(panel):
     add_volume(name="first")
-    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6, seconds=120)
+    panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
     flat = sitk.Image([50, 50, 50], sitk.sitkInt16)
     panel.ui.inputSelector.setCurrentNode(add_volume(flat, "second"))
     panel.wait(panel.widget.panel.card.stop)
@@ -249,7 +249,7 @@ def test_one_click_segments(panel, pictures):
 
     volume = add_volume()
     view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Green")
-    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6, seconds=120)
+    panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
     progress = []
     panel.ui.progressBar.valueChanged.connect(progress.append)
     panel.ui.segmentButton.click()
@@ -274,7 +274,7 @@ def test_one_click_segments(panel, pictures):
     middle = (np.array(ball_hips.RIGHT_CENTRE) + ball_hips.LEFT_CENTRE) / 2 * (-1, -1, 1)
     shown = [view.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
     assert shown == pytest.approx(middle, abs=5)
-    editor = panel.widget.panel.editor_panel._editor.node
+    editor = panel.widget.panel.editor_panel.editor.node
     assert editor.GetSegmentationNode() is node and editor.GetSourceVolumeNode() is volume
     assert panel.ui.nextPlaceButton.enabled
     panel.picture(pictures / "hipicmsc-done.png")
@@ -337,7 +337,7 @@ def test_redoing_some_bones_can_be_undone_in_the_editor(panel):
     assert "Replaces" in panel.ui.targetLabel.text and "Right proximal femur" in panel.ui.targetLabel.text
     assert segment(panel) is target
     assert target.GetSegmentation().GetNumberOfSegments() == 4
-    (before,) = panel.widget.panel.editor_panel._editor.undo_states
+    (before,) = panel.widget.panel.editor_panel.editor.undo_states
     assert before.GetNumberOfSegments() == 3
     assert volume.GetScene().GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
 
@@ -354,7 +354,7 @@ def test_one_click_hands_the_result_to_slicers_own_editor(panel, monkeypatch):
     monkeypatch.setattr(slicer.util, "getModuleWidget", lambda name: SimpleNamespace(editor=other))
     panel.ui.openSegmentEditorButton.click()
     assert other.node.GetSegmentationNode() is result and other.node.GetSourceVolumeNode() is volume
-    ours = panel.widget.panel.editor_panel._editor
+    ours = panel.widget.panel.editor_panel.editor
     assert ours.node is not other.node and not ours.segmentationNodeSelectorVisible
     # What was done in our editor can still be undone when the user comes back.
     assert ours.node.GetSegmentationNode() is result
@@ -364,7 +364,7 @@ def test_the_editor_follows_the_result_that_is_chosen(panel):
     """Not the one that was made last."""
     add_volume()
     first, second = segment(panel), segment(panel)
-    editor = panel.widget.panel.editor_panel._editor.node
+    editor = panel.widget.panel.editor_panel.editor.node
     assert first is not second and editor.GetSegmentationNode() is second
     panel.ui.segmentationSelector.setCurrentNode(first)
     panel.wait(lambda: panel.widget.panel.settled)
@@ -492,7 +492,7 @@ def test_another_module_may_be_opened_meanwhile(panel):
     panel.widget.enter()
     panel.wait(lambda: panel.widget.panel.settled)
     assert panel.ui.nextPlaceButton.enabled
-    editor = panel.widget.panel.editor_panel._editor
+    editor = panel.widget.panel.editor_panel.editor
     assert editor.node.GetSegmentationNode().GetName() == "hips hips"
     editor.calls.clear()
     panel.widget.exit()
@@ -513,7 +513,7 @@ def test_when_slicer_asks_for_the_end_a_second_time_nothing_that_is_gone_is_touc
     import shiboken6
 
     add_volume()
-    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6, seconds=120)
+    panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
     segment(panel)
     for quit_slicer in [*slicer_stand_ins.APP_SIGNALS["aboutToQuit()"]]:
         quit_slicer()

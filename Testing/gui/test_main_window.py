@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,7 @@ def test_what_is_needed_before_and_after_the_click_is_in_view_on_a_small_screen(
     ui = panel.ui
     with panel.in_window(LAPTOP) as window:
         add_volume()
-        panel.wait(lambda: len(panel.widget.panel.card.findings) > 6, seconds=120)
+        panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
         window.pass_time()
         assert window.is_in_view(ui.segmentButton) and window.is_in_view(ui.preflightBodyLabel)
         # Looked at whenever progress is told, as the work itself may be done before the bench looks again.
@@ -87,6 +88,69 @@ def test_what_is_needed_before_and_after_the_click_is_in_view_on_a_small_screen(
             assert window.is_in_view(getattr(ui, name)), name
         assert window.shows_top_of(ui.editorCollapsibleButton)
         assert window.panel_width <= PANEL_WIDTH and window.width == LAPTOP[0]
+
+
+@pytest.fixture
+def longer_words(bench, monkeypatch):
+    """Every text of the panels by a third longer, as in a translation, and nothing of it as the code has it."""
+    import slicer
+    import slicer_stand_ins
+    from PySide6 import QtWidgets
+
+    def longer(text: str) -> str:
+        return text and text + " lang" * max(1, round(0.3 * len(text) / 5))
+
+    def load_ui(path: str, load=slicer.util.loadUI):
+        widget = load(path)
+        kinds = (QtWidgets.QLabel, QtWidgets.QAbstractButton, QtWidgets.QGroupBox)  # ctk's section is one here
+        for child in [widget, *widget.findChildren(QtWidgets.QWidget)]:
+            if isinstance(child, kinds) and isinstance(getattr(child, "text", None), str):
+                child.text = longer(child.text)
+        return widget
+
+    for name in ("HipICMSC", "HipICMSCTraining"):
+        slicer_stand_ins.load_module(name)
+    import HipICMSCTrainingLib.gui.panels.panel  # noqa: F401  the module loads it when it is opened
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("HipICMSC") and hasattr(module, "_"):
+            monkeypatch.setattr(module, "_", longer)
+    monkeypatch.setattr(slicer.util, "loadUI", load_ui)
+
+
+def test_a_language_of_longer_words_fits_into_the_panel_and_changes_nothing(
+    longer_words, open_panel, ball_model, monkeypatch, pictures
+):
+    from HipICMSCLib.gui.scene.result import result_of
+    from HipICMSCLib.models import chosen
+    from test_hipicmsc_panel import add_volume
+
+    monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
+    panel = open_panel("HipICMSC")
+    panel.logic.getParameterNode().model = "balls"
+    assert panel.ui.segmentButton.text == "Segment hip lang"
+    with panel.in_window(LAPTOP) as window:
+        volume = add_volume()
+        panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
+        assert window.panel_width <= PANEL_WIDTH
+        panel.ui.segmentButton.click()
+        panel.wait(lambda: panel.widget.panel.settled)
+        assert result_of(volume) is not None
+        for section in ("batch", "setUp", "log", "editor"):
+            getattr(panel.ui, f"{section}CollapsibleButton").collapsed = False
+        window.pass_time()
+        assert window.panel_width <= PANEL_WIDTH and window.width == LAPTOP[0]
+        window.picture(pictures / "longer-words.png")
+
+
+def test_with_longer_words_the_training_panel_keeps_slicers_window_as_wide_as_it_is(
+    longer_words, training, tmp_path, pictures
+):
+    """The panel itself becomes wider: three buttons stand in a row."""
+    with training.in_window(LAPTOP) as window:
+        training.widget.panel.data_panel.set_dataset_file(data_set(tmp_path, 6))
+        assert set(widths(window)) == {LAPTOP[0]}
+        window.picture(pictures / "longer-words-training.png")
 
 
 @pytest.mark.parametrize("name", ["HipICMSC", "HipICMSCTraining"])

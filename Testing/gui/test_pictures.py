@@ -51,13 +51,13 @@ def test_the_segmentation_panel_in_each_state(open_panel, ball_model, monkeypatc
 
         keep("0-empty")
         volume = add_volume(name="t1_tse_cor")
-        panel.wait(lambda: len(view.card.findings) > 6)
+        panel.wait(lambda: not view.card.pending)
         keep("1-caution")
         view.card.show([finding for finding in view.card.findings if finding.level == "fine"], False)
         keep("2-before")
         ui.segmentButton.click()
-        panel.wait(lambda: ui.progressBar.value > 10)
-        keep("3-running")
+        with panel.held_at(0.1):
+            keep("3-running")
         panel.wait(lambda: view.settled)
         keep("4-result")
         assert volume.GetName() in ui.statusLabel.text
@@ -97,7 +97,7 @@ def test_the_training_panel_in_each_state(open_panel, pictures: Path, tmp_path, 
         panel.wait(lambda: ui.sampleDataButton.enabled)
         keep("1-data")
         ui.dataCheckButton.click()
-        panel.wait(lambda: ui.dataCheckProgressBar.value > 0)
+        panel.wait(lambda: ui.dataCheckProgressBar.value > 0 or not view.activity.sentence)
         keep("2-checking")
         panel.wait(lambda: not view.activity.sentence)
         box = ui.settingsPresetComboBox
@@ -109,7 +109,7 @@ def test_the_training_panel_in_each_state(open_panel, pictures: Path, tmp_path, 
         keep("3-training")
         keep("4-training-watched", ui.liveStateLabel)
         panel.wait(lambda: panel.logic.state(started) == "finished")
-        panel.wait(lambda: ui.liveProgressBar.value == 100)
+        panel.wait(lambda: ui.liveProgressBar.value == 100 and ui.finishUseButton.enabled)
         keep("5-finished-watched", ui.liveStateLabel)
         keep("6-finished", ui.finishUseButton)
     qt.QSettings.values.clear()

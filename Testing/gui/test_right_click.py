@@ -54,7 +54,7 @@ def plugin(module_manager, ball_model, monkeypatch):
         clicked.append(item)
         plugin.showContextMenuActionsForItem(clicked[-1])
 
-    return SimpleNamespace(click=click, action=plugin.segmentAction, manager=module_manager)
+    return SimpleNamespace(click=click, action=plugin.segmentAction, export=plugin.exportAction, manager=module_manager)
 
 
 def test_it_is_offered_for_a_volume_alone(plugin):
@@ -78,3 +78,29 @@ def test_it_opens_the_module_and_segments_what_was_clicked(plugin):
     assert opened.logic.busy, opened.ui.segmentButton.toolTip
     opened.wait(lambda: opened.widget.panel.settled)
     assert result_of(volumes[0]) is not None and result_of(volumes[1]) is None
+
+
+def test_a_result_for_an_mri_from_dicom_can_be_exported(plugin, monkeypatch):
+    """The module opens with that result, and asks for a file."""
+    import qt
+    import slicer
+    from HipICMSCLib.gui.scene.result import result_of
+
+    volumes = [add_volume(name=name) for name in ("from a file", "from DICOM")]
+    volumes[1].SetAttribute("DICOM.instanceUIDs", "1.2.3")
+    slicer.util.selectModule("HipICMSC")
+    logic = plugin.manager.getModuleLogic("HipICMSC")
+    results = [logic.segment(volume, model="balls") for volume in volumes]
+    for result, offered in zip(results, (False, True), strict=True):
+        plugin.click(result)
+        assert plugin.export.visible == offered and not plugin.action.visible
+    asked = []
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *values: asked.append(values[2]) or "")
+    plugin.manager.getModuleWidget("HipICMSC").logic.getParameterNode().inputVolume = volumes[0]
+    plugin.export.trigger()
+    chosen = logic.getParameterNode()
+    assert asked and asked[0].endswith("from DICOM hips.dcm")
+    assert result_of(chosen.inputVolume, chosen.segmentation) is results[1]
+    monkeypatch.setattr(slicer.modules, "quantitativereporting", object(), raising=False)
+    plugin.click(results[1])
+    assert not plugin.export.visible

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -148,7 +149,10 @@ def test_every_state_is_told_in_words_with_what_can_be_done(panels, folder, hold
     click_row(panels, "done")
     assert "duplicate it" in buttons(panels)["Pause"][1]
     well = next(row for row in panels.rows() if row[0] == "well")
-    assert well[2:4] == ["30 / 120", "1 min 30 s"] and well[4].startswith("2026-01-0") and well[5] == "icmsc"
+    assert well[2:4] == ["30 / 120", "1 min 30 s"] and re.fullmatch(r"0[123] Jan \d\d:04", well[4])
+    place = [row[0] for row in panels.rows()].index("well")
+    tip = panels.ui("runsTable").item(place, 0).toolTip()
+    assert tip.startswith("well\n") and "Method: icmsc\nStarted: 2026-01-0" in tip
     click_row(panels, "broken")
     assert panels.ui("runsNoteLabel").text == "broken: Failed. The disk is full."
     panels.picture(panels.runs, path=pictures / "runs-states.png")

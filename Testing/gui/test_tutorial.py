@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -13,12 +17,12 @@ def test_from_a_loaded_mri_to_an_edited_segmentation(open_panel, pictures):
     panel = open_panel("HipICMSC")
     panel.widget.panel.set_up_panel.widget.collapsed = True
     panel.ui.sampleButton.click()
-    panel.wait(lambda: len(panel.widget.panel.card.findings) > 6)
+    panel.wait(lambda: not panel.widget.panel.card.pending)
     panel.picture(pictures / "hipicmsc-1-ready.png")
 
     panel.ui.segmentButton.click()
-    panel.wait(lambda: panel.ui.progressBar.value > 30)
-    panel.picture(pictures / "hipicmsc-2-running.png")
+    with panel.held_at(0.3):
+        panel.picture(pictures / "hipicmsc-2-running.png")
     panel.wait(lambda: panel.widget.panel.settled)
     assert "the result is in HipPhantomMRI hips" in panel.ui.statusLabel.text
 
@@ -38,13 +42,20 @@ def test_from_a_loaded_mri_to_an_edited_segmentation(open_panel, pictures):
     panel.picture(pictures / "hipicmsc-4-redo.png")
 
 
-def test_from_synthetic_data_to_a_model_of_ones_own(module_manager, pictures, tmp_path, monkeypatch):
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder whose name, which the pictures show, is short."""
+    with tempfile.TemporaryDirectory(prefix="hips-") as folder:
+        yield Path(folder)
+
+
+def test_from_synthetic_data_to_a_model_of_ones_own(module_manager, pictures, home):
     """With the preset that takes minutes; the model it makes is of no use but to see the way to one."""
     import qt
     import slicer
     import slicer_stand_ins
 
-    qt.QSettings().setValue("HipICMSCTraining/RunsFolder", str(tmp_path / "runs"))
+    qt.QSettings().setValue("HipICMSCTraining/RunsFolder", str(home / "runs"))
     slicer_stand_ins.load_module("HipICMSCTraining")
     slicer.util.selectModule("HipICMSCTraining")
     panel = module_manager._opened["HipICMSCTraining"]

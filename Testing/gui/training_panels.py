@@ -68,7 +68,9 @@ class TrainingPanels:
 
     def rows(self) -> list[list[str]]:
         table = self.ui("runsTable")
-        return [[table.item(row, column).text() for column in range(6)] for row in range(table.rowCount)]
+        return [
+            [table.item(row, column).text() for column in range(table.columnCount)] for row in range(table.rowCount)
+        ]
 
     def states(self) -> dict[str, str]:
         return {row[0]: row[1] for row in self.rows()}

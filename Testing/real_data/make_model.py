@@ -2,7 +2,7 @@
 
 The run may be interrupted at any time, also by a kill; the same command goes on. Where there is no run yet, it begins
 with what an earlier machine left in checkpoints/, if anything. With --limit it stops after so many hours, and leaves
-such a checkpoint.
+such a checkpoint. --skip-icmsc and --skip-self-training leave stages out, for the ablation.
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ def main() -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--limit", type=float, metavar="HOURS")
+    parser.add_argument("--skip-icmsc", action="store_true")
+    parser.add_argument("--skip-self-training", action="store_true")
     chosen = parser.parse_args()
     try:
-        run = make_run(chosen.data, chosen.run)
+        run = make_run(chosen.data, chosen.run, settings(chosen.skip_icmsc, chosen.skip_self_training))
         if chosen.limit is not None:
             timer = threading.Timer(3600 * chosen.limit, run.request, ["STOP"])
             timer.daemon = True
@@ -61,7 +63,7 @@ def main() -> int:
     return 0
 
 
-def make_run(data: Path, folder: Path) -> RunFolder:
+def make_run(data: Path, folder: Path, settings: TrainingSettings) -> RunFolder:
     """The run of earlier calls, or a new one."""
     run = RunFolder(folder)
     if (folder / "run.json").exists():
@@ -69,17 +71,21 @@ def make_run(data: Path, folder: Path) -> RunFolder:
     folder.parent.mkdir(parents=True, exist_ok=True)
     listed = folder.with_name(f"{folder.name}-dataset.json")
     write_dataset(data, listed)
-    return start_run(folder, RunDescription("icmsc", settings(), METHOD, dataset_from_file(listed)))
+    return start_run(folder, RunDescription("icmsc", settings, METHOD, dataset_from_file(listed)))
 
 
-def settings() -> TrainingSettings:
-    """The preset, less the simulation that a checkpoint has behind it."""
-    preset = replace(PRESETS["slabs"], seed=SEED)
+def settings(skip_icmsc: bool = False, skip_self_training: bool = False) -> TrainingSettings:
+    """The preset, less the simulation that a checkpoint has behind it, and less what is left out."""
+    chosen = replace(PRESETS["slabs"], seed=SEED)
+    if skip_icmsc:
+        chosen = replace(chosen, stage1_epochs=0, stage2_epochs=0)
+    if skip_self_training:
+        chosen = replace(chosen, self_training_epochs=0)
     left = next(CHECKPOINTS.glob("*.hipmodel"), None)
     if left is None:
-        return preset
-    epochs = preset.simulation_epochs - steps_of(left) // preset.steps_per_epoch
-    return replace(preset, simulation_epochs=max(0, epochs), start_from=str(left.resolve()))
+        return chosen
+    epochs = chosen.simulation_epochs - steps_of(left) // chosen.steps_per_epoch
+    return replace(chosen, simulation_epochs=max(0, epochs), start_from=str(left.resolve()))
 
 
 def steps_of(checkpoint: Path) -> int:
@@ -93,7 +99,8 @@ def leave_checkpoint(run: RunFolder) -> str:
     of_run = made_with.steps_per_epoch * made_with.epochs[SIMULATION]
     if state is None or state["step"] > of_run:
         return f"To go on elsewhere, take {run.path} along."
-    steps = PRESETS["slabs"].simulation_epochs * made_with.steps_per_epoch - of_run + state["step"]
+    before = steps_of(Path(made_with.start_from)) if made_with.start_from else 0
+    steps = before + state["step"]
     CHECKPOINTS.mkdir(exist_ok=True)
     earlier, file = list(CHECKPOINTS.glob("*.hipmodel")), CHECKPOINTS / f"simulation-{steps}.hipmodel"
     export_package(run, file, "average", about=about())

@@ -1,4 +1,4 @@
-"""From the network's two classes to four bones: stray components, sides, holes and plausibility.
+"""From the network's two classes to four bones: stray components, sides and holes.
 
 The network's result itself is never changed; what is made here is a second image on the same grid.
 """
@@ -12,12 +12,11 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from HipICMSCLib.anatomy.doubts import Notice, notices_of
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
-from HipICMSCLib.anatomy.heads_of_bones import ENOUGH_ML, is_right
-from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, segment_of
+from HipICMSCLib.anatomy.heads_of_bones import is_right
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, SIDES, segment_of
 from HipICMSCLib.common.voxels import steps_of
-
-SIDES = ("right", "left")
 
 # A component beside the main one of its bone stays if it is at least this large ...
 MIN_PIECE_ML = 1.0
@@ -25,6 +24,11 @@ MIN_PIECE_OF_MAIN = 0.01
 # ... and not farther from the main one than a pubic ramus is long, which thick slices or low contrast may interrupt. A
 # femur has no such thin part: in view, nothing of it is farther off than a few slices.
 MAX_GAP_MM = {HIP_BONE: 40.0, FEMUR: 15.0}
+# What a network is sure of hangs together more closely: gaps in it are rarely wider than a few slices ...
+SURE = 0.8
+MAX_GAP_OF_SURE_MM = 15.0
+# ... and what it is less sure of belongs to the bone that it lies at; strays hang on to bones by unsure bridges.
+AROUND_SURE_MM = 6.0
 # What meets the border of the image may hang together outside.
 MAX_GAP_AT_BORDER_MM = 40.0
 # The main component is sought about the femoral head if that is known: bone farther away is not of this hip.
@@ -38,32 +42,6 @@ HALF_HEAD_DISTANCE_MM = 88.0
 # Slices this much thicker than their pixels are filled one by one, as 3-D cavities are rarely closed there.
 THICK_SLICE_RATIO = 2.0
 MAX_SLICE_HOLE_MM2 = 100.0
-# A joint is cut if the image ends nearer to the head centre than the outline of a large femoral head ...
-HEAD_ROOM_MM = 30.0
-# ... or if bone meets the image border this near to the head centre (the shaft does so much farther below).
-JOINT_RADIUS_MM = 40.0
-# What may lie in an image of an adult hip, from a tight crop about the joint to the whole bone.
-PLAUSIBLE_ML = {HIP_BONE: (60.0, 600.0), FEMUR: (30.0, 350.0)}
-MAX_SIDE_RATIO = 2.0
-#: By patient axis (LPS): what lies at its beginning and at its end.
-_BORDERS = (
-    ("on the patient's right", "on the patient's left"),
-    ("at the front", "at the back"),
-    ("at the bottom", "at the top"),
-)
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something the user should know about a result.
-
-    Attributes:
-        kind: stable machine-readable word.
-        sentence: one whole sentence for a clinician.
-    """
-
-    kind: str
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -81,19 +59,23 @@ class PostprocessingResult:
     notices: tuple[Notice, ...]
 
 
-def separate_sides(classes: sitk.Image, heads: FemoralHeads) -> PostprocessingResult:
+def separate_sides(
+    classes: sitk.Image, heads: FemoralHeads, confidence: sitk.Image | None = None
+) -> PostprocessingResult:
     """Tell the patient's right bones from the left ones, remove stray components and fill holes.
 
     A component of a class goes to one side as a whole, unless it lies on both sides of the midplane (hip bones that
     touch at the symphysis): then the plane splits it. Of each bone the main component stays, and each further one of
     at least 1 ml and 1 % of the main one that is not too far away from it: thick slices, faint rami and the field of
-    view interrupt bones.
+    view interrupt bones. Where a network's confidence is known, pieces are what it is sure of, and the rest of a bone
+    is what lies at them.
 
     Args:
         classes: integer image, 0 background, 1 hip bone, 2 femur; any orientation. It is not modified.
         heads: femoral head centres, LPS, mm. The midplane lies between them, orthogonal to their line. If one is
             known it is a sagittal plane 88 mm medial to it, and so it is to the femur of an image that is too narrow
             for both hips; otherwise, if none is known, it goes through the image centre.
+        confidence: on the same grid, the network's probability of the class that it chose; None for a label map.
     """
     array = sitk.GetArrayViewFromImage(classes)
     sides = np.zeros(array.shape, np.uint8)
@@ -101,16 +83,15 @@ def separate_sides(classes: sitk.Image, heads: FemoralHeads) -> PostprocessingRe
     if box is not None:
         grid = _Grid(classes, box)
         offset = grid.signed_distance(*_midplane(classes, heads, grid, array[box]))
+        sure = None if confidence is None else sitk.GetArrayViewFromImage(confidence)[box] >= SURE
         for bone in (HIP_BONE, FEMUR):
-            pieces = _pieces(array[box] == bone, offset < 0, grid)
-            for side, ids in zip(SIDES, pieces.ids_by_side, strict=True):
-                kept = _kept_pieces(pieces, ids, getattr(heads, side), bone, grid)
-                sides[box][pieces.mask_of(kept)] = segment_of(bone, side).value
+            for side, mask in _by_side(array[box] == bone, sure, MAX_GAP_MM[bone], offset < 0, heads, grid).items():
+                sides[box][mask] = segment_of(bone, side).value
         _fill_holes(sides[box], grid)
     labels = sitk.GetImageFromArray(sides)
     labels.CopyInformation(classes)
     volumes = _volumes_ml(labels)
-    return PostprocessingResult(labels, volumes, _notices(labels, volumes, heads))
+    return PostprocessingResult(labels, volumes, notices_of(labels, volumes, heads))
 
 
 class _Grid:
@@ -193,6 +174,46 @@ def _in_the_place_of_heads(grid: _Grid, classes: np.ndarray) -> FemoralHeads:
     return FemoralHeads(middle, None) if right else FemoralHeads(None, middle)
 
 
+def _by_side(
+    bone: np.ndarray, sure: np.ndarray | None, gap_mm: float, is_right: np.ndarray, heads: FemoralHeads, grid: _Grid
+) -> dict[str, np.ndarray]:
+    """The pieces of a class that belong to the bone of each side.
+
+    Args:
+        bone: all voxels of the class.
+        sure: where the network is; None if nobody knows.
+        gap_mm: how far from the main piece a piece may be if nobody knows.
+    """
+    core = bone if sure is None else bone & sure
+    if core.sum() * grid.voxel_ml < MIN_PIECE_ML:
+        core = bone
+    is_part = core is not bone
+    pieces = _pieces(core, is_right, grid)
+    kept = {
+        side: pieces.mask_of(
+            _kept_pieces(pieces, ids, getattr(heads, side), MAX_GAP_OF_SURE_MM if is_part else gap_mm, grid)
+        )
+        for side, ids in zip(SIDES, pieces.ids_by_side, strict=True)
+    }
+    if not is_part:
+        return kept
+    right, left = (_near(mask, grid) & bone for mask in kept.values())
+    return {"right": right & (is_right | ~left), "left": left & ~(is_right & right)}
+
+
+def _near(mask: np.ndarray, grid: _Grid) -> np.ndarray:
+    """What lies within :data:`AROUND_SURE_MM` of a mask."""
+    near, box = np.zeros_like(mask), _bounding_box(mask)
+    if box is not None:
+        reach = [int(np.ceil(AROUND_SURE_MM / mm)) for mm in grid.spacing]
+        box = tuple(
+            slice(max(0, axis.start - by), min(size, axis.stop + by))
+            for axis, by, size in zip(box, reach, mask.shape, strict=True)
+        )
+        near[box] = ndimage.distance_transform_edt(~mask[box], sampling=grid.spacing) <= AROUND_SURE_MM
+    return near
+
+
 def _pieces(mask: np.ndarray, is_right: np.ndarray, grid: _Grid) -> _Pieces:
     components, count = ndimage.label(_bridged(mask, grid), np.ones((3, 3, 3)))
     components[~mask] = 0
@@ -220,7 +241,7 @@ def _bridged(mask: np.ndarray, grid: _Grid) -> np.ndarray:
 
 
 def _kept_pieces(
-    pieces: _Pieces, ids: np.ndarray, head: tuple[float, float, float] | None, bone: int, grid: _Grid
+    pieces: _Pieces, ids: np.ndarray, head: tuple[float, float, float] | None, gap_mm: float, grid: _Grid
 ) -> list[int]:
     """Ids of the main piece of a bone and of those that belong to it."""
     large = sorted(ids[pieces.sizes_ml[ids] >= MIN_PIECE_ML], key=lambda i: -pieces.sizes_ml[i])
@@ -234,17 +255,18 @@ def _kept_pieces(
         piece
         for piece in large
         if pieces.sizes_ml[piece] >= MIN_PIECE_OF_MAIN * pieces.sizes_ml[main]
-        and tree.query(points[piece])[0].min() <= _largest_gap_mm(bone, boxes[piece - 1], grid)
+        and tree.query(points[piece])[0].min() <= _largest_gap_mm(gap_mm, boxes[piece - 1], grid)
     ]
 
 
-def _largest_gap_mm(bone: int, box: tuple[slice, ...], grid: _Grid) -> float:
-    """How far from its main piece a piece of a bone, which ``box`` just holds, may be."""
+def _largest_gap_mm(gap_mm: float, box: tuple[slice, ...], grid: _Grid) -> float:
+    """How far from its main piece a piece of a bone, which ``box`` just holds, may be: more with thick slices, and more
+    at the border."""
     at_border = any(
         start + axis.start == 0 or start + axis.stop == size
         for start, axis, size in zip(grid.start, box, grid.image_shape, strict=True)
     )
-    gap = max(MAX_GAP_MM[bone], 3 * float(grid.spacing.max()))
+    gap = max(gap_mm, 3 * float(grid.spacing.max()))
     return max(gap, MAX_GAP_AT_BORDER_MM) if at_border else gap
 
 
@@ -298,173 +320,3 @@ def _volumes_ml(labels: sitk.Image) -> dict[int, float]:
     counts = np.bincount(sitk.GetArrayViewFromImage(labels).ravel(), minlength=5)
     voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
     return {segment.value: float(counts[segment.value]) * voxel_ml for segment in SEGMENTS}
-
-
-def _notices(labels: sitk.Image, volumes: dict[int, float], heads: FemoralHeads) -> tuple[Notice, ...]:
-    if not any(volumes.values()):
-        return (
-            Notice(
-                "nothing_found",
-                "No hip bone and no femur was found; check that the image shows a hip and that the model fits it.",
-            ),
-        )
-    with_joint = [side for side in SIDES if _has_joint(side, volumes)]
-    with_cut_joint = [
-        side for side in with_joint if (head := getattr(heads, side)) is not None and _is_cut(labels, head)
-    ]
-    # What makes a result implausible is said first.
-    return (
-        *_notices_of_volumes(labels, with_joint, volumes, heads),
-        *_notices_of_sides(with_joint, volumes, heads),
-        *_notices_of_cut_joints(with_cut_joint),
-        *_notices_of_cut_bones(labels, [side for side in with_joint if side not in with_cut_joint]),
-    )
-
-
-def _has_joint(side: str, volumes: dict[int, float]) -> bool:
-    """A femur, or a hip bone of some size; the pubis that a one-hip image shows of the other side is neither."""
-    hip_bone = {s: volumes[segment_of(HIP_BONE, s).value] for s in SIDES}
-    return volumes[segment_of(FEMUR, side).value] > 0 or hip_bone[side] > 0.25 * max(hip_bone.values())
-
-
-def _notices_of_sides(with_joint: list[str], volumes: dict[int, float], heads: FemoralHeads) -> list[Notice]:
-    notices = []
-    if heads.right is None and heads.left is None:
-        notices.append(
-            Notice(
-                "sides_uncertain",
-                "The femoral heads were not located, so right and left were told apart by the middle of the image; "
-                "check the sides.",
-            )
-        )
-    elif heads.right is None or heads.left is None:
-        side = "right" if heads.left is None else "left"
-        if volumes[segment_of(HIP_BONE, side).value] < ENOUGH_ML:
-            notices.append(
-                Notice(
-                    "sides_uncertain",
-                    "Too little of the hip bone was found to tell whether this is the right or the left hip; "
-                    "check the side.",
-                )
-            )
-    if len(with_joint) == 1:
-        other = "left" if with_joint == ["right"] else "right"
-        notices.append(
-            Notice(
-                "one_hip",
-                f"Only the {with_joint[0]} hip was found; the {other} one is outside the image or was not recognised.",
-            )
-        )
-    for side in with_joint:
-        for segment in (s for s in SEGMENTS if s.side == side and not volumes[s.value]):
-            notices.append(
-                Notice("bone_missing", f"The {segment.short_name} was not found although its hip is in the image.")
-            )
-    return notices
-
-
-def _notices_of_cut_joints(sides: list[str]) -> list[Notice]:
-    return [
-        Notice(
-            "joint_cut",
-            f"The image ends at the {side} hip joint: its bones are cut by the field of view, "
-            "so shape and volume are not complete there.",
-        )
-        for side in sides
-    ]
-
-
-def _notices_of_cut_bones(labels: sitk.Image, sides: list[str]) -> list[Notice]:
-    """Of hip bones alone: a proximal femur is cut by its name."""
-    notices = []
-    array = sitk.GetArrayViewFromImage(labels)
-    for segment in (segment_of(HIP_BONE, side) for side in sides):
-        places = [
-            border_in_words(labels, axis, end)
-            for axis, end in np.ndindex(3, 2)
-            if (np.take(array, -end, axis=2 - axis) == segment.value).any()
-        ]
-        if places:
-            sentence = f"The {segment.short_name} is cut by the border of the image {' and '.join(places)}; "
-            notices.append(Notice("bone_cut", f"{sentence}its shape and volume are those of the part in view."))
-    return notices
-
-
-def border_in_words(image: sitk.Image, axis: int, end: int) -> str:
-    """What lies at the beginning (0) or the end (1) of an image axis, such as "at the top"."""
-    along = np.array(image.GetDirection()).reshape(3, 3)[:, axis]
-    of_patient = int(np.abs(along).argmax())
-    return _BORDERS[of_patient][end if along[of_patient] > 0 else 1 - end]
-
-
-def room_mm(image: sitk.Image, head: tuple[float, float, float]) -> np.ndarray:
-    """How far the image reaches from a point.
-
-    Args:
-        head: a femoral head's centre, LPS mm.
-
-    Returns:
-        (3, 2) mm: along each image axis to its beginning and to its end; negative where the point lies beyond it.
-    """
-    index = np.array(image.TransformPhysicalPointToContinuousIndex(head))
-    size = np.array(image.GetSize())
-    return np.stack([index + 0.5, size - 0.5 - index], axis=1) * np.array(image.GetSpacing())[:, None]
-
-
-def _is_cut(labels: sitk.Image, head: tuple[float, float, float]) -> bool:
-    if room_mm(labels, head).min() < HEAD_ROOM_MM:
-        return True
-    index = np.array(labels.TransformPhysicalPointToContinuousIndex(head))
-    spacing, size = np.array(labels.GetSpacing()), np.array(labels.GetSize())
-    array = sitk.GetArrayViewFromImage(labels)
-    for axis in range(3):
-        for border in (0, size[axis] - 1):
-            if abs(border - index[axis]) * spacing[axis] > JOINT_RADIUS_MM:
-                continue
-            bone = np.argwhere(np.take(array, border, axis=2 - axis) != 0)[:, ::-1]
-            away = np.insert(bone, axis, border, axis=1) - index
-            if (np.linalg.norm(away * spacing, axis=1) <= JOINT_RADIUS_MM).any():
-                return True
-    return False
-
-
-def _notices_of_volumes(
-    labels: sitk.Image, with_joint: list[str], volumes: dict[int, float], heads: FemoralHeads
-) -> list[Notice]:
-    notices = []
-    for side in with_joint:
-        in_view = _share_in_view(labels, getattr(heads, side))
-        for segment in (s for s in SEGMENTS if s.side == side and volumes[s.value]):
-            low, high = PLAUSIBLE_ML[segment.bone]
-            low *= in_view
-            if not low <= volumes[segment.value] <= high:
-                notices.append(
-                    Notice(
-                        "volume_implausible",
-                        f"The {segment.short_name} has {volumes[segment.value]:.0f} ml in this image, where "
-                        f"{low:.0f} to {high:.0f} ml are expected of an adult; check it before use.",
-                    )
-                )
-    for bone, name in ((HIP_BONE, "hip bone"), (FEMUR, "proximal femur")):
-        right, left = (volumes[segment_of(bone, side).value] for side in SIDES)
-        if len(with_joint) == 2 and min(right, left) and max(right, left) > MAX_SIDE_RATIO * min(right, left):
-            notices.append(
-                Notice(
-                    "sides_differ",
-                    f"The {name} has {right:.0f} ml on the right and {left:.0f} ml on the left; "
-                    "one of them is incomplete or contains something else.",
-                )
-            )
-    return notices
-
-
-def _share_in_view(image: sitk.Image, head: tuple[float, float, float] | None) -> float:
-    """How much of a 60 mm ball about the head lies in the image, 0 to 1; 1 if the head is not known."""
-    if head is None:
-        return 1.0
-    ticks = np.linspace(-MAIN_WITHIN_MM, MAIN_WITHIN_MM, 13)
-    ball = np.stack(np.meshgrid(ticks, ticks, ticks), -1).reshape(-1, 3)
-    ball = ball[np.linalg.norm(ball, axis=1) <= MAIN_WITHIN_MM]
-    # The image's own axes serve as well as the patient's: a ball looks the same along any.
-    index = np.array(image.TransformPhysicalPointToContinuousIndex(head)) + ball / image.GetSpacing()
-    return float(np.all((index >= -0.5) & (index <= np.array(image.GetSize()) - 0.5), axis=1).mean())

@@ -8,6 +8,8 @@ HIP_BONE = 1
 """Class value of the hip bone in what the network gives."""
 FEMUR = 2
 """Class value of the proximal femur in what the network gives."""
+SIDES = ("right", "left")
+"""Of the patient."""
 
 
 @dataclass(frozen=True)

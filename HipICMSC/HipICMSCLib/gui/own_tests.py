@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
 import time
 import unittest
+from collections.abc import Iterator
+from pathlib import Path
 
 import qt
 import slicer
@@ -13,6 +18,9 @@ from HipICMSCLib.gui.scene.result import result_of, volume_of
 from HipICMSCLib.gui.scene.sample_data import load_phantom
 from HipICMSCLib.models.chosen import PHANTOM_MODEL
 
+#: Python reads it by itself when it starts: a Python without what was installed into it.
+_HIDES_PACKAGES = "import sys\nsys.path[:] = [folder for folder in sys.path if 'site-packages' not in folder]\n"
+
 
 class HipICMSCTest(ScriptedLoadableModuleTest):
     """Runs inside Slicer (Testing/run_in_slicer.py) and on the bench; drives the real panel with the real worker."""
@@ -20,11 +28,11 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
     def setUp(self):
         slicer.mrmlScene.Clear()
         slicer.util.selectModule("HipICMSC")
-        self.widget = slicer.util.getModuleWidget("HipICMSC")
+        self._takeWidget()
 
     def tearDown(self):
         self.widget.logic.cancel()
-        self._wait(lambda: not self.widget.logic.busy)
+        self._wait(lambda: not self.widget.logic.busy, "what runs is cancelled")
 
     def runTest(self):
         """What "Reload and Test" runs."""
@@ -38,34 +46,30 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
         self.assertIn("MRI", self.widget.ui.segmentButton.toolTip)
 
     def test_oneClickSegmentsTheSyntheticMRI(self):
-        self.widget.ui.sampleButton.click()
-        self._wait(lambda: self.widget.ui.segmentButton.enabled)
-        self._wait(lambda: len(self.widget.panel.card.findings) > 5)
-        self.assertIsNone(self.widget.panel.card.stop())
+        volume = self._chooseSample()
+        self.assertIsNone(self.panel.card.stop())
         self.widget.ui.segmentButton.click()
         self.assertEqual(self.widget.ui.segmentButton.text, "Cancel")
-        self._wait(lambda: not self.widget.logic.busy)
-        volume = self.widget.logic.getParameterNode().inputVolume
+        self._waitForTheResult()
         node = result_of(volume)
         self.assertIsNotNone(node, self._status())
         self.assertGreater(self._millilitres(node, "LeftFemur"), 50)
         self.assertGreater(self._millilitres(node, "RightHipBone"), 100)
         self.assertEqual(node.GetAttribute("HipICMSC.ModelName"), PHANTOM_MODEL)
-        self.assertTrue(self.widget.panel.review_panel.ui.nextPlaceButton.enabled)
-        self.widget.panel.review_panel.ui.nextPlaceButton.click()
+        self.assertTrue(self.panel.review_panel.ui.nextPlaceButton.enabled)
+        self.panel.review_panel.ui.nextPlaceButton.click()
 
     def test_logicNeedsNoPanel(self):
         node = self.widget.logic.segment(load_phantom("MR"), model=PHANTOM_MODEL)
         self.assertEqual(node.GetSegmentation().GetNumberOfSegments(), 4)
 
     def test_cancelChangesNothing(self):
-        self.widget.ui.sampleButton.click()
-        self._wait(lambda: self.widget.ui.segmentButton.enabled)
+        volume = self._chooseSample()
         self.widget.ui.segmentButton.click()
         self.widget.ui.segmentButton.click()
-        self._wait(lambda: not self.widget.logic.busy)
+        self._wait(lambda: not self.widget.logic.busy, "the segmentation is cancelled")
         self.assertIn("cancelled", self._status())
-        self.assertIsNone(result_of(self.widget.logic.getParameterNode().inputVolume))
+        self.assertIsNone(result_of(volume))
 
     def test_theWindowKeepsItsWidth(self):
         """What a panel asks for must not follow what it gets."""
@@ -73,7 +77,7 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
         width = window.width
         self._chooseSample()
         limit = time.monotonic() + 3
-        self._wait(lambda: time.monotonic() > limit)
+        self._wait(lambda: time.monotonic() > limit, "three seconds")
         self.assertEqual(window.width, width)
 
     def test_theEditorFollowsTheChosenResult(self):
@@ -83,20 +87,37 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
         choices = self.widget.logic.getParameterNode()
         for chosen in (second, first):
             choices.segmentation = chosen
-            self._wait(lambda: self.widget.panel.settled)
-            self.assertIs(self.widget.panel.editor_panel.segmentation, chosen)
+            self._waitForTheResult()
+            self.assertIs(self.panel.editor_panel.segmentation, chosen)
+
+    def test_whatIsRedoneCanBeUndone(self):
+        volume = self._chooseSample()
+        node = self.widget.logic.segment(volume, model=PHANTOM_MODEL)
+        self._waitForTheResult()
+        node.GetSegmentation().RemoveSegment("LeftFemur")
+        choices = self.widget.logic.getParameterNode()
+        choices.segmentation, choices.replaceUnlocked = node, True
+        self.widget.ui.againButton.click()
+        self.widget.ui.segmentButton.click()
+        self._waitForTheResult()
+        self.assertEqual(node.GetSegmentation().GetNumberOfSegments(), 4, self._status())
+        self.panel.editor_panel.editor.undo()
+        self.assertEqual(node.GetSegmentation().GetNumberOfSegments(), 3)
+        self.assertIsNone(node.GetSegmentation().GetSegment("LeftFemur"))
 
     def test_aBatchLeavesTheViewsAlone(self):
         self._chooseSample()
         load_phantom("MR")
-        batch = self.widget.panel.batch_panel
-        self._wait(lambda: batch.ui.batchTable.rowCount == 2 and batch.ui.batchStartButton.enabled)
+        batch = self.panel.batch_panel
+        self._wait(
+            lambda: batch.ui.batchTable.rowCount == 2 and batch.ui.batchStartButton.enabled, "both MRIs are listed"
+        )
         batch.ui.batchStartButton.click()
-        self._wait(lambda: not batch.busy)
-        self.assertEqual(self._shown(), [])
+        self._wait(lambda: not batch.busy, "the batch is done")
+        self.assertEqual(self._shown(), [], batch.ui.batchStatusLabel.text)
         for row in (1, 0):
             batch.ui.batchTable.selectRow(row)
-            self._wait(lambda: self.widget.panel.settled)
+            self._waitForTheResult()
             chosen = self.widget.logic.getParameterNode().inputVolume
             self.assertEqual(self._shown(), [result_of(chosen)])
 
@@ -104,10 +125,37 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
         for _scene in range(2):
             volume = self._chooseSample()
             self.widget.ui.segmentButton.click()
-            self._wait(lambda: self.widget.panel.settled)
+            self._waitForTheResult()
             self.assertIsNotNone(result_of(volume), self._status())
             slicer.mrmlScene.Clear()
             self.assertEqual(self.widget.ui.segmentButton.toolTip, "Choose an MRI first.")
+
+    def test_aSceneThatIsClosedTakesItsJobWithIt(self):
+        self._chooseSample()
+        self.widget.ui.segmentButton.click()
+        slicer.mrmlScene.Clear()
+        self._wait(lambda: not self.widget.logic.busy, "the job of the closed scene ends")
+        self.assertEqual(slicer.util.getNodesByClass("vtkMRMLSegmentationNode"), [])
+        volume = self._chooseSample()
+        self.widget.ui.segmentButton.click()
+        self._waitForTheResult()
+        self.assertIsNotNone(result_of(volume), self._status())
+
+    def test_aReloadWhileAJobRuns(self):
+        """The job ends, its process too, and the new panel segments."""
+        volume = self._chooseSample()
+        self.widget.ui.segmentButton.click()
+        before = self.widget
+        before.onReload()
+        self._takeWidget()
+        self.assertIsNot(self.widget, before)
+        self.assertFalse(before.logic.busy)
+        self.assertIsNone(result_of(volume))
+        self._wait(lambda: not self.panel.card.pending, "the card of the new panel says what it found")
+        self.assertIs(self.widget.logic.getParameterNode().inputVolume, volume)
+        self.widget.ui.segmentButton.click()
+        self._waitForTheResult()
+        self.assertIsNotNone(result_of(volume), self._status())
 
     def test_aCommaIsNoTrouble(self):
         """In a language that writes 0,6 for 0.6."""
@@ -119,34 +167,87 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
         finally:
             qt.QLocale.setDefault(before)
 
+    def test_missingPackagesAreNamedOnTheCard(self):
+        """With a way to install them; nothing is installed here."""
+        self._chooseSample()
+        set_up = self.panel.set_up_panel
+        with self._withoutPackages():
+            self._lookAtPython()
+            self._wait(lambda: self.panel.card.stop() is not None, "the card says that packages are missing")
+        self.assertEqual(self.panel.card.stop().sentence, "PyTorch is not installed.")
+        self.assertEqual(self.panel.card.stop().remedy, "install")
+        self.assertTrue(self.panel.card.ui.preflightRemedyButton.visible)
+        self.assertFalse(self.widget.ui.segmentButton.enabled)
+        for package in ("PyTorch", "scikit-image", "safetensors"):
+            self.assertIn(f"Stop: {package} is not installed.", set_up.ui.setUpStateLabel.text)
+        self._lookAtPython()
+        self._wait(lambda: not self.panel.card.pending, "the card says what it found")
+        self.assertEqual(set_up.blocking_sentence(), "")
+        self.assertTrue(self.widget.ui.segmentButton.enabled, self.widget.ui.segmentButton.toolTip)
+
     def test_aResultThatIsDeletedLeavesNothingBehind(self):
         volume = self._chooseSample()
         node = self.widget.logic.segment(volume, model=PHANTOM_MODEL)
         slicer.mrmlScene.RemoveNode(node)
-        self._wait(lambda: self.widget.panel.settled)
+        self._waitForTheResult()
         self.assertIsNone(result_of(volume))
         self.assertTrue(self.widget.ui.segmentButton.visible)
+
+    def _takeWidget(self):
+        self.widget = slicer.util.getModuleWidget("HipICMSC")
+        self.panel = self.widget.panel
 
     def _chooseSample(self):
         """The synthetic MRI, looked over."""
         self.widget.ui.sampleButton.click()
-        self._wait(lambda: len(self.widget.panel.card.findings) > 5)
+        self._wait(lambda: not self.panel.card.pending, "the card says what it found")
+        self.assertTrue(self.widget.ui.segmentButton.enabled, self.widget.ui.segmentButton.toolTip)
         return self.widget.logic.getParameterNode().inputVolume
+
+    def _lookAtPython(self):
+        button = self.panel.set_up_panel.ui.setUpCheckButton
+        self._wait(lambda: button.enabled, "Python can be looked at")
+        button.click()
+        self._wait(lambda: button.enabled, "Python was looked at")
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _withoutPackages() -> Iterator[None]:
+        """Processes that start meanwhile find none of the packages that were installed."""
+        before = os.environ.get("PYTHONPATH")
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "sitecustomize.py").write_text(_HIDES_PACKAGES, encoding="utf-8")
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, before]))
+            try:
+                yield
+            finally:
+                if before is None:
+                    del os.environ["PYTHONPATH"]
+                else:
+                    os.environ["PYTHONPATH"] = before
 
     @staticmethod
     def _shown():
         nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
         return [node for node in nodes if node.GetDisplayNode() and node.GetDisplayNode().GetVisibility()]
 
-    def _wait(self, until, seconds=600):
+    def _waitForTheResult(self):
+        self._wait(lambda: self.panel.settled, "the panel shows what came of it")
+
+    def _wait(self, until, what, seconds=300):
         limit = time.monotonic() + seconds
         while not until():
-            self.assertLess(time.monotonic(), limit, self._status())
+            if time.monotonic() > limit:
+                button, card = self.widget.ui.segmentButton, self.panel.card
+                self.fail(
+                    f"Waited {seconds} s until {what}. The panel says: {self._status()!r}; the button: "
+                    f"{button.toolTip!r}; the card: {card.findings}, more to come: {card.pending}."
+                )
             slicer.app.processEvents()
             time.sleep(0.02)
 
     def _status(self):
-        return self.widget.panel.run_panel.ui.statusLabel.text
+        return self.panel.run_panel.ui.statusLabel.text
 
     @staticmethod
     def _millilitres(node, segmentId):

@@ -13,7 +13,8 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.common.volume_names import is_dicom
-from HipICMSCLib.preprocessing.geometry import image_at
+from HipICMSCLib.preprocessing.geometry import image_at, on_voxels_of
+from HipICMSCLib.reading.volume import read_volume
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -28,7 +29,12 @@ _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassU
 
 
 def write_dicom_seg(
-    labels: sitk.Image, path: Path, provenance: dict[str, str], source: Path, series: str | None = None
+    labels: sitk.Image,
+    path: Path,
+    provenance: dict[str, str],
+    source: Path,
+    series: str | None = None,
+    algorithm: str = "AUTOMATIC",
 ) -> None:
     """Write a label image as a binary DICOM SEG with all four segments and their SNOMED codes, on the image's slices.
 
@@ -36,6 +42,7 @@ def write_dicom_seg(
         labels: uint8 on the grid of the source, with the values of `anatomy.segments.SEGMENTS`.
         provenance: how the result came about; see `provenance.provenance`.
         source: the DICOM file or folder that was segmented, and ``series`` the one that was chosen in it.
+        algorithm: AUTOMATIC, or SEMIAUTOMATIC where a person may have corrected it.
 
     Raises:
         HipError: ``not_dicom`` where the source lacks what a reference needs, or as `files.replacing`.
@@ -64,7 +71,7 @@ def write_dicom_seg(
             frame_of_reference_uid=images[0].FrameOfReferenceUID,
         )
         made = Segmentation(
-            images, volume, "BINARY", [_description(segment, provenance) for segment in SEGMENTS],
+            images, volume, "BINARY", [_description(segment, provenance, algorithm) for segment in SEGMENTS],
             series_instance_uid=highdicom.UID(), series_number=9000, sop_instance_uid=highdicom.UID(),
             instance_number=1, manufacturer="HipICMSC", manufacturer_model_name=provenance["ModelName"] or "HipICMSC",
             software_versions=VERSION, device_serial_number=provenance["ModelSha256"][:16],
@@ -80,6 +87,25 @@ def write_dicom_seg(
     made.SeriesDescription = "Hip bones (HipICMSC), research use only"
     with replacing(path) as beside:
         made.save_as(beside)
+
+
+def write_corrected(labels: sitk.Image, path: Path, provenance: dict[str, str], source: Path) -> None:
+    """As :func:`write_dicom_seg`, of bones that a person may have corrected and whose axes another program may have
+    stored in another order or direction.
+
+    Raises:
+        HipError: ``wrong_geometry`` where the labels do not lie on the voxels of the source; as
+            :func:`write_dicom_seg`.
+    """
+    check_source(source)
+    labels = on_voxels_of(read_volume(source), sitk.Cast(labels, sitk.sitkUInt8))
+    if labels is None:
+        raise HipError(
+            "wrong_geometry",
+            "The MRI was moved or changed after its DICOM files were loaded, so the bones do not lie on their voxels; "
+            "load them again and segment that, or save the segmentation as .seg.nrrd.",
+        )
+    write_dicom_seg(labels, path, provenance, source, algorithm="SEMIAUTOMATIC")
 
 
 def read_dicom_seg(path: Path, name: str) -> tuple[sitk.Image, dict[int, str]]:
@@ -128,14 +154,14 @@ def check_source(source: Path, series: str | None = None) -> None:
         )
 
 
-def _description(segment: Segment, provenance: dict[str, str]) -> Dataset:
+def _description(segment: Segment, provenance: dict[str, str], algorithm: str) -> Dataset:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.color import CIELabColor
     from highdicom.seg import SegmentDescription
     from pydicom.sr.codedict import codes
 
     described = SegmentDescription(
-        segment.value, segment.name, _concept(ANATOMICAL_STRUCTURE), _concept(segment.kind), "AUTOMATIC",
+        segment.value, segment.name, _concept(ANATOMICAL_STRUCTURE), _concept(segment.kind), algorithm,
         AlgorithmIdentificationSequence(
             "HipICMSC", codes.DCM.ArtificialIntelligence, VERSION, parameters={"ModelSha256": provenance["ModelSha256"]}
         ),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import queue
+import shutil
 import sys
 import threading
 import time
@@ -27,11 +28,12 @@ from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.models.chosen import user_folder
 from HipICMSCLib.preprocessing.intensity import without_unit
-from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.reading.volume import read_image, read_volume, read_with_notes
 from HipICMSCLib.results.segmentation_file import write_segmentation
 from HipICMSCLib.worker.protocol import (
     Alive,
     Event,
+    ExportRequest,
     Failed,
     Finished,
     PreflightRequest,
@@ -40,6 +42,8 @@ from HipICMSCLib.worker.protocol import (
     Request,
     SegmentRequest,
     SelfTestRequest,
+    Series,
+    SeriesRequest,
     Warned,
     decode,
     encode,
@@ -127,6 +131,10 @@ class _Worker:
             return self._segment(request)
         if isinstance(request, PreflightRequest):
             return self._preflight(request)
+        if isinstance(request, SeriesRequest):
+            return self._series(request)
+        if isinstance(request, ExportRequest):
+            return self._export(request)
         if isinstance(request, SelfTestRequest):
             return self._self_test(request)
         raise HipError("bad_message", "The segmentation process was asked for something that it does not know.")
@@ -138,7 +146,7 @@ class _Worker:
 
         segmenter = self._segmenter(Path(request.model), request.device)
         started = time.perf_counter()
-        image = read_volume(Path(request.image))
+        image, read = read_with_notes(Path(request.image), request.series)
         heads = _marked_heads(request, image) or self._known_heads(image)
         if request.insist:
             image = without_unit(image)
@@ -149,6 +157,7 @@ class _Worker:
             cancelled=lambda: self._abandoned() or Path(request.cancel_flag).exists(),
         )
         about = report(result, segmenter.package)
+        about["warnings"] = [*({"kind": "reading", "sentence": sentence} for sentence in read), *about["warnings"]]
         places = doubtful_places(result.confidence, result.labels)
         about["doubtful_places"] = [to_json(place) for place in places]
         write_segmentation(result.labels, Path(request.output), provenance(about))
@@ -171,6 +180,25 @@ class _Worker:
         if inspection.heads is not None and known is None:
             self._heads = _fingerprint(image), inspection.heads
         return {"findings": [to_json(finding) for finding in inspection.findings]}
+
+    @staticmethod
+    def _series(request: SeriesRequest) -> dict:
+        from HipICMSCLib.reading.dicom import volumes_in
+
+        volumes, _ = volumes_in(Path(request.folder))
+        return {"series": [to_json(Series(volume.key, str(volume), volume.is_localizer)) for volume in volumes]}
+
+    @staticmethod
+    def _export(request: ExportRequest) -> dict:
+        from HipICMSCLib.results.dicom_seg import write_corrected
+
+        # The files of a series may lie among others, or in several folders.
+        series = Path(request.labels).with_name("series")
+        series.mkdir()
+        for number, file in enumerate(request.images):
+            shutil.copyfile(file, series / f"{number:05}.dcm")
+        write_corrected(read_image(Path(request.labels))[0], Path(request.output), request.provenance, series)
+        return {}
 
     def _self_test(self, request: SelfTestRequest) -> dict:
         from HipICMSCLib.worker.self_test import self_test

@@ -34,6 +34,10 @@ _MODULES = {
     "scipy": "scipy",
     "scikit-image": "skimage",
     "safetensors": "safetensors",
+    "nibabel": "nibabel",
+    "pynrrd": "nrrd",
+    "pydicom": "pydicom",
+    "highdicom": "highdicom",
 }
 #: Slicer comes with these. Nothing of ours may replace them, and its own builds need no record of an installation.
 _PART_OF_SLICER = ("numpy", "SimpleITK", "scipy")

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.anatomy.bones import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, border_in_words, room_mm
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
+from HipICMSCLib.anatomy.field_of_view import HEAD_ROOM_MM, JOINT_RADIUS_MM, border_in_words, room_mm
+from HipICMSCLib.anatomy.segments import SIDES
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.common.terminal import duration

@@ -30,6 +30,7 @@ class SegmentRequest:
         confidence: where the map of confidence in percent goes; empty for none.
         heads: centres of one or both femoral heads where the user marked them, LPS mm.
         insist: the user says that it is an MRI, whatever it looks like.
+        series: which volume of a DICOM folder, as `reading.dicom` has it; None where there is one.
     """
 
     image: str
@@ -40,6 +41,7 @@ class SegmentRequest:
     device: str = "auto"
     heads: tuple[Point, ...] = ()
     insist: bool = False
+    series: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,44 @@ class PreflightRequest:
 
 
 @dataclass(frozen=True)
+class SeriesRequest:
+    """Say which volumes a DICOM folder holds; the report holds ``series``, each as a `Series`."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """A volume in a DICOM folder.
+
+    Attributes:
+        key: what it is chosen by.
+        words: its number, description, images and size, for a person.
+    """
+
+    key: str
+    words: str
+    is_localizer: bool
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """Write a result as a DICOM segmentation of the files it was made of; the report is empty.
+
+    Attributes:
+        labels: file of the label image on the voxels of these files; the DICOM files are copied beside it.
+        images: the DICOM files of the MRI.
+        output: the .dcm file to write.
+        provenance: as of `provenance.provenance`.
+    """
+
+    labels: str
+    images: tuple[str, ...]
+    output: str
+    provenance: dict[str, str]
+
+
+@dataclass(frozen=True)
 class SelfTestRequest:
     """Compute something small with a model; the report says on what and how fast."""
 
@@ -64,7 +104,7 @@ class SelfTestRequest:
     device: str = "auto"
 
 
-Request = SegmentRequest | PreflightRequest | SelfTestRequest
+Request = SegmentRequest | PreflightRequest | SeriesRequest | ExportRequest | SelfTestRequest
 
 
 @dataclass(frozen=True)
@@ -120,6 +160,8 @@ Event = Ready | Alive | Progress | Warned | Finished | Failed
 _MESSAGES = {
     "segment": SegmentRequest,
     "preflight": PreflightRequest,
+    "series": SeriesRequest,
+    "export": ExportRequest,
     "self-test": SelfTestRequest,
     "ready": Ready,
     "alive": Alive,

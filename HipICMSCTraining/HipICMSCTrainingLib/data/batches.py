@@ -20,16 +20,18 @@ class Batch:
     """Unpaired slices: x_s and x_t (batch, channels, rows, columns) in [-1, 1], y_s (batch, rows, columns) of classes.
 
     In simulation x_s are simulated MRI and there is no x_t; in self-training they are simulated, too. y_t, as y_s, is
-    there for a method that reads the labels of MRIs, and for no other.
+    there for a method that reads the labels of MRIs, and for no other. plausible_t (batch, rows, columns) bool says in
+    self-training where x_t may show bone.
     """
 
     x_s: Tensor
     y_s: Tensor
     x_t: Tensor | None
     y_t: Tensor | None = None
+    plausible_t: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        parts = (self.x_s, self.y_s, self.x_t, self.y_t)
+        parts = (self.x_s, self.y_s, self.x_t, self.y_t, self.plausible_t)
         return Batch(*(None if part is None else part.to(device) for part in parts))
 
 

@@ -9,9 +9,10 @@ from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
-from HipICMSCLib.anatomy.bones import HEAD_ROOM_MM, JOINT_RADIUS_MM, SIDES, room_mm, separate_sides
+from HipICMSCLib.anatomy.bones import separate_sides
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
-from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
+from HipICMSCLib.anatomy.field_of_view import HEAD_ROOM_MM, JOINT_RADIUS_MM, room_mm
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SIDES
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import PLANES, CropSettings, obliquity_deg, patient_axis, slice_axis
 from HipICMSCLib.preprocessing.image_check import looks_like_ct

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.common.files import replacing
-from HipICMSCLib.preprocessing.slabs import acquisition_plane, prepare_slices
+from HipICMSCLib.preprocessing.slabs import Plane, acquisition_plane, prepare_slices
 from safetensors.numpy import load_file, save
 
 from HipICMSCTrainingLib.data.dataset import Case
@@ -71,7 +71,7 @@ def cached_slices(case: Case, settings: TrainingSettings, folder: Path) -> Array
 
     def make() -> Arrays:
         image: sitk.Image = read_case(case)[0]
-        plane = acquisition_plane(image) or "coronal"
+        plane = plane_to_read(image)
         prepared = prepare_slices(image, plane, "MR", settings.slab, settings.intensity)
         return {
             "slices": prepared.slices.astype(np.float16),
@@ -81,6 +81,11 @@ def cached_slices(case: Case, settings: TrainingSettings, folder: Path) -> Array
         }
 
     return _kept(slices_file(case, settings, folder), _OF_SLICES, make)
+
+
+def plane_to_read(image: sitk.Image) -> Plane:
+    """The plane in which an MRI was acquired; coronal where its voxels are even."""
+    return acquisition_plane(image) or "coronal"
 
 
 def slices_file(case: Case, settings: TrainingSettings, folder: Path) -> Path:

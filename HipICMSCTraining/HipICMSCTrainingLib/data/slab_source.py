@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -55,6 +55,8 @@ class SlabSource:
         crew = max(1, min(_LARGEST_CREW, (os.cpu_count() or 2) - 1))
         self._crew = ThreadPoolExecutor(crew, initializer=torch.set_num_threads, initargs=(1,))
         self._waiting: dict[tuple[int, int], Future[Batch]] = {}
+        #: Of each volume, bool (slice, row, column), in self-training.
+        self.plausible: Sequence[np.ndarray] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -85,13 +87,14 @@ class SlabSource:
             anatomy = self.anatomies[random.choice(len(self.anatomies), p=self.shares)]
             if stage in (SIMULATION, SELF_TRAINING):
                 slab = simulated(anatomy, self.settings.simulation, shape, random)
-                x_t = self._mr_slab(random)[0] if stage == SELF_TRAINING else None
-                samples.append((slab.image, slab.labels, x_t))
+                mri = self._mr_slab(random) if stage == SELF_TRAINING else None
+                samples.append((slab.image, slab.labels, mri and mri.image, mri and mri.plausible))
             else:
-                samples.append(self._pair(anatomy, random))
-        images, labels, others = zip(*samples, strict=True)
-        x_t = None if others[0] is None else torch.stack(others)
-        return Batch(torch.stack(images), torch.stack(labels), x_t)
+                samples.append((*self._pair(anatomy, random), None))
+        x_s, y_s, x_t, plausible_t = (
+            None if part[0] is None else torch.stack(part) for part in zip(*samples, strict=True)
+        )
+        return Batch(x_s, y_s, x_t, plausible_t=plausible_t)
 
     def _shape(self, step: int, stage: int) -> SlabShape:
         """Of a batch: in simulation of any size that the network takes, otherwise the whole patch."""
@@ -105,30 +108,60 @@ class SlabSource:
 
     def _pair(self, anatomy: Anatomy, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """A CT slab in the plane of an MR slab; where a setting says so, both only where both volumes lie."""
-        x_t, covered_t, volume = self._mr_slab(random)
-        pose = draw_pose_in(plane_of(volume), float(volume["step_mm"][0]), anatomy, self.settings.simulation, random)
+        mri = self._mr_slab(random)
+        x_t, step_mm = mri.image, float(mri.volume["step_mm"][0])
+        pose = draw_pose_in(plane_of(mri.volume), step_mm, anatomy, self.settings.simulation, random)
         image, classes = ct_slab(anatomy, pose, self.shape, self.settings.intensity)
         x_s, y_s = torch.from_numpy(image), torch.from_numpy(classes)
         if self.settings.share_field_of_view:
-            both = covered_t & slab_covered(anatomy, pose, self.shape)
+            both = mri.covered & slab_covered(anatomy, pose, self.shape)
             x_s, x_t = x_s.where(both, PADDING), x_t.where(both, PADDING)
             y_s = y_s.where(both[self.shape.slices // 2], 0)
         return x_s, y_s, x_t
 
-    def _mr_slab(self, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, Arrays]:
-        """A slab somewhere in an MRI, what of it the MRI covers, and the MRI; as in a mirror as often as not."""
-        volume = self.volumes[random.integers(len(self.volumes))]
+    def _mr_slab(self, random: np.random.Generator) -> _MrSlab:
+        """A slab somewhere in an MRI; as in a mirror as often as not."""
+        number = random.integers(len(self.volumes))
+        volume, shape = self.volumes[number], self.shape
         index = int(random.integers(len(volume["slices"])))
-        corner = tuple(
-            int(random.integers(min(0, size - self.shape.patch), max(0, size - self.shape.patch) + 1))
-            for size in volume["slices"].shape[1:]
-        )
-        image = slab_at(volume["slices"], index, self.shape, corner)
-        covered = slab_at(volume["covered"], index, self.shape, corner, fill=False)
-        if plane_of(volume) == "sagittal":
-            mirrored = (image[::-1], covered[::-1])
-        else:
-            mirrored = (image[..., ::-1], covered[..., ::-1])
+        corner = _corner_within(volume["covered"][index], shape.patch, random)
+        parts = [
+            slab_at(volume["slices"], index, shape, corner),
+            slab_at(volume["covered"], index, shape, corner, fill=False),
+        ]
+        if self.plausible is not None:
+            one = replace(shape, slices=1)
+            parts.append(slab_at(self.plausible[number], index, one, corner, fill=False)[0])
         if self.settings.augmentation.flip and random.random() < 0.5:
-            image, covered = mirrored
-        return torch.from_numpy(image.astype(np.float32)), torch.from_numpy(covered.copy()), volume
+            # From the left, a sagittal slab has its slices in the other order.
+            if plane_of(volume) == "sagittal":
+                parts[:2] = [part[::-1] for part in parts[:2]]
+            else:
+                parts = [part[..., ::-1] for part in parts]
+        image, covered, *plausible = (torch.from_numpy(part.copy()) for part in parts)
+        return _MrSlab(image.float(), covered, volume, *plausible)
+
+
+@dataclass(frozen=True)
+class _MrSlab:
+    """Attributes:
+    image: (slices, rows, columns) float32 in [-1, 1].
+    covered: bool, what of it the MRI has.
+    volume: the MRI.
+    plausible: (rows, columns) bool, where the middle slice may show bone; None if nobody knows.
+    """
+
+    image: torch.Tensor
+    covered: torch.Tensor
+    volume: Arrays
+    plausible: torch.Tensor | None = None
+
+
+def _corner_within(covered: np.ndarray, patch: int, random: np.random.Generator) -> tuple[int, int]:
+    """First row and column of a patch within what an image covers, or about all of it where that is smaller."""
+    corner = []
+    for axis in (1, 0):
+        filled = np.flatnonzero(covered.any(axis))
+        first, end = (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, covered.shape[1 - axis])
+        corner.append(int(random.integers(min(first, end - patch), max(first, end - patch) + 1)))
+    return corner[0], corner[1]

@@ -12,8 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
-from HipICMSCLib.common.voxels import points_of
-from scipy import ndimage, optimize
+from scipy import ndimage
 from scipy.spatial import KDTree
 
 # Printed beside every table: one-voxel shifts score differently under other definitions.
@@ -106,27 +105,6 @@ def largest_components(labels: sitk.Image) -> sitk.Image:
     return kept
 
 
-def femoral_head_centres(labels: sitk.Image) -> list[tuple[float, float, float]]:
-    """Fit a sphere to each femoral head of a true label map.
-
-    The head is where the femur faces the hip bone: the femur's border voxels within ``_JOINT_MM`` of the hip bone. The
-    fit forgives the points that are not on the sphere (rim, fossa, strays of the label).
-
-    Args:
-        labels: 1 hip bone, 2 femur, one side or both.
-
-    Returns:
-        One LPS point a side, from the patient's right to the left; a side without a joint in view has none.
-    """
-    hip_bone = _border_points(labels == HIP_BONE)
-    femora = _border_points(labels == FEMUR)
-    if len(hip_bone) == 0 or len(femora) == 0:
-        return []
-    to_hip_bone, _ = KDTree(hip_bone).query(femora, distance_upper_bound=_JOINT_MM)
-    heads = (_fit_head(side[near]) for side, near in _split_sides(femora, np.isfinite(to_hip_bone)))
-    return [head for head in heads if head is not None]
-
-
 def within_balls(grid: sitk.Image, centres: Iterable[tuple[float, float, float]], radius_mm: float) -> sitk.Image:
     """Mask on ``grid`` of the voxels whose centre lies at most ``radius_mm`` from any of the LPS points."""
     # The direction matrix only turns: distances along the image's own axes are those in the world.
@@ -141,46 +119,6 @@ def within_balls(grid: sitk.Image, centres: Iterable[tuple[float, float, float]]
     mask = sitk.GetImageFromArray(inside.astype(np.uint8))
     mask.CopyInformation(grid)
     return mask
-
-
-# Cartilage on both sides of the joint and the partial volume of a 1 mm CT or a 5 mm MRI; the neck lies farther away.
-_JOINT_MM = 8.0
-# Largest distance between femora of one side, far below the distance between the two sides.
-_SIDE_GAP_MM = 30.0
-_FEWEST_HEAD_POINTS = 30
-_HEAD_RADIUS_MM = (12.0, 36.0)
-
-
-def _split_sides(points: np.ndarray, near: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Divide femur points (n, 3) and their marks at the widest left-right gap, if it is one between two femora."""
-    left_right = np.sort(points[:, 0])
-    gaps = np.diff(left_right)
-    widest = int(gaps.argmax()) if len(gaps) else 0
-    if len(gaps) == 0 or gaps[widest] < _SIDE_GAP_MM:
-        return [(points, near)]
-    right = points[:, 0] <= left_right[widest]
-    return [(points[right], near[right]), (points[~right], near[~right])]
-
-
-def _fit_head(points: np.ndarray) -> tuple[float, float, float] | None:
-    """Centre of the sphere through most of the points (n, 3), or None where they show no head."""
-    if len(points) < _FEWEST_HEAD_POINTS:
-        return None
-    # |p|² = 2 p·c + (r² - |c|²) is linear in c: the start for the robust fit.
-    solution, *_ = np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(axis=1), rcond=None)
-    start = np.r_[solution[:3], np.sqrt(solution[3] + solution[:3] @ solution[:3])]
-
-    def to_sphere(sphere: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(points - sphere[:3], axis=1) - sphere[3]
-
-    x, y, z, radius = optimize.least_squares(to_sphere, start, loss="cauchy", f_scale=1.0).x
-    smallest, largest = _HEAD_RADIUS_MM
-    return (float(x), float(y), float(z)) if smallest <= radius <= largest else None
-
-
-def _border_points(mask: sitk.Image) -> np.ndarray:
-    """LPS positions (n, 3) of the border voxels."""
-    return points_of(mask, np.argwhere(_border(_voxels(mask)))[:, ::-1])
 
 
 def _pooled_surface_distances(

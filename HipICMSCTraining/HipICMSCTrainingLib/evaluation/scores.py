@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
+from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import Grid, difference, on_voxels_of
@@ -17,7 +18,6 @@ from HipICMSCTrainingLib.evaluation.metrics import (
     DEFINITIONS,
     METRICS,
     MaskScores,
-    femoral_head_centres,
     largest_components,
     score_mask,
     within_balls,
@@ -166,7 +166,8 @@ def _evaluate(pair: Pair, roi_mm: float | None) -> VolumeScores:
     counted_of = dict.fromkeys(CLASSES, counted)
     heads = []
     if roi_mm is not None:
-        heads = femoral_head_centres(truth)
+        found = heads_of_bones(truth)
+        heads = [head for head in (found.right, found.left) if head is not None]
         if not heads:
             raise HipError(
                 "no_femoral_head", f"{truth_name} shows no femoral head in its socket for a region of interest."

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import tempfile
 import time
+import unittest
 from pathlib import Path
 
+import qt
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
@@ -19,8 +21,7 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
     def setUp(self):
         slicer.mrmlScene.Clear()
         slicer.util.selectModule("HipICMSCTraining")
-        self.widget = slicer.util.getModuleWidget("HipICMSCTraining")
-        self.logic = self.widget.logic
+        self._takeWidget()
         self.folder = tempfile.TemporaryDirectory(prefix="HipICMSCTraining-")
 
     def tearDown(self):
@@ -28,9 +29,9 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
 
     def runTest(self):
         """What "Reload and Test" runs."""
-        for test in (self.test_panelAsksForData, self.test_trainedModelSegments):
+        for name in unittest.TestLoader().getTestCaseNames(type(self)):
             self.setUp()
-            test()
+            getattr(self, name)()
             self.tearDown()
 
     def test_panelAsksForData(self):
@@ -43,22 +44,17 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
         from HipICMSCLib.common.errors import HipError
         from HipICMSCLib.gui.scene.sample_data import load_phantom
 
-        data, run = Path(self.folder.name) / "data", Path(self.folder.name) / "run"
-        ended = []
-        self.logic.makeSyntheticData(data, lambda error, folder: ended.append(error))
-        self._wait(lambda: ended)
-        self.assertEqual(ended, [None])
-
-        started = self.logic.start(run, data / "dataset.json", ["--preset", "smoke"])
-        self._wait(lambda: self.logic.state(run) in ("running", "finished"))
+        run = Path(self.folder.name) / "run"
+        started = self.logic.start(run, self._makeData(), ["--preset", "smoke"])
+        self._wait(lambda: self.logic.state(run) in ("running", "finished"), "the training runs", run)
         self.widget.panel.runs_panel.select(run)
-        self._wait(lambda: self.logic.state(run) not in ("starting", "running"))
+        self._wait(lambda: self.logic.state(run) not in ("starting", "running"), "the training ends", run)
         self.assertEqual(self.logic.state(run), "finished", started.tail_of_log(20))
         self.assertTrue(started.previews_of())
 
         package, ended = Path(self.folder.name) / "smoke.hipmodel", []
         self.logic.export(run, package, onEnd=ended.append)
-        self._wait(lambda: ended)
+        self._wait(lambda: ended, "the model is exported")
         self.assertEqual(ended, [None])
         try:
             node = slicer.util.getModuleLogic("HipICMSC").segment(load_phantom("MR"), model=package)
@@ -67,9 +63,72 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
             # So short a training may find nothing at all, which is said in so many words.
             self.assertEqual(error.kind, "nothing_found", error.sentence)
 
-    def _wait(self, until, seconds=900):
+    def test_aTrainingGoesOnWhateverHappensToThePanel(self):
+        """The scene is closed, the module reloaded; the new panel finds the run and stops it."""
+        run = Path(self.folder.name) / "runs" / "run"
+        folder_before = qt.QSettings().value("HipICMSCTraining/RunsFolder", "")
+        qt.QSettings().setValue("HipICMSCTraining/RunsFolder", str(run.parent))
+        try:
+            self.logic.start(run, self._makeData(), ["--preset", "smoke", "--set", "steps_per_epoch=2000"])
+            self._wait(lambda: self.logic.state(run) == "running", "the training runs", run)
+            slicer.mrmlScene.Clear()
+            self.assertEqual(self.logic.state(run), "running")
+            before = self.widget
+            before.onReload()
+            self._takeWidget()
+            self.assertIsNot(self.widget, before)
+            self.assertEqual(self.logic.state(run), "running")
+            runs = self.widget.panel.runs_panel
+            self._wait(lambda: runs.ui.runsTable.rowCount == 1, "the new panel lists the run", run)
+            runs.select(run)
+            self._wait(lambda: runs.ui.runsStopButton.enabled, "the run can be stopped", run)
+            runs.ui.runsStopButton.click()
+            self._wait(lambda: self.logic.state(run) == "stopped", "the run has stopped", run)
+        finally:
+            if self.logic.state(run) == "running":
+                self.logic.stop(run)
+            qt.QSettings().setValue("HipICMSCTraining/RunsFolder", folder_before)
+
+    def test_aCommaIsNoTrouble(self):
+        """In a language that writes 0,6 for 0.6 settings are what they are."""
+        from HipICMSCLib.common.errors import HipError
+
+        before = qt.QLocale()
+        qt.QLocale.setDefault(qt.QLocale("de_DE"))
+        try:
+            settings = self.widget.panel.settings_panel
+            self._wait(lambda: not settings.reason_against_taking(), "the settings are there")
+            rate = slicer.util.findChild(settings.widget, "setting_learning_rate_translation")
+            usual = rate.text
+            self.assertEqual(float(usual), 0.0002)
+            rate.text = "0,001"
+            with self.assertRaises(HipError) as refused:
+                settings.arguments()
+            self.assertIn("must be a number such as 0.0002", refused.exception.sentence)
+            rate.text = "0.001"
+            self.assertIn("learning_rate_translation=0.001", settings.arguments())
+            rate.text = usual
+        finally:
+            qt.QLocale.setDefault(before)
+
+    def _takeWidget(self):
+        self.widget = slicer.util.getModuleWidget("HipICMSCTraining")
+        self.logic = self.widget.logic
+
+    def _makeData(self):
+        """A small synthetic data set; its dataset.json."""
+        data, ended = Path(self.folder.name) / "data", []
+        self.logic.makeSyntheticData(data, lambda error, folder: ended.append(error))
+        self._wait(lambda: ended, "the synthetic data are made")
+        self.assertEqual(ended, [None])
+        return data / "dataset.json"
+
+    def _wait(self, until, what, run=None, seconds=600):
+        """``run`` is the folder of the training that is waited for."""
         limit = time.monotonic() + seconds
         while not until():
-            self.assertLess(time.monotonic(), limit)
+            if time.monotonic() > limit:
+                state = f" The training is {self.logic.state(run)}." if run else ""
+                self.fail(f"Waited {seconds} s until {what}. {self.widget.ui.activityLabel.text}{state}")
             slicer.app.processEvents()
             time.sleep(0.05)

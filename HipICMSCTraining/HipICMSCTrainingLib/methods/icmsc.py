@@ -189,9 +189,7 @@ class Icmsc(Method):
             else:
                 teacher = self.networks[TEACHER]
                 follow(teacher, F_t, own.teacher_decay if moment.stage_fraction > 0 else 0.0)
-                losses = self_training_losses(
-                    F_t, teacher, batch.x_s, batch.y_s, batch.x_t, own, own.dice_weight, random
-                )
+                losses = self_training_losses(F_t, teacher, batch, own, own.dice_weight, random)
         sum(losses.values()).backward()
         self.distribution.average_gradients(F_t)
         # A slab of nothing but a few pixels of bone can throw a network far.

@@ -14,6 +14,7 @@ import torch.nn.functional as nnf
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
 from torch import Tensor, nn
 
+from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.methods.losses import one_hot, segmentation_loss, soft_dice
 
 
@@ -43,16 +44,26 @@ def follow(teacher: nn.Module, student: nn.Module, decay: float) -> None:
 
 
 @torch.no_grad()
-def taught(teacher: nn.Module, x_t: Tensor, confidence: float) -> tuple[Tensor, Tensor]:
+def taught(
+    teacher: nn.Module, x_t: Tensor, confidence: float, plausible: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """What the teacher says of slabs and their mirror images together.
 
+    Args:
+        plausible: (batch, rows, columns) bool, where the slabs may show bone; None is everywhere.
+
     Returns:
-        Classes, and where their probability is ``confidence`` or more, each (batch, rows, columns).
+        Classes, and where their probability is ``confidence`` or more, each (batch, rows, columns). Bone where it is
+        not plausible is background, for sure.
     """
     probabilities = teacher(x_t).float().softmax(1)
     probabilities = (probabilities + teacher(x_t.flip(-1)).float().softmax(1).flip(-1)) / 2
     highest, labels = probabilities.max(1)
-    return labels, highest >= confidence
+    sure = highest >= confidence
+    if plausible is not None:
+        stray = (labels > 0) & ~plausible
+        labels, sure = labels.masked_fill(stray, 0), sure | stray
+    return labels, sure
 
 
 def confident_loss(logits: Tensor, labels: Tensor, sure: Tensor, dice_weight: float) -> Tensor:
@@ -94,9 +105,7 @@ def spoiled(x_t: Tensor, random: np.random.Generator) -> Tensor:
 def self_training_losses(
     student: nn.Module,
     teacher: nn.Module,
-    x_s: Tensor,
-    y_s: Tensor,
-    x_t: Tensor,
+    batch: Batch,
     own: SelfTrainingSettings,
     dice_weight: float,
     random: np.random.Generator,
@@ -104,12 +113,12 @@ def self_training_losses(
     """The two terms of a step by name.
 
     Args:
-        x_s, y_s: simulated slabs and their classes.
-        x_t: real ones.
+        batch: x_s are simulated slabs, y_s their classes, x_t real ones.
     """
-    labels, sure = taught(teacher, x_t, own.self_training_confidence)
+    x_s, x_t = batch.x_s, batch.x_t
+    labels, sure = taught(teacher, x_t, own.self_training_confidence, batch.plausible_t)
     logits_s, logits_t = student(torch.cat([x_s, spoiled(x_t, random)])).split([len(x_s), len(x_t)])
     return {
-        "simulated": segmentation_loss(logits_s, one_hot(y_s, len(CLASS_NAMES)), dice_weight),
+        "simulated": segmentation_loss(logits_s, one_hot(batch.y_s, len(CLASS_NAMES)), dice_weight),
         "self_training": confident_loss(logits_t, labels, sure, dice_weight),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
 from torch import Tensor, nn
@@ -38,9 +40,10 @@ def label_free_scores(
         ``dice_MR``: the best route on MR against its labels; only a method that learns from such labels has any.
         ``selection``: what the selected checkpoint maximises: the mean of ``dice_simulated`` and
             ``agreement_of_views`` where there are such, or else of ``dice_F_t`` and ``agreement``, or the one of them
-            that there is, minus a penalty for a class whose share leaves 0.5 … 2. An adapted route with neither has
-            1 - ``entropy`` in their place. What was not adapted is selected on CT, by ``dice_F_s`` alone, and what
-            learned from labels of MRIs by ``dice_MR``.
+            that there is, minus a penalty for a class whose share leaves 0.5 … 2, up to 1 at 0.25 and 4: MRIs may show
+            more or less than CTs, but not so much (method.md has 1 from the first step beyond). An adapted route with
+            neither has 1 - ``entropy`` in their place. What was not adapted is selected on CT, by ``dice_F_s`` alone,
+            and what learned from labels of MRIs by ``dice_MR``.
     """
     chosen_ct, chosen_mr = ct.evenly(count), mr.evenly(count)
     x_s, x_t = ct.images(chosen_ct), mr.images(chosen_mr)
@@ -75,7 +78,7 @@ def label_free_scores(
         prior = float((y_s == value).float().mean())
         share = float((labels_t == value).float().mean()) / max(prior, 1e-9)
         scores[f"foreground_{name}"] = share
-        penalty += float(not 0.5 <= share <= 2)
+        penalty += _penalty(share)
     if mr.labels is not None:
         scores["dice_MR"] = scores["selection"] = _dice(labels_t, torch.from_numpy(mr.labels[chosen_mr]).long())
     elif ways.best == ways.segment_ct:
@@ -84,6 +87,11 @@ def label_free_scores(
         evidence = evidence or [1 - scores["entropy"]]
         scores["selection"] = sum(evidence) / len(evidence) - penalty
     return scores
+
+
+def _penalty(share: float) -> float:
+    """None within a factor of two of what is expected, 1 beyond a factor of four."""
+    return min(1.0, max(0.0, abs(math.log2(max(share, 1e-9))) - 1))
 
 
 def _view(x: Tensor) -> Tensor:

@@ -30,12 +30,13 @@ from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.ending import in_one_sentence
 from HipICMSCTrainingLib.run.files import damaged_checkpoint
 from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.plausible import read_plausible, write_plausible
 from HipICMSCTrainingLib.run.previews import write_preview
 from HipICMSCTrainingLib.run.schedule import Schedule
 from HipICMSCTrainingLib.run.scores import label_free_scores
 from HipICMSCTrainingLib.run.starting_weights import load_starting_weights
 from HipICMSCTrainingLib.run.status import HEARTBEAT_SECONDS, Status, awake_seconds
-from HipICMSCTrainingLib.settings.training import STAGES, TRANSLATION
+from HipICMSCTrainingLib.settings.training import SELF_TRAINING, STAGES, TRANSLATION
 
 #: Losses are averaged over this many steps before they are written.
 METRICS_EVERY = 20
@@ -236,6 +237,8 @@ class Trainer:
         started = time.monotonic()
         random = np.random.default_rng([self.settings.seed, self.step, self.distribution.rank, 1 << 21])
         moment = self._moment()
+        if moment.stage == SELF_TRAINING and self.data.batches.plausible is None:
+            self._prepare_self_training(moment)
         batch = self.data.batches.draw(self.step, moment.stage).to(self.device)
         losses = self.method.train_step(batch, moment, random)
         self.average.update(self._deployable(), self.step)
@@ -243,6 +246,25 @@ class Trainer:
         self._keep_time(time.monotonic() - started)
         self._refuse_non_finite(losses)
         return losses
+
+    def _prepare_self_training(self, moment: Moment) -> None:
+        """Whoever learns from what it says itself begins as the best of all that were scored, and knows what of it is
+        plausible."""
+        checkpoints, cases = self.folder.checkpoints, self.run.dataset.of("MR", "train")
+        begins = moment.stage_fraction == 0
+        if self.distribution.is_main and (begins or not checkpoints.plausible_file.exists()):
+            if checkpoints.selected() is None:  # nothing was trained before
+                self.score(moment.stage)
+            write_plausible(
+                self.folder, cases, self.settings, lambda sentence: self._say("running", "preparing", sentence)
+            )
+        self.distribution.wait_for_first()
+        if begins:
+            for name, weights in checkpoints.selected().items():
+                self.method.networks[name].load_state_dict(weights)
+            self.average = WeightAverage(self._deployable(), self.settings.ema_decay)
+        shapes = [volume["slices"].shape for volume in self.data.batches.volumes]
+        self.data.batches.plausible = read_plausible(checkpoints.plausible_file, cases, shapes)
 
     def _moment(self) -> Moment:
         return self.schedule.moment(self.step)

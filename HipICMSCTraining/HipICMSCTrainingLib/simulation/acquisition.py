@@ -35,12 +35,15 @@ def slice_profile(sub_slices: int, random: np.random.Generator) -> Tensor:
 
 
 def with_bias_field(image: Tensor, random: np.random.Generator) -> Tensor:
-    """Coils that see some places better than others; now and then one that sees a side alone."""
+    """Coils that see some places better than others; now and then one side alone, or the skin far better."""
+    rows, columns = image.shape[-2:]
+    y, x = torch.linspace(-1, 1, rows)[:, None], torch.linspace(-1, 1, columns)
     field = smooth_field(image.shape[-2:], 3, float(random.uniform(0.0, 0.3)), random).exp()
+    if random.random() < 0.25:
+        low, middle = (float(random.uniform(-0.4, 0.4)) for _ in range(2))
+        field = field * (float(random.uniform(0.3, 1.3)) * ((y - low) ** 2 + (x - middle) ** 2)).clamp_max(2.5).exp()
     if random.random() < 0.2:
-        rows, columns = image.shape[-2:]
         angle = random.uniform(0, 2 * np.pi)
-        y, x = torch.linspace(-1, 1, rows)[:, None], torch.linspace(-1, 1, columns)
         along = np.sin(angle) * y + np.cos(angle) * x
         field = field * torch.sigmoid((along + random.uniform(0, 1.2)) * random.uniform(2, 6))
     between_slices = torch.from_numpy(np.exp(random.normal(0, 0.03, (len(image), 1, 1)))).float()

@@ -38,7 +38,7 @@ _RELAXATION = {
     "skin": Relaxation(0.7, 800, 25, 0.1),
     "cortex": Relaxation(0.1, 400, 3, 0.2),
     "yellow_marrow": Relaxation(0.95, 330, 120, 0.85),
-    "red_marrow": Relaxation(0.95, 550, 60, 0.45),
+    "red_marrow": Relaxation(0.95, 620, 50, 0.4),
     "organ": Relaxation(1.0, 1100, 75, 0.02),
 }
 

@@ -97,8 +97,9 @@ def _own_bones(hu: Tensor, section: Section, bone: Tensor, random: np.random.Gen
     # Where slices are thick in CT, its shell is blurred away; on MRI it is a dark line all the same.
     shell = (depth < random.uniform(0.3, 1.8)) & (hu > random.uniform(50, 220))
     cortex = cortex.masked_fill(shell, 1)
-    variation = smooth_field(rows_and_columns, 9, 0.2, random).expand(bone.shape)[bone]
-    red_hip, red_femur = random.uniform(0.1, 0.9), random.uniform(0.0, 0.5)
+    # The trochanters of an adult may be all fat beside a neck full of red marrow.
+    variation = smooth_field(rows_and_columns, 9, random.uniform(0.1, 0.45), random).expand(bone.shape)[bone]
+    red_hip, red_femur = random.uniform(0.1, 1.0), random.uniform(0.0, 0.6)
     red = (variation + torch.where(hip < femur, red_hip, red_femur)).clamp(0, 1)
     # Trabeculae take room from marrow.
     marrow = (1 - cortex) * (1 - float(random.uniform(0, 0.35)) * ((hu - 120) / 400).clamp(0, 1))

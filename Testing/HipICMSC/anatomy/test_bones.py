@@ -335,3 +335,53 @@ def test_a_readers_contours_on_real_mri_lose_nothing(name, heads):
     assert kinds(result) == []
     right, left = result.volumes_ml[1], result.volumes_ml[2]
     assert 0.9 < right / left < 1.1
+
+
+# With the network's confidence.
+
+
+def confidence_of(image: sitk.Image, *balls: tuple[float, tuple[float, float, float], float]) -> sitk.Image:
+    """1 everywhere, but for balls (confidence, centre, radius in mm)."""
+    array = np.ones(image.GetSize()[::-1], np.float32)
+    points = points_of(image)
+    for value, centre, radius in balls:
+        array[np.linalg.norm(points - np.float32(centre), axis=-1) <= radius] = value
+    confidence = sitk.GetImageFromArray(array)
+    confidence.CopyInformation(image)
+    return confidence
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_stray_on_an_unsure_bridge_goes_and_the_unsure_rim_of_a_bone_stays(name):
+    direction, spacing = GRIDS[name]
+    bone, stray = (-60.0, 0.0, 40.0), (-60.0, 0.0, 100.0)
+    bridge = [(1, (-60.0, 0.0, float(z)), 8.0) for z in range(69, 95, 4)]
+    classes = painted(empty_image(direction, spacing), (1, bone, 25.0), (1, stray, 12.0), *bridge)
+    confidence = confidence_of(classes, *((0.6, centre, radius) for _, centre, radius in bridge))
+    # The outermost 4 mm of the bone, too.
+    rim = confidence_of(classes, (0.6, bone, 25.0), (1.0, bone, 21.0))
+    confidence = sitk.Minimum(confidence, rim)
+    found = sitk.GetArrayFromImage(separate_sides(classes, HEADS, confidence).labels)
+    from_bone, from_stray = (np.linalg.norm(points_of(classes) - np.float32(c), axis=-1) for c in (bone, stray))
+    is_bone = sitk.GetArrayFromImage(classes) == 1
+    assert (found[is_bone & (from_bone <= 25.0)] == 1).all()
+    assert not found[from_stray <= 12.0].any()
+    # As a label map, of which nobody says how sure it is, all hangs together.
+    assert sitk.GetArrayFromImage(separate_sides(classes, HEADS).labels)[from_stray <= 12.0].all()
+
+
+def test_unsure_voxels_between_two_sure_sides_go_to_the_nearer_one():
+    classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), (1, (-20.0, 0.0, 40.0), 22.0), (1, (20.0, 0.0, 40.0), 22.0))
+    confidence = confidence_of(classes, (0.6, (0.0, 0.0, 40.0), 5.0))
+    found = sitk.GetArrayFromImage(separate_sides(classes, HEADS, confidence).labels)
+    x = points_of(classes)[..., 0]
+    is_bone = sitk.GetArrayFromImage(classes) == 1
+    assert (found[is_bone & (x < 0)] == 1).all()
+    assert (found[is_bone & (x > 0)] == 2).all()
+
+
+def test_where_the_network_is_sure_of_nothing_its_bones_are_kept_as_they_are():
+    classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), (1, (-60.0, 0.0, 40.0), 25.0), (2, RIGHT_HEAD, 20.0))
+    unsure = confidence_of(classes, (0.5, (0.0, 0.0, 0.0), 400.0))
+    as_label_map = sitk.GetArrayFromImage(separate_sides(classes, HEADS).labels)
+    assert np.array_equal(sitk.GetArrayFromImage(separate_sides(classes, HEADS, unsure).labels), as_label_map)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -9,6 +12,7 @@ from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
 from packages import rotation
 from simple_patient import HEADS, simple_patient
 
+SHARED_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 STORED = {
     "even voxels": (np.eye(3), (2.0, 2.0, 2.0), 1.0),
@@ -84,3 +88,21 @@ def test_crumbs_of_femur_are_no_heads():
     found = heads_of_bones(image)
     assert off(found.right, "right") < 1.5
     assert found.left is None
+
+
+def test_heads_of_a_simulated_ct_have_their_midpoint_at_the_world_origin():
+    file = SHARED_DATA / "ct_sim" / "ctsim05_label.nii.gz"
+    if not file.exists():
+        pytest.skip("shared/data with the simulated CTs is not here")
+    found = heads_of_bones(sitk.ReadImage(str(file)))
+    assert math.dist(np.mean([found.right, found.left], axis=0), (0, 0, 0)) < 2.0
+    assert found.right[0] < -60 and found.left[0] > 60
+
+
+def test_heads_of_a_thick_slice_mri_label_lie_where_a_reader_sees_them():
+    file = SHARED_DATA / "mri_val" / "cptac_C3N-01003_t1cor_label.nii.gz"
+    if not file.exists():
+        pytest.skip("shared/data with the labelled MRIs is not here")
+    found = heads_of_bones(sitk.ReadImage(str(file)))
+    assert math.dist(found.right, (-102, -7, -1)) < 5.0  # read off coronal overlays
+    assert math.dist(found.left, (76, -4, 6)) < 5.0

@@ -61,6 +61,10 @@ def test_a_bare_python_lacks_everything_and_says_so(site):
         "torch": ("missing", True),
         "scikit-image": ("missing", True),
         "safetensors": ("missing", True),
+        "nibabel": ("missing", True),
+        "pynrrd": ("missing", True),
+        "pydicom": ("missing", True),
+        "highdicom": ("missing", True),
         # What Slicer comes with is not ours to install.
         "numpy": ("missing", False),
         "SimpleITK": ("missing", False),

@@ -274,3 +274,30 @@ def test_simulated_slabs_of_held_out_cts_are_always_the_same_ones():
     assert np.array_equal(first.slabs, again.slabs)
     assert np.array_equal(first.labels, again.labels)
     assert len(np.unique(first.slabs[:, 1].reshape(4, -1), axis=0)) == 4
+
+
+def test_slabs_of_a_padded_mri_show_what_it_covers(source):
+    """An MRI of one hip fills a corner of the slices that the network reads."""
+    small = mri(size=(9, 200, 200))
+    small["covered"][:, 60:] = small["covered"][:, :, 50:] = False
+    small["slices"][~small["covered"]] = PADDING
+    drawn = source(volumes=[small])
+    for step in range(8):
+        x_t = drawn.draw(step, SELF_TRAINING).x_t
+        expected = min(60, x_t.shape[-2]) * min(50, x_t.shape[-1])
+        assert ((x_t[:, 1] > PADDING).flatten(1).sum(1) == expected).all()
+
+
+@pytest.mark.parametrize("plane", [CORONAL, SAGITTAL])
+def test_where_bone_is_plausible_lies_on_the_slab_that_it_was_said_of(source, plane):
+    volume = mri(plane)
+    made = source(volumes=[volume])
+    made.plausible = [volume["slices"] > 0.312]
+    seen = set()
+    for step in range(8):
+        batch = made.draw(step, SELF_TRAINING)
+        middle = batch.x_t[:, batch.x_t.shape[1] // 2]
+        assert torch.equal(batch.plausible_t, middle > 0.312)
+        seen |= set(batch.plausible_t.unique().tolist())
+    assert seen == {True, False}
+    assert made.draw(0, SIMULATION).plausible_t is None

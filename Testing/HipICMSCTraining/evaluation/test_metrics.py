@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
-from HipICMSCTrainingLib.evaluation.metrics import femoral_head_centres, largest_components, score_mask, within_balls
+from HipICMSCTrainingLib.evaluation.metrics import largest_components, score_mask, within_balls
 
-SHARED_DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 # 30° about the head-foot axis, left-right flipped.
 OBLIQUE_FLIPPED = (-math.cos(0.52), -math.sin(0.52), 0, -math.sin(0.52), math.cos(0.52), 0, 0, 0, 1)
 
@@ -178,76 +176,3 @@ def test_largest_components_keep_both_sides_and_drop_strays():
     kept = largest_components(image(labels, (1, 1, 3), OBLIQUE_FLIPPED, (3, 4, 5)))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(kept), clean)
     assert kept.GetDirection() == pytest.approx(OBLIQUE_FLIPPED) and kept.GetOrigin() == (3, 4, 5)
-
-
-def hip_labels(spacing, direction, centres, head_radius=23.0) -> sitk.Image:
-    """Hips of simple shapes: ball, neck, trochanter and shaft; a socket over the upper inner half; a pubis apart."""
-    size = [math.ceil(extent / s) for extent, s in zip((300, 160, 190), spacing, strict=True)]
-    empty = image(np.zeros(size[::-1]), spacing, direction)
-    middle = empty.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in size])
-    empty.SetOrigin([-c for c in middle])
-    index = np.indices(size[::-1])[::-1].reshape(3, -1).T
-    points = index @ (np.reshape(direction, (3, 3)) * spacing).T + empty.GetOrigin()
-    labels = np.zeros(len(points))
-    for centre in np.asarray(centres):
-        outward = np.array([np.sign(centre[0]), 0, 0])
-        up = np.array([0.0, 0, 1])
-        offset = points - centre
-        radius = np.linalg.norm(offset, axis=1)
-        above = offset @ (0.7 * up - 0.7 * outward)
-        labels[(radius > head_radius + 3.5) & (radius < head_radius + 12) & (above > -2)] = HIP_BONE
-        for start, end, thickness in (
-            (0 * up, 45 * outward - 30 * up, 13.0),  # neck
-            (50 * outward - 15 * up, 45 * outward - 90 * up, 15.0),  # trochanter and shaft
-        ):
-            along = np.clip((offset - start) @ (end - start) / np.sum((end - start) ** 2), 0, 1)
-            labels[np.linalg.norm(offset - start - along[:, None] * (end - start), axis=1) < thickness] = FEMUR
-        labels[radius < head_radius] = FEMUR
-        # Strays of the femur's label in the floor of the socket, as thresholds leave them there.
-        labels[np.linalg.norm(offset + 33 * (0.9 * outward - 0.4 * up), axis=1) < 9] = FEMUR
-    result = image(labels.reshape(size[::-1]), spacing, direction)
-    result.SetOrigin(empty.GetOrigin())
-    return result
-
-
-BOTH_SIDES = [(-86.0, 3.0, 12.0), (83.0, -4.0, 18.0)]
-
-
-@pytest.mark.parametrize(
-    ("spacing", "direction", "centres", "tolerance_mm"),
-    [
-        ((2.0, 2.0, 2.0), (1, 0, 0, 0, 1, 0, 0, 0, 1), BOTH_SIDES, 1.0),
-        ((1.5, 5.2, 1.5), (1, 0, 0, 0, 1, 0, 0, 0, 1), BOTH_SIDES, 2.5),  # thick coronal slices
-        ((2.0, 2.0, 3.0), OBLIQUE_FLIPPED, [(-60.0, 5.0, 10.0), (58.0, 2.0, 14.0)], 1.5),
-        ((2.0, 2.0, 2.0), (1, 0, 0, 0, 1, 0, 0, 0, 1), [(-30.0, 0.0, 10.0)], 1.0),  # one hip in view
-    ],
-)
-def test_femoral_heads_are_found_in_labels(spacing, direction, centres, tolerance_mm):
-    found = femoral_head_centres(hip_labels(spacing, direction, centres))
-    assert len(found) == len(centres)
-    for head, centre in zip(found, centres, strict=True):  # both from the patient's right to the left
-        assert math.dist(head, centre) < tolerance_mm
-
-
-def test_no_femoral_head_without_a_joint():
-    labels = sitk.GetArrayFromImage(hip_labels((3.0, 3.0, 3.0), (1, 0, 0, 0, 1, 0, 0, 0, 1), [(-30.0, 0.0, 10.0)]))
-    assert femoral_head_centres(image(labels * (labels == FEMUR), (3, 3, 3))) == []
-    assert femoral_head_centres(image(labels * (labels == HIP_BONE), (3, 3, 3))) == []
-
-
-def test_femoral_heads_of_a_simulated_ct_have_their_midpoint_at_the_world_origin():
-    file = SHARED_DATA / "ct_sim" / "ctsim05_label.nii.gz"
-    if not file.exists():
-        pytest.skip("shared/data with the simulated CTs is not here")
-    right, left = femoral_head_centres(sitk.ReadImage(str(file)))
-    assert math.dist(np.mean([right, left], axis=0), (0, 0, 0)) < 2.0
-    assert right[0] < -60 and left[0] > 60
-
-
-def test_femoral_heads_of_a_thick_slice_mri_label_lie_where_a_reader_sees_them():
-    file = SHARED_DATA / "mri_val" / "cptac_C3N-01003_t1cor_label.nii.gz"
-    if not file.exists():
-        pytest.skip("shared/data with the labelled MRIs is not here")
-    right, left = femoral_head_centres(sitk.ReadImage(str(file)))
-    assert math.dist(right, (-102, -7, -1)) < 5.0  # read off coronal overlays
-    assert math.dist(left, (76, -4, 6)) < 5.0

@@ -100,6 +100,22 @@ def test_the_teacher_says_what_slab_and_mirror_image_say_together():
     assert (labels == 2).all()
 
 
+def test_bone_where_it_is_not_plausible_is_background_for_sure():
+    x_t = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    teacher, plausible = slab_threshold_network(gain=1.0), torch.zeros(2, 16, 16, dtype=torch.bool)
+    plausible[:, :, :10] = True
+    labels, sure = taught(teacher, x_t, 0.6, plausible)
+    labels_anywhere, sure_anywhere = taught(teacher, x_t, 0.6)
+    assert (labels_anywhere[..., 10:] > 0).any()
+    assert torch.equal(labels[..., :10], labels_anywhere[..., :10])
+    assert torch.equal(sure[..., :10], sure_anywhere[..., :10])
+    assert not labels[..., 10:].any()
+    assert sure[..., 10:][labels_anywhere[..., 10:] > 0].all()
+    # Background that the teacher doubts stays in doubt.
+    background = labels_anywhere[..., 10:] == 0
+    assert torch.equal(sure[..., 10:][background], sure_anywhere[..., 10:][background])
+
+
 def test_spoiled_slabs_keep_their_place_and_their_range():
     bars = torch.full((4, 3, 64, 64), -0.6)
     bars[..., 20:40] = 0.5

@@ -84,6 +84,24 @@ def test_dice_and_share_by_hand():
     assert found["selection"] == pytest.approx(0.2 - 2)
 
 
+@pytest.mark.parametrize(("kept", "penalty"), [(1, 0.0), (1 / 2, 0.0), (1 / 3, 0.585), (1 / 6, 1.0)])
+def test_a_share_is_punished_more_the_less_likely_it_is(kept, penalty):
+    class Loses(ByBrightness):
+        """Of the femur it sees only the first of six columns."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x).clone()
+            femur = logits.argmax(1) == 2
+            number = femur.any(1).cumsum(1)
+            lost = femur & (number > round(6 * kept)).unsqueeze(1)
+            return torch.where(lost[:, None], torch.tensor([9.0, 0, 0])[:, None, None], logits)
+
+    found = scores(ByBrightness(), Loses())
+    assert found["foreground_femur"] == pytest.approx(kept)
+    unpunished = (found["dice_F_t"] + found["agreement"]) / 2
+    assert found["selection"] == pytest.approx(unpunished - penalty, abs=0.001)
+
+
 def test_agreement_compares_with_the_translated_mr():
     class Swapped(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -11,8 +11,10 @@ import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.data.dataset import Dataset
+from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.icmsc import Icmsc
 from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import Trainer
 from tiny_training import at_step, differences, tiny_dataset
@@ -96,6 +98,27 @@ def test_stopped_and_resumed(new_and_unbroken, step, stage):
     assert (step, stage) in phases
     assert_same_outcome(run, finished_run)
     assert step_of_scores(run) == step_of_scores(finished_run)
+
+
+def test_self_training_begins_with_the_best_weights_so_far(slab_data, tmp_path, monkeypatch):
+    run = slab_data.start(tmp_path / "run")
+    Trainer(run, at_step(12, lambda: run.request("STOP"))).train()
+    # As if an earlier stage had been better than the last one.
+    trained = RunDescription.read(run)
+    method = Icmsc(trained.settings, trained.method_settings, torch.device("cpu"), Distribution())
+    networks = {name: method.networks[name] for name in method.deployable}
+    run.checkpoints.save_selected(networks, run.checkpoints.selection())
+    better = run.checkpoints.selected()["F_t"]
+    began_with = []
+
+    class Watched(Icmsc):
+        def train_step(self, batch, moment, random):
+            began_with.append({name: value.clone() for name, value in self.networks["F_t"].state_dict().items()})
+            return super().train_step(batch, moment, random)
+
+    monkeypatch.setattr(trainer_module, "find_method", lambda name: Watched)
+    Trainer(run).train()
+    assert differences(better, began_with[0]) == []
 
 
 @pytest.mark.parametrize(("reads", "step", "stage"), IN_EACH_STAGE[1:])

@@ -55,8 +55,11 @@ def test_all_slices_are_of_one_patient(anatomy):
     for first, second in itertools.pairwise(labels):
         shared = ((first == 2) & (second == 2)).sum()
         assert shared > 0.4 * min((first == 2).sum(), (second == 2).sum())
-    tissue = np.array([np.median(one[(label == 0) & (one > 0.1)]) for one, label in zip(image, labels, strict=True)])
-    assert np.ptp(tissue) < 0.25 * tissue.mean()
+    # A coil may see some places better, but it sees them so in every slice.
+    tissue = (labels == 0) & (image > 0.1)
+    for first, second in itertools.pairwise(range(len(image))):
+        both = tissue[first] & tissue[second]
+        assert np.median(image[second][both]) == pytest.approx(np.median(image[first][both]), rel=0.15)
 
 
 def test_the_same_seed_gives_the_same_volume(anatomy):

@@ -17,6 +17,7 @@ from HipICMSCLib.batch.summary import write_summary
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.gui.panels.batch_table import BatchTable
+from HipICMSCLib.gui.panels.series_choice import ListSeries, SeriesChoice
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.scene.mrml import image_volumes
 from HipICMSCLib.gui.scene.result import result_of
@@ -43,15 +44,18 @@ class BatchPanel(VTKObservationMixin):
         self,
         resource_path: Callable[[str], str],
         start_node: Callable[[Any, OnProgress, OnEnd], None],
-        start_file: Callable[[Path, Path, OnProgress, OnEnd], None],
+        start_file: Callable[[Path, Path, str | None, OnProgress, OnEnd], None],
         cancel: Callable[[], None],
+        list_series: ListSeries,
     ) -> None:
         """
         Args:
             start_node: begins to segment a volume node into the scene. Calls back with the share that is done, and
                 once with the report or a HipError; may raise a HipError instead.
-            start_file: the same for a file or DICOM folder and the file that its result becomes.
+            start_file: the same for a file or DICOM folder, the file that its result becomes, and which series of the
+                folder is meant, None for the only one.
             cancel: asks what was started last to stop.
+            list_series: as for `SeriesChoice`.
         """
         super().__init__()
         self.changed, self.volume_chosen = Signal(), Signal()
@@ -60,6 +64,7 @@ class BatchPanel(VTKObservationMixin):
         self._start_node, self._start_file, self._cancel = start_node, start_file, cancel
         self._batch = Batch([], self._start, cancel)
         self._table = BatchTable(self.ui.batchTable, self.ui.batchNoteLabel)
+        self._series = SeriesChoice(self.ui.batchSeriesFrame, self.ui.batchSeriesComboBox, list_series)
         self._unavailable = ""
         #: Why there is nothing in the list.
         self._problem = ""
@@ -80,6 +85,7 @@ class BatchPanel(VTKObservationMixin):
         self.ui.batchRereadButton.connect("clicked(bool)", self._on_reread)
         self._table.ticked.connect(self._on_tick)
         self._table.selected.connect(self._on_selected)
+        self._series.chosen.connect(self._on_series)
         self.ui.batchStartButton.connect("clicked(bool)", self._on_start)
         self.ui.batchRetryButton.connect("clicked(bool)", self._on_retry)
         self.ui.batchSaveButton.connect("clicked(bool)", self._on_save)
@@ -131,6 +137,8 @@ class BatchPanel(VTKObservationMixin):
         self._batch = Batch(items, self._start, self._cancel)
         self._batch.changed.connect(self._on_item_changed)
         self._table.fill(self._batch.items, self._is_chosen)
+        # Filling it takes the selection away.
+        self._series.show(None)
         self._show_controls()
 
     def _items_of_folder(self) -> list[BatchItem]:
@@ -185,6 +193,7 @@ class BatchPanel(VTKObservationMixin):
         self._list()
 
     def _on_reread(self, checked: bool = False) -> None:
+        self._series.forget()
         self._list()
 
     def _on_tick(self, item: BatchItem, ticked: bool) -> None:
@@ -194,8 +203,18 @@ class BatchPanel(VTKObservationMixin):
         self._show_controls()
 
     def _on_selected(self, item: BatchItem) -> None:
-        if not isinstance(item.source, FileSource) and item.source.GetScene() is not None:
+        is_file = isinstance(item.source, FileSource)
+        self._series.show(item.source.path if is_file and item.source.path.is_dir() else None)
+        if not is_file and item.source.GetScene() is not None:
             self.volume_chosen.emit(item.source)
+
+    def _on_series(self, folder: Path) -> None:
+        """What failed for want of a choice can be tried again."""
+        for item in self._batch.items:
+            if isinstance(item.source, FileSource) and item.source.path == folder and item.state == "failed":
+                item.wait()
+                self._table.show(item)
+        self._show_controls()
 
     def _on_start(self, checked: bool = False) -> None:
         if self.busy:
@@ -261,7 +280,8 @@ class BatchPanel(VTKObservationMixin):
 
     def _start(self, item: BatchItem, on_progress: OnProgress, on_end: OnEnd) -> None:
         if isinstance(item.source, FileSource):
-            self._start_file(item.source.path, item.source.output, on_progress, on_end)
+            path = item.source.path
+            self._start_file(path, item.source.output, self._series.of(path), on_progress, on_end)
         elif item.source.GetScene() is None:
             raise HipError("input_gone", _("{name} was deleted before its turn came.").format(name=item.name))
         else:
@@ -270,6 +290,8 @@ class BatchPanel(VTKObservationMixin):
     def _on_item_changed(self, item: BatchItem) -> None:
         if self._closed:
             return
+        if item.kind == "several_series":
+            item.sentence = _("This folder holds several series; choose one below the list and segment it again.")
         if item.state == "done":
             self._choices.pop(item.source, None)
         self._table.show(item)
@@ -355,6 +377,7 @@ _CHOICES = (
     "batchOutputPathLineEdit",
     "batchRereadButton",
     "batchRedoCheckBox",
+    "batchSeriesFrame",
 )
 _BUTTONS = ("batchStartButton", "batchRetryButton", "batchSaveButton")
 

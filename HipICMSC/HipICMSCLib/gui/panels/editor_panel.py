@@ -12,13 +12,17 @@ _UNDO_STATES = 10
 
 
 class EditorPanel:
-    """The collapsible section "Edit the result"; the editor itself is made when there is something to edit."""
+    """The collapsible section "Edit the result".
+
+    Attributes:
+        editor: the qMRMLSegmentEditorWidget; None until there is something to edit.
+    """
 
     def __init__(self, resource_path: Callable[[str], str]) -> None:
         self.widget = slicer.util.loadUI(resource_path("UI/HipICMSC-Editor.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.ui.openSegmentEditorButton.connect("clicked(bool)", self._open_module)
-        self._editor = None
+        self.editor = None
         self._entered = self._closed = False
         self._shown = (None, None)
         self.show(None, None)
@@ -30,13 +34,13 @@ class EditorPanel:
 
     def prepare(self) -> None:
         """Make the editor, which takes half a second, before it is needed."""
-        if self._editor is None and not self._closed:
+        if self.editor is None and not self._closed:
             self._load()
-            self._editor.visible = False
+            self.editor.visible = False
 
     def show(self, segmentation_node, volume_node) -> None:
         """Edit this segmentation over this volume; None closes it for editing."""
-        if self._closed or (self._editor is not None and self._shown == (segmentation_node, volume_node)):
+        if self._closed or (self.editor is not None and self._shown == (segmentation_node, volume_node)):
             return
         self._shown = (segmentation_node, volume_node)
         there = segmentation_node is not None
@@ -45,64 +49,64 @@ class EditorPanel:
         if there:
             self._load()
             self._select()
-        elif self._editor is not None:
-            self._editor.setActiveEffect(None)
-            self._editor.setSegmentationNode(None)
-        if self._editor is not None:
-            self._editor.visible = there
+        elif self.editor is not None:
+            self.editor.setActiveEffect(None)
+            self.editor.setSegmentationNode(None)
+        if self.editor is not None:
+            self.editor.visible = there
 
     def save_state(self, segmentation_node, volume_node) -> None:
         """Let the user undo what is about to be done to a segmentation."""
         self.show(segmentation_node, volume_node)
         self._select()
-        self._editor.saveStateForUndo()
+        self.editor.saveStateForUndo()
 
     def enter(self) -> None:
         """The module is opened: keys and views belong to the editor."""
         self._entered = True
-        if self._editor is not None:
+        if self.editor is not None:
             self._select()
-            self._editor.installKeyboardShortcuts()
+            self.editor.installKeyboardShortcuts()
 
     def exit(self) -> None:
         """Another module is opened: nothing that is drawn there may be drawn with our effect."""
         self._entered = False
-        if self._editor is not None:
-            self._editor.setActiveEffect(None)
-            self._editor.uninstallKeyboardShortcuts()
-            self._editor.removeViewObservations()
+        if self.editor is not None:
+            self.editor.setActiveEffect(None)
+            self.editor.uninstallKeyboardShortcuts()
+            self.editor.removeViewObservations()
 
     def close(self) -> None:
         """Slicer ends or the module is reloaded: the editor lets go of the scene, whatever happens to it later."""
         self._closed = True
-        if self._editor is not None:
+        if self.editor is not None:
             self.exit()
-            self._editor.setSegmentationNode(None)
-            self._editor.setSourceVolumeNode(None)
-            self._editor.setMRMLScene(None)
+            self.editor.setSegmentationNode(None)
+            self.editor.setSourceVolumeNode(None)
+            self.editor.setMRMLScene(None)
 
     def _load(self) -> None:
-        if self._editor is not None:
+        if self.editor is not None:
             return
-        self._editor = slicer.qMRMLSegmentEditorWidget()
-        self._editor.setMaximumNumberOfUndoStates(_UNDO_STATES)
+        self.editor = slicer.qMRMLSegmentEditorWidget()
+        self.editor.setMaximumNumberOfUndoStates(_UNDO_STATES)
         # What is edited is chosen above; another choice here would be lost with the next one there.
-        self._editor.segmentationNodeSelectorVisible = False
-        self._editor.sourceVolumeNodeSelectorVisible = False
+        self.editor.segmentationNodeSelectorVisible = False
+        self.editor.sourceVolumeNodeSelectorVisible = False
         # Before the scene: so what the widget chooses by itself is kept in the node.
-        self._editor.setMRMLSegmentEditorNode(_editor_node())
-        self._editor.setMRMLScene(slicer.mrmlScene)
-        self.ui.editorFrame.layout().addWidget(self._editor)
+        self.editor.setMRMLSegmentEditorNode(_editor_node())
+        self.editor.setMRMLScene(slicer.mrmlScene)
+        self.ui.editorFrame.layout().addWidget(self.editor)
         if self._entered:
-            self._editor.installKeyboardShortcuts()
+            self.editor.installKeyboardShortcuts()
 
     def _select(self) -> None:
         segmentation_node, volume_node = self._shown
-        self._editor.setMRMLSegmentEditorNode(_editor_node())
-        self._editor.setSegmentationNode(segmentation_node)
-        self._editor.setSourceVolumeNode(volume_node)
+        self.editor.setMRMLSegmentEditorNode(_editor_node())
+        self.editor.setSegmentationNode(segmentation_node)
+        self.editor.setSourceVolumeNode(volume_node)
         if self._entered:
-            self._editor.setupViewObservations()
+            self.editor.setupViewObservations()
 
     def _open_module(self, checked: bool = False) -> None:
         segmentation_node, volume_node = self._shown

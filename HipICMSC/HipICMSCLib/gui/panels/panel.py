@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.panels.batch_panel import BatchPanel, OnEnd, OnProgress
 from HipICMSCLib.gui.panels.editor_panel import EditorPanel
+from HipICMSCLib.gui.panels.export_panel import ExportPanel
 from HipICMSCLib.gui.panels.model_panel import ModelPanel
 from HipICMSCLib.gui.panels.preflight_card import PreflightCard
 from HipICMSCLib.gui.panels.review_panel import ReviewPanel
@@ -54,14 +55,17 @@ class Panel:
         self.run_panel = RunPanel(resource_path)
         self.review_panel = ReviewPanel(resource_path)
         self.editor_panel = EditorPanel(resource_path)
-        self.batch_panel = BatchPanel(resource_path, self._start_node, self._start_file, logic.cancel)
+        self.export_panel = ExportPanel(resource_path, logic.service.export)
+        self.batch_panel = BatchPanel(
+            resource_path, self._start_node, self._start_file, logic.cancel, logic.service.list_series
+        )
         self.set_up_panel = SetUpPanel(resource_path, self._self_test)
         self._button = SegmentButton(ui.segmentButton, self.card, self.model_panel, self.set_up_panel)
         for frame, widgets in (
             (ui.modelFrame, [self.model_panel.widget]),
             (ui.preflightFrame, [self.card.widget]),
             (ui.runFrame, [self.run_panel.widget]),
-            (ui.resultFrame, [self.review_panel.widget, self.editor_panel.widget]),
+            (ui.resultFrame, [self.review_panel.widget, self.editor_panel.widget, self.export_panel.widget]),
             (ui.panelsFrame, [self.batch_panel.widget, self.set_up_panel.widget, self.run_panel.log_widget]),
         ):
             for widget in widgets:
@@ -100,6 +104,12 @@ class Panel:
             if self._ui.segmentButton.enabled:
                 self._on_segment()
 
+    def export(self, result) -> None:
+        """Show a result and ask for the file of its DICOM segmentation."""
+        if self._choices is not None:
+            self._choices.inputVolume, self._choices.segmentation = volume_of(result), result
+            self.export_panel.export(result)
+
     def enter(self) -> None:
         """The module is opened."""
         self.editor_panel.enter()
@@ -113,13 +123,14 @@ class Panel:
         self._ticks.clear()
         self._shown, self._viewed = (None, None), None
         self.editor_panel.show(None, None)
+        self.export_panel.show(None)
         self.review_panel.show(None)
 
     def close(self) -> None:
         """Slicer ends or the module is reloaded. A batch would go on with its next volume."""
         self._ticks.clear()
         self._watch.forget()
-        for panel in (self.editor_panel, self.review_panel, self.batch_panel, self.set_up_panel):
+        for panel in (self.editor_panel, self.export_panel, self.review_panel, self.batch_panel, self.set_up_panel):
             panel.close()
 
     def _connect(self) -> None:
@@ -168,6 +179,7 @@ class Panel:
             # The first editor takes half a second to make.
             self._ticks.add(lambda: self.editor_panel.show(shown[1], shown[1] and volume))
             self.review_panel.show(shown[1])
+            self.export_panel.show(shown[1])
             if shown[1] is not None:
                 self.run_panel.show_result(shown[1])
             elif not self._is_running:
@@ -204,7 +216,7 @@ class Panel:
         self._show_button()
 
     def _on_outdated(self) -> None:
-        self.card.clear(_("Looking at the MRI …"))
+        self.card.clear(_("Looking at the MRI …"), pending=True)
         self._show_button()
 
     def _on_nothing_to_look_at(self) -> None:
@@ -304,10 +316,10 @@ class Panel:
         job = NodeJob(volume, None, find_model(choices.model), choices.device, shown=False)
         service.start_one_of_many(job, on_progress, on_end)
 
-    def _start_file(self, path: Path, output: Path, on_progress: OnProgress, on_end: OnEnd) -> None:
+    def _start_file(self, path: Path, output: Path, series: str | None, on_progress: OnProgress, on_end: OnEnd) -> None:
         choices, service = self._logic.getParameterNode(), self._logic.service
         service.check_free()
-        job = FileJob(path, output, find_model(choices.model), choices.device)
+        job = FileJob(path, output, find_model(choices.model), choices.device, series)
         service.start_one_of_many(job, on_progress, on_end)
 
     def _on_volume_of_batch(self, volume) -> None:

@@ -24,6 +24,7 @@ class PreflightCard:
     Attributes:
         widget: the card.
         findings: what is shown, in the order in which it was found.
+        pending: whether more is still to be found.
         remedy_wanted: signal of the Remedy that the user pressed the button for.
         insisted: signal without values, when the user insists, or does not any more.
     """
@@ -32,6 +33,7 @@ class PreflightCard:
         self.widget = slicer.util.loadUI(resource_path("UI/HipICMSC-Preflight.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.findings: tuple[Finding, ...] = ()
+        self.pending = False
         self.remedy_wanted, self.insisted = Signal(), Signal()
         self.ui.preflightMoreButton.connect("toggled(bool)", self._on_more)
         self.ui.preflightRemedyButton.connect("clicked(bool)", self._on_remedy)
@@ -40,15 +42,15 @@ class PreflightCard:
 
     def show(self, findings: Iterable[Finding], pending: bool) -> None:
         """Show what was found; ``pending`` says that the worker still looks for the rest."""
-        self.findings = tuple(findings)
+        self.findings, self.pending = tuple(findings), pending
         waiting = _("Still looking for the hips …") if pending else ""
         stopped = any(finding.level == "stop" for finding in self.findings)
         headline = _("Looking at the MRI …") if pending and not stopped else verdict(self.findings).sentence
         self._write(headline, waiting)
 
-    def clear(self, sentence: str) -> None:
+    def clear(self, sentence: str, pending: bool = False) -> None:
         """Show nothing but a sentence that says why, or what to do."""
-        self.findings = ()
+        self.findings, self.pending = (), pending
         self._write(sentence, "")
 
     def stop(self) -> Finding | None:

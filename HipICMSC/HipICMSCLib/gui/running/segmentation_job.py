@@ -51,7 +51,7 @@ class VolumeFile:
             HipError: as `image_check.check_volume` and `files.replacing`.
         """
         check_volume(image, name)
-        self.folder = _make_folder()
+        self.folder = make_job_folder()
         self.path = self.folder / "volume.nrrd"
         try:
             write_image(image, self.path, compression=None)
@@ -145,19 +145,23 @@ class FileJob:
 
     input_gone, changed_node = False, None
 
-    def __init__(self, path: Path, output: Path, model: Path, device: str = "auto") -> None:
+    def __init__(self, path: Path, output: Path, model: Path, device: str = "auto", series: str | None = None) -> None:
         """
+        Args:
+            series: which volume of a DICOM folder; None where there is one.
+
         Raises:
             HipError: as `segmentation_file.check_ending` and `files.replacing`.
         """
         ending = check_ending(output)
-        self._output, self._folder = output, _make_folder()
+        self._output, self._folder = output, make_job_folder()
         self.request = SegmentRequest(
             image=str(path),
             output=str(self._folder / f"result{ending}"),
             model=str(model),
             cancel_flag=str(self._folder / "cancel"),
             device=device,
+            series=series,
         )
 
     def finish(self, report: dict[str, Any]) -> None:
@@ -175,7 +179,12 @@ class FileJob:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _make_folder() -> Path:
+def make_job_folder() -> Path:
+    """A temporary folder for patient data, which whoever asks for it removes.
+
+    Raises:
+        HipError: as `files.storage_error`, or ``no_folder``.
+    """
     try:
         return Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
     except OSError as error:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.settings import from_json
+from HipICMSCLib.gui.running.dicom_export import DicomExport, OnExported
 from HipICMSCLib.gui.running.preflight_check import ImageLook, OnFindings, PreflightCheck
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob, remove_leftovers
@@ -18,7 +21,7 @@ from HipICMSCLib.gui.running.segmentation_task import Listener, Outcome, Segment
 from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.gui.setup.installation import python_interpreter
 from HipICMSCLib.models.chosen import find_model
-from HipICMSCLib.worker.protocol import Event, Failed, Finished, SelfTestRequest
+from HipICMSCLib.worker.protocol import Event, Failed, Finished, SelfTestRequest, Series, SeriesRequest
 
 _POLL_MILLISECONDS = 100
 
@@ -30,6 +33,7 @@ class SegmentationService:
         self._worker = WorkerClient(python=python_interpreter)
         self._task: SegmentationTask | None = None
         self._check: PreflightCheck | None = None
+        self._export: DicomExport | None = None
         self._look = ImageLook()
         self._timer: RepeatingTimer | None = None
         remove_leftovers()
@@ -124,6 +128,32 @@ class SegmentationService:
             self._check.give_up()
             self._check = None
 
+    def export(self, segmentation_node, output: Path, on_end: OnExported) -> None:
+        """Write a result as a DICOM segmentation; ``on_end`` is called once.
+
+        Raises:
+            HipError: as :class:`DicomExport`.
+        """
+        self._export = DicomExport(self._worker, segmentation_node, output, on_end)
+        self.watch()
+
+    def list_series(
+        self, folder: Path, on_listed: Callable[[tuple[Series, ...]], None], on_error: Callable[[HipError], None]
+    ) -> None:
+        """Say which volumes a DICOM folder holds; one of the two is called once."""
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, Finished):
+                on_listed(tuple(from_json(Series, values) for values in event.report["series"]))
+            elif isinstance(event, Failed):
+                on_error(HipError(event.kind, event.sentence, event.detail))
+
+        try:
+            self._worker.send(SeriesRequest(str(folder)), on_event)
+        except HipError as error:
+            on_error(error)
+        self.watch()
+
     def self_test(
         self, model: str, device: str, on_report: Callable[[dict[str, Any]], None], on_error: Callable[[HipError], None]
     ) -> None:
@@ -161,6 +191,8 @@ class SegmentationService:
         self._worker.close()
         # Before anybody is told: who hears of the end may ask for the next thing.
         self._stop_watching()
+        if self._export is not None:
+            self._export.close()
         if self.busy:
             self._task.abandon()
 

@@ -12,7 +12,7 @@ from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 from HipICMSCLib.common.errors import HipError
 
-_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def image_of(volume_node) -> sitk.Image:
@@ -23,7 +23,7 @@ def image_of(volume_node) -> sitk.Image:
     """
     if volume_node is None or volume_node.GetImageData() is None:
         raise HipError("no_image", "The chosen volume is empty; choose another one.")
-    matrix = _LPS_FROM_RAS @ voxels_to_world(volume_node)
+    matrix = LPS_FROM_RAS @ voxels_to_world(volume_node)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     image = sitk.GetImageFromArray(slicer.util.arrayFromVolume(volume_node))
     image.SetSpacing(spacing.tolist())

@@ -68,6 +68,14 @@ def is_result(segmentation_node) -> bool:
     return segmentation_node is not None and bool(segmentation_node.GetAttribute(_DATE))
 
 
+def provenance_of(segmentation_node) -> dict[str, str]:
+    """How a result came about, as `provenance.provenance` said when it was made."""
+    attributes = {name: segmentation_node.GetAttribute(name) for name in segmentation_node.GetAttributeNames()}
+    return {
+        name.removeprefix(TAG_PREFIX): text or "" for name, text in attributes.items() if name.startswith(TAG_PREFIX)
+    }
+
+
 def results_in_scene() -> list:
     """The segmentation nodes that are results of ours."""
     return [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if is_result(node)]

@@ -85,7 +85,7 @@ class LivePanel:
             return
         try:
             status, method = self._run.status(), RunMethod.of(self._run)
-            self._say(_in_words(status, method), _share_done(status))
+            self._say(_in_words(status, method), status.share)
             self._show_method(method)
             self._show_alarms([f"{alarm.sentence} {alarm.advice}" for alarm in self._watch.look(status)])
             self._preview.refresh(status, method)
@@ -221,10 +221,6 @@ class LivePanel:
             self.ui.liveLogText.moveCursor(qt.QTextCursor.End)
 
 
-def _share_done(status: Status) -> float:
-    return status.step / status.total_steps if status.total_steps else 0.0
-
-
 def _in_words(status: Status, method: RunMethod) -> str:
     state = {
         "running": _("Running"),
@@ -236,7 +232,7 @@ def _in_words(status: Status, method: RunMethod) -> str:
     }[status.state]
     parts = [_("{state}, step {step} of {total}").format(state=state, step=status.step, total=status.total_steps)]
     if status.state == "running":
-        own = method.phase_at(_share_done(status)) if status.total_steps else ""
+        own = method.phase_at(status.share) if status.total_steps else ""
         phase = _("{stage} ({phase})").format(stage=status.phase, phase=own) if own else status.phase
         parts = [_("{state}, {phase}").format(state=state, phase=phase)]
         if status.total_steps:

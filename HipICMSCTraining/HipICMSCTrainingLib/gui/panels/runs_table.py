@@ -18,8 +18,8 @@ from slicer.i18n import tr as _
 from HipICMSCTrainingLib.gui.running.training_process import RunState, is_run, state_of
 from HipICMSCTrainingLib.run.folder import RunFolder
 
-_COLUMNS = 6
-_WIDEST_NAME = 110
+_COLUMNS = 5
+_WIDEST_NAME = 90
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class RunRow:
     """What the list shows of a run.
 
     Attributes:
+        started: in UTC, as the run has it.
         note: what the run says of itself, for a person.
     """
 
@@ -54,17 +55,39 @@ class RunRow:
             step=f"{status.step} / {status.total_steps}" if status.total_steps else "",
             time_left=duration(status.seconds_left) if status.seconds_left is not None and state == "running" else "",
             method=str(description.get("method", "")),
-            started=_local_time(str(description.get("created", ""))),
+            started=str(description.get("created", "")),
             note=status.sentence,
         )
 
     @property
     def texts(self) -> tuple[str, ...]:
-        return (self.run.path.name, in_words(self.state), self.step, self.time_left, self.started, self.method)
+        """Short, so that all of them are seen in a narrow panel."""
+        return (
+            self.run.path.name,
+            in_words(self.state),
+            self.step,
+            self.time_left,
+            _local_time(self.started, "%d %b %H:%M"),
+        )
+
+    @property
+    def tip(self) -> str:
+        started = _local_time(self.started, "%Y-%m-%d %H:%M")
+        return "\n".join(
+            filter(
+                None,
+                [
+                    self.run.path.name,
+                    self.note,
+                    self.method and _("Method: {name}").format(name=self.method),
+                    started and _("Started: {time}").format(time=started),
+                ],
+            )
+        )
 
 
 class RunsTable:
-    """Fills a QTableWidget of six columns.
+    """Fills a QTableWidget of five columns.
 
     Attributes:
         selected: signal of the folder of the run that the user selected, None when none is.
@@ -100,7 +123,7 @@ class RunsTable:
             for column, text in enumerate(row.texts):
                 cell = self._table.item(number, column)
                 cell.setText(text)
-                cell.setToolTip(tool_tip(row.note or text))
+                cell.setToolTip(tool_tip(row.tip))
         for column in range(_COLUMNS - 1):
             self._table.resizeColumnToContents(column)
         self._table.setColumnWidth(0, min(self._table.columnWidth(0), _WIDEST_NAME))
@@ -137,9 +160,9 @@ def in_words(state: RunState) -> str:
     }[state]
 
 
-def _local_time(utc: str) -> str:
+def _local_time(utc: str, how: str) -> str:
     try:
         seconds = calendar.timegm(time.strptime(utc, "%Y-%m-%dT%H:%M:%SZ"))
     except ValueError:
         return utc
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    return time.strftime(how, time.localtime(seconds))

@@ -273,12 +273,13 @@ class SettingsPanel:
 
     def _show_lists(self) -> None:
         methods = self.description.methods
-        _fill(self.ui.settingsMethodComboBox, [about.title for about in methods.values()])
+        # The whole title would be cut off in a narrow panel; it stands below.
+        _fill(self.ui.settingsMethodComboBox, [about.title.partition(":")[0] for about in methods.values()])
         self.ui.settingsMethodComboBox.currentIndex = list(methods).index(self._choices.method)
         about = methods[self._choices.method]
-        self.ui.settingsMethodComboBox.toolTip = about.help
+        self.ui.settingsMethodComboBox.toolTip = f"{about.title}. {about.help}"
         needs = _("Each MRI to train on or to hold out needs its label map.") if about.reads_mr_labels else ""
-        self.ui.settingsMethodNoteLabel.text = " ".join(filter(None, [about.help, needs]))
+        self.ui.settingsMethodNoteLabel.text = " ".join(filter(None, [f"{about.title}.", about.help, needs]))
         _fill(self.ui.settingsPresetComboBox, list(self.description.presets))
         self.ui.settingsPresetComboBox.currentIndex = list(self.description.presets).index(self._choices.preset)
         self._show_models()

@@ -97,7 +97,8 @@ class PreviewView:
 
     def _show_half(self, path: Path, sheet) -> None:
         ui = self._ui
-        of_ct, width = ui.livePreviewComboBox.currentIndex, ui.livePreviewLabel.width
+        # The picture's own label has no width before it is shown for the first time; the slider below is as wide.
+        of_ct, width = ui.livePreviewComboBox.currentIndex, ui.livePreviewSlider.width
         if self._shown == (path, of_ct, width):
             return
         self._shown = (path, of_ct, width)
