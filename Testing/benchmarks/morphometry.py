@@ -24,6 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, SEGMENTS
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.measures.frame import Frame
 from HipICMSCLib.measures.morphometry import Morphometry, find_hips, measure
 from HipICMSCLib.measures.registry import DEFINITIONS, MEASURES
@@ -146,7 +147,11 @@ def errors(shapes: HipShapes, side: str, sampling: Sampling) -> tuple[dict[str, 
 
 
 def error_of_version(shapes: HipShapes, side: str, rng: np.random.Generator, sampling: dict) -> float:
-    """Of the femoral version of a femur that goes on to the knee."""
+    """Of the femoral version of a femur that goes on to the knee.
+
+    Raises:
+        HipError: why it was refused.
+    """
     grid = one_hip(side, np.eye(3), rng, **sampling)
     lateral = -1 if side == "right" else 1
     x = sorted((-lateral * 34.0, lateral * 92.0))
@@ -171,7 +176,10 @@ def table(count: int, seed: int) -> dict:
             shapes = draw_shapes(rng)
             found, refused, seconds = errors(shapes, side, one_hip(side, turn, rng, **sampling))
             times.append(seconds)
-            found["FemoralVersion"] = error_of_version(shapes, side, rng, sampling)
+            try:
+                found["FemoralVersion"] = error_of_version(shapes, side, rng, sampling)
+            except HipError as error:
+                refused["FemoralVersion"] = error.kind
             for name, error in found.items():
                 gathered.setdefault(name, []).append(error)
             for name, code in refused.items():
