@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from HipICMSCLib.measures.morphometry import measure
@@ -60,3 +62,30 @@ def test_the_angle_that_slicer_shows_is_the_measure(slicer_app, written):
     node, _ = load(slicer_app, folder / "R_LCEA.mrk.json", NODES["R_LCEA"])
     assert node.GetAngleDegrees() == pytest.approx(rows["LCEA"].value, abs=0.05)
     assert node.GetFixedNumberOfControlPoints()
+
+
+def test_all_markups_come_back_from_a_saved_scene_as_they_were(slicer_app, written, tmp_path):
+    """A surgeon saves the scene (.mrb): names, points, which may be moved, and the angle that is shown."""
+    folder, _ = written
+    before = {}
+    for path in sorted(folder.glob("*.mrk.json")):
+        kind = json.loads(path.read_text(encoding="utf-8"))["markups"][0]["type"]
+        node, _ = load(slicer_app, path, f"vtkMRMLMarkups{kind}Node")
+        node.SetName(f"saved {path.name}")
+        before[node.GetName()] = state(node)
+    assert len(before) > 15
+    assert slicer_app.io_manager.write_scene(tmp_path / "measures.mrb")
+    for name in before:
+        slicer_app.scene.RemoveNode(slicer_app.scene.GetFirstNodeByName(name))
+    assert slicer_app.io_manager.load_scene(tmp_path / "measures.mrb")
+    for name, was in before.items():
+        now = state(slicer_app.scene.GetFirstNodeByName(name))
+        assert now[:3] == was[:3], name
+        assert np.allclose(now[3], was[3], atol=1e-3), name
+
+
+def state(node):
+    points = [node.GetNthControlPointPositionWorld(n) for n in range(node.GetNumberOfControlPoints())]
+    if node.IsA("vtkMRMLMarkupsAngleNode"):
+        points.append((node.GetAngleDegrees(), 0.0, 0.0))
+    return node.GetClassName(), node.GetLocked(), node.GetFixedNumberOfControlPoints(), np.array(points)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.measures.centre_edge import coronal_edge
+from HipICMSCLib.measures.centre_edge import TANNAST, coronal_edge
 from HipICMSCLib.measures.hip import Hip
 from HipICMSCLib.measures.measure import Definition, Mark, Measure, Reference, Value
 from HipICMSCLib.measures.rays import along, first_hit
@@ -149,7 +149,7 @@ MEASURES = (
             "In the coronal plane through the head centre, by which the line from the roof's medial end, where the "
             f"surface leaves its circle by {STEP_MM:.0f} mm into the fossa, to its lateral edge rises.",
             tilts=True, class_width=10,
-            reference=Reference(3, 13, "Tannast 2015, doi:10.1007/s11999-014-4038-3 (AP film)"),
+            reference=Reference(3, 13, TANNAST),
         ),
         _index,
     ),

@@ -8,13 +8,19 @@ import numpy as np
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.measures.hip import Hip
-from HipICMSCLib.measures.measure import Definition, Mark, Measure, Value
-from HipICMSCLib.measures.rim import Rim, in_notch, rim_plane
+from HipICMSCLib.measures.measure import Definition, Mark, Measure, Reference, Value
+from HipICMSCLib.measures.rim import Rim, check_seen, in_notch, rim_plane
 
 #: The cranial level lies this much below the roof's apex.
 CRANIAL_BELOW_APEX_MM = 5.0
+# Its abstract states mean ± SD: men 16.46 ± 4.42, women 19.31 ± 5.04 degrees.
+_KLASAN = (
+    "Klasan 2019, J Orthop Translat 18:7-12 (axial CT of 404 persons of 16 to 40 years; mean ± 1.96 SD, from the men's "
+    "lower to the women's upper end)"
+)
 _LEAST_ABOVE_CENTRE_MM = 5.0
-_LEAST_APART = 20.0
+#: Over a shorter line, half a millimetre at either end is more than 2 degrees.
+LEAST_APART_MM = 15.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ def rim_line(rim: Rim, axes: np.ndarray, level_mm: float) -> RimLine:
     """The rim's crossings with the plane ``level_mm`` above the head centre.
 
     Raises:
-        HipError: ``no_level``.
+        HipError: ``no_level`` or ``rim_missing``.
     """
     curve = rim.curve
     height = curve @ axes[2] - level_mm
@@ -42,9 +48,15 @@ def rim_line(rim: Rim, axes: np.ndarray, level_mm: float) -> RimLine:
     if len(points) < 2:
         raise HipError("no_level", "The acetabular rim does not cross this level in front and behind.")
     front, back = (points @ axes[1]).argmax(), (points @ axes[1]).argmin()
-    apart = abs((turns[front] - turns[back] + 180) % 360 - 180)
-    if apart < _LEAST_APART:
-        raise HipError("no_level", "At this level the front and the back of the rim nearly meet.")
+    apart = float(np.linalg.norm(points[front] - points[back]))
+    if apart < LEAST_APART_MM:
+        raise HipError(
+            "no_level",
+            f"At this level the front and the back of the rim are only {apart:.0f} mm apart, so their line has no sure "
+            "direction.",
+        )
+    for turn in (turns[front], turns[back]):
+        check_seen(rim, turn)
     return RimLine(rim.centre + points[front], rim.centre + points[back])
 
 
@@ -96,7 +108,7 @@ MEASURES = (
             "VersionCentral", "Acetabular version, central", "deg",
             "In the axial plane through the head centre, of the line through the posterior and the anterior "
             "joint-side edge; anteversion is positive.",
-            tilts=True, class_width=10,
+            tilts=True, reference=Reference(8, 29, _KLASAN), class_width=10,
         ),
         lambda hip: _at("AV_central", 0.0, hip),
     ),

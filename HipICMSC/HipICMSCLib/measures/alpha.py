@@ -25,7 +25,7 @@ LEAST, GREATEST = 25.0, 120.0
 #: A cam is where alpha is larger than this (van Klij 2020, PMC7418265).
 CAM_ABOVE = 60.0
 # Through slices this thick, a surface within so many degrees of facing along them is not known.
-THICK_MM, FACING = 2.5, 40.0
+THICK_MM, FACING = 2.5, 45.0
 _RUN, _RUN_SHARE = 12, 0.8
 _REACH_MM = 6.0
 _STEP_MM = 0.75
@@ -262,7 +262,7 @@ MEASURES = (
     Measure(
         Definition(
             "CamExtent", f"Arc with alpha over {CAM_ABOVE:.0f} degrees", "deg",
-            "Round the neck, of the positions where alpha is known.",
+            "Round the neck, of the positions where alpha is known; threshold of van Klij 2020, PMC7418265.",
         ),
         _cam_extent,
     ),

@@ -60,6 +60,13 @@ class Field:
         values = ndimage.map_coordinates(self.values, index.T, order=1, mode="nearest", output=np.float32)
         return values.reshape(points.shape[:-1])
 
+    def thickness(self, directions: np.ndarray) -> np.ndarray:
+        """mm (…) of a thick slice along unit vectors (…, 3); 0 where no axis has thick slices."""
+        spacing = np.linalg.norm(self.steps, axis=0)
+        if spacing.max() <= THICK_RATIO * spacing.min():
+            return np.zeros(directions.shape[:-1])
+        return np.abs(directions @ self.steps[:, np.argmax(spacing)])
+
 
 @dataclass(frozen=True)
 class Bone:

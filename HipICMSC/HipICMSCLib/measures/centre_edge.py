@@ -9,14 +9,15 @@ import numpy as np
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.measures.hip import Hip
 from HipICMSCLib.measures.measure import Definition, Mark, Measure, Reference, Value
-from HipICMSCLib.measures.rim import Rim
+from HipICMSCLib.measures.rim import Rim, check_seen
 
 #: Part of the rim whose outermost point an AP film shows: 10 to 2 o'clock, as degrees from 12.
 FILM_ARC = 60.0
 #: Degrees by which the bone may go on outside the edge, farther from the head, without a caution.
 FLAT_ROOF = 8.0
 _LEAST, _GREATEST = -20.0, 60.0
-_TANNAST = "Tannast 2015, doi:10.1007/s11999-014-4038-3 (AP film)"
+# Its abstract states the ranges of centre-edge angle, extrusion index and acetabular index.
+TANNAST = "Tannast 2015, doi:10.1007/s11999-014-4038-3 (AP film in neutral tilt)"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def coronal_edge(rim: Rim, axes: np.ndarray) -> Edge:
     """Where the rim crosses the coronal plane through the head centre, above.
 
     Raises:
-        HipError: ``no_edge``.
+        HipError: ``no_edge`` or ``rim_missing``.
     """
     curve = rim.curve
     front = curve @ axes[1]
@@ -41,14 +42,24 @@ def coronal_edge(rim: Rim, axes: np.ndarray) -> Edge:
     points = curve[crossing] + share[:, None] * (following - curve)[crossing]
     if not len(points):
         raise HipError("no_edge", "The acetabular rim does not cross the coronal plane through the head centre.")
-    return Edge(rim.centre, rim.centre + points[(points @ axes[2]).argmax()])
+    return _seen(rim, points[(points @ axes[2]).argmax()])
 
 
 def film_edge(rim: Rim, axes: np.ndarray) -> Edge:
-    """The outermost point of the upper rim, as an AP film shows it."""
+    """The outermost point of the upper rim, as an AP film shows it.
+
+    Raises:
+        HipError: ``rim_missing``.
+    """
     turns = np.arange(0, 360, 0.5)
     upper = rim.curve[np.abs((turns + 180) % 360 - 180) <= FILM_ARC]
-    return Edge(rim.centre, rim.centre + upper[(upper @ axes[0]).argmax()])
+    return _seen(rim, upper[(upper @ axes[0]).argmax()])
+
+
+def _seen(rim: Rim, point: np.ndarray) -> Edge:
+    turn, _ = rim.angles(point / np.linalg.norm(point))
+    check_seen(rim, float(turn))
+    return Edge(rim.centre, rim.centre + point)
 
 
 def centre_edge_angle(edge: Edge, axes: np.ndarray) -> float:
@@ -100,7 +111,7 @@ MEASURES = (
             "LCEA", "Lateral centre-edge angle", "deg",
             "In the coronal plane through the head centre, from straight up to the joint-side edge of the bony rim; "
             "not to the end of the sourcil, which a label does not have.",
-            tilts=True, reference=Reference(23, 33, _TANNAST), class_width=15,
+            tilts=True, reference=Reference(23, 33, TANNAST), class_width=15,
         ),
         lambda hip: _angle("LCEA", coronal_edge(hip.rim, hip.axes), hip),
     ),
@@ -109,7 +120,7 @@ MEASURES = (
             "LCEA_AP", "Lateral centre-edge angle, projected", "deg",
             "From straight up to the outermost point of the rim between 10 and 2 o'clock, projected on the coronal "
             "plane as an AP film does.",
-            tilts=True, reference=Reference(23, 33, _TANNAST), class_width=15,
+            tilts=True, reference=Reference(23, 33, TANNAST), class_width=15,
         ),
         lambda hip: _angle("LCEA_AP", film_edge(hip.rim, hip.axes), hip),
     ),
@@ -118,7 +129,7 @@ MEASURES = (
             "ExtrusionIndex", "Extrusion index", "%",
             "Share of the head's width (of its sphere) lateral of the outermost point of the rim between 10 and 2 "
             "o'clock, projected on the coronal plane.",
-            tilts=True, reference=Reference(17, 27, _TANNAST), class_width=10,
+            tilts=True, reference=Reference(17, 27, TANNAST), class_width=10,
         ),
         _extrusion,
     ),

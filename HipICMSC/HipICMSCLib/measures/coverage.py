@@ -10,7 +10,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.measures.hip import Hip
 from HipICMSCLib.measures.measure import Definition, Measure, Value
 from HipICMSCLib.measures.rays import sphere_directions
-from HipICMSCLib.measures.rim import covered
+from HipICMSCLib.measures.rim import check_seen, covered
 
 #: Directions of the coverage map.
 DIRECTIONS = sphere_directions(6000)
@@ -51,6 +51,7 @@ def _projected(hip: Hip, axis: int, sign: int) -> Value:
 
 def _sector(turn: float):
     def of(hip: Hip) -> Value:
+        check_seen(hip.rim, turn)
         return Value(float(hip.rim.around(hip.rim.polar, np.array([turn]))[0]))
 
     return of
@@ -95,7 +96,7 @@ MEASURES = (
     *(
         Measure(
             Definition(
-                f"RimAngle_{hour}", f"Rim angle at {hour[:2]}:{hour[2:]}", "deg",
+                f"RimAngle_{hour}", f"Rim angle at {int(hour[:2])}:{hour[2:]}", "deg",
                 "From the socket's opening axis to the joint-side edge of the rim, round that axis: small covers more. "
                 "It does not depend on the pelvis's tilt but for the clock.",
             ),

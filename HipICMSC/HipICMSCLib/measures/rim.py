@@ -39,7 +39,10 @@ _STEP_MM = 0.5
 # Of the rim's Fourier terms; and how many neighbouring sectors a wavering line shifts together.
 _AMPLITUDE, _CORRELATION = 8.0, 3.0
 _CORNER = 1.0  # degrees
+_ABOUT = 7.5  # degrees to either side of a point of the rim in which its edge must have been found
 _FLAT_MM = 6.0
+# Across thick slices the surface is only known between two of them: bone this share of a slice farther still is it.
+_OF_SLICE = 0.2
 _GREATEST_OVERREACH = 4.0  # degrees
 _SPHERE = sphere_directions(4000)
 
@@ -57,8 +60,10 @@ class Rim:
         polar: (turns,) degrees, the smooth rim.
         gap: (turns,) mm from the head's sphere to the joint-side surface inside the rim.
         beyond: mm, how far past that surface bone still counts as it.
-        overreach: degrees by which bone so far past the surface seemed to reach beyond the edge; ``raw`` and ``polar``
-            are without it.
+        between: (turns,) mm by which that surface may lie farther than it seems, where the edge faces along thick
+            slices.
+        overreach: (turns,) degrees by which bone so far past the surface seemed to reach beyond the edge; ``raw`` and
+            ``polar`` are without it.
         further: (turns,) degrees by which the bone goes on outside the edge at up to 6 mm more from the head, as a flat
             roof over a round head does; NaN where that is not known.
         share_fused: of the covered directions, those without any joint space.
@@ -74,7 +79,8 @@ class Rim:
     polar: np.ndarray
     gap: np.ndarray
     beyond: float
-    overreach: float
+    between: np.ndarray
+    overreach: np.ndarray
     further: np.ndarray
     share_fused: float
     joint_gap: float
@@ -152,7 +158,8 @@ def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray)
         polar=np.full(len(TURNS), 90.0),
         gap=np.full(len(TURNS), joint_gap),
         beyond=GREATEST_BEYOND_MM,
-        overreach=0.0,
+        between=np.zeros(len(TURNS)),
+        overreach=np.zeros(len(TURNS)),
         further=np.full(len(TURNS), np.nan),
         share_fused=float((gap[facing] < FUSED_MM).mean()),
         joint_gap=joint_gap,
@@ -165,14 +172,16 @@ def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray)
     # Once the edge is known, the surface just inside it tells the gap there, and the bound can be tighter.
     gap, scatter = _gap_inside(rim, hip)
     beyond = float(np.clip(SCATTERS * scatter, LEAST_BEYOND_MM, GREATEST_BEYOND_MM))
-    rim = _without_overreach(_with_edge(replace(rim, gap=gap, beyond=beyond), hip, beyond), hip)
+    between = _OF_SLICE * hip.thickness(rim.directions(TURNS, rim.polar))
+    rim = replace(rim, gap=gap, beyond=beyond, between=between)
+    rim = _without_overreach(_with_edge(rim, hip, beyond + between), hip)
     return replace(rim, further=rim.polar - _with_edge(rim, hip, _FLAT_MM).raw)
 
 
 def refind_rim(rim: Rim, hip: Field, head: Head) -> Rim:
     """The rim of a socket or head that has changed a little since; what it is described by stays the same."""
     rim = replace(rim, centre=head.centre, head_radius=head.radius, gap=rim.gap + rim.head_radius - head.radius)
-    rim = _with_edge(replace(rim, gap=_gap_inside(rim, hip)[0]), hip, rim.beyond)
+    rim = _with_edge(replace(rim, gap=_gap_inside(rim, hip)[0]), hip, rim.beyond + rim.between)
     return replace(rim, raw=rim.raw + rim.overreach, polar=rim.polar + rim.overreach)
 
 
@@ -209,6 +218,22 @@ def check_rim(rim: Rim, hip: Bone, head: Head) -> None:
         raise HipError("rim_cut", "The acetabular rim is cut by the end of the image.")
 
 
+def check_seen(rim: Rim, turn: float) -> None:
+    """Refuse a point of the smooth rim about which the edge itself was not found: there it is a guess.
+
+    Args:
+        turn: degrees.
+
+    Raises:
+        HipError: ``rim_missing``.
+    """
+    about = np.abs((TURNS - turn + 180) % 360 - 180) < _ABOUT
+    if np.isfinite(rim.raw[about]).mean() < 0.5:
+        raise HipError(
+            "rim_missing", "The acetabular rim is missing where this is read from it; check the hip bone's label there."
+        )
+
+
 def socket_offset(rim: Rim) -> float:
     """mm by which the head is off the middle of its socket: the slope of the gap round the axis."""
     turns = np.radians(TURNS)
@@ -223,8 +248,9 @@ def covered(rim: Rim, hip: Field, directions: np.ndarray) -> np.ndarray:
     turn, polar = rim.angles(directions)
     # Near the edge a direction counts as covered if the one just outside seems to be.
     near = np.abs(polar - rim.around(rim.polar, turn)) < 12
-    outward = np.where(near, polar - rim.overreach, polar)
-    limit = rim.head_radius + rim.around(rim.gap, turn) + rim.beyond
+    outward = np.where(near, polar - rim.around(rim.overreach, turn), polar)
+    # Only at the edge: within it, bone farther off is the fossa's floor.
+    limit = rim.head_radius + rim.around(rim.gap, turn) + rim.beyond + near * rim.around(rim.between, turn)
     return _least_distance(hip, rim, rim.directions(turn, outward), limit) < 0
 
 
@@ -262,7 +288,7 @@ def with_point(rim: Rim, point: np.ndarray, width: float = 15.0) -> Rim:
     )
 
 
-def _with_edge(rim: Rim, hip: Field, beyond_mm: float, everywhere: bool = False) -> Rim:
+def _with_edge(rim: Rim, hip: Field, beyond_mm: float | np.ndarray, everywhere: bool = False) -> Rim:
     polar = np.broadcast_to(_ALL_POLAR, (len(TURNS), len(_ALL_POLAR)))
     if not everywhere:
         polar = np.clip(rim.polar[:, None] + _NEAR_EDGE, 5, 175)
@@ -283,12 +309,12 @@ def _without_overreach(rim: Rim, hip: Field) -> Rim:
     rim's median, serves all of it, so that no noise is added.
     """
     # From a millimetre farther on, because at the edge itself the corner is rounded.
-    wider, widest = (_with_edge(rim, hip, rim.beyond + more) for more in (1.0, 2.0))
+    wider, widest = (_with_edge(rim, hip, rim.beyond + rim.between + more) for more in (1.0, 2.0))
     slope = wider.raw - widest.raw
     keep = np.isfinite(slope) & ~in_notch(TURNS) & (np.abs(slope) < 5)
     if keep.sum() < 20:
         return rim
-    overreach = float(np.clip(rim.beyond * np.median(slope[keep]), 0, _GREATEST_OVERREACH))
+    overreach = np.clip((rim.beyond + rim.between) * np.median(slope[keep]), 0, _GREATEST_OVERREACH)
     return replace(rim, raw=rim.raw + overreach, polar=rim.polar + overreach, overreach=overreach)
 
 

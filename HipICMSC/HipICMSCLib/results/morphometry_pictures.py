@@ -1,4 +1,5 @@
-"""Draws a hip's measures as SVG: sections of the bones with lines and angles, and clocks of alpha and of the rim."""
+"""Draws a hip's measures as SVG: sections of the bones with lines and angles, clocks of alpha and of the rim, and the
+head from above with what covers it."""
 
 from __future__ import annotations
 
@@ -14,12 +15,15 @@ from HipICMSCLib.measures.alpha import CAM_ABOVE, CLOCK, profile_of
 from HipICMSCLib.measures.bone import Field
 from HipICMSCLib.measures.hip import Hip
 from HipICMSCLib.measures.morphometry import Morphometry, Row
-from HipICMSCLib.measures.rim import TURNS, in_notch
+from HipICMSCLib.measures.rim import TURNS, covered, in_notch
 from HipICMSCLib.measures.side import across, mirrored
 
 _PIXELS = 270
 _HALF_MM = 52.0
 _STEP_MM = 0.75
+_SCALE_MM = 20.0
+_BONES = {FEMUR: "femur", HIP_BONE: "hip bone"}
+_GREY, _COVERED = "#6e7781", "#9ec5e8"
 
 
 def pictures(morphometry: Morphometry, side: str) -> list[tuple[str, str]]:
@@ -31,7 +35,7 @@ def pictures(morphometry: Morphometry, side: str) -> list[tuple[str, str]]:
     hip = morphometry.hips.hip(side)
     rows = {row.definition.id: row for row in morphometry.rows if row.side == side}
     drawn = []
-    for draw in (_coronal, _axial, _radial, _alpha_clock, _rim_clock):
+    for draw in (_coronal, _axial, _radial, _alpha_clock, _rim_clock, _from_above):
         try:
             drawn.append(draw(hip, rows))
         except HipError:
@@ -45,7 +49,8 @@ def _coronal(hip: Hip, rows: dict[str, Row]) -> tuple[str, str]:
     to_right = -lateral if hip.side == "right" else lateral
     marks = [_mark(rows[name], hip) for name in ("LCEA", "AI") if rows[name].marks]
     text = _values(rows, "LCEA", "AI", "ExtrusionIndex")
-    return "Coronal plane of the frame through the head centre", _section(hip, to_right, superior, marks, text)
+    ends = _ends(hip, "superior")
+    return "Coronal plane of the frame through the head centre", _section(hip, to_right, superior, marks, text, ends)
 
 
 def _axial(hip: Hip, rows: dict[str, Row]) -> tuple[str, str]:
@@ -53,7 +58,8 @@ def _axial(hip: Hip, rows: dict[str, Row]) -> tuple[str, str]:
     to_right = -lateral if hip.side == "right" else lateral
     marks = [_mark(rows["VersionCentral"], hip)] if rows["VersionCentral"].marks else []
     text = _values(rows, "VersionCentral", "VersionCranial")
-    return "Axial plane of the frame through the head centre", _section(hip, to_right, anterior, marks, text)
+    ends = _ends(hip, "anterior")
+    return "Axial plane of the frame through the head centre", _section(hip, to_right, anterior, marks, text, ends)
 
 
 def _radial(hip: Hip, rows: dict[str, Row]) -> tuple[str, str]:
@@ -62,7 +68,14 @@ def _radial(hip: Hip, rows: dict[str, Row]) -> tuple[str, str]:
         raise HipError(row.reason, row.sentence)
     up = hip.clock.spoke(np.array(45.0))
     text = _values(rows, "Alpha_0130", "Offset_0130")
-    return "Radial plane at 1:30", _section(hip, hip.neck.axis, across(up, hip.neck.axis), [_mark(row, hip)], text)
+    up = across(up, hip.neck.axis)
+    ends = ("", "neck", "1:30")
+    return "Radial plane at 1:30", _section(hip, hip.neck.axis, up, [_mark(row, hip)], text, ends)
+
+
+def _ends(hip: Hip, top: str) -> tuple[str, str, str]:
+    """What lies to the left, to the right and at the top of a picture, as a reader looks at a patient."""
+    return ("lateral", "medial", top) if hip.side == "right" else ("medial", "lateral", top)
 
 
 def _mark(row: Row, hip: Hip) -> np.ndarray:
@@ -76,15 +89,23 @@ def _values(rows: dict[str, Row], *names: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _section(hip: Hip, right: np.ndarray, up: np.ndarray, marks: Iterable[np.ndarray], text: list[str]) -> str:
+def _section(
+    hip: Hip,
+    right: np.ndarray,
+    up: np.ndarray,
+    marks: Iterable[np.ndarray],
+    text: list[str],
+    ends: tuple[str, str, str],
+) -> str:
     """Outlines of both bones in a plane through the head centre, the head's circle and polylines."""
-    shapes = []
+    shapes = [*_directions(ends), *_scale()]
     fields: list[tuple[int, Field]] = []
     fields.append((FEMUR, hip.femur_field))
     if hip.hip_bone is not None:
         fields.append((HIP_BONE, hip.hip_field))
     for bone, field in fields:
         colour = "#" + "".join(f"{round(255 * channel):02x}" for channel in segment_of(bone, hip.side).color)
+        shapes.append(_text(_PIXELS - 6, _PIXELS - 6 - 13 * (bone == FEMUR), _BONES[bone], colour, "end"))
         for outline in _outlines(field, hip.head.centre, right, up):
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in outline)
             shapes.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
@@ -97,6 +118,26 @@ def _section(hip: Hip, right: np.ndarray, up: np.ndarray, marks: Iterable[np.nda
         shapes.append(f'<polyline points="{line}" fill="none" stroke="#1b1f23" stroke-width="1.5"/>')
         shapes += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="#bf8700"/>' for x, y in pixels]
     return _svg(shapes, text)
+
+
+def _directions(ends: tuple[str, str, str]) -> list[str]:
+    left, right, top = ends
+    return [
+        _text(4, _PIXELS / 2 + 4, left),
+        _text(_PIXELS - 4, _PIXELS / 2 + 4, right, anchor="end"),
+        _text(_PIXELS / 2 + 4, 11, top),
+    ]
+
+
+def _scale() -> list[str]:
+    length = _SCALE_MM * _PIXELS / (2 * _HALF_MM)
+    y = _PIXELS - 6
+    line = f'<line x1="6" y1="{y}" x2="{6 + length:.1f}" y2="{y}" stroke="{_GREY}" stroke-width="2"/>'
+    return [line, _text(6, y - 4, f"{_SCALE_MM:.0f} mm")]
+
+
+def _text(x: float, y: float, words: str, colour: str = _GREY, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="11" text-anchor="{anchor}" fill="{colour}">{words}</text>'
 
 
 def _outlines(field: Field, centre: np.ndarray, right: np.ndarray, up: np.ndarray) -> list[np.ndarray]:
@@ -120,7 +161,7 @@ def _alpha_clock(hip: Hip, rows: dict[str, Row]) -> tuple[str, str]:
     profile = profile_of(hip)
     alpha = np.where(profile.hidden, np.nan, profile.alpha)
     text = _values(rows, "AlphaMax", "CamExtent")
-    dial = _dial(CLOCK, alpha, 30, 90, (30, CAM_ABOVE, 90), hip.side)
+    dial = _dial(CLOCK, alpha, 0, 90, (30, CAM_ABOVE, 90), hip.side)
     return "Alpha angle round the neck (dashed 60 degrees); gaps are not known", _svg(dial, text)
 
 
@@ -130,6 +171,31 @@ def _rim_clock(hip: Hip, rows: dict[str, Row]) -> tuple[str, str]:
     dial = _dial(TURNS, covered, 30, 120, (60, 90, 120), hip.side) + _dots(TURNS, raw, 30, 120, hip.side)
     caption = "Coverage by the rim, degrees from the socket's depth (dashed 90); dots are the edge as found"
     return caption, _svg(dial, _values(rows, "Coverage", "RimVersion"))
+
+
+def _from_above(hip: Hip, rows: dict[str, Row]) -> tuple[str, str]:
+    """The head's disc seen from above, each point of it covered or not; lateral on the same side as in a section."""
+    lateral, anterior, superior = hip.axes
+    to_right = -lateral if hip.side == "right" else lateral
+    ticks = np.linspace(-1.05, 1.05, 106)
+    right, front = np.meshgrid(ticks, ticks)
+    height = np.sqrt(np.clip(1 - right**2 - front**2, 0, None))
+    on_disc = height > 0
+    directions = right[..., None] * to_right + front[..., None] * anterior + height[..., None] * superior
+    inside = np.zeros(on_disc.shape)
+    inside[on_disc] = covered(hip.rim, hip.hip_field, directions[on_disc])
+    reach = 0.42 * _PIXELS
+    path = ""
+    for outline in outlines.find_contours(inside, 0.5):
+        x = np.interp(outline[:, 1], np.arange(len(ticks)), ticks)
+        y = np.interp(outline[:, 0], np.arange(len(ticks)), ticks)
+        points = _PIXELS / 2 + reach * np.column_stack([x, -y])
+        path += "M" + " L".join(f"{u:.1f},{v:.1f}" for u, v in points) + " Z "
+    middle = _PIXELS / 2
+    shapes = [f'<path d="{path}" fill="{_COVERED}" fill-rule="evenodd"/>'] if path else []
+    shapes.append(f'<circle cx="{middle}" cy="{middle}" r="{reach:.1f}" fill="none" stroke="#8c959f"/>')
+    shapes += _directions(_ends(hip, "anterior"))
+    return "The head from above; blue is covered by the socket", _svg(shapes, _values(rows, "CoverageCranial"))
 
 
 def _dial(

@@ -30,6 +30,13 @@ figcaption { font-size: 12px; color: #57606a; }
 """
 
 
+_NOTE = (
+    "95 % interval: what a boundary of the labels that wavers by 0.6 of a pixel does to the number; errors of another "
+    "kind are not in it. Per ° tilt: change per degree by which the pelvis tilts forward. Grey: the interval is wider "
+    "than a class, or the number is unstable. Clock hours: 12 is up, 3 is anterior on both sides."
+)
+
+
 def report(morphometry: Morphometry, segmentation: str) -> str:
     """The page as HTML.
 
@@ -54,6 +61,7 @@ def report(morphometry: Morphometry, segmentation: str) -> str:
             *(_pictures(morphometry, side) for side in sides),
             "<h2>Values</h2>",
             _table(sides, rows),
+            f'<p class="note">{_NOTE}</p>',
             "<h2>Not measured, or not reliable</h2>",
             _reasons(morphometry.rows),
             "<h2>Sources of reference ranges</h2>",
@@ -106,7 +114,9 @@ def _cells(row: Row) -> str:
     digits = 2 if row.definition.unit in ("", "ml", "mm") else 1
     weak = " weak" if row.status == "uncertain" else ""
     edited = " (edited)" if row.status == "edited" else ""
-    interval = "" if math.isnan(row.low) else f"{row.low:.{digits}f} to {row.high:.{digits}f}"
+    # Plus nothing, because a lower end of -0.00 would puzzle.
+    low, high = (round(end, digits) + 0.0 for end in (row.low, row.high))
+    interval = "" if math.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
     slope = "" if math.isnan(row.tilt_slope) else f"{row.tilt_slope:+.2f}"
     return (
         f'<td class="n{weak}">{row.value:.{digits}f}{edited}</td><td class="n weak">{interval}</td>'

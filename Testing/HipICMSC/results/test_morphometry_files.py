@@ -62,7 +62,7 @@ def test_markups_of_an_angle_measure_what_the_table_says(result):
 def test_the_page_is_whole_says_what_it_is_for_and_loads_nothing(result):
     page = report(result, "<hips> & more")
     assert RESEARCH_USE in page and "&lt;hips&gt; &amp; more" in page
-    assert page.count("<svg") == 10 and "http://www.w3.org" in page
+    assert page.count("<svg") == 12 and "http://www.w3.org" in page
     assert page.count("http") == page.count("http://www.w3.org/2000/svg")
     for svg in page.split("<svg")[1:]:
         ElementTree.fromstring("<svg" + svg.split("</svg>")[0] + "</svg>")
