@@ -224,12 +224,23 @@ def _rim(skeleton: Skeleton, head: Head, edits: Edits) -> Rim | None:
     if skeleton.rim is None:
         return None
     line = skeleton.rim
-    nan = float("nan")
+    unknown = np.full(len(TURNS), math.nan)
     rim = Rim(
-        np.array(skeleton.head_centre), skeleton.head_radius, np.array(line.axis), np.array(line.up),
-        np.array(line.front), _array(line.raw), _array(line.polar), _array(line.gap), nan, 0.0,
-        _array(line.further), nan, line.joint_gap,
-    )  # fmt: skip
+        centre=np.array(skeleton.head_centre),
+        head_radius=skeleton.head_radius,
+        axis=np.array(line.axis),
+        up=np.array(line.up),
+        front=np.array(line.front),
+        raw=_array(line.raw),
+        polar=_array(line.polar),
+        gap=_array(line.gap),
+        beyond=math.nan,
+        between=unknown,
+        overreach=unknown,
+        further=_array(line.further),
+        share_fused=math.nan,
+        joint_gap=line.joint_gap,
+    )
     rim = _about(rim, head)
     for point in edits.rim_points:
         rim = with_point(rim, point)
