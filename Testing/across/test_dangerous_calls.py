@@ -35,7 +35,6 @@ FORBIDDEN_CALLS = {
 
 #: (file, what): why it may.
 EXCEPTIONS = {
-    ("HipICMSC/HipICMSCLib/reading/dicom_files.py", "fromfile"): "the voxels of a DICOM file: numbers of a known count",
     ("HipICMSC/HipICMSCLib/models/archive.py", "zipfile"): "members are read, within bounds, never unpacked",
     ("HipICMSCTraining/HipICMSCTrainingLib/run/files.py", "zipfile"): "lists the parts of a checkpoint, reads none",
     (
