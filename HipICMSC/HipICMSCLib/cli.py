@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from HipICMSCLib.anatomy.segments import SIDES
 from HipICMSCLib.batch.files import FileSource, items_of, make_result_folder, volumes_of
 from HipICMSCLib.batch.queue import Batch, BatchItem, notes
 from HipICMSCLib.batch.summary import check_table_ending, write_summary
@@ -71,7 +72,7 @@ def add_commands(commands: Any) -> None:
     segment.add_argument("--morphometry", action="store_true", help="also measure the hips: table and report beside")
     segment.add_argument("--summary", type=Path, help="write a table, a row a volume: .csv or .json")
     # Three arguments each: one like -80,5,10 would be taken for an option because of its sign.
-    for side in ("right", "left"):
+    for side in SIDES:
         segment.add_argument(
             f"--{side}-head", type=float, nargs=3, metavar=("X", "Y", "Z"), help=f"{side} femoral head centre, LPS mm"
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from waiting import wait
 
 if TYPE_CHECKING:
     from main_window import MainWindow
@@ -64,11 +65,7 @@ class Panel:
 
     def wait(self, until: Callable[[], bool], seconds: float = 300) -> None:
         """Let Qt work until something is so."""
-        limit = time.monotonic() + seconds
-        while not until():
-            assert time.monotonic() < limit
-            self._application.processEvents()
-            time.sleep(0.01)
+        wait(self._application, until, seconds)
 
     @contextmanager
     def held_at(self, share: float) -> Iterator[None]:

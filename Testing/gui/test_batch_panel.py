@@ -15,6 +15,7 @@ import SimpleITK as sitk
 import slicer_stand_ins
 from dicom_objects import slices, write
 from test_hipicmsc_panel import add_volume
+from waiting import wait
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
 REPORT = {
@@ -78,11 +79,7 @@ class Section:
         self.settle()
 
     def wait(self, until: Callable[[], bool], seconds: float = 120) -> None:
-        limit = time.monotonic() + seconds
-        while not until():
-            assert time.monotonic() < limit
-            self.application.processEvents()
-            time.sleep(0.01)
+        wait(self.application, until, seconds)
 
     def settle(self) -> None:
         """Until the list has followed the scene or the folder."""

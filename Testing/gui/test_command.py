@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from waiting import wait
 
 
 class Bench:
@@ -27,11 +28,7 @@ class Bench:
         return Command(list(arguments), self.lines.append, self.ends.append)
 
     def wait(self, until, seconds: float = 30) -> None:
-        limit = time.monotonic() + seconds
-        while not until():
-            assert time.monotonic() < limit
-            self._application.processEvents()
-            time.sleep(0.01)
+        wait(self._application, until, seconds)
 
     def end(self):
         """What the command ended with, and that it is said only once."""

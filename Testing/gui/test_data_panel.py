@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 import slicer_stand_ins
 from ball_hips import LEFT_CENTRE, LEFT_RADIUS, RIGHT_CENTRE, RIGHT_RADIUS, ball_image
+from waiting import wait
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSCTraining").parent / "Resources"
 
@@ -34,11 +34,7 @@ class Bench:
         self.changes += 1
 
     def wait(self, until, seconds: float = 120) -> None:
-        limit = time.monotonic() + seconds
-        while not until():
-            assert time.monotonic() < limit
-            self._application.processEvents()
-            time.sleep(0.01)
+        wait(self._application, until, seconds)
 
     def shows(self, widget) -> bool:
         """Whether the user sees it in the section."""

@@ -186,11 +186,17 @@ def test_files_that_left_the_database_are_named(panel, loaded, answer, tmp_path)
     assert not (tmp_path / "hips.dcm").exists()
 
 
-def test_no_file_of_the_user_is_lost(panel, loaded, answer, tmp_path):
+def test_no_file_of_the_user_is_lost(panel, loaded, answer, tmp_path, monkeypatch):
+    import slicer
+
     segment(panel)
     (tmp_path / "hips.dcm").write_text("mine")
-    answer(tmp_path / "hips")  # the dialog did not ask about hips.dcm
-    assert "There is a file hips.dcm already" in export(panel) and (tmp_path / "hips.dcm").read_text() == "mine"
+    answer(tmp_path / "hips")  # the dialogue did not ask about hips.dcm
+    asked = []
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *rest, **more: asked.append(text))
+    panel.ui.exportButton.click()
+    assert asked == ["There is a file hips.dcm already. Replace it?"]
+    assert (tmp_path / "hips.dcm").read_text() == "mine"
     slice_ = answer(next(iter(loaded.files.values())).rename(tmp_path / "series" / "a.dcm"))
     loaded.files[next(iter(loaded.files))] = slice_
     before = slice_.read_bytes()

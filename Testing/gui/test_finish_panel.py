@@ -225,6 +225,19 @@ def test_a_file_that_cannot_be_written_is_refused_at_once(finish, tmp_path, file
     assert not finish.ui.finishCancelButton.enabled and words in finish.ui.finishStateLabel.text
 
 
+def test_a_model_is_not_replaced_unasked(finish, tmp_path, monkeypatch):
+    """The dialogue asks about the name that is chosen there; one without its ending is another file's."""
+    import slicer
+
+    finish.panel.attach(finish.run)
+    (tmp_path / "mine.hipmodel").write_text("precious")
+    asked = []
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *rest, **more: asked.append(text))
+    finish.export_to(tmp_path / "mine")
+    assert asked == ["There is a file mine.hipmodel already. Replace it?"]
+    assert not finish.ui.finishCancelButton.enabled and (tmp_path / "mine.hipmodel").read_text() == "precious"
+
+
 def test_a_dialog_that_is_closed_exports_nothing(finish):
     finish.panel.attach(finish.run)
     finish.export_to("")

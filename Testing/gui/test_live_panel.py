@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import slicer_stand_ins
 from training_run import trained_run
+from waiting import wait
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSCTraining").parent / "Resources"
 
@@ -47,11 +48,7 @@ class Watch:
         self.application.processEvents()
 
     def wait(self, until, seconds: float = 30) -> None:
-        limit = time.monotonic() + seconds
-        while not until():
-            assert time.monotonic() < limit
-            self.application.processEvents()
-            time.sleep(0.01)
+        wait(self.application, until, seconds)
 
     def say(self, **changes) -> None:
         """The training process reports something else."""

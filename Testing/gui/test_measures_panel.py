@@ -13,6 +13,7 @@ import slicer_stand_ins
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCTrainingLib.phantom.hip_labels import Sampling, hip_labels
 from HipICMSCTrainingLib.phantom.hip_shapes import HipShapes, truth
+from waiting import wait
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
 SHAPES = HipShapes(cam_radius=22.0, depth=-4.0, fossa_step=45.0)
@@ -79,13 +80,7 @@ class Section:
         return table_of(self.node)
 
     def wait(self, until, seconds: float = 300) -> None:
-        import time
-
-        limit = time.monotonic() + seconds
-        while not until():
-            assert time.monotonic() < limit
-            self.application.processEvents()
-            time.sleep(0.01)
+        wait(self.application, until, seconds)
 
     def settle(self) -> None:
         self.wait(lambda: self.panel.settled)

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +13,7 @@ import fake_site
 import pytest
 import slicer_stand_ins
 from HipICMSCLib.common.errors import HipError
+from waiting import wait
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
 LIBRARY = slicer_stand_ins.module_file("HipICMSC").parent
@@ -44,11 +44,7 @@ class SetUp:
 
     def wait(self, until=None) -> None:
         """Until the interpreter was looked at, or something else is so."""
-        limit = time.monotonic() + 60
-        while not (until or (lambda: self.panel._reading is None))():
-            assert time.monotonic() < limit
-            self._application.processEvents()
-            time.sleep(0.01)
+        wait(self._application, until or (lambda: self.panel._reading is None), 60)
 
     def choose(self, path: Path | str) -> None:
         """Type a path, letter by letter as the widget tells it, and wait until it was tried."""

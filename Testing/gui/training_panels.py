@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import slicer_stand_ins
+from waiting import wait
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSCTraining").parent / "Resources"
 WIDTH = 460
@@ -46,11 +47,7 @@ class TrainingPanels:
             return False
 
     def wait(self, until: Callable[[], object], seconds: float = 300) -> None:
-        limit = time.monotonic() + seconds
-        while not until():
-            assert time.monotonic() < limit, self.said()
-            self._application.processEvents()
-            time.sleep(0.01)
+        wait(self._application, until, seconds, self.said)
 
     def said(self) -> str:
         return f"{self.ui('settingsStateLabel').text} {self.ui('runsNoteLabel').text} {self.rows()}"

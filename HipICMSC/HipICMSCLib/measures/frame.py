@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from HipICMSCLib.anatomy.segments import SIDES
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.measures.bone import Bone
 from HipICMSCLib.measures.head import Head
@@ -104,7 +105,7 @@ def head_frame(heads: Mapping[str, np.ndarray]) -> Frame:
     if off > GREATEST_OBLIQUITY:
         raise HipError("oblique", f"The line of the femoral heads is {off:.0f} degrees off the image's horizontal.")
     up = across(_SUPERIOR, right)
-    landmarks = {f"Head_{side[0].upper()}": heads[side] for side in ("right", "left")}
+    landmarks = {f"Head_{side[0].upper()}": heads[side] for side in SIDES}
     return Frame("BIHEAD", np.stack([right, np.cross(up, right), up]), landmarks, off)
 
 

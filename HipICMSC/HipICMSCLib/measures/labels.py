@@ -11,11 +11,11 @@ from scipy import ndimage
 
 from HipICMSCLib.anatomy.bones import separate_sides
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
-from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, segment_of
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SIDES, segment_of
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.measures.bone import Bone, bone_of
 from HipICMSCLib.measures.head import Head, find_head
-from HipICMSCLib.measures.side import SIDES, mirrored, other
+from HipICMSCLib.measures.side import mirrored, other
 
 LEAST_FEMUR_ML = 20.0
 GREATEST_SECOND_PIECE = 0.05

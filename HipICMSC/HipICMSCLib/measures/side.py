@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-SIDES = ("right", "left")
 _SIGNS = {"right": np.array([-1.0, -1.0, 1.0]), "left": np.array([1.0, -1.0, 1.0])}
 
 

@@ -44,7 +44,7 @@ def write_plausible(
         say: called with a sentence before each MRI.
 
     Raises:
-        HipError: as for an export and for reading a case.
+        HipError: as for an export, for reading a case and for segmenting it.
     """
     with tempfile.TemporaryDirectory() as beside:
         package = Path(beside) / f"selected{ENDING}"
@@ -58,7 +58,9 @@ def write_plausible(
         try:
             result = segmenter.segment(image)
             mask = plausible_bone(result.labels, result.notices, grid)
-        except HipError:  # no hip was found in it
+        except HipError as error:
+            if error.kind != "no_hip":
+                raise
             mask = np.ones(grid.size[::-1], bool)
         masks[case.name] = np.packbits(mask, axis=-1)
     with replacing(folder.checkpoints.plausible_file) as beside:

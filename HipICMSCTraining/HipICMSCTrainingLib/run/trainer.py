@@ -239,11 +239,11 @@ class Trainer:
         Raises:
             HipError: ``not_finite_loss``.
         """
-        started = time.monotonic()
-        random = np.random.default_rng([self.settings.seed, self.step, self.distribution.rank, 1 << 21])
         moment = self._moment()
         if moment.stage == SELF_TRAINING and self.data.batches.plausible is None:
             self._prepare_self_training(moment)
+        started = time.monotonic()
+        random = np.random.default_rng([self.settings.seed, self.step, self.distribution.rank, 1 << 21])
         batch = self.data.batches.draw(self.step, moment.stage).to(self.device)
         losses = self.method.train_step(batch, moment, random)
         self.average.update(self._deployable(), self.step)
@@ -260,9 +260,12 @@ class Trainer:
         if self.distribution.is_main and (begins or not checkpoints.plausible_file.exists()):
             if checkpoints.selected() is None:  # nothing was trained before
                 self.score(moment.stage)
+            # The clean-up needs scipy's k-d tree.
+            torch.set_flush_denormal(False)
             write_plausible(
                 self.folder, cases, self.settings, lambda sentence: self._say("running", "preparing", sentence)
             )
+            torch.set_flush_denormal(True)
         self.distribution.wait_for_first()
         if begins:
             for name, weights in checkpoints.selected().items():

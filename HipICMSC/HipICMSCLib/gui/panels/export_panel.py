@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.gui.panels.file_to_save import file_to_save
 from HipICMSCLib.gui.scene.dicom import comes_from_dicom
 from HipICMSCLib.gui.scene.result import volume_of
 from HipICMSCLib.results.dicom_seg import ENDING
@@ -49,21 +49,10 @@ class ExportPanel:
 
     def export(self, segmentation_node) -> None:
         """Ask for a file and write into it."""
-        chosen = qt.QFileDialog.getSaveFileName(
-            self.widget,
-            _("Export as DICOM SEG"),
-            str(Path.home() / f"{segmentation_node.GetName()}{ENDING}"),
-            f"DICOM (*{ENDING})",
-        )
-        if not chosen:
+        output = file_to_save(self.widget, _("Export as DICOM SEG"), segmentation_node.GetName(), "DICOM", ENDING)
+        if output is None:
             return
-        output = Path(chosen)
         try:
-            if not chosen.lower().endswith(ENDING):
-                output = output.with_name(output.name + ENDING)
-                if output.exists():  # the dialog asked about another name
-                    sentence = _("There is a file {name} already; choose that very name to replace it.")
-                    raise HipError("exists", sentence.format(name=output.name))
             self._running = True
             self._say(_("The DICOM segmentation is being written …"))
             self._export(segmentation_node, output, lambda error: self._on_end(output, error))

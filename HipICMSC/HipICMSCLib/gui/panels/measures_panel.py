@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
@@ -17,6 +16,7 @@ from vtkmodules.vtkCommonCore import vtkCommand
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_may_write, write_text
 from HipICMSCLib.common.terminal import duration
+from HipICMSCLib.gui.panels.file_to_save import file_to_save
 from HipICMSCLib.gui.panels.measures_view import MeasuresView
 from HipICMSCLib.gui.running.measuring_job import MeasuringJob
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
@@ -349,17 +349,9 @@ class MeasuresPanel(VTKObservationMixin):
 
     def _path_to_save(self, title: str, ending: str, kind: str) -> Path | None:
         """Where the user wants a file, which may and can be written there; None where not."""
-        name = str(Path.home() / f"{self._node.GetName()}-measures{ending}")
-        chosen = qt.QFileDialog.getSaveFileName(self.widget, title, name, f"{kind} (*{ending})")
-        if not chosen:
+        path = file_to_save(self.widget, title, f"{self._node.GetName()}-measures", kind, ending)
+        if path is None:
             return None
-        path = Path(chosen)
-        if path.suffix.lower() != ending:
-            # The dialogue asked about the name without its ending.
-            path = path.with_name(path.name + ending)
-            question = _("There is a file {name} already. Replace it?").format(name=path.name)
-            if path.exists() and not slicer.util.confirmOkCancelDisplay(question):
-                return None
         try:
             check_may_write(path, overwrite=True)
         except HipError as error:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable
+from HipICMSCLib.gui.panels.file_to_save import file_to_save
 from HipICMSCLib.models.chosen import ENDING, add_model, check_name
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from slicer.i18n import tr as _
@@ -192,17 +192,9 @@ class FinishPanel:
         self._show()
 
     def _on_export(self, checked: bool = False) -> None:
-        chosen = qt.QFileDialog.getSaveFileName(
-            self.widget,
-            _("Export model"),
-            str(Path.home() / f"{self._name()}{ENDING}"),
-            f"{_('Model package')} (*{ENDING})",
-        )
-        if not chosen:
+        path = file_to_save(self.widget, _("Export model"), self._name(), _("Model package"), ENDING)
+        if path is None:
             return
-        path = Path(chosen)
-        if path.suffix != ENDING:
-            path = path.with_name(path.name + ENDING)
         try:
             check_name(path)
             check_writable(path)
