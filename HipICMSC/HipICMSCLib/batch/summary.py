@@ -12,6 +12,7 @@ from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
 from HipICMSCLib.batch.queue import BatchItem, notes
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
+from HipICMSCLib.common.tables import as_text
 from HipICMSCLib.results.research_use import RESEARCH_USE
 
 
@@ -101,5 +102,4 @@ _COLUMNS = (
 def _cell(value: Any) -> Any:
     if isinstance(value, list):
         value = " ".join(value)
-    # A spreadsheet takes the name "+C T1" for a formula unless an apostrophe says that it is text.
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    return as_text(value) if isinstance(value, str) else value
