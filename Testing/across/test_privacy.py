@@ -28,12 +28,12 @@ from types import SimpleNamespace
 import pytest
 import SimpleITK as sitk
 from ball_hips import ball_image
+from HipICMSCLib.anatomy.segments import TAG_PREFIX
 from HipICMSCLib.batch.files import FileSource
 from HipICMSCLib.batch.queue import BatchItem
 from HipICMSCLib.batch.summary import write_summary
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.models.archive import read_details
-from HipICMSCLib.results.segmentation_file import TAG_PREFIX
 from HipICMSCLib.worker.protocol import (
     Failed,
     Finished,

@@ -102,7 +102,7 @@ def test_what_lies_in_the_scene_becomes_a_dicom_segmentation_of_the_series(
 ):
     """With what the user drew, and at the same place however Slicer keeps the slices."""
     import slicer
-    from HipICMSCLib.results.dicom_seg import read_dicom_seg
+    from HipICMSCLib.reading.dicom_seg import read_dicom_seg
 
     if turned:
         turn_slices(loaded.volume)
@@ -151,7 +151,7 @@ def turn_slices(volume) -> None:
 
 def test_a_transform_in_the_scene_does_not_move_it(panel, loaded, answer, tmp_path):
     import slicer
-    from HipICMSCLib.results.dicom_seg import read_dicom_seg
+    from HipICMSCLib.reading.dicom_seg import read_dicom_seg
 
     result = segment(panel)
     before = labels_in(result)

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from HipICMSCLib.anatomy.segments import SEGMENTS
+from HipICMSCLib.anatomy.segments import SEGMENTS, TAG_PREFIX
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.results.segmentation_file import TAG_PREFIX, write_segmentation
+from HipICMSCLib.results.segmentation_file import write_segmentation
 
 c, s = np.cos(0.4), np.sin(0.4)
 TURN = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])

@@ -10,6 +10,8 @@ FEMUR = 2
 """Class value of the proximal femur in what the network gives."""
 SIDES = ("right", "left")
 """Of the patient."""
+TAG_PREFIX = "HipICMSC."
+"""So begin the names of our tags of segments and of our attributes of nodes."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from HipICMSCLib.common.files import check_writable, storage_error, write_text
 from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.common.version import VERSION
-from HipICMSCLib.preprocessing.geometry import Grid, difference, on_voxels_of
+from HipICMSCLib.preprocessing.geometry import Grid, difference, within_voxels_of
 from HipICMSCLib.preprocessing.image_check import check_volume
 
 #: What was being written so long ago was given up.
@@ -61,7 +61,7 @@ def keep_case(
 
     Args:
         folder: of the cases; it is made if it is not there.
-        labels: on the voxels of ``image``, in any order of axes, with the values of `anatomy.segments.SEGMENTS`.
+        labels: on voxels of ``image``, in any order of axes, with the values of `anatomy.segments.SEGMENTS`.
         made_by: provenance of the result, of which ``ModelName`` and ``ModelSha256`` are written down.
         original_labels: as ``labels``, before anybody changed them; None where they are not known.
         completed: ``segment_id`` of what the user said is right.
@@ -121,7 +121,7 @@ def keep_case(
 
 def _on_grid(image: sitk.Image, labels: sitk.Image, name: str) -> np.ndarray:
     """uint8 (z, y, x) on the voxels of the MRI."""
-    moved = on_voxels_of(image, labels)
+    moved = within_voxels_of(image, labels)
     if moved is None:
         raise HipError(
             "wrong_geometry",

@@ -138,6 +138,42 @@ def same_geometry(first: sitk.Image, second: sitk.Image, tolerance_mm: float = 1
 def on_voxels_of(reference: sitk.Image, image: sitk.Image) -> sitk.Image | None:
     """``image`` on the voxels of ``reference`` if it has the same, in whatever order and direction its axes are stored;
     they may lie a hundredth of a voxel apart. None if it has others."""
+    turned = _turned_as(reference, image)
+    if turned is None or not same_geometry(turned, reference, SAME_VOXEL_SHARE * min(reference.GetSpacing())):
+        return None
+    turned.CopyInformation(reference)
+    return turned
+
+
+def within_voxels_of(reference: sitk.Image, labels: sitk.Image) -> sitk.Image | None:
+    """As :func:`on_voxels_of`, of labels that may end before the image does, as Slicer saves them: beyond them there is
+    none. None also where a label lies outside of the image."""
+    turned = _turned_as(reference, labels)
+    if turned is None:
+        return None
+    last = [size - 1 for size in turned.GetSize()]
+    ends = np.array(
+        [
+            reference.TransformPhysicalPointToContinuousIndex(turned.TransformIndexToPhysicalPoint(corner))
+            for corner in ([0, 0, 0], last)
+        ]
+    )
+    if np.abs(ends - np.rint(ends)).max() > SAME_VOXEL_SHARE or (np.diff(np.rint(ends), axis=0) != last).any():
+        return None
+    start, size = np.rint(ends[0]).astype(int), np.array(reference.GetSize())
+    first, beyond = np.maximum(start, 0), np.minimum(start + turned.GetSize(), size)
+    voxels = sitk.GetArrayViewFromImage(turned)
+    inside = tuple(slice(low, max(low, high)) for low, high in zip(first[::-1], beyond[::-1], strict=True))
+    of_labels = tuple(slice(each.start - by, each.stop - by) for each, by in zip(inside, start[::-1], strict=True))
+    placed = np.zeros(size[::-1], voxels.dtype)
+    placed[inside] = voxels[of_labels]
+    if np.count_nonzero(placed) < np.count_nonzero(voxels):
+        return None
+    return Grid.of(reference).image(placed)
+
+
+def _turned_as(reference: sitk.Image, image: sitk.Image) -> sitk.Image | None:
+    """``image`` with its axes in the order and directions of those of ``reference``, as nearly as may be."""
     order, flips = [], []
     for axis in np.array(reference.GetDirection()).reshape(3, 3).T:
         along = axis @ np.array(image.GetDirection()).reshape(3, 3)
@@ -145,11 +181,7 @@ def on_voxels_of(reference: sitk.Image, image: sitk.Image) -> sitk.Image | None:
         flips.append(bool(along[order[-1]] < 0))
     if sorted(order) != [0, 1, 2]:
         return None
-    turned = sitk.Flip(sitk.PermuteAxes(image, order), flips, False)
-    if not same_geometry(turned, reference, SAME_VOXEL_SHARE * min(reference.GetSpacing())):
-        return None
-    turned.CopyInformation(reference)
-    return turned
+    return sitk.Flip(sitk.PermuteAxes(image, order), flips, False)
 
 
 def difference(reference: sitk.Image, image: sitk.Image) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.anatomy.segments import SEGMENTS
+from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.volume_names import is_dicom
 from HipICMSCLib.reading.stored import Stored
 from HipICMSCLib.reading.volume import found, read_volume
 
@@ -23,11 +24,18 @@ class NamedMask:
     Attributes:
         identifier: as Slicer calls it within; users see and change the name.
         voxels: where it is, (z, y, x).
+        tags: what programs note down with it.
     """
 
     identifier: str
     name: str
     voxels: np.ndarray
+    tags: dict[str, str]
+
+    @property
+    def bone(self) -> Segment | None:
+        """Which of ours it is by its identifier or name; None where it is another."""
+        return next((s for s in SEGMENTS if self.identifier == s.segment_id or self.name == s.name), None)
 
 
 def read_segments(path: Path) -> tuple[Stored, list[NamedMask]]:
@@ -46,32 +54,64 @@ def read_segments(path: Path) -> tuple[Stored, list[NamedMask]]:
         )
         place = int(layer) if layer.isdecimal() else 0
         if (name or identifier) and value.isdecimal() and place < layers.shape[-1]:
-            segments.append(NamedMask(identifier, name, layers[..., place] == int(value)))
+            tags = dict(tag.partition(":")[::2] for tag in texts.get(f"Segment{number}_Tags", "").split("|") if tag)
+            segments.append(NamedMask(identifier, name, layers[..., place] == int(value), tags))
     return stored, segments
 
 
 def read_segmentation(path: Path) -> sitk.Image:
     """The label image with the values of `HipICMSCLib.anatomy.segments.SEGMENTS`.
 
-    In a ``.seg.nrrd`` the segments are known by their identifier or name; segments of other names are left out. In a
-    plain label map the values must be ours.
+    In a ``.seg.nrrd`` the segments are known by their identifier or name, in a DICOM SEG by their name; segments of
+    other names are left out. In a plain label map the values must be ours.
 
     Raises:
-        HipError: ``no_segments`` where a segmentation has none of ours, or as `read_volume`.
+        HipError: ``no_segments`` where a segmentation has none of ours, or as `read_volume` and `read_dicom_seg`.
     """
-    if not Path(path).name.lower().endswith(ENDING):
-        return read_volume(path)
-    stored, masks = read_segments(path)
+    path = Path(path)
+    if path.name.lower().endswith(ENDING):
+        stored, masks = read_segments(path)
+        return bones_of(path, stored, masks)
+    return _of_dicom(path) if _is_dicom(path) else read_volume(path)
+
+
+def bones_of(path: Path, stored: Stored, masks: list[NamedMask]) -> sitk.Image:
+    """Our bones among the segments of a file as :func:`read_segments` gives them; as :func:`read_segmentation`."""
     labels = np.zeros(stored.size[::-1], np.uint8)
-    ours = [
-        (s.value, mask) for mask in masks for s in SEGMENTS if s.segment_id == mask.identifier or s.name == mask.name
-    ]
+    ours = [(mask.bone.value, mask) for mask in masks if mask.bone is not None]
     if not ours:
-        names = ", ".join(segment.name for segment in SEGMENTS)
-        raise HipError(
-            "no_segments",
-            f"{Path(path).name} has none of the segments {names}; rename its segments, or give --values.",
-        )
+        raise _no_segments(path)
     for value, mask in ours:
         labels[mask.voxels] = value
     return replace(stored, voxels=lambda: labels, texts={}).image()
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        return path.is_file() and is_dicom(path)
+    except OSError:
+        return False
+
+
+def _of_dicom(path: Path) -> sitk.Image:
+    # Loaded here: Slicer's own process has no such library.
+    from HipICMSCLib.reading.dicom_seg import read_dicom_seg
+
+    image, names = read_dicom_seg(path, path.name)
+    ours = {value: s.value for value, name in names.items() for s in SEGMENTS if name == s.name}
+    if not ours:
+        raise _no_segments(path)
+    voxels = sitk.GetArrayViewFromImage(image)
+    labels = np.zeros(voxels.shape, np.uint8)
+    for value, ours_is in ours.items():
+        labels[voxels == value] = ours_is
+    bones = sitk.GetImageFromArray(labels)
+    bones.CopyInformation(image)
+    return bones
+
+
+def _no_segments(path: Path) -> HipError:
+    names = ", ".join(segment.name for segment in SEGMENTS)
+    return HipError(
+        "no_segments", f"{path.name} has none of the segments {names}; rename its segments, or give --values."
+    )

@@ -13,7 +13,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.common.volume_names import is_dicom
-from HipICMSCLib.preprocessing.geometry import image_at, on_voxels_of
+from HipICMSCLib.preprocessing.geometry import on_voxels_of
 from HipICMSCLib.reading.volume import read_volume
 
 if TYPE_CHECKING:
@@ -106,30 +106,6 @@ def write_corrected(labels: sitk.Image, path: Path, provenance: dict[str, str], 
             "load them again and segment that, or save the segmentation as .seg.nrrd.",
         )
     write_dicom_seg(labels, path, provenance, source, algorithm="SEMIAUTOMATIC")
-
-
-def read_dicom_seg(path: Path, name: str) -> tuple[sitk.Image, dict[int, str]]:
-    """The label image of a DICOM SEG whose segments do not overlap, and the segments' names by value.
-
-    Raises:
-        HipError: ``unreadable`` or ``overlapping_segments``.
-    """
-    import highdicom
-
-    try:
-        made = highdicom.seg.segread(path)
-        volume = made.get_volume(combine_segments=True, dtype=np.uint8)
-        names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in made.SegmentSequence}
-    except Exception as error:  # pydicom raises many kinds for a damaged file
-        if "overlap" in str(error).lower():
-            raise HipError("overlapping_segments", f"The segments of {name} overlap; save it without.") from error
-        raise HipError("unreadable", f"{name} is no DICOM segmentation that can be read.", repr(error)) from error
-    voxels, to_lps = np.asarray(volume.array), volume.get_affine("LPS")[:, [2, 1, 0, 3]]
-    if np.linalg.det(to_lps[:3, :3]) < 0:  # highdicom counts slices so that its own order of axes is right-handed
-        to_lps[:3, 3] += (len(voxels) - 1) * to_lps[:3, 2]
-        to_lps[:3, 2] *= -1
-        voxels = voxels[::-1]
-    return image_at(voxels, to_lps, name), names
 
 
 def check_source(source: Path, series: str | None = None) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.anatomy.segments import SEGMENTS
+from HipICMSCLib.anatomy.as_made import AS_MADE, as_text
+from HipICMSCLib.anatomy.segments import SEGMENTS, TAG_PREFIX
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.images import write_image
 
 SEGMENTATION_ENDING = ".seg.nrrd"
 LABEL_MAP_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
-TAG_PREFIX = "HipICMSC."
 
 
 def write_segmentation(labels: sitk.Image, path: Path, provenance: dict[str, str]) -> None:
@@ -26,8 +26,8 @@ def write_segmentation(labels: sitk.Image, path: Path, provenance: dict[str, str
         labels: integer image with the values of `HipICMSCLib.anatomy.segments.SEGMENTS`.
         path: ends in .seg.nrrd, .nii.gz, .nii, .nrrd or .mha, in capitals or not.
         provenance: how the result came about, e.g. ``{"ModelId": …}``. A segmentation has each entry as the tag
-            ``HipICMSC.ModelId`` of every segment, an NRRD or MetaImage label map as a field of its header; NIfTI has
-            no place for it.
+            ``HipICMSC.ModelId`` of every segment, beside the bone itself (`anatomy.as_made`), by which corrections are
+            known later; an NRRD or MetaImage label map has it as a field of its header; NIfTI has no place for it.
 
     Raises:
         HipError: ``unknown_format``, or what `HipICMSCLib.common.files.replacing` raises.
@@ -78,8 +78,9 @@ def _segmentation_fields(image: sitk.Image, provenance: dict[str, str]) -> dict[
         "Image geometry description string determining the geometry of the labelmap that is created in course of "
         "conversion.&",
     }
+    voxels = sitk.GetArrayViewFromImage(image)
     for number, segment in enumerate(SEGMENTS):
-        tags = {"TerminologyEntry": segment.terminology}
+        tags = {"TerminologyEntry": segment.terminology, AS_MADE: as_text(voxels == segment.value)}
         tags |= {TAG_PREFIX + _clean(key): _clean(value) for key, value in provenance.items()}
         described = {
             "ID": segment.segment_id,

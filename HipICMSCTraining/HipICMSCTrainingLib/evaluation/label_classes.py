@@ -17,9 +17,9 @@ import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.reading.dicom_seg import read_dicom_seg
 from HipICMSCLib.reading.volume import read_image
 from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
-from HipICMSCLib.results.dicom_seg import read_dicom_seg
 
 from HipICMSCTrainingLib.data.label_maps import class_of_name, whole_numbers
 

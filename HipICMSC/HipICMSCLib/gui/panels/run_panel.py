@@ -11,9 +11,9 @@ from collections.abc import Callable
 import slicer
 from slicer.i18n import tr as _
 
+from HipICMSCLib.anatomy.segments import TAG_PREFIX
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import duration
-from HipICMSCLib.results.segmentation_file import TAG_PREFIX
 
 #: Before so much is done, the time left is a guess that nobody should see.
 _LEAST_SHARE = 0.05

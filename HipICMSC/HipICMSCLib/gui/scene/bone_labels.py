@@ -10,12 +10,13 @@ import slicer
 from scipy import ndimage
 from slicer.i18n import tr as _
 from vtkmodules.util.numpy_support import vtk_to_numpy
-from vtkmodules.vtkCommonCore import reference, vtkIntArray, vtkStringArray
+from vtkmodules.vtkCommonCore import vtkIntArray, vtkStringArray
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 from HipICMSCLib.anatomy.segments import FEMUR, SEGMENTS, Segment
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.scene.mrml import image_of_voxels, parent_to_world
+from HipICMSCLib.gui.scene.result import tag_of
 
 _LABELMAP = "Binary labelmap"
 
@@ -31,7 +32,10 @@ def bones_in(segmentation_node) -> dict[Segment, str]:
             continue
         for segment_id in ids:
             segment = segmentation.GetSegment(segment_id)
-            if bone.terminology == _terminology(segment) or segment.GetName().strip().lower() == bone.name.lower():
+            if (
+                bone.terminology == tag_of(segment, segment.GetTerminologyEntryTagName())
+                or segment.GetName().strip().lower() == bone.name.lower()
+            ):
                 found[bone] = segment_id
                 break
     return found
@@ -109,9 +113,3 @@ def _first_voxel_to_parent(labelmap) -> np.ndarray:
     x, _end, y, _end, z, _end = labelmap.GetExtent()
     array[:3, 3] += array[:3, :3] @ [x, y, z]
     return array
-
-
-def _terminology(segment) -> str:
-    value = reference("")
-    segment.GetTag(segment.GetTerminologyEntryTagName(), value)
-    return str(value)

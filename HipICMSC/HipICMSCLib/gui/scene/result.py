@@ -13,13 +13,14 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 from vtkmodules.util.numpy_support import vtk_to_numpy
+from vtkmodules.vtkCommonCore import reference
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
-from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
+from HipICMSCLib.anatomy.as_made import AS_MADE
+from HipICMSCLib.anatomy.segments import SEGMENTS, TAG_PREFIX, Segment
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.scene.mrml import parent_to_world, voxels_to_world
 from HipICMSCLib.results.provenance import provenance
-from HipICMSCLib.results.segmentation_file import TAG_PREFIX
 
 #: A result's grid may differ from its volume's by this, which is what the digits in a file's header leave.
 _GEOMETRY_TOLERANCE_MM = 1e-3
@@ -38,6 +39,12 @@ def is_locked(segment) -> bool:
     """Whether the user is done with a segment: its status, the flag in Slicer's list of segments, is "completed"."""
     status = slicer.vtkSlicerSegmentationsModuleLogic
     return status.GetSegmentStatus(segment) == status.Completed
+
+
+def tag_of(segment, name: str) -> str:
+    """The text of a segment's tag; empty where it has none."""
+    text = reference("")
+    return str(text) if segment.GetTag(name, text) else ""
 
 
 def replaceable(segmentation_node) -> list[str]:
@@ -212,6 +219,7 @@ def _replace_bones(segmentation_node, result, volume_node, report: dict[str, Any
         # Name, colour and terminology stay as the user has them; the tags tell where the voxels come from.
         for key, value in provenance(report).items():
             segment.SetTag(TAG_PREFIX + key, value)
+        segment.SetTag(AS_MADE, tag_of(result.GetSegmentation().GetSegment(bone.segment_id), AS_MADE))
         voxels = ((found == bone.value) & ~kept).astype(np.uint8)
         slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, segmentation_node, bone.segment_id, volume_node)
 
