@@ -88,7 +88,8 @@ def keep_case(
     if same and not overwrite:
         raise HipError(
             "case_exists",
-            f"This MRI is kept already, as case {same[-1][0]} in {folder}; add --overwrite to replace it.",
+            f"This MRI is kept already, as case {same[-1][0]} in {folder}; choose another folder, or replace that "
+            "case (--overwrite).",
         )
     unfinished = _reserve(folder)
     try:
