@@ -20,7 +20,7 @@ from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.models.package import ModelPackage, read_package
 from HipICMSCLib.networks.devices import choose_device, device_name
-from HipICMSCLib.networks.doubt import Doubt, disagreement, expected_error, slices_through_bone
+from HipICMSCLib.networks.doubt import Doubt, disagreement, slices_through_bone, unsure_of_bone
 from HipICMSCLib.networks.inference import Precision, SliceInference
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import PLANES, from_coronal_slices
@@ -206,7 +206,7 @@ class HipSegmenter:
         Args:
             averaged: whether ``foreground`` is the mean of the slices as they are and of their mirror images.
         """
-        unsure, numbers = expected_error(foreground), slices_through_bone(foreground)
+        unsure, numbers = unsure_of_bone(foreground), slices_through_bone(foreground)
         if plane == "sagittal":
             return Doubt(unsure, None)
         if not numbers:

@@ -237,7 +237,7 @@ def test_when_all_are_done_the_most_doubtful_result_is_first(section, scene, wor
     assert section.names == ["doubtful", "sure", "failing"] and section.cells(2) == ["32%", "8%", ""]
     section.picture(pictures / "batch-doubt.png")
     # So is one that a scene brought along.
-    earlier = add(scene, "earlier")
+    earlier = add_volume(name="earlier")
     result = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     result.SetReferenceImageGeometryParameterFromVolumeNode(earlier)
     result.SetAttribute("HipICMSC.Date", "2026-01-01")
@@ -523,8 +523,10 @@ def test_a_folder_through_the_real_worker(open_section, worker, tmp_path, pictur
     section.ui.batchStartButton.click()
     section.wait(lambda: not section.panel.busy)
     section.settle()
-    assert section.states == ["Done", "Failed", "Done"]
-    assert "cannot be read as an image" in section.cells(5)[1]
+    assert section.states == ["Done", "Done", "Failed"] and section.names[2] == "broken.nrrd"
+    assert "cannot be read as an image" in section.cells(5)[2]
+    doubts = [float(text.removesuffix("%")) for text in section.cells(2)[:2]]
+    assert doubts == sorted(doubts, reverse=True)
     section.picture(pictures / "batch-worker.png")
     for name, image in images.items():
         labels = sitk.ReadImage(str(output / f"{name.split('.')[0]}.seg.nrrd"))
@@ -543,7 +545,7 @@ def test_a_folder_through_the_real_worker(open_section, worker, tmp_path, pictur
     section.ui.batchRetryButton.click()
     section.wait(lambda: not section.panel.busy)
     section.settle()
-    assert section.states == ["Done", "Failed", "Done", "Waiting"]
+    assert section.states == ["Done", "Done", "Failed", "Waiting"]
     assert sorted(path.name for path in output.iterdir()) == ["axial.seg.nrrd", "coronal.seg.nrrd"]
 
 
@@ -560,31 +562,32 @@ def test_a_series_is_chosen_among_several_of_a_dicom_folder(open_section, worker
     section.ui.batchStartButton.click()
     section.wait(lambda: not section.panel.busy)
     section.settle()
-    assert section.names == ["A", "B"] and section.states == ["Failed", "Done"]
-    assert section.cells(5)[0].startswith("This folder holds several series; choose one below the list")
-    assert "The series 6 't1_tse_cor'" in section.cells(5)[1] and "1 'localizer' (3 images)" in section.cells(5)[1]
+    assert section.names == ["B", "A"] and section.states == ["Done", "Failed"]
+    assert section.cells(5)[1].startswith("This folder holds several series; choose one below the list")
+    assert "The series 6 't1_tse_cor'" in section.cells(5)[0] and "1 'localizer' (3 images)" in section.cells(5)[0]
     assert section.ui.batchSeriesFrame.isHidden()
 
     box = section.ui.batchSeriesComboBox
-    section.ui.batchTable.selectRow(1)
+    section.ui.batchTable.selectRow(0)
     section.wait(lambda: box.count == 2)
     assert box.currentText.startswith("6 't1_tse_cor'")
-    section.ui.batchTable.selectRow(0)
+    section.ui.batchTable.selectRow(1)
     section.wait(lambda: box.count == 2 and box.enabled)
     assert box.currentIndex == -1, "which one is meant is the user's to say"
     t2 = next(index for index in range(2) if "5 't2_tse_cor' (40 images of 100 × 50)" in box.itemText(index))
     box.currentIndex = t2
     box.activated.emit(t2)
-    assert section.states == ["Waiting", "Done"] and section.buttons()[0] == ("Segment 1 of 2", True)
+    assert section.states == ["Done", "Waiting"] and section.buttons()[0] == ("Segment 1 of 2", True)
     section.picture(pictures / "batch-series.png")
     section.ui.batchStartButton.click()
     section.wait(lambda: not section.panel.busy)
     section.settle()
-    assert section.states == ["Done", "Done"] and "The series 5 't2_tse_cor'" in section.cells(5)[0]
+    patient_a = section.names.index("A")
+    assert section.states == ["Done", "Done"] and "The series 5 't2_tse_cor'" in section.cells(5)[patient_a]
     assert sorted(path.name for path in output.iterdir()) == ["A.seg.nrrd", "B.seg.nrrd"]
     # The choice is kept, also when the folder is read again.
     section.ui.batchRereadButton.click()
-    section.ui.batchTable.selectRow(0)
+    section.ui.batchTable.selectRow(section.names.index("A"))
     section.wait(lambda: box.count == 2 and box.enabled)
     assert box.currentIndex == t2
 

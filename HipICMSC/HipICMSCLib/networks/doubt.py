@@ -17,7 +17,7 @@ class Doubt:
     """Two views of the same question, each a share of the bone from 0 to 1.
 
     Attributes:
-        unsure: 1 - the Dice that the network's own probabilities lead one to expect of what it drew.
+        unsure: 1 - the mean probability that the network gives to the bone which it drew.
         mirrored: 1 - the Dice of what it drew and what it draws in the mirror image, on some slices: a patient has two
             sides, so one of the two is wrong. It grows with how unlike the image is to what the network learned from.
             None in sagittal slices, whose mirror image is of another plane.
@@ -27,18 +27,15 @@ class Doubt:
     mirrored: float | None
 
 
-def expected_error(foreground: np.ndarray) -> float:
-    """:attr:`Doubt.unsure`.
+def unsure_of_bone(foreground: np.ndarray) -> float:
+    """:attr:`Doubt.unsure`; 0 where nothing was drawn.
 
     Args:
         foreground: probabilities of the classes but background, (class - 1, slice, row, column).
     """
-    background = 1.0 - foreground.sum(0)
     strongest = foreground.max(0)
-    is_bone = strongest > background
-    agreed = float(strongest[is_bone].sum(dtype=np.float64))
-    both = np.count_nonzero(is_bone) + float(foreground.sum(dtype=np.float64))
-    return 1.0 - 2 * agreed / both if both > _LEAST_BONE else 0.0
+    drawn = strongest[strongest > 1.0 - foreground.sum(0)]
+    return 1.0 - float(drawn.mean(dtype=np.float64)) if drawn.size else 0.0
 
 
 def slices_through_bone(foreground: np.ndarray) -> list[int]:
@@ -51,7 +48,7 @@ def slices_through_bone(foreground: np.ndarray) -> list[int]:
 
 
 def disagreement(first: np.ndarray, second: np.ndarray) -> float:
-    """1 - Dice of two maps of probabilities as in :func:`expected_error`, the mean of the classes of which there is any
+    """1 - Dice of two maps of probabilities as in :func:`unsure_of_bone`, the mean of the classes of which there is any
     bone."""
     errors = []
     for ours, theirs in zip(first, second, strict=True):
