@@ -225,7 +225,7 @@ def _tell_doubts(items: list[BatchItem]) -> None:
         return
     print("How much of the bone is doubtful, worst first:")
     for item in items[:_MOST_DOUBTS]:
-        print(f"  {item.doubt:4.0%} {item.name}")
+        print(f"  {100 * item.doubt:3.0f} % {item.name}")
     if len(items) > _MOST_DOUBTS:
         print(f"  and {len(items) - _MOST_DOUBTS} more; --summary writes all")
 

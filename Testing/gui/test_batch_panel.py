@@ -234,7 +234,7 @@ def test_when_all_are_done_the_most_doubtful_result_is_first(section, scene, wor
     work.end(error("no_hip", "No hip joint was found; is this an MRI of the hips?"))
     work.end(REPORT | {"doubt": {"unsure": 0.11, "mirrored": 0.32}})
     section.settle()
-    assert section.names == ["doubtful", "sure", "failing"] and section.cells(2) == ["32%", "8%", ""]
+    assert section.names == ["doubtful", "sure", "failing"] and section.cells(2) == ["32 %", "8 %", ""]
     section.picture(pictures / "batch-doubt.png")
     # So is one that a scene brought along.
     earlier = add_volume(name="earlier")
@@ -525,7 +525,7 @@ def test_a_folder_through_the_real_worker(open_section, worker, tmp_path, pictur
     section.settle()
     assert section.states == ["Done", "Done", "Failed"] and section.names[2] == "broken.nrrd"
     assert "cannot be read as an image" in section.cells(5)[2]
-    doubts = [float(text.removesuffix("%")) for text in section.cells(2)[:2]]
+    doubts = [float(text.removesuffix(" %")) for text in section.cells(2)[:2]]
     assert doubts == sorted(doubts, reverse=True)
     section.picture(pictures / "batch-worker.png")
     for name, image in images.items():

@@ -27,7 +27,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.models.chosen import user_folder
-from HipICMSCLib.preprocessing.geometry import Grid
+from HipICMSCLib.preprocessing.geometry import Grid, within_voxels_of
 from HipICMSCLib.preprocessing.intensity import without_unit
 from HipICMSCLib.reading.volume import read_image, read_volume, read_with_notes
 from HipICMSCLib.results.segmentation_file import write_segmentation
@@ -217,7 +217,10 @@ class _Worker:
         from HipICMSCLib.cases.source_list import source_list
 
         image, labels = read_volume(Path(request.image)), read_image(Path(request.labels))[0]
-        original, unknown = labels_as_made(request.as_made, Grid.of(image))
+        grid = Grid.of(image)
+        if within_voxels_of(image, labels) is None:
+            labels = grid.resample(labels, sitk.sitkNearestNeighbor, 0)  # as where the user drew on finer voxels
+        original, unknown = labels_as_made(request.as_made, grid)
         case = keep_case(
             Path(request.cases), image, labels, request.provenance, original, request.completed, request.source,
             request.overwrite, unknown,

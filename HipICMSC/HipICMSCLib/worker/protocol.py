@@ -103,7 +103,7 @@ class KeepCaseRequest:
 
     Attributes:
         image: file of the MRI, in patient coordinates.
-        labels: file of the bones as they are now, on the voxels of ``image``.
+        labels: file of the bones as they are now, on any voxels.
         cases: the folder of the cases.
         source: what the user calls the MRI.
         provenance: as of `provenance.provenance`.

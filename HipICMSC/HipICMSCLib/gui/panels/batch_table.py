@@ -66,7 +66,7 @@ class BatchTable:
         texts = {
             _NAME: (item.name, item.name),
             _STATE: (_in_words(item), ""),
-            _DOUBT: ("" if item.doubt is None else f"{item.doubt:.0%}", ""),
+            _DOUBT: ("" if item.doubt is None else f"{100 * item.doubt:.0f} %", ""),
             _RIGHT: _volumes(item, "right"),
             _LEFT: _volumes(item, "left"),
             _NOTE: (item.sentence, _whole_note(item)),

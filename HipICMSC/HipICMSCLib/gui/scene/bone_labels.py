@@ -16,7 +16,7 @@ from vtkmodules.vtkCommonMath import vtkMatrix4x4
 from HipICMSCLib.anatomy.segments import FEMUR, SEGMENTS, Segment
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.scene.mrml import image_of_voxels, parent_to_world
-from HipICMSCLib.gui.scene.result import tag_of, volume_of
+from HipICMSCLib.gui.scene.result import tag_of
 
 _LABELMAP = "Binary labelmap"
 
@@ -39,25 +39,6 @@ def bones_in(segmentation_node) -> dict[Segment, str]:
                 found[bone] = segment_id
                 break
     return found
-
-
-def voxels_on_volume(segmentation_node) -> np.ndarray:
-    """The bones as they are now on the voxels of the volume that the result was made for: uint8 (z, y, x), values of
-    `SEGMENTS`, 0 where there is none.
-
-    Raises:
-        HipError: ``nothing_found`` where all are empty.
-    """
-    volume_node = volume_of(segmentation_node)
-    labels = np.zeros(volume_node.GetImageData().GetDimensions()[::-1], np.uint8)
-    for bone, segment_id in bones_in(segmentation_node).items():
-        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation_node, segment_id, volume_node)
-        labels[voxels > 0] = bone.value
-    if not labels.any():
-        raise HipError(
-            "nothing_found", _("There is no bone of ours in {name}.").format(name=segmentation_node.GetName())
-        )
-    return labels
 
 
 def reason_against_measuring(segmentation_node) -> str:

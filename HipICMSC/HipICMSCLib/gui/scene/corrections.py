@@ -1,4 +1,4 @@
-"""A result of the scene as it was corrected: MRI as displayed, the bones on its voxels, and what is known of them."""
+"""A result of the scene as it was corrected: the MRI and the bones as displayed, and what is known of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import SimpleITK as sitk
 import slicer
 
 from HipICMSCLib.anatomy.as_made import AS_MADE
-from HipICMSCLib.gui.scene.bone_labels import bones_in, voxels_on_volume
+from HipICMSCLib.gui.scene.bone_labels import bones_in, label_image
 from HipICMSCLib.gui.scene.mrml import image_of
 from HipICMSCLib.gui.scene.result import is_locked, provenance_of, tag_of, volume_of
-from HipICMSCLib.preprocessing.geometry import Grid
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class SceneCorrection:
     """What becomes a case; the texts and names are by ``segment_id`` of `anatomy.segments.SEGMENTS`.
 
     Attributes:
-        labels: on the grid of ``image``.
+        labels: on the grid that is drawn on, which is that of ``image`` unless the user chose another.
         as_made: what the model drew, as `anatomy.as_made` has it.
         completed: what the user marked so.
         made_by: as `provenance.provenance` said.
@@ -37,16 +36,15 @@ class SceneCorrection:
 def correction_of(segmentation_node) -> SceneCorrection:
     """
     Raises:
-        HipError: as `mrml.image_of` and `bone_labels.voxels_on_volume`.
+        HipError: as `mrml.image_of` and `bone_labels.label_image`.
     """
     volume_node, segmentation = volume_of(segmentation_node), segmentation_node.GetSegmentation()
     segments = {
         bone.segment_id: segmentation.GetSegment(segment_id) for bone, segment_id in bones_in(segmentation_node).items()
     }
-    image = image_of(volume_node)
     return SceneCorrection(
-        image,
-        Grid.of(image).image(voxels_on_volume(segmentation_node)),
+        image_of(volume_node),
+        label_image(segmentation_node),
         {name: text for name, segment in segments.items() if (text := tag_of(segment, AS_MADE))},
         tuple(name for name, segment in segments.items() if is_locked(segment)),
         provenance_of(segmentation_node),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 import slicer
 from slicer.i18n import tr as _
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
+from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.gui.scene.bone_labels import voxels_on_volume
 from HipICMSCLib.gui.scene.mrml import LPS_FROM_RAS
 from HipICMSCLib.gui.scene.result import volume_of
 from HipICMSCLib.preprocessing.geometry import image_at
@@ -53,7 +54,17 @@ def labels_of(segmentation_node) -> sitk.Image:
     Raises:
         HipError: ``nothing_found`` where all are empty.
     """
-    labels = voxels_on_volume(segmentation_node)
+    volume_node = volume_of(segmentation_node)
+    labels = np.zeros(volume_node.GetImageData().GetDimensions()[::-1], np.uint8)
+    present = set(segmentation_node.GetSegmentation().GetSegmentIDs())
+    for bone in SEGMENTS:
+        if bone.segment_id in present:
+            voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation_node, bone.segment_id, volume_node)
+            labels[voxels > 0] = bone.value
+    if not labels.any():
+        raise HipError(
+            "nothing_found", _("There is no bone of ours in {name}.").format(name=segmentation_node.GetName())
+        )
     matrix = vtkMatrix4x4()
-    volume_of(segmentation_node).GetIJKToRASMatrix(matrix)
+    volume_node.GetIJKToRASMatrix(matrix)
     return image_at(labels, LPS_FROM_RAS @ slicer.util.arrayFromVTKMatrix(matrix), segmentation_node.GetName())
