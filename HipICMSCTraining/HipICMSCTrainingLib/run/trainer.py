@@ -19,7 +19,7 @@ from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.devices import choose_device
 
 from HipICMSCTrainingLib.data.dataset import check_labels
-from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.data.distribution import Distribution, alone
 from HipICMSCTrainingLib.data.training_data import TrainingData, training_data
 from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.methods.registry import find_method
@@ -303,8 +303,10 @@ class Trainer:
             "fp32.",
         )
 
+    @alone()
     def score(self, stage: int) -> None:
-        """Score the weights as they are and their average; keep the better of all that were scored.
+        """Score the weights as they are and their average, in the first of several processes; keep the better of all
+        that were scored.
 
         Raises:
             HipError: ``not_finite_loss``; as for any file.
