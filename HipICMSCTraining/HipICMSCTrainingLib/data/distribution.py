@@ -13,8 +13,12 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from HipICMSCLib.common.errors import HipError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+#: What gloo and NCCL say where another process is gone.
+_LOST = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe")
 
 
 class Distribution:
@@ -73,6 +77,25 @@ class Distribution:
     def mean(self, value: float) -> float:
         """Of all processes."""
         return float(summed_over_processes(torch.tensor(value))) / self.world_size
+
+    @contextlib.contextmanager
+    def needing_all(self) -> Iterator[None]:
+        """Within it the end of another process is one sentence.
+
+        Raises:
+            HipError: ``process_lost``.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self.world_size == 1 or not any(sign in str(error).lower() for sign in _LOST):
+                raise
+            raise HipError(
+                "process_lost",
+                "Another process of this training ended, killed or for want of memory, and this one cannot go on "
+                "without it; resume the run, with as many processes as you like.",
+                str(error),
+            ) from error
 
     def close(self) -> None:
         if dist.is_initialized():

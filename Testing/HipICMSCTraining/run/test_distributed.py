@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,11 +16,20 @@ from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 from tiny_training import child, set_arguments
 
+#: Seconds in which all processes have ended once one was killed.
+SOON = 60
 
-def torchrun(*arguments: object) -> subprocess.Popen:
-    return child(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", *map(str, arguments)]
-    )
+
+def torchrun(*arguments: object, processes: int = 2) -> subprocess.Popen:
+    many = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return child([sys.executable, *many, *map(str, arguments)])
+
+
+def process_of(torchrun: subprocess.Popen, rank: int) -> int:
+    """The process of a rank by its id."""
+    children = Path(f"/proc/{torchrun.pid}/task/{torchrun.pid}/children").read_text().split()
+    (found,) = (pid for pid in children if f"\0RANK={rank}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes())
+    return int(found)
 
 
 def finish(process: subprocess.Popen) -> str:
@@ -72,3 +83,34 @@ def test_a_schedulers_time_limit_under_torchrun_saves_the_training(tiny_data, tm
     assert (status.state, status.phase) == ("paused", "stopped")
     assert run.checkpoints.last()["step"] == status.step > 0
     assert not run.in_use()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which process is which")
+@pytest.mark.parametrize(("killed", "processes"), [(1, 1), (0, 3)])
+def test_a_killed_process_ends_the_others_with_a_sentence_and_any_number_of_processes_goes_on(
+    tiny_data, tmp_path, killed, processes
+):
+    # Epochs as long as the data make them: half as many steps for two processes as for one.
+    run = tiny_data.start(tmp_path / "run", steps_per_epoch=None, checkpoint_minutes=0.0)
+    resume = ["-m", "HipICMSCTrainingLib.cli", "resume", run.path]
+    process = torchrun(*resume)
+    while not run.checkpoints.last_file.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process_of(process, killed), signal.SIGKILL)
+    _, err = process.communicate(timeout=SOON)
+    assert process.returncode != 0
+    said = [line for line in err.splitlines() if line.startswith("hipicmsc: ")]
+    assert len(said) == 1
+    assert "Another process of this training ended" in said[0]
+    assert "trainer.py" not in err  # the only traceback is torchrun's own
+    status, step = run.status(), run.checkpoints.last()["step"]
+    if killed:
+        assert (status.state, status.kind) == ("failed", "process_lost")
+        assert f"The checkpoint of step {step} is kept" in status.sentence
+    assert not run.in_use()
+    steps = status.total_steps
+    assert 0 < step < steps
+    finish(torchrun(*resume, processes=processes))
+    assert (run.status().state, run.status().step, run.status().total_steps) == ("finished", steps, steps)
