@@ -14,7 +14,7 @@ import training_step
 from HipICMSCTrainingLib.settings.training import PRESETS
 from measuring import SMALLEST, in_child
 
-SLICES, WIDTHS, BATCHES = ((40, 80, 160), (16, 32, 64), (1, 2, 4)) if not SMALLEST else ((8, 16), (4, 8), (1, 2))
+SLICES, WIDTHS, BATCHES = ((40, 80, 160), (16, 32, 64), (1, 2, 4)) if not SMALLEST else ((16, 32), (4, 8), (1, 2))
 #: Left-right and head-foot; front to back they share as many mm, whatever their number.
 (COLUMNS, _, ROWS), (LEFT, _, UP) = inference.FULL_SIZE, inference.FULL_SPACING
 DEPTH_MM = 200.0

@@ -22,7 +22,7 @@ from measuring import SMALLEST, in_child, measured
 FULL_SIZE, FULL_SPACING = ((300, 160, 240), (1.25, 1.25, 1.0)) if not SMALLEST else ((100, 16, 80), (3.75, 12.5, 3.0))
 THICK_SIZE, THICK_SPACING = (384, 40, 384), (0.911, 5.2, 0.911)
 #: nnU-Net's default 3d_fullres network for a patch of 128³.
-PATCH = (128, 128, 128) if not SMALLEST else (32, 32, 32)
+PATCH = (128, 128, 128) if not SMALLEST else (64, 64, 64)
 #: Where its planner begins for thick slices: as many voxels as a patch of 128³ has, at the volume's own proportions.
 THICK_PATCH = (40, 224, 224) if not SMALLEST else (40, 64, 64)
 SAMPLE = Path(__file__).parents[2] / "HipICMSC/Resources/SampleData/HipICMSC-MRI-CPTAC-C3N-01875.nii.gz"
@@ -140,9 +140,9 @@ def nnunet(voxels: np.ndarray, patch: tuple[int, ...], strides: list, kernels: l
     class Labels:
         num_segmentation_heads = 3
 
-    stages = len(FEATURES)
+    stages = min(len(FEATURES), len(strides))
     network = PlainConvUNet(
-        1, stages, FEATURES, torch.nn.Conv3d, kernels, strides, 2, 3, 2, conv_bias=True,
+        1, stages, FEATURES[:stages], torch.nn.Conv3d, kernels, strides, 2, 3, 2, conv_bias=True,
         norm_op=torch.nn.InstanceNorm3d, norm_op_kwargs={"eps": 1e-5, "affine": True},
         nonlin=torch.nn.LeakyReLU, nonlin_kwargs={"inplace": True},
     ).eval()  # fmt: skip
