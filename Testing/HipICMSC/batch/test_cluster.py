@@ -150,7 +150,7 @@ def test_where_no_cluster_answers_it_is_said_within_seconds_and_nothing_is_writt
         for address in (f"tcp://127.0.0.1:{port}", "tcp://127.0.0.1:1", "nonsense://x", "no address"):
             started = time.monotonic()
             code, rows = segment(folder, tmp_path / "out", ball_model, "--dask", address)
-            assert time.monotonic() - started < 5, address
+            assert time.monotonic() - started < 20, address
             said = capfd.readouterr()
             assert (code, rows) == (2, [])
             assert said.err.startswith(f"hipicmsc: The dask cluster at {address} does not answer; "), said.err
