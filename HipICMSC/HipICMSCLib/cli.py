@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from HipICMSCLib.anatomy.segments import SEGMENTS, SIDES
 from HipICMSCLib.batch.files import FileSource, items_of, make_result_folder, volumes_of
+from HipICMSCLib.batch.one_volume import beside, segment_volume
 from HipICMSCLib.batch.queue import Batch, BatchItem, by_doubt, notes
 from HipICMSCLib.batch.summary import check_table_ending, write_summary
 from HipICMSCLib.cases.in_words import in_words, remarks
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_may_write, write_text
 from HipICMSCLib.common.terminal import ProgressLine, on_termination
-from HipICMSCLib.common.volume_names import volume_stem
 from HipICMSCLib.models.chosen import (
     DEFAULT_MODEL,
     ENDING,
@@ -34,13 +35,12 @@ from HipICMSCLib.models.chosen import (
 )
 from HipICMSCLib.reading.volume import read_volume, read_with_notes
 from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
-from HipICMSCLib.results.dicom_seg import check_source, write_dicom_seg
+from HipICMSCLib.results.dicom_seg import check_source
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.results.segmentation_file import (
     LABEL_MAP_ENDINGS,
     SEGMENTATION_ENDING,
     check_ending,
-    write_segmentation,
 )
 
 _MOST_DOUBTS = 10
@@ -80,6 +80,9 @@ def add_commands(commands: Any) -> None:
             f"--{side}-head", type=float, nargs=3, metavar=("X", "Y", "Z"), help=f"{side} femoral head centre, LPS mm"
         )
     segment.add_argument("--shard", type=_shard, metavar="I/N", help="only every N-th input, from the I-th (1 to N)")
+    segment.add_argument(
+        "--dask", metavar="ADDRESS", help="let the workers of a dask cluster segment, e.g. tcp://host:8786"
+    )
     segment.set_defaults(run=_segment)
 
     morphometry = commands.add_parser("morphometry", help="measure hips from a segmentation: angles, coverage, version")
@@ -129,7 +132,11 @@ def add_commands(commands: Any) -> None:
 
 
 def _segment(chosen: argparse.Namespace) -> int:
+    if chosen.dask:  # a worker stands in another folder
+        chosen.input, chosen.output = [path.absolute() for path in chosen.input], chosen.output.absolute()
     items, to_folder = _items(chosen)
+    if chosen.dask and not to_folder:
+        raise HipError("bad_values", "--dask hands many volumes to a cluster; let -o name a folder.")
     if chosen.shard:
         number, count = chosen.shard
         items = items[number - 1 :: count]
@@ -137,39 +144,19 @@ def _segment(chosen: argparse.Namespace) -> int:
     if chosen.morphometry:
         for item in items:
             for ending in ("csv", "html"):
-                check_may_write(_beside(item.source.output, ending), chosen.overwrite or item.state == "skipped")
+                check_may_write(beside(item.source.output, ending), chosen.overwrite or item.state == "skipped")
     heads = _heads(chosen, len(items))
 
-    # Imported late: torch takes a second that a mistyped command should not cost.
-    from HipICMSCLib.engine import HipSegmenter
-
-    started = time.perf_counter()
-    segmenter = HipSegmenter(find_model(chosen.model or DEFAULT_MODEL), chosen.device, quality=chosen.quality)
-    loading = time.perf_counter() - started
     terminated = threading.Event()
-
-    def start(item: BatchItem, on_progress: Any, on_end: Any) -> None:
-        about, labels = _segment_one(segmenter, item.source, chosen.series, heads, loading, terminated)
-        if chosen.morphometry:
-            output = item.source.output
-            _measure(labels, output.name, _beside(output, "csv"), _beside(output, "html"), None)
-        on_end(about)
-
-    batch = Batch(items, start, terminated.set)
-    batch.changed.connect(lambda item: _tell(item) if to_folder else None)
-
-    def end() -> None:
-        terminated.set()
-        batch.stop()
-
-    for item in items:
-        if item.state == "skipped":
-            print(f"{item.source.path}: {item.sentence} It is left as it is; --overwrite replaces it.")
-    try:
-        with on_termination(end):
-            batch.run()
-    finally:
-        _write_reports(chosen, items, to_folder)
+    where = _on_cluster if chosen.dask else _here
+    with where(chosen, items, heads, terminated, to_folder) as work:
+        for item in items:
+            if item.state == "skipped":
+                print(f"{item.source.path}: {item.sentence} It is left as it is; --overwrite replaces it.")
+        try:
+            work()
+        finally:
+            _write_reports(chosen, items, to_folder)
     if terminated.is_set():
         print("hipicmsc: ended on request; what is written is whole.", file=sys.stderr)
         return 128 + signal.SIGTERM
@@ -182,36 +169,80 @@ def _segment(chosen: argparse.Namespace) -> int:
     return 2 if any(item.state == "failed" for item in items) else 0
 
 
-def _segment_one(
-    segmenter: Any, files: FileSource, series: str | None, heads: Any, loading: float, terminated: threading.Event
-) -> tuple[dict[str, Any], Any]:
-    from HipICMSCLib.results.provenance import provenance
-    from HipICMSCLib.results.report import report
+@contextlib.contextmanager
+def _here(
+    chosen: argparse.Namespace, items: list[BatchItem], heads: Any, terminated: threading.Event, to_folder: bool
+) -> Iterator[Callable[[], None]]:
+    """What segments the items one after the other, in this process."""
+    # Imported late: torch takes a second that a mistyped command should not cost.
+    from HipICMSCLib.engine import HipSegmenter
 
+    started = time.perf_counter()
+    segmenter = HipSegmenter(find_model(chosen.model or DEFAULT_MODEL), chosen.device, quality=chosen.quality)
+    loading = time.perf_counter() - started
+
+    def start(item: BatchItem, on_progress: Any, on_end: Any) -> None:
+        line = ProgressLine()
+        try:
+            about, measures = segment_volume(
+                segmenter, loading, item.source, chosen.series, heads, chosen.morphometry,
+                lambda stage, share: line.show(share, stage), terminated.is_set,
+            )  # fmt: skip
+        finally:
+            line.close()
+        _say_result(item.source, about, measures)
+        on_end(about)
+
+    batch = Batch(items, start, terminated.set)
+    batch.changed.connect(lambda item: _tell(item) if to_folder else None)
+
+    def end() -> None:
+        terminated.set()
+        batch.stop()
+
+    with on_termination(end):
+        yield batch.run
+
+
+@contextlib.contextmanager
+def _on_cluster(
+    chosen: argparse.Namespace, items: list[BatchItem], heads: Any, terminated: threading.Event, to_folder: bool
+) -> Iterator[Callable[[], None]]:
+    """What hands the items to a cluster and waits for what comes of them."""
+    from HipICMSCLib.batch.cluster import Task, connected, segment_on_cluster
+    from HipICMSCLib.models.package import read_package
+
+    model = chosen.model or DEFAULT_MODEL
+    # A worker stands in another folder; a model's name it knows itself.
+    model = str(Path(model).absolute()) if Path(model).is_file() else model
+    sha256 = read_package(find_model(model)).sha256
+    task = Task(model, sha256, chosen.device, chosen.quality, chosen.series, heads, chosen.morphometry)
     line = ProgressLine()
-    started = time.perf_counter()
-    image, read = read_with_notes(files.path, series)
-    reading = time.perf_counter() - started
-    try:
-        result = segmenter.segment(image, heads, lambda stage, share: line.show(share, stage), terminated.is_set)
-    finally:
+
+    def changed(item: BatchItem, measures: str) -> None:
         line.close()
-    started = time.perf_counter()
-    about = {"input": files.path.name, "output": files.output.name} | report(result, segmenter.package)
-    about["warnings"] = [*({"kind": "reading", "sentence": sentence} for sentence in read), *about["warnings"]]
-    if files.output.name.lower().endswith(DICOM_ENDING):
-        write_dicom_seg(result.labels, files.output, provenance(about), files.path, series)
-    else:
-        write_segmentation(result.labels, files.output, provenance(about))
-    about["seconds"] = (
-        {"loading the model": round(loading, 2), "reading": round(reading, 2)}
-        | about["seconds"]
-        | {"writing": round(time.perf_counter() - started, 2)}
-    )
+        if item.state == "waiting":
+            print(f"{item.source.path}: its worker ended; it is tried once more.", file=sys.stderr)
+        if item.state == "done":
+            _say_result(item.source, item.report, measures)
+        _tell(item)
+        left = sum(other.state in ("waiting", "running") for other in items)
+        line.show(1 - left / len(items), f"{left} of {len(items)} volumes left")
+
+    with connected(chosen.dask) as client, on_termination(terminated.set):
+        try:
+            yield lambda: segment_on_cluster(client, items, task, changed, terminated.is_set)
+        finally:
+            line.close()
+
+
+def _say_result(files: FileSource, about: dict[str, Any], measures: str) -> None:
     print(f"{files.output}: " + ", ".join(f"{name} {ml:g} ml" for name, ml in about["volumes_ml"].items() if ml))
     for sentence in notes(about):
         print(f"  Note: {sentence}")
-    return about, result.labels
+    if measures:
+        print(measures)
+        print(f"Table: {beside(files.output, 'csv')}\nReport: {beside(files.output, 'html')}")
 
 
 def _tell(item: BatchItem) -> None:
@@ -248,12 +279,6 @@ def _report_of(item: BatchItem) -> dict[str, Any]:
         return {"input": item.source.path.name, "skipped": sentence}
     kind, sentence = (item.kind, sentence) if item.kind else ("cancelled", "The batch was ended before its turn came.")
     return {"input": item.source.path.name, "error": {"kind": kind, "sentence": sentence}}
-
-
-def _beside(output: Path, ending: str) -> Path:
-    """The table's or report's path beside a segmentation's."""
-    stem = volume_stem(output).removesuffix(".seg")
-    return output.with_name(f"{stem}-morphometry.{ending}")
 
 
 def _morphometry(chosen: argparse.Namespace) -> None:

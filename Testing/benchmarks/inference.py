@@ -10,20 +10,21 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 import torch
-from measuring import in_child, measured
+from measuring import SMALLEST, in_child, measured
 
 #: The paper's crop (left-right, front-back, head-foot) and a usual coronal MRI.
-FULL_SIZE, FULL_SPACING = (300, 160, 240), (1.25, 1.25, 1.0)
+FULL_SIZE, FULL_SPACING = ((300, 160, 240), (1.25, 1.25, 1.0)) if not SMALLEST else ((100, 16, 80), (3.75, 12.5, 3.0))
 THICK_SIZE, THICK_SPACING = (384, 40, 384), (0.911, 5.2, 0.911)
 #: nnU-Net's default 3d_fullres network for a patch of 128³.
-PATCH = (128, 128, 128)
+PATCH = (128, 128, 128) if not SMALLEST else (64, 64, 64)
 #: Where its planner begins for thick slices: as many voxels as a patch of 128³ has, at the volume's own proportions.
-THICK_PATCH = (40, 224, 224)
+THICK_PATCH = (40, 224, 224) if not SMALLEST else (40, 64, 64)
 SAMPLE = Path(__file__).parents[2] / "HipICMSC/Resources/SampleData/HipICMSC-MRI-CPTAC-C3N-01875.nii.gz"
 FEATURES = (32, 64, 128, 256, 320, 320)
 
@@ -37,11 +38,13 @@ def volume(size: tuple[int, ...], spacing: tuple[float, ...]) -> sitk.Image:
     return image
 
 
-def engine(size: tuple[int, ...], spacing: tuple[float, ...], reduced: bool = False) -> dict[str, float]:
-    """Everything from image to four bones, model already loaded.
+def engine(
+    size: tuple[int, ...], spacing: tuple[float, ...], reduced: bool = False, width: int = 64, whole: bool = False
+) -> dict[str, object]:
+    """Everything from image to four bones, model already loaded; the stages also name reading and writing the files.
 
     The classes of random weights are near ties, so the engine's own check refuses bf16 for them; ``reduced`` insists on
-    it, as trained weights pass.
+    it, as trained weights pass. The network reads the paper's crop, or the ``whole`` volume as it is.
     """
     from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
     from HipICMSCLib.engine import HipSegmenter
@@ -50,22 +53,30 @@ def engine(size: tuple[int, ...], spacing: tuple[float, ...], reduced: bool = Fa
     from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
     from HipICMSCLib.preprocessing.geometry import CropSettings
     from HipICMSCLib.preprocessing.intensity import IntensitySettings
+    from HipICMSCLib.reading.volume import read_volume
+    from HipICMSCLib.results.segmentation_file import write_segmentation
 
     torch.manual_seed(0)
-    settings = SegmenterSettings()
+    settings = SegmenterSettings(width=width)
+    crop = CropSettings(spacing, size) if whole or SMALLEST else CropSettings()
     F_t = Segmenter(settings)
-    manifest = ModelManifest(
-        "benchmark", ("F_t",), CropSettings(), IntensitySettings(), settings, None, "none", "benchmark"
-    )
+    manifest = ModelManifest("benchmark", ("F_t",), crop, IntensitySettings(), settings, None, "none", "benchmark")
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "benchmark.hipmodel"
         write_package(package, manifest, {"F_t": F_t.state_dict()}, "")
         segmenter = HipSegmenter(package, "cpu", BF16 if reduced else None)
-    heads = FemoralHeads((-88.0, 0.0, 0.0), (88.0, 0.0, 0.0))
-    image = volume(size, spacing)
-    results = []
-    numbers = measured(lambda: results.append(segmenter.segment(image, heads)))
-    return numbers | {"precision": results[-1].precision, "stages": results[-1].seconds}
+        heads = FemoralHeads((-88.0, 0.0, 0.0), (88.0, 0.0, 0.0))
+        file, output = Path(folder) / "mri.nii.gz", Path(folder) / "bones.seg.nrrd"
+        sitk.WriteImage(volume(size, spacing), str(file))
+        started = time.perf_counter()
+        image = read_volume(file)
+        reading = time.perf_counter() - started
+        results = []
+        numbers = measured(lambda: results.append(segmenter.segment(image, heads)))
+        started = time.perf_counter()
+        write_segmentation(results[-1].labels, output, {})
+        stages = {"reading": reading} | results[-1].seconds | {"writing": time.perf_counter() - started}
+    return numbers | {"precision": results[-1].precision, "slices": results[-1].slices, "stages": stages}
 
 
 def thick_mri() -> sitk.Image:
@@ -79,10 +90,11 @@ def thick_mri() -> sitk.Image:
     )
 
 
-def shipped() -> dict[str, float]:
-    """The whole process of `hipicmsc segment`: start, model, reading, network, bones, writing."""
+def shipped() -> dict[str, object]:
+    """The whole process of `hipicmsc segment`: start, model, reading, network, bones, writing; the stages of its last
+    run."""
     with tempfile.TemporaryDirectory() as folder:
-        mri, result = Path(folder) / "mri.nii.gz", Path(folder) / "bones.seg.nrrd"
+        mri, result, about = (Path(folder) / name for name in ("mri.nii.gz", "bones.seg.nrrd", "about.json"))
         sitk.WriteImage(thick_mri(), str(mri))
         command = [
             sys.executable,
@@ -92,9 +104,13 @@ def shipped() -> dict[str, float]:
             str(mri),
             "-o",
             str(result),
+            "--report",
+            str(about),
             "--overwrite",
         ]
-        return measured(lambda: subprocess.run(command, check=True, capture_output=True), repeats=3, child=True)
+        numbers = measured(lambda: subprocess.run(command, check=True, capture_output=True), repeats=3, child=True)
+        told = json.loads(about.read_text(encoding="utf-8"))
+    return numbers | {"precision": told["precision"], "stages": told["seconds"]}
 
 
 def nnunet_thick() -> dict[str, float]:
@@ -124,9 +140,9 @@ def nnunet(voxels: np.ndarray, patch: tuple[int, ...], strides: list, kernels: l
     class Labels:
         num_segmentation_heads = 3
 
-    stages = len(FEATURES)
+    stages = min(len(FEATURES), len(strides))
     network = PlainConvUNet(
-        1, stages, FEATURES, torch.nn.Conv3d, kernels, strides, 2, 3, 2, conv_bias=True,
+        1, stages, FEATURES[:stages], torch.nn.Conv3d, kernels, strides, 2, 3, 2, conv_bias=True,
         norm_op=torch.nn.InstanceNorm3d, norm_op_kwargs={"eps": 1e-5, "affine": True},
         nonlin=torch.nn.LeakyReLU, nonlin_kwargs={"inplace": True},
     ).eval()  # fmt: skip
@@ -134,6 +150,8 @@ def nnunet(voxels: np.ndarray, patch: tuple[int, ...], strides: list, kernels: l
     predictor.network, predictor.configuration_manager, predictor.label_manager = network, Configuration(), Labels()
     predictor.allowed_mirroring_axes = None
     image = torch.from_numpy(voxels)[None]
+    if SMALLEST:
+        image = image[:, : patch[0], : patch[1] + 8, : patch[2] + 8]
     image = (image - image.mean()) / image.std()
     return measured(lambda: predictor.predict_sliding_window_return_logits(image))
 
@@ -158,4 +176,6 @@ def main() -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(MEASUREMENTS[sys.argv[1]]() if len(sys.argv) > 1 else main(), indent=None))
+    print(
+        json.dumps(MEASUREMENTS[sys.argv[1]]() if sys.argv[1:] and sys.argv[1] in MEASUREMENTS else main(), indent=None)
+    )

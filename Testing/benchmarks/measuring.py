@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -10,8 +11,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+
+#: Of so small a size that it only shows that everything works; figures mean nothing.
+SMALLEST = "--smallest" in sys.argv
 
 
 def measured(work: Callable[[], object], repeats: int = 1, child: bool = False) -> dict[str, float]:
@@ -26,10 +31,10 @@ def measured(work: Callable[[], object], repeats: int = 1, child: bool = False) 
     return {"seconds": min(seconds), "peak_mib": peak / (2**20 if sys.platform == "darwin" else 2**10)}
 
 
-def in_child(script: str, name: str) -> dict[str, float]:
+def in_child(script: str, name: str) -> dict[str, Any]:
     """Run one named measurement of ``script`` (a file beside this one) in a child process."""
     print(f"{script}: {name} …", file=sys.stderr, flush=True)
-    command = [sys.executable, str(Path(script).resolve()), name]
+    command = [sys.executable, str(Path(script).resolve()), name, *(["--smallest"] if SMALLEST else [])]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
 
 
@@ -44,6 +49,7 @@ def machine() -> dict[str, object]:
         "cpu": model,
         "capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

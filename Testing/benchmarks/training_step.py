@@ -26,23 +26,24 @@ from HipICMSCTrainingLib.methods.losses import (
 from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
-from HipICMSCTrainingLib.settings.training import PRESETS
-from measuring import in_child, measured
+from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
+from measuring import SMALLEST, in_child, measured
 
-SETTINGS = PRESETS["paper"]
+SETTINGS = PRESETS["smoke" if SMALLEST else "paper"]
 ROWS, COLUMNS = SETTINGS.crop.size[2], SETTINGS.crop.size[0]
 
 
-def batch() -> Batch:
+def batch(slices: int = 1, rows: int = ROWS, columns: int = COLUMNS) -> Batch:
     random = torch.Generator().manual_seed(0)
-    x_s, x_t = (torch.rand(1, 1, ROWS, COLUMNS, generator=random) * 2 - 1 for _ in range(2))
-    y_s = torch.randint(0, len(CLASS_NAMES), (1, ROWS, COLUMNS), generator=random)
+    x_s, x_t = (torch.rand(slices, 1, rows, columns, generator=random) * 2 - 1 for _ in range(2))
+    y_s = torch.randint(0, len(CLASS_NAMES), (slices, rows, columns), generator=random)
     return Batch(x_s, y_s, x_t)
 
 
-def ours() -> dict[str, float]:
-    method = Icmsc(SETTINGS, IcmscSettings(), torch.device("cpu"), Distribution())
-    random, moment, drawn = np.random.default_rng(0), Moment(0, 2, 0.0), batch()
+def ours(settings: TrainingSettings = SETTINGS, slices: int = 1) -> dict[str, float]:
+    method = Icmsc(settings, IcmscSettings(), torch.device("cpu"), Distribution())
+    columns, _, rows = settings.crop.size
+    random, moment, drawn = np.random.default_rng(0), Moment(0, 2, 0.0), batch(slices, rows, columns)
     return measured(lambda: method.train_step(drawn, moment, random), repeats=2)
 
 
@@ -50,7 +51,7 @@ def plain() -> dict[str, float]:
     own = IcmscSettings()
     G_st, G_ts = Translator(SETTINGS.translator), Translator(SETTINGS.translator)
     F_s, F_t = Segmenter(SETTINGS.segmenter), Segmenter(SETTINGS.segmenter)
-    D_s, D_t = PatchDiscriminator(), PatchDiscriminator()
+    D_s, D_t = (PatchDiscriminator(SETTINGS.discriminator_width) for _ in range(2))
     betas, rate = SETTINGS.adam_betas_translation, SETTINGS.learning_rate_translation
     optimizers = [
         torch.optim.Adam(parameters_of(G_st, G_ts), rate, betas),
@@ -105,4 +106,4 @@ def main() -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(MEASUREMENTS[sys.argv[1]]() if len(sys.argv) > 1 else main()))
+    print(json.dumps(MEASUREMENTS[sys.argv[1]]() if sys.argv[1:] and sys.argv[1] in MEASUREMENTS else main()))

@@ -49,6 +49,16 @@ class BatchItem:
         """Leave it out; ``why`` is a sentence for the user."""
         self._become("skipped", why)
 
+    def end(self, outcome: dict[str, Any] | HipError, seconds: float) -> None:
+        """Keep what came of it: its report, or the error that kept it from one."""
+        self.seconds = seconds
+        if isinstance(outcome, HipError):
+            self.state = "cancelled" if outcome.kind == "cancelled" else "failed"
+            self.kind, self.sentence, self.detail = outcome.kind, outcome.sentence, outcome.detail
+        else:
+            self.state, self.share, self.report = "done", 1.0, outcome
+            self.sentence, self.doubt = next(iter(notes(outcome)), ""), share_of_doubt(outcome)
+
     def _become(self, state: State, sentence: str = "") -> None:
         self.state, self.sentence = state, sentence
         self.share, self.kind, self.detail, self.report, self.seconds, self.doubt = 0.0, "", "", None, None, None
@@ -161,13 +171,7 @@ class Batch:
 
     def _end(self, item: BatchItem, outcome: dict[str, Any] | HipError) -> None:
         self._current, self.stopping = None, False
-        item.seconds = time.monotonic() - self._started
-        if isinstance(outcome, HipError):
-            item.state = "cancelled" if outcome.kind == "cancelled" else "failed"
-            item.kind, item.sentence, item.detail = outcome.kind, outcome.sentence, outcome.detail
-        else:
-            item.state, item.share, item.report = "done", 1.0, outcome
-            item.sentence, item.doubt = next(iter(notes(outcome)), ""), share_of_doubt(outcome)
+        item.end(outcome, time.monotonic() - self._started)
         self.changed.emit(item)
         self._advance()
 

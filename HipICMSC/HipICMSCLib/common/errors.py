@@ -25,6 +25,10 @@ class HipError(Exception):
         self.sentence = sentence
         self.detail = _cut(detail, _LONGEST_DETAIL).encode("utf-8", "replace").decode("utf-8")
 
+    def __reduce__(self) -> tuple[type[HipError], tuple[str, str, str]]:
+        """It travels between processes whole."""
+        return type(self), (self.kind, self.sentence, self.detail)
+
 
 def unexpected(error: Exception) -> HipError:
     """For what nobody foresaw, in one of several volumes: a mistake of ours keeps the others from nothing."""

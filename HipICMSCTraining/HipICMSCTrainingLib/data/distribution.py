@@ -1,17 +1,24 @@
-"""One process or many under torchrun: the same training, gradients averaged by DistributedDataParallel."""
+"""One process or many under torchrun: the same training as one process with the batches of all.
+
+Gradients are averaged by DistributedDataParallel; what is no mean over a batch (Dice, batch norm) is summed over all.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+from HipICMSCLib.common.errors import HipError
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+#: What gloo and NCCL say where another process is gone.
+_LOST = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe")
 
 
 class Distribution:
@@ -32,8 +39,13 @@ class Distribution:
         return self.rank == 0
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        # The batch statistics of each process are its own; nothing else that a module buffers differs between them.
-        return DistributedDataParallel(module, broadcast_buffers=False) if self.world_size > 1 else module
+        if self.world_size == 1:
+            return module
+        for layer in module.modules():
+            if type(layer) is nn.BatchNorm2d:
+                layer.__class__ = SharedBatchNorm2d  # whoever holds the network holds the same layers
+        # Nothing that a module buffers differs between the processes.
+        return DistributedDataParallel(module, broadcast_buffers=False)
 
     def accumulate(self, module: nn.Module) -> AbstractContextManager[None]:
         """Within it, backward passes add to the gradients without exchanging them yet."""
@@ -62,6 +74,92 @@ class Distribution:
         dist.broadcast(value, 0)
         return bool(value.item())
 
+    def mean(self, value: float) -> float:
+        """Of all processes."""
+        return float(summed_over_processes(torch.tensor(value))) / self.world_size
+
+    @contextlib.contextmanager
+    def needing_all(self) -> Iterator[None]:
+        """Within it the end of another process is one sentence.
+
+        Raises:
+            HipError: ``process_lost``.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if self.world_size == 1 or not any(sign in str(error).lower() for sign in _LOST):
+                raise
+            raise HipError(
+                "process_lost",
+                "Another process of this training ended, killed or for want of memory, and this one cannot go on "
+                "without it; resume the run, with as many processes as you like.",
+                str(error),
+            ) from error
+
     def close(self) -> None:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+#: Whether the other processes do at this moment what this one does.
+_together = True
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Within it this process does what the others do not, so that nothing may wait for them."""
+    global _together
+    before, _together = _together, False
+    try:
+        yield
+    finally:
+        _together = before
+
+
+def _processes() -> int:
+    return dist.get_world_size() if _together and dist.is_available() and dist.is_initialized() else 1
+
+
+def summed_over_processes(value: Tensor) -> Tensor:
+    """The sum of the values of all processes, through which gradients reach each of them.
+
+    A loss of such sums is the loss of one process with all batches, once gradients are averaged.
+    """
+    return _Sum.apply(value) if _processes() > 1 else value
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(context, value: Tensor) -> Tensor:
+        return _all_reduced(value)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> Tensor:
+        return _all_reduced(gradient)
+
+
+def _all_reduced(value: Tensor) -> Tensor:
+    value = value.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(value)
+    return value
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm with the statistics of all processes' batches, which are of one shape. PyTorch's own needs a GPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        processes = _processes()
+        if not self.training or processes == 1:
+            return super().forward(x)
+        full = x.float()
+        mean = summed_over_processes(full.mean((0, 2, 3))) / processes
+        centred = full - mean[:, None, None]
+        variance = summed_over_processes(centred.square().mean((0, 2, 3))) / processes
+        with torch.no_grad():
+            pixels = processes * full.numel() / full.shape[1]
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (pixels / (pixels - 1)), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)

@@ -129,7 +129,7 @@ class Alignment:
         loss.backward()
         self.optimizer.step()
         right = ((scores_s > 0).float().mean() + (scores_t <= 0).float().mean()) / 2
-        self.accuracies = [*self.accuracies, float(right)][-self.own.accuracy_steps :]
+        self.accuracies = [*self.accuracies, self.distribution.mean(float(right))][-self.own.accuracy_steps :]
         return {"adv_D_f": loss.detach(), "accuracy_D_f": self.accuracy}
 
     def inverted_loss(self, maps_t: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from HipICMSCTrainingLib.data.distribution import summed_over_processes
+
 GanLoss = Literal["lsgan", "bce"]
 TargetKind = Literal["hard", "soft"]
 
@@ -18,7 +20,7 @@ DICE_EPSILON = 1e-5
 
 
 def soft_dice(probabilities: Tensor, target: Tensor) -> Tensor:
-    """Mean over classes of 2Σyp / (Σy² + Σp²), sums over batch and pixels.
+    """Mean over classes of 2Σyp / (Σy² + Σp²), sums over pixels, batch and processes.
 
     Args:
         probabilities, target: (batch, classes, rows, columns).
@@ -26,6 +28,7 @@ def soft_dice(probabilities: Tensor, target: Tensor) -> Tensor:
     dimensions = (0, 2, 3)
     overlap = 2 * (probabilities * target).sum(dimensions)
     total = (probabilities**2).sum(dimensions) + (target**2).sum(dimensions)
+    overlap, total = summed_over_processes(torch.stack([overlap, total]))
     return ((overlap + DICE_EPSILON) / (total + DICE_EPSILON)).mean()
 
 

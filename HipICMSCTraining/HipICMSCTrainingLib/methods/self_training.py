@@ -15,6 +15,7 @@ from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
 from torch import Tensor, nn
 
 from HipICMSCTrainingLib.data.batches import Batch
+from HipICMSCTrainingLib.data.distribution import summed_over_processes
 from HipICMSCTrainingLib.methods.losses import one_hot, segmentation_loss, soft_dice
 
 
@@ -75,7 +76,8 @@ def confident_loss(logits: Tensor, labels: Tensor, sure: Tensor, dice_weight: fl
     """
     logits, kept = logits.float(), sure.float()
     cross_entropy = nnf.cross_entropy(logits, labels, reduction="none")
-    mean = (cross_entropy * kept).sum() / kept.sum().clamp_min(1)
+    total, count = summed_over_processes(torch.stack([(cross_entropy * kept).sum(), kept.sum()]))
+    mean = total / count.clamp_min(1)
     masked = kept[:, None]
     dice = soft_dice(logits.softmax(1) * masked, one_hot(labels, len(CLASS_NAMES)) * masked)
     return mean + dice_weight * (1 - dice)

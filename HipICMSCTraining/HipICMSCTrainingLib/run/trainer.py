@@ -19,7 +19,7 @@ from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.devices import choose_device
 
 from HipICMSCTrainingLib.data.dataset import check_labels
-from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.data.distribution import Distribution, alone
 from HipICMSCTrainingLib.data.training_data import TrainingData, training_data
 from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.methods.registry import find_method
@@ -71,7 +71,8 @@ class Trainer:
         try:
             with on_termination(self._terminate):
                 if not self.distribution.is_main:
-                    return self._train()
+                    with self.distribution.needing_all():
+                        return self._train()
                 with self.folder.locked():
                     return self._train_and_say_so()
         finally:
@@ -95,7 +96,8 @@ class Trainer:
 
     def _train_and_say_so(self) -> Status:
         try:
-            return self._train()
+            with self.distribution.needing_all():
+                return self._train()
         except KeyboardInterrupt:
             self._say_last("paused", "Interrupted; resume continues from the last checkpoint.")
             raise
@@ -185,16 +187,25 @@ class Trainer:
         if self.distribution.is_main:
             record_images(self.folder, self.run.dataset.in_training())
             self.distribution.wait_for_first()
-        self.schedule = Schedule(settings.epochs, self.data.batches.steps_per_epoch)
+        state = self.folder.checkpoints.last()
+        self.schedule = Schedule(settings.epochs, self._steps_per_epoch(state))
         self.total_steps = self.schedule.total_steps
         self.method = find_method(self.run.method)(settings, self.run.method_settings, self.device, self.distribution)
-        state = self.folder.checkpoints.last()
         if state is None and settings.start_from is not None:
             self._start_from_package()
         self.average = WeightAverage(self._deployable(), settings.ema_decay)
         self.best_score = -math.inf
         self._resume(state)
         self._saved_at = time.monotonic()
+
+    def _steps_per_epoch(self, state: dict[str, Any] | None) -> int:
+        """As where the run began, so that each step stays in its stage when it is resumed with other processes."""
+        kept = None if state is None else state.get("steps_per_epoch")  # an older version kept none
+        if kept is None:
+            return self.data.batches.steps_per_epoch
+        if type(kept) is not int or kept < 1:
+            raise damaged_checkpoint(self.folder.checkpoints.last_file, f"{kept!r} steps in an epoch")
+        return kept
 
     def _start_from_package(self) -> None:
         package = read_package(find_model(self.settings.start_from))
@@ -303,8 +314,10 @@ class Trainer:
             "fp32.",
         )
 
+    @alone()
     def score(self, stage: int) -> None:
-        """Score the weights as they are and their average; keep the better of all that were scored.
+        """Score the weights as they are and their average, in the first of several processes; keep the better of all
+        that were scored.
 
         Raises:
             HipError: ``not_finite_loss``; as for any file.
@@ -347,6 +360,7 @@ class Trainer:
         self.folder.checkpoints.save(
             {
                 "step": self.step,
+                "steps_per_epoch": self.schedule.steps_per_epoch,
                 "best_score": self.best_score,
                 "networks": {name: network.state_dict() for name, network in self.method.networks.items()},
                 "optimizers": {name: optimizer.state_dict() for name, optimizer in self.method.optimizers.items()},

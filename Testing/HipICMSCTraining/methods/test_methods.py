@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +34,7 @@ from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import Trainer
 from skimage.io import imread
-from tiny_training import POOL, TinyData, at_step, child, differences, tiny_settings
+from tiny_training import POOL, TinyData, at_step, differences, tiny_settings
 
 CPU = torch.device("cpu")
 STAGE_1_STEPS, STEPS = 4, 12
@@ -320,51 +317,3 @@ def test_table_2_adds_a_term_a_row_and_is_scored_by_F_t_once_F_t_learns():
     assert added == [{switch} for switch in switches]
     through_ct, itself = ("G_ts", "F_s"), ("F_t",)
     assert [made(own).ways().best for own in rows.values()] == [through_ct, through_ct, itself, itself, itself]
-
-
-# Several processes.
-
-
-def work(folder: Path) -> None:
-    """What each of two processes does: some steps of every method, over all phases that it has."""
-    torch.set_num_threads(1)
-    distribution = Distribution()
-    weights = {}
-    for name, own in METHODS_UNDER_TEST.items():
-        method = made(own, distribution)
-        for step in range(8):
-            stage, fraction = (1, step / 4) if step < 4 else (2, (step - 4) / 4)
-            method.train_step(
-                batch_of(2 * step + distribution.rank), Moment(step, stage, fraction), np.random.default_rng(step)
-            )
-        weights[name] = {
-            f"{network}/{key}": parameter.detach()
-            for network, module in method.networks.items()
-            for key, parameter in module.named_parameters()
-        }
-    torch.save(weights, folder / f"{distribution.rank}.pt")
-    distribution.close()
-
-
-@pytest.fixture(scope="module")
-def of_two_processes(tmp_path_factory) -> list[dict]:
-    folder = tmp_path_factory.mktemp("ranks")
-    process: subprocess.Popen = child(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__, str(folder)]
-    )
-    try:
-        _, err = process.communicate(timeout=600)
-    finally:
-        process.kill()
-    assert process.returncode == 0, err[-3000:]
-    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
-
-
-@every_method
-def test_two_processes_with_other_slices_keep_the_same_weights(of_two_processes, name):
-    first, second = of_two_processes
-    assert differences(first[name], second[name]) == []
-
-
-if __name__ == "__main__":
-    work(Path(sys.argv[1]))

@@ -1,0 +1,83 @@
+"""One volume of a batch from its file to the files of its result, here or on a worker of a cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
+from HipICMSCLib.batch.files import FileSource
+from HipICMSCLib.common.volume_names import volume_stem
+from HipICMSCLib.reading.volume import read_with_notes
+from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
+from HipICMSCLib.results.dicom_seg import write_dicom_seg
+from HipICMSCLib.results.segmentation_file import write_segmentation
+
+if TYPE_CHECKING:
+    from HipICMSCLib.engine import HipSegmenter
+
+
+def segment_volume(
+    segmenter: HipSegmenter,
+    loading: float,
+    files: FileSource,
+    series: str | None,
+    heads: FemoralHeads | None,
+    morphometry: bool,
+    progress: Callable[[str, float], None] = lambda stage, share: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[dict[str, Any], str]:
+    """Segment a volume and write what is asked for.
+
+    Args:
+        loading: seconds that the model took to load.
+        series: of a DICOM folder.
+        heads: femoral head centres in mm (LPS), where they need not be looked for.
+        morphometry: whether to measure the hips, too, and write table and report beside the segmentation.
+
+    Returns:
+        The report of the result, and the measures in words.
+
+    Raises:
+        HipError: as for reading, segmenting, measuring and writing.
+    """
+    # Loaded late: torch takes a second that whoever hands volumes to a cluster need not wait.
+    from HipICMSCLib.results.provenance import provenance
+    from HipICMSCLib.results.report import report
+
+    started = time.perf_counter()
+    image, read = read_with_notes(files.path, series)
+    reading = time.perf_counter() - started
+    result = segmenter.segment(image, heads, progress, cancelled)
+    started = time.perf_counter()
+    about = {"input": files.path.name, "output": files.output.name} | report(result, segmenter.package)
+    about["warnings"] = [*({"kind": "reading", "sentence": sentence} for sentence in read), *about["warnings"]]
+    if files.output.name.lower().endswith(DICOM_ENDING):
+        write_dicom_seg(result.labels, files.output, provenance(about), files.path, series)
+    else:
+        write_segmentation(result.labels, files.output, provenance(about))
+    about["seconds"] = (
+        {"loading the model": round(loading, 2), "reading": round(reading, 2)}
+        | about["seconds"]
+        | {"writing": round(time.perf_counter() - started, 2)}
+    )
+    return about, _measured(result.labels, files.output, progress) if morphometry else ""
+
+
+def _measured(labels: Any, output: Path, progress: Callable[[str, float], None]) -> str:
+    from HipICMSCLib.measures.morphometry import measure
+    from HipICMSCLib.results.morphometry_report import write_report
+    from HipICMSCLib.results.morphometry_table import in_words, write_table
+
+    morphometry = measure(labels, progress=lambda share: progress("measuring", share))
+    write_table(morphometry, output.name, beside(output, "csv"))
+    write_report(morphometry, output.name, beside(output, "html"))
+    return in_words(morphometry)
+
+
+def beside(output: Path, ending: str) -> Path:
+    """The path of a table or report of measures beside a segmentation's."""
+    stem = volume_stem(output).removesuffix(".seg")
+    return output.with_name(f"{stem}-morphometry.{ending}")
