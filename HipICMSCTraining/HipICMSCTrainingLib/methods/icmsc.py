@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.contrast_prior import prior_terms, random_guess
+from HipICMSCTrainingLib.methods.corrections import corrections_loss
 from HipICMSCTrainingLib.methods.losses import TargetKind, one_hot, prediction_target, segmentation_loss
 from HipICMSCTrainingLib.methods.method import TEACHER, Method, Moment, decay, set_learning_rate
-from HipICMSCTrainingLib.methods.self_training import SelfTrainingSettings, follow, self_training_losses
+from HipICMSCTrainingLib.methods.self_training import SelfTrainingSettings, follow, self_training_losses, spoiled
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.methods.ways import Route, Ways
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
@@ -146,10 +147,12 @@ class Cycles(nn.Module):
 class Icmsc(Method):
     """Stage 1 trains translation alone; stage 2 adds the segmenters and their consistency (paper section 2.3).
 
-    On slabs, F_t may learn from simulated MRI before, and from its own predictions afterwards (both ours).
+    On slabs, F_t may learn from simulated MRI before, and from its own predictions afterwards (both ours), and beside
+    either from MRIs whose results a person corrected.
     """
 
     Settings: ClassVar[type] = IcmscSettings
+    learns_from_corrections: ClassVar[bool] = True
     reads_slabs: ClassVar[bool] = True
 
     def __init__(
@@ -180,7 +183,8 @@ class Icmsc(Method):
         return self._train_all(batch, moment, random)
 
     def _train_F_t(self, batch: Batch, moment: Moment, random: np.random.Generator) -> dict[str, float]:
-        """A step on simulated MRI, in self-training on real MRI too; nothing is translated."""
+        """A step on simulated MRI, in self-training on real MRI and in either on corrected ones too; nothing is
+        translated."""
         F_t, own = self.networks["F_t"], self.own
         with torch.autocast(batch.x_s.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             if moment.stage == SIMULATION:
@@ -190,6 +194,11 @@ class Icmsc(Method):
                 teacher = self.networks[TEACHER]
                 follow(teacher, F_t, own.teacher_decay if moment.stage_fraction > 0 else 0.0)
                 losses = self_training_losses(F_t, teacher, batch, own, own.dice_weight, random)
+            if batch.x_c is not None:
+                # As often as not as another scanner might have given them.
+                x_c = spoiled(batch.x_c, random) if random.random() < 0.5 else batch.x_c
+                loss = corrections_loss(F_t(x_c), batch.y_c, batch.w_c, own.dice_weight)
+                losses["corrections"] = self.settings.corrections_weight * loss
         sum(losses.values()).backward()
         self.distribution.average_gradients(F_t)
         # A slab of nothing but a few pixels of bone can throw a network far.

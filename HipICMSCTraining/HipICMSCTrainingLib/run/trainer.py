@@ -163,8 +163,11 @@ class Trainer:
     def prepare(self) -> None:
         """Read the volumes, make the networks, and take up the last checkpoint if there is one."""
         settings = self.settings
-        # Whoever edited run.json: no label of an MRI reaches a method that adapts.
-        check_labels(self.run.dataset, find_method(self.run.method).reads_mr_labels)
+        # Whoever edited run.json: no label of an MRI reaches a method that adapts, but for corrections.
+        method = find_method(self.run.method)
+        check_labels(self.run.dataset, method.reads_mr_labels)
+        if self.run.dataset.corrected("train"):
+            method.check_corrections(settings)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Gradients fade to numbers so small that a CPU computes them many times slower; they are zero for our purpose.
         torch.set_flush_denormal(True)
@@ -187,7 +190,7 @@ class Trainer:
             self.distribution.wait_for_first()
         self.schedule = Schedule(settings.epochs, self.data.batches.steps_per_epoch)
         self.total_steps = self.schedule.total_steps
-        self.method = find_method(self.run.method)(settings, self.run.method_settings, self.device, self.distribution)
+        self.method = method(settings, self.run.method_settings, self.device, self.distribution)
         state = self.folder.checkpoints.last()
         if state is None and settings.start_from is not None:
             self._start_from_package()
@@ -331,7 +334,7 @@ class Trainer:
                 self.best_score = scores["selection"]
                 self.folder.checkpoints.save_selected(networks, {"step": self.step, "weights": which, "scores": scores})
         picture = self.folder.previews / f"step_{self.step:07d}.png"
-        write_preview(networks, ways, data.ct_val, data.mr_val, picture, self.device)
+        write_preview(networks, ways, data.ct_val, data.mr_val, picture, self.device, data.corrected)
         for network in self._deployable().values():
             network.train()
 
