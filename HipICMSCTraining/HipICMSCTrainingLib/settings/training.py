@@ -178,7 +178,7 @@ PRESETS: dict[str, TrainingSettings] = {
         slab=SlabSettings(least_pixels=448),
         translator=TranslatorSettings(width=24, blocks=6),
         discriminator_width=32,
-        learning_rate_segmentation=2e-4,
+        learning_rate_segmentation=5e-4,
         ema_decay=0.99,
     ),
     # Shows within a minute that everything works together; learns nothing of use.

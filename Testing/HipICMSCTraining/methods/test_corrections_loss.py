@@ -97,3 +97,14 @@ def test_a_step_has_the_term_beside_that_on_simulated_slabs(method):
 def test_without_corrected_mris_a_step_is_as_it_was(method):
     losses = method.train_step(batch(), Moment(0, SIMULATION, 0.0), np.random.default_rng(0))
     assert losses.keys() == {"simulated"}
+
+
+def test_steps_bring_the_network_to_what_was_corrected(method):
+    """A bright square that simulated slabs never show is called femur by a person."""
+    x_c, y_c, w_c = torch.full((1, 3, 64, 64), -0.5), torch.zeros(1, 64, 64, dtype=torch.uint8), torch.ones(1, 64, 64)
+    x_c[..., 16:48, 16:48], y_c[..., 16:48, 16:48] = 0.9, 2
+    losses = [
+        method.train_step(batch(x_c=x_c, y_c=y_c, w_c=w_c), Moment(300, SIMULATION, 0.1), np.random.default_rng(number))
+        for number in range(25)
+    ]
+    assert losses[-1]["corrections"] < 0.6 * losses[0]["corrections"]
