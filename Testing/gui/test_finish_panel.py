@@ -401,8 +401,19 @@ def test_worse_than_the_old_one_is_red_and_yes_uses_it_nonetheless(finish, tmp_p
                     {
                         "compared": {
                             "verdict": "The new model is worse.",
-                            "text": "a table",
-                            "bones": [{"is_worse": True}],
+                            "old": "old",
+                            "new": "hip-t2",
+                            "bones": [
+                                {
+                                    "case": "case-002",
+                                    "bone": "left femur",
+                                    "old": {"dice": 0.95, "asd_mm": 0.5},
+                                    "new": {"dice": 0.8, "asd_mm": 2.5},
+                                    "old_drew_it": False,
+                                    "is_worse": True,
+                                }
+                            ],
+                            "notes": ["One MRI says little."],
                         }
                     }
                 )
@@ -419,6 +430,10 @@ def test_worse_than_the_old_one_is_red_and_yes_uses_it_nonetheless(finish, tmp_p
     finish.ui.finishUseButton.click()
     finish.picture(pictures / "finish-comparing.png")
     assert "among your models" in finish.wait_for_export()
+    assert finish.ui.finishMeasuredText.plainText.splitlines()[1:] == [
+        "case-002, left femur: 0.950, 0.50 mm → 0.800, 2.50 mm — worse",
+        "One MRI says little.",
+    ]
     assert any("d93025" in style for style in seen) and finish.ui.finishStateLabel.styleSheet == ""
     assert finish.used == ["hip-t2"]
     assert started[-1][:2] == ["compare", str(tmp_path / "old.hipmodel")] and str(cases / "case-002") in started[-1]

@@ -66,7 +66,7 @@ def _compare(chosen: argparse.Namespace) -> None:
     from HipICMSCLib.models.chosen import find_model
 
     from HipICMSCTrainingLib.evaluation.compare import compare_models
-    from HipICMSCTrainingLib.evaluation.comparison_report import comparison_text, verdict, write_comparison
+    from HipICMSCTrainingLib.evaluation.comparison_report import comparison_text, notes, verdict, write_comparison
 
     if chosen.output:
         check_may_write(chosen.output, chosen.overwrite)
@@ -75,7 +75,7 @@ def _compare(chosen: argparse.Namespace) -> None:
     if chosen.output:
         write_comparison(comparison, chosen.output)
     if chosen.progress:
-        told = comparison.to_json() | {"verdict": verdict(comparison), "text": comparison_text(comparison)}
+        told = comparison.to_json() | {"verdict": verdict(comparison), "notes": list(notes(comparison))}
         print(json.dumps({"compared": told}), flush=True)
     else:
         print(comparison_text(comparison))

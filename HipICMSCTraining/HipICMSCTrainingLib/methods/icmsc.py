@@ -30,9 +30,9 @@ from HipICMSCTrainingLib.methods.ways import Route, Ways
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION, TrainingSettings
 
-#: Of a stage in which F_t learns alone: steps of its beginning, the share of the rate that is left at its end, and the
-#: largest norm of a gradient.
-WARM_UP_STEPS, LEAST_RATE, LARGEST_GRADIENT = 200, 0.01, 1.0
+#: Of a stage in which F_t learns alone: steps of its beginning, and of a short one the share that begins it, whichever
+#: is less; the share of the rate that is left at its end, and the largest norm of a gradient.
+WARM_UP_STEPS, WARM_UP_SHARE, LEAST_RATE, LARGEST_GRADIENT = 200, 0.1, 0.01, 1.0
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,8 @@ class Icmsc(Method):
         rate = self.settings.learning_rate_segmentation
         if moment.stage == SIMULATION:
             wave = 0.5 + 0.5 * math.cos(math.pi * moment.stage_fraction)
-            rate *= min(1.0, (moment.step + 1) / WARM_UP_STEPS) * max(wave, LEAST_RATE)
+            begun = max((moment.step + 1) / WARM_UP_STEPS, moment.stage_fraction / WARM_UP_SHARE)
+            rate *= min(1.0, begun) * max(wave, LEAST_RATE)
         elif moment.stage == SELF_TRAINING:
             rate *= self.own.self_training_rate * (1 - moment.stage_fraction)
         else:

@@ -243,7 +243,7 @@ class FinishPanel:
         def on_line(line: dict[str, Any]) -> None:
             if "compared" in line:
                 compared = line["compared"]
-                self.ui.finishMeasuredText.plainText = compared["text"]
+                self.ui.finishMeasuredText.plainText = _compared_in_words(compared)
                 self.ui.finishMeasuredText.visible = True
                 is_worse = any(bone["is_worse"] for bone in compared["bones"])
                 verdicts.append(compared["verdict"])
@@ -411,6 +411,21 @@ def _measured_in_words(measured: Mapping[str, Any]) -> str:
         lines.append(_("Mean, {bone}: {numbers}").format(bone=bones[bone], numbers=mean))
     lines += [f"{name}: {sentence}" for name, sentence in measured["failed"].items()]
     return "\n".join(lines)
+
+
+def _compared_in_words(compared: Mapping[str, Any]) -> str:
+    """A line for each bone, the worse ones marked, and what is to be known beside them."""
+    lines = [
+        _("Dice (1 is perfect) and mean distance of the surfaces, {old} → {new}:").format(
+            old=compared["old"], new=compared["new"]
+        )
+    ]
+    for bone in compared["bones"]:
+        old, new = (_numbers(bone[which]["dice"], bone[which]["asd_mm"]) for which in ("old", "new"))
+        worse = f" — {_('worse')}" if bone["is_worse"] else ""
+        own = "*" if bone["old_drew_it"] else ""
+        lines.append(f"{bone['case']}, {bone['bone']}: {old}{own} → {new}{worse}")
+    return "\n".join([*lines, *compared["notes"]])
 
 
 def _numbers(dice: float | None, distance_mm: float | None) -> str:

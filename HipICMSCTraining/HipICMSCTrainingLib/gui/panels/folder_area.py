@@ -42,7 +42,10 @@ class FolderArea:
 
     def refresh(self) -> None:
         """Look at the folder again."""
-        has_labels = self._ui.dataFolderKindComboBox.currentIndex not in (_MRI, _CORRECTED)
+        kind = self._ui.dataFolderKindComboBox.currentIndex
+        has_labels = kind not in (_MRI, _CORRECTED)
+        # A case is called as its folder, which names nobody.
+        self._ui.dataFolderNamesLabel.visible = self._ui.dataFolderNamesComboBox.visible = kind != _CORRECTED
         for name in ("HipBoneValuesLabel", "HipBoneValuesEdit", "FemurValuesLabel", "FemurValuesEdit",
                      "OtherValuesCheckBox"):  # fmt: skip
             getattr(self._ui, f"data{name}").visible = has_labels
@@ -76,7 +79,7 @@ class FolderArea:
         for case in self._cases():
             if case.image in present:
                 continue
-            wanted = "" if is_numbered and not case.corrected else case.name  # a case folder names nobody
+            wanted = "" if is_numbered and not case.corrected else case.name
             name = file.free_name(case.modality, wanted, [other.name for other in added])
             added.append(replace(case, name=name, patient=name, label_values=values if case.label else LabelValues()))
         file.add(added)
