@@ -70,7 +70,8 @@ def broken_labels(kind: str, rng: np.random.Generator) -> sitk.Image:
     if kind == "head cut by the image":
         return image_of[:, :, : head_z + 12]
     if kind == "rim cut by the image":
-        return image_of[:, head_y - 27 :, :]
+        # In front of the head, which stays whole, and through the socket about it.
+        return image_of[:, head_y - round((shapes.head_radius + 1) / image.GetSpacing()[1]) :, :]
     if kind == "shaft cut":
         return image_of[:, :, 55:]
     if kind == "dislocated head":

@@ -14,7 +14,12 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 #: Folders by process.
-PROCESSES = {"gui": ["gui"], "libraries": ["HipICMSC", "HipICMSCTraining", "across"], "mrml": ["mrml"]}
+PROCESSES = {
+    "gui": ["gui"],
+    "segmentation": ["HipICMSC", "across"],
+    "training": ["HipICMSCTraining"],
+    "mrml": ["mrml"],
+}
 NO_TEST_SELECTED = 5
 
 

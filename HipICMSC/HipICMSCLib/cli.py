@@ -14,7 +14,7 @@ from typing import Any
 
 from HipICMSCLib.anatomy.segments import SEGMENTS, SIDES
 from HipICMSCLib.batch.files import FileSource, items_of, make_result_folder, volumes_of
-from HipICMSCLib.batch.queue import Batch, BatchItem, notes
+from HipICMSCLib.batch.queue import Batch, BatchItem, by_doubt, notes
 from HipICMSCLib.batch.summary import check_table_ending, write_summary
 from HipICMSCLib.cases.in_words import in_words, remarks
 from HipICMSCLib.common.errors import HipError
@@ -43,6 +43,7 @@ from HipICMSCLib.results.segmentation_file import (
     write_segmentation,
 )
 
+_MOST_DOUBTS = 10
 _ENDINGS = (SEGMENTATION_ENDING, *LABEL_MAP_ENDINGS, DICOM_ENDING)
 
 
@@ -176,6 +177,7 @@ def _segment(chosen: argparse.Namespace) -> int:
         raise HipError(items[0].kind, items[0].sentence, items[0].detail)
     if to_folder:
         print(f"{sum(item.state == 'done' for item in items)} of {len(items)} volumes segmented.")
+        _tell_doubts([item for item in by_doubt(items) if item.doubt is not None])
     print(RESEARCH_USE)
     return 2 if any(item.state == "failed" for item in items) else 0
 
@@ -215,6 +217,17 @@ def _segment_one(
 def _tell(item: BatchItem) -> None:
     if item.state == "failed":
         print(f"{item.source.path}: {item.sentence}", file=sys.stderr)
+
+
+def _tell_doubts(items: list[BatchItem]) -> None:
+    """Which results to look at, and to correct, first; nothing of a single one."""
+    if len(items) < 2:
+        return
+    print("How much of the bone is doubtful, worst first:")
+    for item in items[:_MOST_DOUBTS]:
+        print(f"  {100 * item.doubt:3.0f} % {item.name}")
+    if len(items) > _MOST_DOUBTS:
+        print(f"  and {len(items) - _MOST_DOUBTS} more; --summary writes all")
 
 
 def _write_reports(chosen: argparse.Namespace, items: list[BatchItem], to_folder: bool) -> None:

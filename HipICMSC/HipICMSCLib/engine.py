@@ -20,6 +20,7 @@ from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.models.package import ModelPackage, read_package
 from HipICMSCLib.networks.devices import choose_device, device_name
+from HipICMSCLib.networks.doubt import Doubt, disagreement, slices_through_bone, unsure_of_bone
 from HipICMSCLib.networks.inference import Precision, SliceInference
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import PLANES, from_coronal_slices
@@ -48,6 +49,7 @@ class Result:
         fallbacks: where the computation had to deviate from its plan, as sentences.
         seconds: by stage.
         slices: how many the network read.
+        doubt: how far all this is to be doubted, by the network itself.
     """
 
     labels: sitk.Image
@@ -59,6 +61,7 @@ class Result:
     fallbacks: tuple[str, ...]
     seconds: dict[str, float]
     slices: int
+    doubt: Doubt
     device: str
     precision: str
 
@@ -71,6 +74,7 @@ class _Found:
     confidence: sitk.Image
     heads: FemoralHeads
     slices: int
+    doubt: Doubt
 
 
 class HipSegmenter:
@@ -146,6 +150,7 @@ class HipSegmenter:
             fallbacks=tuple(self.inference.fallbacks),
             seconds=watch.seconds,
             slices=found.slices,
+            doubt=found.doubt,
             device=self.device_name,
             precision=self.inference.precision.name,
         )
@@ -159,10 +164,11 @@ class HipSegmenter:
             prepared = prepare(image, heads, "MR", manifest.crop, manifest.intensity)
         with watch.stage("segmenting"):
             foreground = self.inference.foreground(prepared.slices, watch.within, watch.cancelled)
+            doubt = self._doubt(prepared.slices, foreground, watch)
         with watch.stage("mapping back"):
             volumes = [from_coronal_slices(probabilities, prepared.grid) for probabilities in foreground]
             classes, confidence = classes_and_confidence([volumes], image)
-        return _Found(classes, confidence, heads, len(prepared.slices))
+        return _Found(classes, confidence, heads, len(prepared.slices), doubt)
 
     def _read_slices(self, image: sitk.Image, heads: FemoralHeads | None, watch: _Stopwatch) -> _Found:
         """A slab U-Net's way: all slices of the volume, in the plane in which they were acquired."""
@@ -172,20 +178,41 @@ class HipSegmenter:
                 prepare_slices(image, plane, "MR", manifest.slab, manifest.intensity, manifest.slab_unet.multiple)
                 for plane in self._planes(image)
             ]
-        readings, read = [], 0
+        readings, doubts, read = [], [], 0
         with watch.stage("segmenting"):
             for number, prepared in enumerate(slices):
                 # In sagittal slices a mirror image would be that of a patient who faces the other way.
                 mirrored = self.quality == "high" and prepared.plane != "sagittal"
                 within = partial(_part, watch.within, number / len(slices), 1 / len(slices))
                 foreground = self.inference.foreground(prepared.slices, within, watch.cancelled, mirrored)
+                doubts.append(self._doubt(prepared.slices, foreground, watch, prepared.plane, mirrored))
                 readings.append([prepared.grid.image(probabilities) for probabilities in foreground])
                 read += len(prepared.slices)
         with watch.stage("mapping back"):
             classes, confidence = classes_and_confidence(readings, image)
         with watch.stage("finding the hips"):
             heads = heads or heads_of_bones(classes)
-        return _Found(classes, confidence, heads, read)
+        return _Found(classes, confidence, heads, read, _greatest(doubts))
+
+    def _doubt(
+        self,
+        slices: np.ndarray,
+        foreground: np.ndarray,
+        watch: _Stopwatch,
+        plane: Plane = "coronal",
+        averaged: bool = False,
+    ) -> Doubt:
+        """
+        Args:
+            averaged: whether ``foreground`` is the mean of the slices as they are and of their mirror images.
+        """
+        unsure, numbers = unsure_of_bone(foreground), slices_through_bone(foreground)
+        if plane == "sagittal":
+            return Doubt(unsure, None)
+        if not numbers:
+            return Doubt(unsure, 0.0)
+        mirrored, straight = self.inference.in_the_mirror(slices, numbers, watch.cancelled), foreground[:, numbers]
+        return Doubt(unsure, disagreement(2 * straight - mirrored if averaged else straight, mirrored))
 
     def _planes(self, image: sitk.Image) -> tuple[Plane, ...]:
         """In which planes to read an image: as acquired; one of even voxels in all planes where that is asked for."""
@@ -198,6 +225,12 @@ class HipSegmenter:
 def _part(progress: Callable[[float], None], start: float, length: float, share: float) -> None:
     """Tell a part's share as that of the whole."""
     progress(start + length * share)
+
+
+def _greatest(doubts: list[Doubt]) -> Doubt:
+    """That of several readings."""
+    mirrored = [doubt.mirrored for doubt in doubts if doubt.mirrored is not None]
+    return Doubt(max(doubt.unsure for doubt in doubts), max(mirrored, default=None))
 
 
 def _check_points(heads: FemoralHeads, image: sitk.Image) -> None:

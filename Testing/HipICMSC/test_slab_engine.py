@@ -89,6 +89,16 @@ def test_one_hip_alone_is_found_with_its_side(segmenter, name, side):
     assert "one_hip" in [notice.kind for notice in result.notices]
 
 
+def test_a_network_that_draws_the_same_in_the_mirror_is_not_doubted_for_it(package, segmenter):
+    image, _ = scene(*VOLUMES["coronal 5.2 mm"])
+    doubt = segmenter.segment(image).doubt
+    assert 0 <= doubt.unsure < 0.1 and doubt.mirrored == pytest.approx(0, abs=1e-3)
+    averaged = HipSegmenter(package, "cpu", FP32, quality="high").segment(image).doubt
+    assert averaged.mirrored == pytest.approx(doubt.mirrored, abs=1e-3)
+    sagittal, _ = scene(*VOLUMES["sagittal 4 mm"])
+    assert segmenter.segment(sagittal).doubt.mirrored is None, "the patient would face the other way"
+
+
 def test_given_heads_are_kept(segmenter):
     image, truth = scene(*VOLUMES["axial 4 mm"])
     given = FemoralHeads(HEADS["right"], HEADS["left"])

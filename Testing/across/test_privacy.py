@@ -1,9 +1,10 @@
 """What names a patient stays where the user put it: one patient goes through everything, and all that was written or
 printed is searched for what tells who it was.
 
-Three files may name what the user chose, because they would be of no use otherwise, and no others may: ``dataset.json``
-and the ``run.json`` of a training (the files that it reads, so that it can be resumed), and the table or report of
-segmentations that the user asked for (the name of each input, without its folder). A run's status and log may name a
+Four files may name what the user chose, because they would be of no use otherwise, and no others may: ``dataset.json``
+and the ``run.json`` of a training (the files that it reads, so that it can be resumed), the table or report of
+segmentations that the user asked for (the name of each input, without its folder), and ``cases.csv`` in the user's own
+folder (whose each training case is). A run's status and log may name a
 case, too, but only in the sentence that says what is wrong with it; and the log names a file that is missing when a
 training is started.
 """
@@ -203,6 +204,22 @@ def test_a_report_and_a_table_name_the_inputs_without_their_folders_and_nothing_
         write_summary(tmp_path / f"table{ending}", [done, failed])
         text = (tmp_path / f"table{ending}").read_text(encoding="utf-8-sig")
         assert found_in(text.encode()) == {"Hbrixx", "Hanna"} and not found_in(text.replace(FILE, "").encode())
+
+
+@pytest.mark.parametrize("kind", ["dicom", "nifti", "nrrd"])
+def test_a_training_case_names_nobody_and_the_list_of_whose_it_is_lies_elsewhere(
+    patient, ball_model, tmp_path, capsys, monkeypatch, kind
+):
+    home, cases, result = tmp_path / "home", tmp_path / "cases", tmp_path / "out.seg.nrrd"
+    monkeypatch.setenv("HIPICMSC_HOME", str(home))
+    mri = str(getattr(patient, kind))
+    assert main(["segment", mri, "-o", str(result), "--model", str(ball_model), "--device", "cpu"]) == 0
+    assert main(["case", "add", mri, str(result), "--to", str(cases), "--completed", "all"]) == 0
+    assert main(["case", "list", str(cases)]) == 0
+    printed = capsys.readouterr()
+    assert not found_in((printed.out + printed.err).encode())
+    assert sorted(path.name for path in cases.rglob("*")) == ["case-001", "case.json", "label.nii.gz", "mri.nii.gz"]
+    assert not leaks_below(cases) and set(leaks_below(home)) == {"cases.csv"}
 
 
 @pytest.fixture(scope="module")

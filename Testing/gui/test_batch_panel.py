@@ -210,7 +210,7 @@ def test_the_list_follows_the_scene_and_holds_only_what_may_be_an_mri(section, s
     assert section.names == ["first", "second"]
     assert section.ticks == [True, True] and section.states == ["Waiting", "Waiting"]
     section.tick(1, False)
-    assert section.states == ["Waiting", "Skipped"] and section.cells(4) == ["", "Left out."]
+    assert section.states == ["Waiting", "Skipped"] and section.cells(5) == ["", "Left out."]
     assert section.buttons()[0] == ("Segment 1 of 2", True)
     scene.RemoveNode(first)
     add(scene, "third")
@@ -220,6 +220,30 @@ def test_the_list_follows_the_scene_and_holds_only_what_may_be_an_mri(section, s
     section.tick(1, False)
     assert section.buttons()[0] == ("Segment all", False)
     assert section.ui.batchStartButton.toolTip == "Tick at least one MRI in the list."
+
+
+def test_when_all_are_done_the_most_doubtful_result_is_first(section, scene, work, pictures):
+    from HipICMSCLib.gui.scene.review import store_doubt
+
+    for name in ("sure", "failing", "doubtful"):
+        add(scene, name)
+    section.settle()
+    section.ui.batchStartButton.click()
+    work.end(REPORT | {"doubt": {"unsure": 0.06, "mirrored": 0.08}})
+    assert section.names == ["sure", "failing", "doubtful"], "nothing moves while it runs"
+    work.end(error("no_hip", "No hip joint was found; is this an MRI of the hips?"))
+    work.end(REPORT | {"doubt": {"unsure": 0.11, "mirrored": 0.32}})
+    section.settle()
+    assert section.names == ["doubtful", "sure", "failing"] and section.cells(2) == ["32 %", "8 %", ""]
+    section.picture(pictures / "batch-doubt.png")
+    # So is one that a scene brought along.
+    earlier = add_volume(name="earlier")
+    result = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    result.SetReferenceImageGeometryParameterFromVolumeNode(earlier)
+    result.SetAttribute("HipICMSC.Date", "2026-01-01")
+    store_doubt(result, 0.2)
+    section.settle()
+    assert section.names == ["doubtful", "earlier", "sure", "failing"] and section.states[1] == "Skipped"
 
 
 def test_one_click_segments_all_and_one_that_fails_does_not_stop_the_others(section, scene, work, pictures):
@@ -245,7 +269,7 @@ def test_one_click_segments_all_and_one_that_fails_does_not_stop_the_others(sect
     assert not section.panel.busy and section.ui.batchProgressBar.value == 100
     section.settle()
     assert section.states == ["Skipped", "Done", "Failed", "Done"]
-    assert section.cells(2) == ["", "302 / 142", "", "302 / 142"] and section.cells(3) == ["", "– / –", "", "– / –"]
+    assert section.cells(3) == ["", "302 / 142", "", "302 / 142"] and section.cells(4) == ["", "– / –", "", "– / –"]
     # What failed stays ticked, what is done does not; so the next click repeats nothing.
     assert section.ticks == [False, False, True, False] and section.can_be_ticked(1)
     assert section.ui.batchStatusLabel.text.startswith("Segmented: 2, failed: 1, not segmented: 1.")
@@ -272,7 +296,7 @@ def test_the_failed_ones_are_tried_again(section, scene, work):
     work.end(REPORT)
     work.end(error("unreadable", "It is broken."))
     section.ui.batchRetryButton.click()
-    assert section.states == ["Running, 0 %", "Done", "Waiting"] and section.cells(4)[2] == ""
+    assert section.states == ["Running, 0 %", "Done", "Waiting"] and section.cells(5)[2] == ""
     work.end(REPORT)
     work.end(REPORT)
     assert section.states == ["Done"] * 3 and work.started == ["a", "b", "c", "a", "c"]
@@ -309,7 +333,7 @@ def test_what_has_a_result_in_the_scene_is_segmented_again_only_on_demand(sectio
     add(scene, "other")
     section.settle()
     assert section.states == ["Skipped", "Waiting"] and section.ticks == [False, True]
-    assert section.cells(4)[0] == "There is a result already."
+    assert section.cells(5)[0] == "There is a result already."
     section.ui.batchRedoCheckBox.checked = True
     assert section.states == ["Waiting", "Waiting"] and section.ticks == [True, True]
     section.ui.batchStartButton.click()
@@ -341,7 +365,7 @@ def test_a_volume_that_is_deleted_while_it_waits_fails_with_a_sentence(section, 
     section.settle()
     work.end(REPORT)
     assert section.states == ["Done", "Failed", "Running, 0 %"]
-    assert section.cells(4)[1] == "b was deleted before its turn came."
+    assert section.cells(5)[1] == "b was deleted before its turn came."
     work.end(REPORT)
     section.settle()
     # It stays in the list, and so in the summary.
@@ -499,8 +523,10 @@ def test_a_folder_through_the_real_worker(open_section, worker, tmp_path, pictur
     section.ui.batchStartButton.click()
     section.wait(lambda: not section.panel.busy)
     section.settle()
-    assert section.states == ["Done", "Failed", "Done"]
-    assert "cannot be read as an image" in section.cells(4)[1]
+    assert section.states == ["Done", "Done", "Failed"] and section.names[2] == "broken.nrrd"
+    assert "cannot be read as an image" in section.cells(5)[2]
+    doubts = [float(text.removesuffix(" %")) for text in section.cells(2)[:2]]
+    assert doubts == sorted(doubts, reverse=True)
     section.picture(pictures / "batch-worker.png")
     for name, image in images.items():
         labels = sitk.ReadImage(str(output / f"{name.split('.')[0]}.seg.nrrd"))
@@ -510,7 +536,7 @@ def test_a_folder_through_the_real_worker(open_section, worker, tmp_path, pictur
             index = [float(axis.mean()) for axis in (x, y, z)]
             assert labels.TransformContinuousIndexToPhysicalPoint(index) == pytest.approx(centre, abs=2.5)
     # A ball's volume, on the right the larger one: the list and the voxels say the same.
-    right, left = (float(section.cells(column)[0].split(" / ")[1]) for column in (2, 3))
+    right, left = (float(section.cells(column)[0].split(" / ")[1]) for column in (3, 4))
     for ml, radius in ((right, ball_hips.RIGHT_RADIUS), (left, ball_hips.LEFT_RADIUS)):
         assert ml == pytest.approx(4 / 3 * np.pi * radius**3 / 1000, rel=0.1)
     # Another look finds the results; the broken one is tried again, and still is broken.
@@ -519,7 +545,7 @@ def test_a_folder_through_the_real_worker(open_section, worker, tmp_path, pictur
     section.ui.batchRetryButton.click()
     section.wait(lambda: not section.panel.busy)
     section.settle()
-    assert section.states == ["Done", "Failed", "Done", "Waiting"]
+    assert section.states == ["Done", "Done", "Failed", "Waiting"]
     assert sorted(path.name for path in output.iterdir()) == ["axial.seg.nrrd", "coronal.seg.nrrd"]
 
 
@@ -536,31 +562,32 @@ def test_a_series_is_chosen_among_several_of_a_dicom_folder(open_section, worker
     section.ui.batchStartButton.click()
     section.wait(lambda: not section.panel.busy)
     section.settle()
-    assert section.names == ["A", "B"] and section.states == ["Failed", "Done"]
-    assert section.cells(4)[0].startswith("This folder holds several series; choose one below the list")
-    assert "The series 6 't1_tse_cor'" in section.cells(4)[1] and "1 'localizer' (3 images)" in section.cells(4)[1]
+    assert section.names == ["B", "A"] and section.states == ["Done", "Failed"]
+    assert section.cells(5)[1].startswith("This folder holds several series; choose one below the list")
+    assert "The series 6 't1_tse_cor'" in section.cells(5)[0] and "1 'localizer' (3 images)" in section.cells(5)[0]
     assert section.ui.batchSeriesFrame.isHidden()
 
     box = section.ui.batchSeriesComboBox
-    section.ui.batchTable.selectRow(1)
+    section.ui.batchTable.selectRow(0)
     section.wait(lambda: box.count == 2)
     assert box.currentText.startswith("6 't1_tse_cor'")
-    section.ui.batchTable.selectRow(0)
+    section.ui.batchTable.selectRow(1)
     section.wait(lambda: box.count == 2 and box.enabled)
     assert box.currentIndex == -1, "which one is meant is the user's to say"
     t2 = next(index for index in range(2) if "5 't2_tse_cor' (40 images of 100 × 50)" in box.itemText(index))
     box.currentIndex = t2
     box.activated.emit(t2)
-    assert section.states == ["Waiting", "Done"] and section.buttons()[0] == ("Segment 1 of 2", True)
+    assert section.states == ["Done", "Waiting"] and section.buttons()[0] == ("Segment 1 of 2", True)
     section.picture(pictures / "batch-series.png")
     section.ui.batchStartButton.click()
     section.wait(lambda: not section.panel.busy)
     section.settle()
-    assert section.states == ["Done", "Done"] and "The series 5 't2_tse_cor'" in section.cells(4)[0]
+    patient_a = section.names.index("A")
+    assert section.states == ["Done", "Done"] and "The series 5 't2_tse_cor'" in section.cells(5)[patient_a]
     assert sorted(path.name for path in output.iterdir()) == ["A.seg.nrrd", "B.seg.nrrd"]
     # The choice is kept, also when the folder is read again.
     section.ui.batchRereadButton.click()
-    section.ui.batchTable.selectRow(0)
+    section.ui.batchTable.selectRow(section.names.index("A"))
     section.wait(lambda: box.count == 2 and box.enabled)
     assert box.currentIndex == t2
 

@@ -296,6 +296,20 @@ def test_an_edit_makes_the_measures_stale_until_they_are_measured_again(section,
     assert section.row("LCEA", "right").status in ("auto", "uncertain")
 
 
+def test_a_cleared_segment_makes_the_measures_stale_and_a_surface_does_not(measured):
+    import slicer
+
+    segmentation = measured.node.GetSegmentation()
+    assert segmentation.CreateRepresentation("Closed surface", True)
+    measured.settle()
+    assert "measure again" not in measured.ui.measuresStateLabel.text
+    bone = segmentation.GetSegmentIdBySegmentName("LeftFemur") or "LeftFemur"
+    assert slicer.vtkSlicerSegmentationsModuleLogic.ClearSegment(measured.node, bone)
+    measured.settle()
+    assert "measure again" in measured.ui.measuresStateLabel.text
+    assert measured.row("LCEA", "left").status == "stale"
+
+
 def test_what_was_edited_while_nobody_watched_is_stale_when_it_is_shown(measured, labels):
     import slicer
 

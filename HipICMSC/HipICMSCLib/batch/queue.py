@@ -27,6 +27,7 @@ class BatchItem:
         detail: technical background of a failure.
         report: of the result, see report.py.
         seconds: from its start to its end.
+        doubt: how much of its bones is doubtful, 0 to 1; None where that is not known.
     """
 
     name: str
@@ -38,6 +39,7 @@ class BatchItem:
     detail: str = ""
     report: dict[str, Any] | None = None
     seconds: float | None = None
+    doubt: float | None = None
 
     def wait(self) -> None:
         """Put it into the queue (again), and forget what came of it before."""
@@ -49,7 +51,7 @@ class BatchItem:
 
     def _become(self, state: State, sentence: str = "") -> None:
         self.state, self.sentence = state, sentence
-        self.share, self.kind, self.detail, self.report, self.seconds = 0.0, "", "", None, None
+        self.share, self.kind, self.detail, self.report, self.seconds, self.doubt = 0.0, "", "", None, None, None
 
 
 #: Is called with the item, a function that takes the share that is done, and one that takes the outcome, once.
@@ -165,7 +167,7 @@ class Batch:
             item.kind, item.sentence, item.detail = outcome.kind, outcome.sentence, outcome.detail
         else:
             item.state, item.share, item.report = "done", 1.0, outcome
-            item.sentence = next(iter(notes(outcome)), "")
+            item.sentence, item.doubt = next(iter(notes(outcome)), ""), share_of_doubt(outcome)
         self.changed.emit(item)
         self._advance()
 
@@ -173,3 +175,15 @@ class Batch:
 def notes(report: dict[str, Any]) -> list[str]:
     """The sentences that a user should know about a result."""
     return [*(warning["sentence"] for warning in report["warnings"]), *report["fallbacks"]]
+
+
+def share_of_doubt(report: dict[str, Any]) -> float | None:
+    """How much of the bones of a result is doubtful, 0 to 1, by the more doubtful of the two views of it that a report
+    has (see networks/doubt.py); None where a report has none."""
+    views = [view for view in (report.get("doubt") or {}).values() if view is not None]
+    return max(views, default=None)
+
+
+def by_doubt(items: list[BatchItem]) -> list[BatchItem]:
+    """The most doubtful first, as it is worth correcting first; those whose doubt is not known last, in their order."""
+    return sorted(items, key=lambda item: 1.0 if item.doubt is None else -item.doubt)

@@ -1,4 +1,5 @@
-"""What came of a batch as a table: one row an item, for a spreadsheet (CSV) or for a program (JSON)."""
+"""What came of a batch as a table: one row an item, the most doubtful result first, for a spreadsheet (CSV) or for a
+program (JSON)."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
-from HipICMSCLib.batch.queue import BatchItem, notes
+from HipICMSCLib.batch.queue import BatchItem, by_doubt, notes
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.common.tables import as_text
@@ -46,7 +47,7 @@ def write_csv(path: Path, items: list[BatchItem]) -> None:
     text = io.StringIO()
     table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     table.writeheader()
-    for item in items:
+    for item in by_doubt(items):
         table.writerow({column: _cell(value) for column, value in _row(item).items()})
     write_text(path, "\ufeff" + text.getvalue())
 
@@ -57,7 +58,7 @@ def write_json(path: Path, items: list[BatchItem]) -> None:
     Raises:
         HipError: as `files.replacing`.
     """
-    write_text(path, json.dumps([_row(item) for item in items], indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps([_row(item) for item in by_doubt(items)], indent=2, ensure_ascii=False) + "\n")
 
 
 def _row(item: BatchItem) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def _row(item: BatchItem) -> dict[str, Any]:
         "sentence": _without_folder(item),
         "sides_found": [],
         "warnings": [],
+        "doubt": item.doubt,
         "seconds": None if item.seconds is None else round(item.seconds, 1),
         "use": RESEARCH_USE,
     }
@@ -94,8 +96,8 @@ def _volume_column(segment: Segment) -> str:
 
 
 _COLUMNS = (
-    "name", "state", "sentence", *map(_volume_column, SEGMENTS), "sides_found", "warnings", "model", "model_sha256",
-    "device", "seconds", "date", "use",
+    "name", "state", "sentence", "doubt", *map(_volume_column, SEGMENTS), "sides_found", "warnings", "model",
+    "model_sha256", "device", "seconds", "date", "use",
 )  # fmt: skip
 
 

@@ -88,27 +88,16 @@ def keep_case(
     if same and not overwrite:
         raise HipError(
             "case_exists",
-            f"This MRI is kept already, as case {same[-1][0]} in {folder}; add --overwrite to replace it.",
+            f"This MRI is kept already, as case {same[-1][0]} in {folder}; choose another folder, or replace that "
+            "case (--overwrite).",
         )
     unfinished = _reserve(folder)
+    number = number_in(unfinished.name)
+    case = folder / folder_name(number)
     try:
-        number = number_in(unfinished.name)
-        grid = Grid.of(image)
-        # New images of bare voxels: those at hand may have fields that name the patient.
-        write_image(grid.image(sitk.GetArrayFromImage(image)), unfinished / IMAGE)
-        write_image(grid.image(label), unfinished / LABEL)
-        about = AboutCase(
-            format=FORMAT,
-            case=number,
-            software=f"HipICMSC {VERSION}",
-            model=Model(made_by.get("ModelName", ""), made_by.get("ModelSha256", "")),
-            segments=segments,
-            voxels_sha256=digest,
-            files={name: sha256_of(unfinished / name) for name in (IMAGE, LABEL)},
-        )
-        write_text(unfinished / ABOUT, json.dumps(to_json(about), indent=2) + "\n")
+        model = Model(made_by.get("ModelName", ""), made_by.get("ModelSha256", ""))
+        _write(unfinished, number, image, label, model, segments, digest)
         add_to_list(number, folder, source)
-        case = folder / folder_name(number)
         unfinished.rename(case)
     except OSError as error:
         raise storage_error(error, unfinished) from error
@@ -210,6 +199,25 @@ def _reserve(folder: Path) -> Path:
         except OSError as error:
             raise storage_error(error, unfinished) from error
         return unfinished
+
+
+def _write(
+    unfinished: Path,
+    number: int,
+    image: sitk.Image,
+    label: np.ndarray,
+    model: Model,
+    segments: tuple[CorrectedSegment, ...],
+    digest: str,
+) -> None:
+    """The three files, case.json last."""
+    grid = Grid.of(image)
+    # New images of bare voxels: those at hand may have fields that name the patient.
+    write_image(grid.image(sitk.GetArrayFromImage(image)), unfinished / IMAGE)
+    write_image(grid.image(label), unfinished / LABEL)
+    files = {name: sha256_of(unfinished / name) for name in (IMAGE, LABEL)}
+    about = AboutCase(FORMAT, number, f"HipICMSC {VERSION}", model, segments, digest, files)
+    write_text(unfinished / ABOUT, json.dumps(to_json(about), indent=2) + "\n")
 
 
 def _empty(unfinished: Path) -> None:

@@ -27,7 +27,9 @@ SCATTERS = 8.0
 LEAST_BEYOND_MM, GREATEST_BEYOND_MM = 1.0, 2.0
 GREATEST_GAP_MM = 8.0
 GREATEST_MISSING = 60.0
-GREATEST_RESIDUAL_MM, GREATEST_SHARE = 4.0, 0.2
+#: A rim waves a little about a plane: so much of it may lie so far (mm) off its smooth curve, or off its plane.
+GREATEST_RESIDUAL_MM, GREATEST_SHARE = 4.0, 0.15
+GREATEST_WAVE_MM, GREATEST_WAVING = 6.0, 0.2
 FUSED_MM, FUSED_SHARE = 0.5, 0.3
 LEAST_ROOM_MM = 3.0
 _POLAR_STEP = 1.5
@@ -206,16 +208,23 @@ def check_rim(rim: Rim, hip: Bone, head: Head) -> None:
             "rim_missing",
             f"The acetabular rim is missing over {missing:.0f} degrees of its round; check the hip bone's label there.",
         )
-    off = np.radians(np.abs(rim.raw - rim.polar)[rim.found]) * (head.radius + rim.gap[rim.found])
-    if (off > GREATEST_RESIDUAL_MM).mean() > GREATEST_SHARE:
-        raise HipError(
-            "rim_irregular",
-            f"The acetabular rim is irregular: {100 * (off > GREATEST_RESIDUAL_MM).mean():.0f} % of it lie more than "
-            f"{GREATEST_RESIDUAL_MM:.0f} mm off a smooth curve; check the hip bone's label.",
-        )
     outside = rim.directions(TURNS, rim.polar) * (rim.head_radius + rim.gap)[:, None]
     if hip.room_mm(rim.centre + outside[~in_notch(TURNS)]).min() < LEAST_ROOM_MM:
         raise HipError("rim_cut", "The acetabular rim is cut by the end of the image.")
+    off = np.radians(np.abs(rim.raw - rim.polar)[rim.found]) * (head.radius + rim.gap[rim.found])
+    _check_share(off, GREATEST_RESIDUAL_MM, GREATEST_SHARE, "a smooth curve")
+    plane = rim_plane(rim)
+    edge = rim.directions(TURNS, rim.raw)[rim.found] * (rim.head_radius + rim.gap[rim.found])[:, None]
+    _check_share(np.abs((edge - plane.point) @ plane.normal), GREATEST_WAVE_MM, GREATEST_WAVING, "the rim's plane")
+
+
+def _check_share(off_mm: np.ndarray, greatest_mm: float, share: float, what: str) -> None:
+    if (off_mm > greatest_mm).mean() > share:
+        raise HipError(
+            "rim_irregular",
+            f"The acetabular rim is irregular: {100 * (off_mm > greatest_mm).mean():.0f} % of it lie more than "
+            f"{greatest_mm:.0f} mm off {what}; check the hip bone's label.",
+        )
 
 
 def check_seen(rim: Rim, turn: float) -> None:

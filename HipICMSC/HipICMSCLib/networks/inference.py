@@ -101,9 +101,23 @@ class SliceInference:
         """
         slabs = self._slabs(slices)
         self._choose_precision(slabs[len(slabs) // 2 :][:1])
+        return self._read(slabs, progress, cancelled, mirrored)
+
+    def in_the_mirror(self, slices: np.ndarray, numbers: list[int], cancelled: Callable[[], bool]) -> np.ndarray:
+        """As :meth:`foreground` of the slices with these numbers, read with their columns reversed and turned back."""
+        slabs = self._slabs(slices)[numbers, ..., ::-1]
+        return self._read(slabs, lambda share: None, cancelled)[..., ::-1]
+
+    def _read(
+        self,
+        slabs: np.ndarray,
+        progress: Callable[[float], None],
+        cancelled: Callable[[], bool],
+        mirrored: bool = False,
+    ) -> np.ndarray:
         parts: list[np.ndarray] = []
         done = 0
-        while done < len(slices):
+        while done < len(slabs):
             if cancelled():
                 raise HipError("cancelled", "The segmentation was cancelled; nothing was changed.")
             try:
@@ -124,7 +138,7 @@ class SliceInference:
                     f"on {self.device} in {self.precision.name}",
                 )
             done += len(parts[-1])
-            progress(done / len(slices))
+            progress(done / len(slabs))
         return np.concatenate(parts).swapaxes(0, 1)
 
     def _slabs(self, slices: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import torch
 
 from HipICMSCLib.anatomy.segments import SEGMENTS
+from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.engine import Result
 from HipICMSCLib.models.package import ModelPackage
@@ -28,6 +29,7 @@ def report(result: Result, package: ModelPackage) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "femoral_heads_lps_mm": {"right": result.heads.right, "left": result.heads.left},
         "volumes_ml": {segment.name: round(result.volumes_ml[segment.value], 1) for segment in SEGMENTS},
+        "doubt": {name: value and round(value, 3) for name, value in to_json(result.doubt).items()},
         "warnings": [{"kind": notice.kind, "sentence": notice.sentence} for notice in result.notices],
         "seconds": {stage: round(seconds, 2) for stage, seconds in result.seconds.items()},
     }

@@ -27,6 +27,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.models.chosen import user_folder
+from HipICMSCLib.preprocessing.geometry import Grid, within_voxels_of
 from HipICMSCLib.preprocessing.intensity import without_unit
 from HipICMSCLib.reading.volume import read_image, read_volume, read_with_notes
 from HipICMSCLib.results.segmentation_file import write_segmentation
@@ -36,6 +37,8 @@ from HipICMSCLib.worker.protocol import (
     ExportRequest,
     Failed,
     Finished,
+    KeepCaseRequest,
+    KeptCase,
     MeasureRequest,
     PreflightRequest,
     Progress,
@@ -137,6 +140,8 @@ class _Worker:
             return self._series(request)
         if isinstance(request, ExportRequest):
             return self._export(request)
+        if isinstance(request, KeepCaseRequest):
+            return self._keep_case(request)
         if isinstance(request, SelfTestRequest):
             return self._self_test(request)
         if isinstance(request, MeasureRequest):
@@ -203,6 +208,25 @@ class _Worker:
             shutil.copyfile(file, series / f"{number:05}.dcm")
         write_corrected(read_image(Path(request.labels))[0], Path(request.output), request.provenance, series)
         return {}
+
+    @staticmethod
+    def _keep_case(request: KeepCaseRequest) -> dict:
+        from HipICMSCLib.cases.correction import labels_as_made
+        from HipICMSCLib.cases.in_words import in_words, remarks
+        from HipICMSCLib.cases.keep import keep_case
+        from HipICMSCLib.cases.source_list import source_list
+
+        image, labels = read_volume(Path(request.image)), read_image(Path(request.labels))[0]
+        grid = Grid.of(image)
+        if within_voxels_of(image, labels) is None:
+            labels = grid.resample(labels, sitk.sitkNearestNeighbor, 0)  # as where the user drew on finer voxels
+        original, unknown = labels_as_made(request.as_made, grid)
+        case = keep_case(
+            Path(request.cases), image, labels, request.provenance, original, request.completed, request.source,
+            request.overwrite, unknown,
+        )  # fmt: skip
+        words, notes = in_words(case), tuple(remarks(case))
+        return to_json(KeptCase(case.number, str(case.folder), words, notes, str(source_list())))
 
     def _self_test(self, request: SelfTestRequest) -> dict:
         from HipICMSCLib.worker.self_test import self_test

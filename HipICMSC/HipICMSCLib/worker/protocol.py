@@ -98,6 +98,48 @@ class ExportRequest:
 
 
 @dataclass(frozen=True)
+class KeepCaseRequest:
+    """Keep a corrected result as a case that a training learns from; the report is a `KeptCase`.
+
+    Attributes:
+        image: file of the MRI, in patient coordinates.
+        labels: file of the bones as they are now, on any voxels.
+        cases: the folder of the cases.
+        source: what the user calls the MRI.
+        provenance: as of `provenance.provenance`.
+        as_made: what the model drew, by ``segment_id``; see `anatomy.as_made`.
+        completed: ``segment_id`` of what the user said is right.
+        overwrite: whether the case of the same MRI may be replaced.
+    """
+
+    image: str
+    labels: str
+    cases: str
+    source: str
+    provenance: dict[str, str]
+    as_made: dict[str, str]
+    completed: tuple[str, ...]
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class KeptCase:
+    """A case that was written.
+
+    Attributes:
+        words: what was done to each bone.
+        remarks: sentences about what keeps it from teaching more.
+        source_list: the file that says whose it is.
+    """
+
+    number: int
+    folder: str
+    words: str
+    remarks: tuple[str, ...]
+    source_list: str
+
+
+@dataclass(frozen=True)
 class SelfTestRequest:
     """Compute something small with a model; the report says on what and how fast."""
 
@@ -124,7 +166,15 @@ class MeasureRequest:
     page: str = ""
 
 
-Request = SegmentRequest | PreflightRequest | SeriesRequest | ExportRequest | SelfTestRequest | MeasureRequest
+Request = (
+    SegmentRequest
+    | PreflightRequest
+    | SeriesRequest
+    | ExportRequest
+    | KeepCaseRequest
+    | SelfTestRequest
+    | MeasureRequest
+)
 
 
 @dataclass(frozen=True)
@@ -182,6 +232,7 @@ _MESSAGES = {
     "preflight": PreflightRequest,
     "series": SeriesRequest,
     "export": ExportRequest,
+    "keep-case": KeepCaseRequest,
     "self-test": SelfTestRequest,
     "measure": MeasureRequest,
     "ready": Ready,

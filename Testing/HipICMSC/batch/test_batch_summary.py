@@ -86,6 +86,25 @@ def test_json_for_a_program(items, tmp_path):
     assert all("research use only" in row["use"] for row in rows)
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.json"])
+def test_the_most_doubtful_result_comes_first(tmp_path, name):
+    doubts = {"sure": (0.06, 0.04), "failed": None, "mirror": (0.1, 0.31), "sagittal": (0.2, None), "old": None}
+
+    def start(item, on_progress, on_end) -> None:
+        views = doubts[item.name]
+        if item.name == "failed":
+            raise HipError("no_hip", "No hip.")
+        on_end(REPORT if views is None else REPORT | {"doubt": {"unsure": views[0], "mirrored": views[1]}})
+
+    batch = Batch([BatchItem(name, name) for name in doubts], start, lambda: None)
+    batch.run()
+    write_summary(tmp_path / name, batch.items)
+    text = (tmp_path / name).read_text(encoding="utf-8-sig")
+    rows = json.loads(text) if name.endswith("json") else list(csv.DictReader(text.splitlines()))
+    assert [row["name"] for row in rows] == ["mirror", "sagittal", "sure", "failed", "old"]
+    assert [float(row["doubt"]) for row in rows[:3]] == [0.31, 0.2, 0.06] and not rows[3]["doubt"]
+
+
 def test_the_ending_decides_and_another_is_refused(items, tmp_path):
     write_summary(tmp_path / "a.CSV", items)
     write_summary(tmp_path / "a.json", items)

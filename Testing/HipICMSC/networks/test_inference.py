@@ -138,6 +138,18 @@ def test_mirrored_readings_are_the_mean_of_a_slice_and_its_mirror_image():
     assert np.abs(mirror[..., ::-1] - found).max() < 1e-5
 
 
+@pytest.mark.parametrize("reads", [0, 1, 2])
+def test_some_slices_can_be_read_in_the_mirror_with_their_neighbours(reads):
+    images = slices()
+    inference = SliceInference(slab_threshold_network(reads), CPU, FP32, neighbours=1)
+    found = inference.in_the_mirror(images, [0, 3, 6], lambda: False)
+    # A network that reads single pixels draws the same in the mirror, turned back.
+    assert np.abs(found - run(inference, images)[:, [0, 3, 6]]).max() < 1e-5
+    lopsided = SliceInference(random_network(SegmenterSettings(width=8, norm="group")), CPU, FP32)
+    again = plain(lopsided.network, np.ascontiguousarray(images[[2, 5], :, ::-1]))[..., ::-1]
+    assert np.abs(lopsided.in_the_mirror(images, [2, 5], lambda: False) - again).max() < 1e-5
+
+
 def test_memory_that_runs_out_loses_no_slab_and_no_neighbour():
     inference = SliceInference(Hungry(3, network=slab_threshold_network(2)), CPU, FP32, neighbours=1)
     inference.batch = 16

@@ -10,11 +10,13 @@ import ball_hips
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HipICMSCLib.cases.corrected_case import read_case
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.worker.protocol import (
     Failed,
     Finished,
+    KeepCaseRequest,
     PreflightRequest,
     Progress,
     Ready,
@@ -124,6 +126,20 @@ def test_a_report_names_doubtful_places_and_a_map_of_confidence_is_written(worke
     places = last.report["doubtful_places"]
     assert places and places == sorted(places, key=lambda place: -place["doubt"])
     assert set(places[0]) == {"point_lps", "doubt", "bone"}
+
+
+def test_what_was_drawn_on_finer_voxels_becomes_a_case_on_those_of_its_mri(worker, volume, tmp_path):
+    labels = sitk.Cast(sitk.ReadImage(str(volume)) > 600, sitk.sitkUInt8) * 3
+    sitk.WriteImage(sitk.Expand(labels, (2, 2, 2), sitk.sitkNearestNeighbor), str(tmp_path / "finer.nrrd"))
+    request = KeepCaseRequest(
+        str(volume), str(tmp_path / "finer.nrrd"), str(tmp_path / "cases"), "a", {}, {}, ("RightFemur",)
+    )
+    kept = worker.ask(request)
+    assert isinstance(kept, Finished) and kept.report["number"] == 1
+    case = read_case(Path(kept.report["folder"]))
+    assert np.array_equal(*(sitk.GetArrayFromImage(each) for each in (sitk.ReadImage(str(case.label)), labels)))
+    again = worker.ask(request)
+    assert isinstance(again, Failed) and again.kind == "case_exists"
 
 
 def test_the_preflight_is_told_and_measured_times_come_back(worker, volume, ball_model, request_for):

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from HipICMSCLib.batch.files import FileSource, items_of_folder, make_result_folder
-from HipICMSCLib.batch.queue import Batch, BatchItem
+from HipICMSCLib.batch.queue import Batch, BatchItem, by_doubt
 from HipICMSCLib.batch.summary import write_summary
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
@@ -21,6 +21,7 @@ from HipICMSCLib.gui.panels.series_choice import ListSeries, SeriesChoice
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.scene.mrml import image_volumes
 from HipICMSCLib.gui.scene.result import result_of
+from HipICMSCLib.gui.scene.review import doubt_of
 
 OnProgress = Callable[[float], None]
 OnEnd = Callable[["dict[str, Any] | HipError"], None]
@@ -129,7 +130,7 @@ class BatchPanel(VTKObservationMixin):
             items = self._items_of_folder() if self._of_folder else _items_of_scene()
         except HipError as error:
             items, self._problem = [], error.sentence
-        items = self._with_outcomes(items)
+        items = by_doubt(self._with_outcomes(items))
         for item in items:
             self._apply_choice(item)
         if not items and not self._problem:
@@ -387,6 +388,7 @@ def _items_of_scene() -> list[BatchItem]:
     items = []
     for node in image_volumes():
         items.append(BatchItem(node.GetName(), node))
-        if result_of(node) is not None:
+        if (result := result_of(node)) is not None:
             items[-1].skip(_("There is a result already."))
+            items[-1].doubt = doubt_of(result)
     return items

@@ -1,4 +1,4 @@
-"""The list of a batch: a row a volume, with a tick, its state in words, the volumes of its bones, and a note."""
+"""The list of a batch: a row a volume, with a tick, its state, its doubt, the volumes of its bones, and a note."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.batch.queue import BatchItem, notes
 from HipICMSCLib.common.signal import Signal
 
-_NAME, _STATE, _RIGHT, _LEFT, _NOTE = _COLUMNS = range(5)
+_NAME, _STATE, _DOUBT, _RIGHT, _LEFT, _NOTE = _COLUMNS = range(6)
 _WIDEST_NAME = 140
 
 
 class BatchTable:
-    """Fills a QTableWidget of five columns, and a label with the whole note of the selected row.
+    """Fills a QTableWidget of six columns, and a label with the whole note of the selected row.
 
     Attributes:
         ticked: signal of an item and whether the user ticked it.
@@ -66,6 +66,7 @@ class BatchTable:
         texts = {
             _NAME: (item.name, item.name),
             _STATE: (_in_words(item), ""),
+            _DOUBT: ("" if item.doubt is None else f"{100 * item.doubt:.0f} %", ""),
             _RIGHT: _volumes(item, "right"),
             _LEFT: _volumes(item, "left"),
             _NOTE: (item.sentence, _whole_note(item)),
@@ -85,7 +86,7 @@ class BatchTable:
 
     def _fit_columns(self) -> None:
         """The note takes what is left."""
-        for column in (_NAME, _STATE, _RIGHT, _LEFT):
+        for column in (_NAME, _STATE, _DOUBT, _RIGHT, _LEFT):
             self._table.resizeColumnToContents(column)
         self._table.setColumnWidth(_NAME, min(self._table.columnWidth(_NAME), _WIDEST_NAME))
 

@@ -62,6 +62,7 @@ class MeasuresPanel(VTKObservationMixin):
         self._dragged, self._placing = None, False
         self._following = RepeatingTimer(_FOLLOW_MILLISECONDS, self._follow)
         self._refreshing = RepeatingTimer(0, self._on_refresh_due)
+        self._checking = RepeatingTimer(0, self._on_check_due)
         self._usual_tips = {
             name: getattr(self.ui, name).toolTip
             for name in ("measuresResetButton", "measuresTableButton", "measuresReportButton")
@@ -112,6 +113,7 @@ class MeasuresPanel(VTKObservationMixin):
         self._ticks.clear()
         self._following.stop()
         self._refreshing.stop()
+        self._checking.stop()
         self.removeObservers()
         self.ui.measuresSelector.setMRMLScene(None)
 
@@ -135,6 +137,7 @@ class MeasuresPanel(VTKObservationMixin):
         """The segmentation for edits, its measures for whoever changes them, and each point for a user who moves it."""
         self.removeObservers()
         self._following.stop()
+        self._checking.stop()
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.NodeRemovedEvent, self._on_node_removed)
         for event in (scene.EndUndoEvent, scene.EndRedoEvent):
@@ -145,6 +148,9 @@ class MeasuresPanel(VTKObservationMixin):
         kind, segmentation = slicer.vtkSegmentation, self._node.GetSegmentation()
         for event in (kind.SourceRepresentationModified, kind.SegmentAdded, kind.SegmentRemoved):
             self.addObserver(segmentation, event, self._on_edited)
+        # Also where a surface was made, which changes nothing, so that the voxels are asked. A segment that is cleared
+        # tells in no other way.
+        self.addObserver(segmentation, kind.RepresentationModified, self._on_represented)
         self.addObserver(self._node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._on_edited)
         self.addObserver(table, vtkCommand.ModifiedEvent, self._on_table_changed)
         for mark in marks_of(table).values():
@@ -366,6 +372,15 @@ class MeasuresPanel(VTKObservationMixin):
         if self._table is not None and not slicer.mrmlScene.IsImporting():
             self._said = ""
             mark_stale(self._table)
+
+    def _on_represented(self, caller, event) -> None:
+        if self._table is not None and not is_stale(self._table) and not slicer.mrmlScene.IsImporting():
+            self._checking.start()
+
+    def _on_check_due(self) -> None:
+        self._checking.stop()
+        if self._node is not None:
+            check_stale(self._node)
 
     def _on_table_changed(self, caller, event) -> None:
         if not self._ticks.waiting:

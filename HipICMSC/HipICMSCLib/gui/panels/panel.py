@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.panels.batch_panel import BatchPanel, OnEnd, OnProgress
+from HipICMSCLib.gui.panels.case_panel import CasePanel
 from HipICMSCLib.gui.panels.editor_panel import EditorPanel
 from HipICMSCLib.gui.panels.export_panel import ExportPanel
 from HipICMSCLib.gui.panels.measures_panel import MeasuresPanel
@@ -57,6 +58,7 @@ class Panel:
         self.review_panel = ReviewPanel(resource_path)
         self.editor_panel = EditorPanel(resource_path)
         self.export_panel = ExportPanel(resource_path, logic.service.export)
+        self.case_panel = CasePanel(resource_path, logic.service.keep_case)
         self.measures_panel = MeasuresPanel(resource_path, logic.service)
         self.batch_panel = BatchPanel(
             resource_path, self._start_node, self._start_file, logic.cancel, logic.service.list_series
@@ -67,7 +69,15 @@ class Panel:
             (ui.modelFrame, [self.model_panel.widget]),
             (ui.preflightFrame, [self.card.widget]),
             (ui.runFrame, [self.run_panel.widget]),
-            (ui.resultFrame, [self.review_panel.widget, self.editor_panel.widget, self.export_panel.widget]),
+            (
+                ui.resultFrame,
+                [
+                    self.review_panel.widget,
+                    self.editor_panel.widget,
+                    self.export_panel.widget,
+                    self.case_panel.widget,
+                ],
+            ),
             (
                 ui.panelsFrame,
                 [
@@ -139,6 +149,7 @@ class Panel:
         self._shown, self._viewed = (None, None), None
         self.editor_panel.show(None, None)
         self.export_panel.show(None)
+        self.case_panel.show(None)
         self.review_panel.show(None)
 
     def close(self) -> None:
@@ -148,6 +159,7 @@ class Panel:
         for panel in (
             self.editor_panel,
             self.export_panel,
+            self.case_panel,
             self.review_panel,
             self.measures_panel,
             self.batch_panel,
@@ -202,6 +214,7 @@ class Panel:
             self._ticks.add(lambda: self.editor_panel.show(shown[1], shown[1] and volume))
             self.review_panel.show(shown[1])
             self.export_panel.show(shown[1])
+            self.case_panel.show(shown[1])
             self.measures_panel.show(shown[1])
             if shown[1] is not None:
                 self.run_panel.show_result(shown[1])

@@ -12,13 +12,14 @@ from typing import Any
 import SimpleITK as sitk
 
 from HipICMSCLib.anatomy.segments import SEGMENTS
+from HipICMSCLib.batch.queue import share_of_doubt
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing, storage_error
 from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.gui.scene.mrml import image_of, points_of
 from HipICMSCLib.gui.scene.result import read_result
-from HipICMSCLib.gui.scene.review import add_confidence_map, read_confidence_map, store_places
+from HipICMSCLib.gui.scene.review import add_confidence_map, read_confidence_map, store_doubt, store_places
 from HipICMSCLib.preprocessing.image_check import check_volume
 from HipICMSCLib.results.provenance import provenance
 from HipICMSCLib.results.review import Place
@@ -132,6 +133,7 @@ class NodeJob:
         )
         node.GetDisplayNode().SetVisibility(self._shown)
         store_places(node, report["doubtful_places"])
+        store_doubt(node, share_of_doubt(report))
         add_confidence_map(confidence, self._volume_node, node)
         return node
 

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
+from HipICMSCLib.gui.running.case_keeping import CaseKeeping, OnKept
 from HipICMSCLib.gui.running.dicom_export import DicomExport, OnExported
 from HipICMSCLib.gui.running.measuring_job import MeasuringJob
 from HipICMSCLib.gui.running.preflight_check import ImageLook, OnFindings, PreflightCheck
@@ -37,6 +38,7 @@ class SegmentationService:
         self._measuring: SegmentationTask | None = None
         self._check: PreflightCheck | None = None
         self._export: DicomExport | None = None
+        self._keeping: CaseKeeping | None = None
         self._look = ImageLook()
         self._timer: RepeatingTimer | None = None
         remove_leftovers()
@@ -167,6 +169,15 @@ class SegmentationService:
         self._export = DicomExport(self._worker, segmentation_node, output, on_end)
         self.watch()
 
+    def keep_case(self, segmentation_node, cases: Path, overwrite: bool, on_end: OnKept) -> None:
+        """Keep a corrected result as a case in the folder ``cases``; ``on_end`` is called once.
+
+        Raises:
+            HipError: as :class:`CaseKeeping`.
+        """
+        self._keeping = CaseKeeping(self._worker, segmentation_node, cases, overwrite, on_end)
+        self.watch()
+
     def list_series(
         self, folder: Path, on_listed: Callable[[tuple[Series, ...]], None], on_error: Callable[[HipError], None]
     ) -> None:
@@ -222,8 +233,9 @@ class SegmentationService:
         self._worker.close()
         # Before anybody is told: who hears of the end may ask for the next thing.
         self._stop_watching()
-        if self._export is not None:
-            self._export.close()
+        for writing in (self._export, self._keeping):
+            if writing is not None:
+                writing.close()
         for task in (self._task, self._measuring):
             if task is not None:
                 task.abandon()

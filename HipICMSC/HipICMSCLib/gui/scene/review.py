@@ -22,6 +22,7 @@ from HipICMSCLib.gui.scene.views import centre_views_on
 from HipICMSCLib.preprocessing.geometry import same_geometry
 
 _PLACES = "HipICMSC.DoubtfulPlaces"
+_DOUBT = "HipICMSC.Doubt"
 _MAP = "HipICMSC.confidenceMap"
 #: In a slice composite node that shows a map: what it showed before.
 _FOREGROUND_BEFORE = "HipICMSC.foregroundBefore"
@@ -73,6 +74,19 @@ def store_places(segmentation_node, places: Sequence[dict[str, Any]]) -> None:
         segmentation_node.TransformPointFromWorld((-x, -y, z), point)
         remembered.append(ReviewPlace(tuple(point), place["doubt"], place["bone"], False))
     _write(segmentation_node, _Memory(tuple(remembered)))
+
+
+def store_doubt(segmentation_node, share: float | None) -> None:
+    """Keep how much of the bones of a new result is doubtful, 0 to 1."""
+    segmentation_node.SetAttribute(_DOUBT, None if share is None else f"{share:.3f}")
+
+
+def doubt_of(segmentation_node) -> float | None:
+    """What :func:`store_doubt` kept; None where nothing is known."""
+    try:
+        return float(segmentation_node.GetAttribute(_DOUBT) or "")
+    except ValueError:
+        return None
 
 
 class Review:
