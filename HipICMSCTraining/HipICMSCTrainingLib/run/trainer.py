@@ -190,7 +190,7 @@ class Trainer:
             self.distribution.wait_for_first()
         self.schedule = Schedule(settings.epochs, self.data.batches.steps_per_epoch)
         self.total_steps = self.schedule.total_steps
-        self.method = method(settings, self.run.method_settings, self.device, self.distribution)
+        self.method = find_method(self.run.method)(settings, self.run.method_settings, self.device, self.distribution)
         state = self.folder.checkpoints.last()
         if state is None and settings.start_from is not None:
             self._start_from_package()
