@@ -207,7 +207,7 @@ def _dataset(chosen: argparse.Namespace, seed: int, method: str, check: bool = T
             found = dataset.with_corrected(found, chosen.corrected, seed, labelled_mri)
         return dataset.checked(found, labelled_mri) if check else found
     if chosen.ct is None or (chosen.mri is None and chosen.corrected is None):
-        raise HipError("no_data", "Name the data: --ct with --mri or --corrected, or --dataset.")
+        raise HipError("no_data", "Name the data: --ct and --mri (or --corrected), or --dataset.")
     return dataset.dataset_from_folders(
         chosen.ct, chosen.mri, seed, chosen.test_mri, labelled_mri, check, chosen.corrected
     )

@@ -307,7 +307,8 @@ class Trainer:
         )
 
     def score(self, stage: int) -> None:
-        """Score the weights as they are and their average; keep the better of all that were scored.
+        """Score the weights as they are and their average; keep the better of all that were scored, or with corrected
+        MRIs of these two.
 
         Raises:
             HipError: ``not_finite_loss``; as for any file.
@@ -316,6 +317,9 @@ class Trainer:
         data = self.data
         x_t = data.mr_train.images(data.mr_train.evenly(self.settings.validation_slices))
         ways = self.method.ways(stage)
+        if self.run.dataset.corrected("train"):
+            # These scores know nothing of what was corrected, so they must not go back to weights before it.
+            self.best_score = -math.inf
         candidates = {"last": self._deployable(), "average": self.average.networks}
         for which, networks in candidates.items():
             networks = ready_to_use(networks, ways, x_t, self.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,6 +91,7 @@ def new(finished, tmp_path_factory) -> Path:
     return file
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify tells when a file is begun")
 def test_it_is_killed_and_resumed_and_ends_in_the_same_weights(data, cases, start, finished, tmp_path):
     run = RunFolder(tmp_path / "run")
     data.lend_cache(run.path)
