@@ -105,6 +105,8 @@ def test_simulated_slabs_and_corrected_ones_both_teach(finished):
     lines = [line["losses"] for line in finished.metrics() if "losses" in line]
     assert lines and all(line.keys() == {"simulated", "corrections"} for line in lines)
     assert all(np.isfinite(list(line.values())).all() for line in lines)
+    # No score that knows no correction goes back to an earlier epoch.
+    assert finished.checkpoints.selection()["step"] == finished.status().total_steps == 8
 
 
 def test_the_preview_shows_corrected_mris_too(finished, finished_slab_run):
