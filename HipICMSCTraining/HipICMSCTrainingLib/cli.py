@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     resume.add_argument("--dataset", type=Path, help="dataset.json of the same images, where they lie now")
     resume.add_argument("--ct", type=Path, help="folder of the same CTs, where they lie now")
     resume.add_argument("--mri", type=Path, help="folder of the same MRIs, where they lie now")
+    resume.add_argument("--corrected", type=Path, help="folder of the same corrected cases, where they lie now")
     resume.add_argument("--test-mri", type=Path, help="folder of the same labelled MRIs, where they lie now")
     resume.set_defaults(run=_resume)
 
@@ -106,6 +107,9 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mri", type=Path, help="folder with MRIs; label maps X_label in it are read by target_model alone"
     )
+    parser.add_argument(
+        "--corrected", type=Path, help="folder of corrected cases (`hipicmsc case add`); beside the other data"
+    )
     parser.add_argument("--test-mri", type=Path, help="folder with X.nii.gz and X_label.nii.gz, for measuring only")
     parser.add_argument("--dataset", type=Path, help="dataset.json instead of folders")
 
@@ -113,7 +117,7 @@ def _add_data_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """The cases and the settings of a training; :func:`_run_description` reads them."""
     _add_data_arguments(parser)
-    parser.add_argument("--preset", help="paper (default), cpu-small, slabs or smoke")
+    parser.add_argument("--preset", help="paper (default), cpu-small, slabs, corrections or smoke")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, e.g. batch_size=2"
     )
@@ -155,7 +159,8 @@ def _run_description(chosen: argparse.Namespace):
     if settings.start_from is not None:
         insisted_on = {name_and_value(assignment)[0] for assignment in chosen.set}
         settings = with_settings_of(read_package(find_model(settings.start_from)), settings, insisted_on)
-    has_data = any(source is not None for source in (chosen.ct, chosen.mri, chosen.test_mri, chosen.dataset))
+    sources = (chosen.ct, chosen.mri, chosen.corrected, chosen.test_mri, chosen.dataset)
+    has_data = any(source is not None for source in sources)
     return RunDescription(
         method, settings, own, like.dataset if like and not has_data else _dataset(chosen, settings.seed, method)
     )
@@ -195,12 +200,17 @@ def _dataset(chosen: argparse.Namespace, seed: int, method: str, check: bool = T
 
     labelled_mri = find_method(method).reads_mr_labels
     if chosen.dataset is not None:
-        if not check:
-            return dataset.unchecked_dataset_from_file(chosen.dataset)
-        return dataset.dataset_from_file(chosen.dataset, labelled_mri)
-    if chosen.ct is None or chosen.mri is None:
-        raise HipError("no_data", "Name the data: --ct and --mri, or --dataset.")
-    return dataset.dataset_from_folders(chosen.ct, chosen.mri, seed, chosen.test_mri, labelled_mri, check)
+        if check and chosen.corrected is None:
+            return dataset.dataset_from_file(chosen.dataset, labelled_mri)
+        found = dataset.unchecked_dataset_from_file(chosen.dataset)
+        if chosen.corrected is not None:
+            found = dataset.with_corrected(found, chosen.corrected, seed, labelled_mri)
+        return dataset.checked(found, labelled_mri) if check else found
+    if chosen.ct is None or (chosen.mri is None and chosen.corrected is None):
+        raise HipError("no_data", "Name the data: --ct and --mri (or --corrected), or --dataset.")
+    return dataset.dataset_from_folders(
+        chosen.ct, chosen.mri, seed, chosen.test_mri, labelled_mri, check, chosen.corrected
+    )
 
 
 def _check(chosen: argparse.Namespace) -> int:
@@ -244,7 +254,7 @@ def _resume(chosen: argparse.Namespace) -> None:
     folder = RunFolder(chosen.folder)
     folder.description()
     distribution = Distribution()
-    if chosen.dataset or chosen.ct or chosen.mri:
+    if chosen.dataset or chosen.ct or chosen.mri or chosen.corrected:
         if distribution.is_main:
             _use_moved_data(folder, chosen)
         distribution.wait_for_first()

@@ -637,6 +637,32 @@ def test_mris_of_a_folder_with_or_without_their_label_maps(data, path, tmp_path)
     ]  # fmt: skip
 
 
+def test_corrected_mris_come_as_case_folders(data, path, tmp_path, pictures):
+    from corrected import case_in
+
+    ui, folder = data.ui, tmp_path / "cases"
+    case_in(folder)
+    data.panel.set_dataset_file(path)
+    ui.dataFolderButton.click()
+    ui.dataFolderKindComboBox.currentIndex = 3
+    ui.dataFolderEdit.currentPath = str(tmp_path)
+    assert "holds no corrected case" in ui.dataFolderNoteLabel.text and not ui.dataFolderAddButton.enabled
+    ui.dataFolderEdit.currentPath = str(folder)
+    assert ui.dataFolderNoteLabel.text == "Corrected cases: 1."
+    assert not data.shows(ui.dataHipBoneValuesEdit) and not data.shows(ui.dataFolderNamesComboBox)
+    ui.dataFolderAddButton.click()
+    assert data.rows() == [["case-001", "MRI", "corrected", "Training", "case-001"]]
+    assert "corrected ones: 1 teach, 0 are held out" in ui.dataStateLabel.text
+    assert not any("label map" in problem for problem in data.problems())
+    entry = json.loads(path.read_text())["cases"][0]
+    assert Path(entry["corrected"]).name == "case-001" and "image" not in entry
+    data.picture(pictures / "data-corrected.png")
+    # Who moves the folder is told which case it is.
+    (folder / "case-001").rename(tmp_path / "elsewhere")
+    data.panel.refresh()
+    assert any("The case folder of case-001 is not there any more" in problem for problem in data.problems())
+
+
 def test_another_data_set_is_added_with_its_roles(data, path, tmp_path):
     other = tmp_path / "other" / "dataset.json"
     other.parent.mkdir()

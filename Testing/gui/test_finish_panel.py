@@ -340,3 +340,112 @@ def test_without_labelled_mri_there_is_nothing_to_measure(finish):
     finish.panel.attach(finish.run)
     assert not finish.ui.finishMeasureButton.enabled
     assert "no labelled MRI" in finish.ui.finishMeasureButton.toolTip
+
+
+def with_corrections(finish, tmp_path: Path, roles: tuple[str, ...]) -> Path:
+    """Let the run have started from a model and learned from corrected MRIs; the folder of their cases."""
+    from corrected_phantoms import corrected_phantom
+
+    finish.panel.attach(finish.run)
+    finish.export_to(tmp_path / "old")
+    finish.wait_for_export()
+    about = json.loads((finish.run.path / "run.json").read_text())
+    phantoms = trained_run().parents[1] / "data"
+    for number, role in enumerate(roles):
+        case = corrected_phantom(phantoms, number, tmp_path / "cases")
+        name = case.folder.name
+        about["dataset"]["cases"].append(
+            {"name": name, "modality": "MR", "role": role, "patient": name, "image": str(case.image), "label": None,
+             "corrected": str(case.folder)}
+        )  # fmt: skip
+    about["settings"]["start_from"] = str(tmp_path / "old.hipmodel")
+    (finish.run.path / "run.json").write_text(json.dumps(about))
+    finish.panel.attach(None)
+    finish.panel.attach(finish.run)
+    return tmp_path / "cases"
+
+
+def test_before_use_a_corrected_model_is_shown_beside_the_old_one(finish, tmp_path, pictures, monkeypatch):
+    import slicer
+
+    with_corrections(finish, tmp_path, ("train", "val"))
+    questions: list[str] = []
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: questions.append(text))
+    finish.ui.finishUseButton.click()
+    said = finish.wait_for_export()
+    assert said.startswith("On 1 corrected MRI that no training has seen, mean Dice is ")
+    assert str(finish.run.path / "comparison.html") in said
+    assert "One MRI says little of others." in finish.ui.finishMeasuredText.plainText
+    assert (
+        "case-002" in finish.ui.finishMeasuredText.plainText
+        and "case-001" not in finish.ui.finishMeasuredText.plainText
+    )
+    assert len(questions) == 1 and questions[0].endswith("Use the new model in HipICMSC?")
+    assert finish.used == [], "who says no, keeps the old model"
+    finish.picture(pictures / "finish-compared.png")
+
+
+def test_worse_than_the_old_one_is_red_and_yes_uses_it_nonetheless(finish, tmp_path, pictures, monkeypatch):
+    """The command's words are written by hand here: no training of the bench is ever good."""
+    import slicer
+    from HipICMSCTrainingLib.gui.panels import finish_panel
+
+    cases = with_corrections(finish, tmp_path, ("train", "val"))
+    started = []
+
+    class Compared(finish_panel.Command):
+        def __init__(self, arguments, on_line, on_end) -> None:
+            started.append(arguments)
+            if arguments[0] == "compare":
+                on_line(
+                    {
+                        "compared": {
+                            "verdict": "The new model is worse.",
+                            "old": "old",
+                            "new": "hip-t2",
+                            "bones": [
+                                {
+                                    "case": "case-002",
+                                    "bone": "left femur",
+                                    "old": {"dice": 0.95, "asd_mm": 0.5},
+                                    "new": {"dice": 0.8, "asd_mm": 2.5},
+                                    "old_drew_it": False,
+                                    "is_worse": True,
+                                }
+                            ],
+                            "notes": ["One MRI says little."],
+                        }
+                    }
+                )
+            super().__init__(arguments if arguments[0] != "compare" else ["describe"], lambda line: None, on_end)
+
+    monkeypatch.setattr(finish_panel, "Command", Compared)
+    questions: list[str] = []
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: questions.append(text) or len(questions) == 1)
+    seen = []
+    say = finish.panel._say
+    monkeypatch.setattr(
+        finish.panel, "_say", lambda *of, **how: (say(*of, **how), seen.append(finish.ui.finishStateLabel.styleSheet))
+    )
+    finish.ui.finishUseButton.click()
+    finish.picture(pictures / "finish-comparing.png")
+    assert "among your models" in finish.wait_for_export()
+    assert finish.ui.finishMeasuredText.plainText.splitlines()[1:] == [
+        "case-002, left femur: 0.950, 0.50 mm → 0.800, 2.50 mm — worse",
+        "One MRI says little.",
+    ]
+    assert any("d93025" in style for style in seen) and finish.ui.finishStateLabel.styleSheet == ""
+    assert finish.used == ["hip-t2"]
+    assert started[-1][:2] == ["compare", str(tmp_path / "old.hipmodel")] and str(cases / "case-002") in started[-1]
+    assert str(cases / "case-001") not in started[-1]
+
+
+def test_where_every_corrected_mri_taught_the_question_says_so(finish, tmp_path, monkeypatch):
+    import slicer
+
+    with_corrections(finish, tmp_path, ("train",))
+    questions: list[str] = []
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: questions.append(text))
+    finish.ui.finishUseButton.click()
+    assert finish.wait_for_export().startswith("The training saw all corrected MRIs")
+    assert questions[0].startswith("The training saw all corrected MRIs") and finish.used == []

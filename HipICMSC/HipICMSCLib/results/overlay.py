@@ -66,6 +66,31 @@ def write_overlays(image: sitk.Image, labels: sitk.Image, heads: FemoralHeads, f
     return paths
 
 
+def drawn_about(
+    image: sitk.Image, labels: sitk.Image, point: tuple[float, float, float], plane: str, radius_mm: float
+) -> np.ndarray:
+    """The labels over the image as :func:`write_overlays` draws them, about one place.
+
+    Args:
+        point: LPS, mm, in the middle of the picture.
+        plane: coronal, axial or sagittal.
+        radius_mm: how far the picture goes to each side; it may end where the volume does.
+
+    Returns:
+        (rows, columns, 3), uint8.
+    """
+    low, high = np.percentile(sitk.GetArrayViewFromImage(image), WINDOW_PERCENTILES)
+    grid = _plane_grid(image, next(each for each in PLANES if each.name == plane), np.array(point))
+    middle = np.array(grid.TransformPhysicalPointToContinuousIndex(point)[:2])
+    size = np.array(grid.GetSize()[:2])
+    first = np.clip(np.round(middle - radius_mm / PIXEL_MM), 0, size - 1).astype(int)
+    end = np.clip(np.round(middle + radius_mm / PIXEL_MM), first + 1, size).astype(int)
+    grid = grid[first[0] : end[0], first[1] : end[1], :]
+    gray = (_cut(image, grid, sitk.sitkLinear, float(low)) - low) / max(high - low, 1e-6)
+    picture = _drawn(np.clip(gray, 0, 1), _cut(labels, grid, sitk.sitkNearestNeighbor, 0))
+    return np.round(255 * picture).astype(np.uint8)
+
+
 def _centre(plane: _Plane, labels: sitk.Image, heads: FemoralHeads) -> np.ndarray:
     """The LPS point (mm) that a plane goes through."""
     head = heads.right or heads.left

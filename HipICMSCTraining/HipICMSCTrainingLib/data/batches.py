@@ -21,7 +21,8 @@ class Batch:
 
     In simulation x_s are simulated MRI and there is no x_t; in self-training they are simulated, too. y_t, as y_s, is
     there for a method that reads the labels of MRIs, and for no other. plausible_t (batch, rows, columns) bool says in
-    self-training where x_t may show bone.
+    self-training where x_t may show bone. Where a run has corrected MRIs, x_c are some of them in simulation and
+    self-training, y_c their classes and w_c (batch, rows, columns), 0 to 1, how much each pixel counts.
     """
 
     x_s: Tensor
@@ -29,9 +30,12 @@ class Batch:
     x_t: Tensor | None
     y_t: Tensor | None = None
     plausible_t: Tensor | None = None
+    x_c: Tensor | None = None
+    y_c: Tensor | None = None
+    w_c: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        parts = (self.x_s, self.y_s, self.x_t, self.y_t, self.plausible_t)
+        parts = (self.x_s, self.y_s, self.x_t, self.y_t, self.plausible_t, self.x_c, self.y_c, self.w_c)
         return Batch(*(None if part is None else part.to(device) for part in parts))
 
 

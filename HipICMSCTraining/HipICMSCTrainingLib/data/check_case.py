@@ -12,13 +12,15 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.bones import separate_sides
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.anatomy.field_of_view import HEAD_ROOM_MM, JOINT_RADIUS_MM, room_mm
-from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SIDES
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, SIDES
+from HipICMSCLib.cases.corrected_case import read_case
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import PLANES, CropSettings, obliquity_deg, patient_axis, slice_axis
 from HipICMSCLib.preprocessing.image_check import looks_like_ct
 from HipICMSCLib.reading.volume import read_volume
 
 from HipICMSCTrainingLib.data.checked_case import BONES, CaseSummary, CheckedCase, Orientation
+from HipICMSCTrainingLib.data.corrections import read_corrections
 from HipICMSCTrainingLib.data.crop_view import crop_box, cut_bones, slice_positions
 from HipICMSCTrainingLib.data.dataset import Case, Problem
 from HipICMSCTrainingLib.data.label_maps import read_labels
@@ -49,6 +51,8 @@ FIXES = {
     "geometry_mismatch": "Resample the label map to its volume with nearest neighbours, and look at both together.",
     "unknown_labels": "Say which values mean hip bone and femur, and that all others are background if they are.",
     "empty_labels": "Say which values mean hip bone and femur, or complete the label map.",
+    "bad_case": "Bring the folder back whole, or leave the case out.",
+    "nothing_corrected": "Mark what is right as completed and keep the case once more, or leave it out.",
     "no_hip": "Look whether it shows the hips; leave it out if it does not, or where a prosthesis hides a head.",
 }
 LOOK_AT_LABELS = "Look at the label map over its volume and correct it, or leave the case out."
@@ -68,13 +72,15 @@ class _CaseCheck:
         self.summary = CaseSummary(case.name, case.modality, case.role, case.patient)
 
     def run(self) -> CheckedCase:
-        if self.case.role == "test" and not self.case.label:
+        if self.case.role == "test" and not (self.case.label or self.case.corrected):
             self._caution(
                 "test_without_label",
                 f"{self.case.name} is in testing, but has no label map to measure results against.",
                 "Add its label map, or give it another role.",
             )
         try:
+            if self.case.corrected:
+                read_case(Path(self.case.corrected))
             image = read_volume(Path(self.case.image))
         except HipError as error:
             self._refuse(error)
@@ -112,12 +118,14 @@ class _CaseCheck:
         )
 
     def _labels(self, image: sitk.Image) -> sitk.Image | None:
-        if not self.case.label:
+        if not self.case.label and not self.case.corrected:
             return None
         try:
-            labels = read_labels(self.case, image)
+            labels = self._corrected() if self.case.corrected else read_labels(self.case, image)
         except HipError as error:
             self._refuse(error)
+            return None
+        if labels is None:
             return None
         counts = np.bincount(sitk.GetArrayViewFromImage(labels).ravel(), minlength=3)
         acetabulum_ml, femur_ml = (
@@ -125,6 +133,20 @@ class _CaseCheck:
         )
         self.summary = replace(self.summary, acetabulum_ml=acetabulum_ml, femur_ml=femur_ml)
         return labels
+
+    def _corrected(self) -> sitk.Image | None:
+        """The classes of a corrected MRI; None where bones are not completed, as nobody said that all is right."""
+        corrections = read_corrections(self.case)
+        open_bones = [segment.short_name for segment in SEGMENTS if segment.segment_id not in corrections.completed]
+        if not open_bones:
+            return corrections.classes
+        self._caution(
+            "partly_completed",
+            f"In the corrected case {self.case.name} these bones are not marked as completed: {', '.join(open_bones)}. "
+            "They teach a tenth as much as the others, and what lies about them teaches nothing.",
+            "Complete them in HipICMSC and keep the case once more, if they are right.",
+        )
+        return None
 
     def _heads(self, image: sitk.Image) -> FemoralHeads | None:
         try:

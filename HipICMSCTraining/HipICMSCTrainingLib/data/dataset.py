@@ -6,10 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import count as numbers
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from HipICMSCLib.cases.corrected_case import IMAGE, cases_in, read_about
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.common.foreign_files import read_object
@@ -72,6 +74,8 @@ class Case:
             adapts nothing, such as the target model; for it all of them have labels.
         label_values: what the values of ``label`` mean.
         weight: how often a training on slabs draws from it, compared with the other cases of its kind.
+        corrected: the case folder of an MRI whose result a person corrected; ``image`` is the MRI in there, and what
+            was corrected is read from the folder alone (`data/corrections.py`).
     """
 
     name: str
@@ -82,10 +86,17 @@ class Case:
     label: str | None = None
     label_values: LabelValues = LabelValues()
     weight: float = 1.0
+    corrected: str | None = None
 
     def __post_init__(self) -> None:
         if self.weight <= 0:
             raise HipError("bad_setting", f"The weight of case {self.name} is {self.weight}; give a number above 0.")
+        if self.corrected and (self.modality != "MR" or self.label):
+            raise HipError(
+                "bad_dataset",
+                f"The corrected case {self.name} is an MRI and has its labels in its folder; name neither a CT nor a "
+                "label map.",
+            )
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,9 @@ class Dataset:
 
     def of(self, modality: str, role: str) -> list[Case]:
         return [case for case in self.cases if case.modality == modality and case.role == role]
+
+    def corrected(self, *roles: str) -> list[Case]:
+        return [case for case in self.cases if case.corrected and case.role in roles]
 
     def in_training(self) -> list[Case]:
         """The cases that a training reads: all but the test cases."""
@@ -125,7 +139,13 @@ class Problem:
 
 
 def dataset_from_folders(
-    ct: Path, mri: Path, seed: int, test_mri: Path | None = None, labelled_mri: bool = False, check: bool = True
+    ct: Path,
+    mri: Path | None,
+    seed: int,
+    test_mri: Path | None = None,
+    labelled_mri: bool = False,
+    check: bool = True,
+    corrected: Path | None = None,
 ) -> Dataset:
     """``ct`` holds X.nii.gz beside X_label.nii.gz (or other endings), ``mri`` holds images; a name is a patient.
 
@@ -137,6 +157,7 @@ def dataset_from_folders(
         labelled_mri: for a method that is trained on labelled MRIs: ``mri`` holds their label maps X_label, too.
             Otherwise label maps in there are left alone.
         check: False for a caller that tells the user of all that is wrong with the cases itself.
+        corrected: a folder of corrected cases, which are MRIs beside those of ``mri``, or instead of them.
 
     Raises:
         HipError: ``missing_folder``, or the kind of the first of :func:`dataset_problems`.
@@ -144,35 +165,60 @@ def dataset_from_folders(
     for folder in filter(None, (ct, mri, test_mri)):
         if not folder.is_dir():
             raise HipError("missing_folder", f"There is no folder {folder}.")
-    mris = cases_of_folder(mri, "MR", "train")
+    mris = cases_of_folder(mri, "MR", "train") if mri else []
     if not labelled_mri:
         mris = [replace(case, label=None) for case in mris]
+    mris += corrected_cases(corrected, [case.name for case in mris]) if corrected else []
     cts = cases_of_folder(ct, "CT", "train")
     both = {case.name for case in cts} & {case.name for case in mris}
     named = [replace(c, name=f"{c.name}-{c.modality}") if c.name in both else c for c in (*cts, *mris)]
     cases = suggest_roles(named, seed, labelled_mri)
     dataset = Dataset((*cases, *(cases_of_folder(test_mri, "MR", "test") if test_mri else ())))
-    return _checked(dataset, labelled_mri) if check else dataset
+    return checked(dataset, labelled_mri) if check else dataset
+
+
+def with_corrected(dataset: Dataset, folder: Path, seed: int, labelled_mri: bool = False) -> Dataset:
+    """A data set with the corrected cases of a folder besides, some of them held out as :func:`suggest_roles` has it.
+
+    Raises:
+        HipError: as :func:`corrected_cases`.
+    """
+    added = corrected_cases(folder, [case.name for case in dataset.cases])
+    present = {case.image for case in dataset.cases}
+    added = suggest_roles([case for case in added if case.image not in present], seed, labelled_mri)
+    return Dataset((*dataset.cases, *added))
 
 
 def dataset_from_file(path: Path, labelled_mri: bool = False) -> Dataset:
     """Read a dataset.json: ``{"cases": [{name, modality, role, patient, image, label, label_values}, …]}``.
 
-    Paths are relative to the file. ``label_values`` beside ``cases`` hold for each case that has none of its own.
+    Paths are relative to the file. ``label_values`` beside ``cases`` hold for each case that has none of its own. A
+    corrected case names its folder as ``corrected`` in the place of image and label.
 
     Args:
         labelled_mri: for a method that is trained on labelled MRIs; see :func:`dataset_problems`.
 
     Raises:
-        HipError: as :func:`unchecked_dataset_from_file`, ``missing_file``, or the kind of the first of
-            :func:`dataset_problems`.
+        HipError: as :func:`unchecked_dataset_from_file` and :func:`checked`.
     """
-    dataset = unchecked_dataset_from_file(path)
+    return checked(unchecked_dataset_from_file(path), labelled_mri)
+
+
+def checked(dataset: Dataset, labelled_mri: bool = False) -> Dataset:
+    """The data set, unless a file is not there or its list of cases is wrong.
+
+    Raises:
+        HipError: ``missing_file``, ``bad_case`` for a corrected case whose folder is not there, or the kind of the
+            first of :func:`dataset_problems`.
+    """
     for case in dataset.cases:
+        if case.corrected:
+            read_about(Path(case.corrected))
         for file in filter(None, (case.image, case.label)):
             if not exists(Path(file)):
                 raise HipError("missing_file", f"The case {case.name} names a file that does not exist: {file}.")
-    return _checked(dataset, labelled_mri)
+    _refuse(dataset_problems(dataset, labelled_mri))
+    return dataset
 
 
 def unchecked_dataset_from_file(path: Path) -> Dataset:
@@ -202,9 +248,14 @@ def _no_dataset(path: Path, detail: str) -> HipError:
 def _case_of(entry: object, defaults: dict, path: Path) -> Case:
     """A case of the dataset file ``path``."""
     try:
+        if isinstance(entry, dict) and isinstance(entry.get("corrected"), str):
+            # Its folder says what its labels mean.
+            entry = {"modality": "MR"} | entry | {"image": str(Path(entry["corrected"]) / IMAGE)}
+            defaults = {}
         case = from_json(Case, defaults | entry if isinstance(entry, dict) else entry)
-        image, label = (
-            str((path.parent / named).resolve()) if named else named for named in (case.image, case.label or None)
+        image, label, corrected = (
+            str((path.parent / named).resolve()) if named else named
+            for named in (case.image, case.label or None, case.corrected or None)
         )
     except HipError as error:
         kind = "bad_dataset" if error.kind == "missing_setting" else error.kind
@@ -218,7 +269,7 @@ def _case_of(entry: object, defaults: dict, path: Path) -> Case:
                 f"A case in {path} or its patient is called {name[:60]!r}, which cannot be shown; choose a name of at "
                 f"most {LONGEST_NAME} letters and digits.",
             )
-    return replace(case, image=image, label=label)
+    return replace(case, image=image, label=label, corrected=corrected)
 
 
 def write_dataset_file(dataset: Dataset, path: Path) -> None:
@@ -234,7 +285,7 @@ def write_dataset_file(dataset: Dataset, path: Path) -> None:
     entries = []
     for case in dataset.cases:
         entry = asdict(case)
-        for key in ("image", "label"):
+        for key in ("image", "label", "corrected"):
             if entry[key] and Path(entry[key]).is_relative_to(folder):
                 entry[key] = Path(entry[key]).relative_to(folder).as_posix()
         if case.label is None:
@@ -243,6 +294,7 @@ def write_dataset_file(dataset: Dataset, path: Path) -> None:
             del entry["label_values"]
         if case.weight == 1.0:
             del entry["weight"]
+        del entry["image" if case.corrected else "corrected"]
         entries.append(entry)
     write_text(path, json.dumps({"cases": entries}, indent=2) + "\n")
 
@@ -273,6 +325,33 @@ def cases_of_folder(folder: Path, modality: Literal["CT", "MR"], role: Role) -> 
     return cases
 
 
+def corrected_cases(folder: Path, taken: Iterable[str] = ()) -> list[Case]:
+    """The corrected cases in a folder, or the one that the folder is, for training, a patient each.
+
+    Args:
+        taken: names that other cases have.
+
+    Raises:
+        HipError: ``missing_folder``, ``no_corrected_case``, or as `cases.corrected_case.cases_in`.
+    """
+    if not folder.is_dir():
+        raise HipError("missing_folder", f"There is no folder {folder}.")
+    folders = [folder] if (folder / IMAGE).exists() else cases_in(folder)
+    if not folders:
+        raise HipError(
+            "no_corrected_case",
+            f"The folder {folder} holds no corrected case; keep some with “Keep as a training case” in HipICMSC, or "
+            "with `hipicmsc case add`.",
+        )
+    taken, cases = set(taken), []
+    for path in (path.resolve() for path in folders):
+        names = (path.name if number == 1 else f"{path.name}-{number}" for number in numbers(1))
+        name = next(name for name in names if name not in taken)
+        taken.add(name)
+        cases.append(Case(name, "MR", "train", name, str(path / IMAGE), corrected=str(path)))
+    return cases
+
+
 def only_measures(case: Case, labelled_mri: bool = False) -> bool:
     """Whether a case is an MRI with labels that takes no part in a training, so that its role must be test.
 
@@ -285,13 +364,14 @@ def only_measures(case: Case, labelled_mri: bool = False) -> bool:
 def suggest_roles(cases: Iterable[Case], seed: int, labelled_mri: bool = False) -> list[Case]:
     """Give training and validation to patients at random, the same for the same seed.
 
-    Of each domain a share of the patients, at least one, is held out, and at least one is trained on; a domain of one
-    patient has none to hold out. All cases of a patient have one role. A patient of whom a case is for testing, or can
-    be for nothing else (:func:`only_measures`), takes no part in the training.
+    Of each domain, and of the corrected MRIs, a share of the patients, at least one, is held out, and at least one is
+    trained on; a domain of one patient has none to hold out. All cases of a patient have one role. A patient of whom a
+    case is for testing, or can be for nothing else (:func:`only_measures`), takes no part in the training.
     """
     cases = list(cases)
     tested = {case.patient for case in cases if case.role == "test" or only_measures(case, labelled_mri)}
     domains = [{case.patient for case in cases if case.modality == modality} - tested for modality in ("CT", "MR")]
+    domains.append({case.patient for case in cases if case.corrected} - tested)
     held_out: set[str] = set()
     for of_domain in domains:
         wanted = max(1, round(VALIDATION_SHARE * len(of_domain)))
@@ -324,11 +404,6 @@ def dataset_problems(dataset: Dataset, labelled_mri: bool = False) -> list[Probl
 def check_labels(dataset: Dataset, labelled_mri: bool) -> None:
     """Raise HipError for the problems of :func:`dataset_problems` that concern which cases have labels."""
     _refuse(list(_problems_of_labels(dataset, labelled_mri)))
-
-
-def _checked(dataset: Dataset, labelled_mri: bool) -> Dataset:
-    _refuse(dataset_problems(dataset, labelled_mri))
-    return dataset
 
 
 def _refuse(problems: list[Problem]) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.common.files import replacing
-from HipICMSCLib.preprocessing.slabs import Plane, acquisition_plane, prepare_slices
+from HipICMSCLib.preprocessing.slabs import Plane, acquisition_plane, prepare_slices, slice_grid
 from safetensors.numpy import load_file, save
 
+from HipICMSCTrainingLib.data.corrections import digest_of, read_corrections
 from HipICMSCTrainingLib.data.dataset import Case
-from HipICMSCTrainingLib.data.slice_cache import fingerprint, read_case
+from HipICMSCTrainingLib.data.slice_cache import fingerprint, naming, read_case
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.simulation.anatomy import COARSE_MM, FINE_MM, Anatomy, Femur, anatomy_of
 
@@ -24,6 +25,9 @@ _OF_ANATOMY = {
     "bone_voxels": (2, np.int16), "heads": (2, np.float64), "femora_coarse": (4, np.float32),
 }  # fmt: skip
 _OF_SLICES = {"slices": (3, np.float16), "covered": (3, np.bool_), "step_mm": (1, np.float32), "plane": (1, np.uint8)}
+
+#: Beside the slices of a corrected MRI.
+_OF_CORRECTIONS = {"classes": (3, np.uint8), "weights": (3, np.float16)}
 
 Arrays = dict[str, np.ndarray]
 
@@ -83,6 +87,34 @@ def cached_slices(case: Case, settings: TrainingSettings, folder: Path) -> Array
     return _kept(slices_file(case, settings, folder), _OF_SLICES, make)
 
 
+def cached_corrections(case: Case, settings: TrainingSettings, folder: Path) -> Arrays:
+    """What a corrected MRI teaches on the slices that :func:`cached_slices` gives of it, together with these.
+
+    Returns:
+        Besides: ``classes`` (slice, row, column) uint8; ``weights`` float16, 0 to 1, how much a pixel counts.
+
+    Raises:
+        HipError: as :func:`read_corrections`, and whatever is wrong with the image, naming the case.
+    """
+    with naming(case):  # each time, so that a case that was moved or changed is told of
+        name = fingerprint(case, "corrections", digest_of(case), settings.slab)
+    slices = cached_slices(case, settings, folder)
+
+    def make() -> Arrays:
+        with naming(case):
+            corrections = read_corrections(case)
+        grid = slice_grid(corrections.classes, plane_to_read(corrections.classes), settings.slab)
+        images = {"classes": corrections.classes, "weights": corrections.weights}
+        arrays = {
+            name: sitk.GetArrayFromImage(grid.resample(image, sitk.sitkNearestNeighbor, 0))
+            for name, image in images.items()
+        }
+        # Pixels that pad a slice show nothing.
+        return {"classes": arrays["classes"], "weights": (arrays["weights"] * slices["covered"]).astype(np.float16)}
+
+    return slices | _kept(folder / f"{name}.safetensors", _OF_CORRECTIONS, make)
+
+
 def plane_to_read(image: sitk.Image) -> Plane:
     """The plane in which an MRI was acquired; coronal where its voxels are even."""
     return acquisition_plane(image) or "coronal"
@@ -124,6 +156,8 @@ def _fit_together(arrays: Arrays) -> bool:
         shapes = arrays["step_mm"].shape == arrays["plane"].shape == (1,)
         same = arrays["slices"].shape == arrays["covered"].shape
         return bool(shapes and same and arrays["slices"].size and arrays["plane"][0] < len(_PLANES))
+    if "classes" in arrays:
+        return bool(arrays["classes"].shape == arrays["weights"].shape and arrays["classes"].size)
     shape = arrays["hu"].shape
     coarse = tuple(-(-voxels // round(COARSE_MM / FINE_MM)) for voxels in shape)
     femora = len(arrays["heads"])

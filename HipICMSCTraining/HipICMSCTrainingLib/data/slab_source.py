@@ -34,6 +34,7 @@ class SlabSource:
         anatomies: labelled CTs.
         weights: how often each is drawn, compared with one another.
         volumes: MRIs as :func:`cached_slices` gives them.
+        corrected: corrected MRIs as :func:`cached_corrections` gives them.
         rank, world_size: which of several processes this is; each draws other slabs.
     """
 
@@ -45,8 +46,10 @@ class SlabSource:
         settings: TrainingSettings,
         rank: int = 0,
         world_size: int = 1,
+        corrected: Sequence[Arrays] = (),
     ) -> None:
         self.anatomies, self.volumes, self.settings = anatomies, volumes, settings
+        self.corrected = corrected
         self.shares = np.array(weights) / sum(weights)
         self.rank, self.world_size = rank, world_size
         self.shape = settings.slab_shape
@@ -66,7 +69,8 @@ class SlabSource:
     def draw(self, step: int, stage: int) -> Batch:
         """
         Args:
-            stage: in simulation there is no x_t; in self-training x_s is simulated; in between x_s is CT.
+            stage: in simulation there is no x_t; in self-training x_s is simulated; in between x_s is CT. Corrected
+                MRIs are drawn beside what is simulated.
         """
         for later in range(step, step + _AHEAD):
             if (later, stage) not in self._waiting:
@@ -82,8 +86,10 @@ class SlabSource:
     def _made(self, step: int, stage: int) -> Batch:
         shape = self._shape(step, stage)
         samples = []
-        for place in range(self.settings.batch_size):
-            random = np.random.default_rng([self.settings.seed, step, place, self.rank, stage])
+        of_corrected = self._corrected_in_a_batch(stage)
+        # What is simulated stays in each batch, so that nothing of it is forgotten.
+        for place in range(max(1, self.settings.batch_size - of_corrected)):
+            random = self._random(step, place, stage)
             anatomy = self.anatomies[random.choice(len(self.anatomies), p=self.shares)]
             if stage in (SIMULATION, SELF_TRAINING):
                 slab = simulated(anatomy, self.settings.simulation, shape, random)
@@ -94,7 +100,39 @@ class SlabSource:
         x_s, y_s, x_t, plausible_t = (
             None if part[0] is None else torch.stack(part) for part in zip(*samples, strict=True)
         )
-        return Batch(x_s, y_s, x_t, plausible_t=plausible_t)
+        batch = Batch(x_s, y_s, x_t, plausible_t=plausible_t)
+        if not of_corrected:
+            return batch
+        places = range(self.settings.batch_size, self.settings.batch_size + of_corrected)
+        drawn = [self._corrected_slab(shape, self._random(step, place, stage)) for place in places]
+        x_c, y_c, w_c = (torch.stack(part) for part in zip(*drawn, strict=True))
+        return replace(batch, x_c=x_c, y_c=y_c, w_c=w_c)
+
+    def _random(self, step: int, place: int, stage: int) -> np.random.Generator:
+        return np.random.default_rng([self.settings.seed, step, place, self.rank, stage])
+
+    def _corrected_in_a_batch(self, stage: int) -> int:
+        """Slabs of corrected MRIs: their share, at least one where there are any."""
+        share = self.settings.corrections_share
+        if not self.corrected or not share or stage not in (SIMULATION, SELF_TRAINING):
+            return 0
+        return max(1, round(share * self.settings.batch_size))
+
+    def _corrected_slab(self, shape: SlabShape, random: np.random.Generator) -> tuple[torch.Tensor, ...]:
+        """A slab of a corrected MRI about what counts in it, its classes and weights; in a mirror as often as not."""
+        volume = self.corrected[random.integers(len(self.corrected))]
+        counts = volume["weights"] > 0
+        index = int(random.choice(np.flatnonzero(counts.any((1, 2)))))
+        corner = _corner_within(counts[index], shape.patch, random)
+        one = replace(shape, slices=1)
+        slab = slab_at(volume["slices"], index, shape, corner)
+        classes, weights = (slab_at(volume[name], index, one, corner, fill=0)[0] for name in ("classes", "weights"))
+        if self.settings.augmentation.flip and random.random() < 0.5:
+            slab = _in_a_mirror(slab, volume)
+            classes, weights = (_in_a_mirror(part, volume) for part in (classes, weights))
+        return tuple(
+            torch.from_numpy(part.copy()) for part in (slab.astype(np.float32), classes, weights.astype(np.float32))
+        )
 
     def _shape(self, step: int, stage: int) -> SlabShape:
         """Of a batch: in simulation of any size that the network takes, otherwise the whole patch."""
@@ -133,11 +171,7 @@ class SlabSource:
             one = replace(shape, slices=1)
             parts.append(slab_at(self.plausible[number], index, one, corner, fill=False)[0])
         if self.settings.augmentation.flip and random.random() < 0.5:
-            # From the left, a sagittal slab has its slices in the other order.
-            if plane_of(volume) == "sagittal":
-                parts[:2] = [part[::-1] for part in parts[:2]]
-            else:
-                parts = [part[..., ::-1] for part in parts]
+            parts = [_in_a_mirror(part, volume) for part in parts]
         image, covered, *plausible = (torch.from_numpy(part.copy()) for part in parts)
         return _MrSlab(image.float(), covered, volume, *plausible)
 
@@ -155,6 +189,14 @@ class _MrSlab:
     covered: torch.Tensor
     volume: Arrays
     plausible: torch.Tensor | None = None
+
+
+def _in_a_mirror(part: np.ndarray, volume: Arrays) -> np.ndarray:
+    """Of a slab ([slices, ]rows, columns), left and right exchanged."""
+    if plane_of(volume) != "sagittal":
+        return part[..., ::-1]
+    # From the left, a sagittal slab has its slices in the other order.
+    return part[::-1] if part.ndim == 3 else part
 
 
 def _corner_within(covered: np.ndarray, patch: int, random: np.random.Generator) -> tuple[int, int]:

@@ -59,6 +59,17 @@ def mr_stack(volumes: Sequence[Arrays], shape: SlabShape) -> SlabStack:
     return SlabStack(np.concatenate(slabs).astype(np.float16), np.concatenate(positions).astype(np.float32), None)
 
 
+def corrected_stack(volumes: Sequence[Arrays], shape: SlabShape) -> SlabStack:
+    """Every slice of some corrected MRIs as :func:`mr_stack` has it, with those of its classes that count fully."""
+    stack, one = mr_stack(volumes, shape), replace(shape, slices=1)
+    labels = [
+        slab_at(volume["classes"] * (volume["weights"] == 1), index, one, fill=0)[0]
+        for volume in volumes
+        for index in range(len(volume["slices"]))
+    ]
+    return SlabStack(stack.slabs, stack.position_mm, np.stack(labels))
+
+
 def ct_stack(anatomies: Sequence[Anatomy], shape: SlabShape, intensity: IntensitySettings) -> SlabStack:
     """Coronal slabs through some CTs, from front to back."""
     slabs, labels, positions = [], [], []

@@ -85,7 +85,7 @@ def read_case(case: Case) -> tuple[sitk.Image, sitk.Image | None]:
     Raises:
         HipError: whatever is wrong with them, naming the case.
     """
-    with _naming(case):
+    with naming(case):
         image = read_volume(Path(case.image))
         labels = read_labels(case, image) if case.label else None
         if case.modality == "MR" and looks_like_ct(image):
@@ -95,7 +95,7 @@ def read_case(case: Case) -> tuple[sitk.Image, sitk.Image | None]:
 
 def _prepare_case(case: Case, settings: TrainingSettings) -> CachedVolume:
     image, labels = read_case(case)
-    with _naming(case):
+    with naming(case):
         heads = find_femoral_heads(image)
     prepared = prepare(image, heads, case.modality, settings.crop, settings.intensity)
     volume: CachedVolume = {
@@ -111,7 +111,7 @@ def _prepare_case(case: Case, settings: TrainingSettings) -> CachedVolume:
 
 
 @contextmanager
-def _naming(case: Case) -> Iterator[None]:
+def naming(case: Case) -> Iterator[None]:
     """What is wrong, said with the name of the case."""
     try:
         yield
@@ -122,7 +122,7 @@ def _naming(case: Case) -> Iterator[None]:
 
 def _without_folders(sentence: str, case: Case) -> str:
     """Sentences stay in the run, and folders have patients' names; run.json says where the files are."""
-    for path in filter(None, (case.image, case.label)):
+    for path in filter(None, (case.image, case.label, case.corrected)):
         sentence = sentence.replace(path, Path(path).name)
     return sentence
 

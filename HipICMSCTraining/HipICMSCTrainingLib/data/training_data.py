@@ -11,9 +11,15 @@ from HipICMSCLib.common.errors import HipError
 
 from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.data.dataset import Case
-from HipICMSCTrainingLib.data.slab_cache import anatomy_file, cached_anatomy, cached_slices, slices_file
+from HipICMSCTrainingLib.data.slab_cache import (
+    anatomy_file,
+    cached_anatomy,
+    cached_corrections,
+    cached_slices,
+    slices_file,
+)
 from HipICMSCTrainingLib.data.slab_source import SlabSource
-from HipICMSCTrainingLib.data.slab_stack import SlabStack, ct_stack, mr_stack, simulated_stack
+from HipICMSCTrainingLib.data.slab_stack import SlabStack, corrected_stack, ct_stack, mr_stack, simulated_stack
 from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 
@@ -28,6 +34,8 @@ class TrainingData:
     mr_train: the slices of the MRIs that are trained on.
     ct_val, mr_val: those of the cases that are held out.
     simulated_val: MRI simulated from the held-out CTs; None where the networks read crops.
+    corrected: the slices of the corrected MRIs that are trained on, with what of their classes counts fully; None
+        where there are none.
     """
 
     batches: BatchSource | SlabSource
@@ -35,6 +43,7 @@ class TrainingData:
     ct_val: Stack
     mr_val: Stack
     simulated_val: SlabStack | None = None
+    corrected: SlabStack | None = None
 
 
 def training_data(
@@ -62,12 +71,14 @@ def training_data(
     shape, held_out = settings.slab_shape, [anatomy for _, anatomy in prepared["CT", "val"]]
     volumes = [volume for _, volume in prepared["MR", "train"]]
     weights, anatomies = zip(*((case.weight, anatomy) for case, anatomy in prepared["CT", "train"]), strict=True)
+    corrected = [volume for case, volume in prepared["MR", "train"] if case.corrected]
     return TrainingData(
-        SlabSource(anatomies, weights, volumes, settings, rank, world_size),
+        SlabSource(anatomies, weights, volumes, settings, rank, world_size, corrected),
         mr_stack(volumes, shape),
         ct_stack(held_out, shape, settings.intensity),
         mr_stack([volume for _, volume in prepared["MR", "val"]], shape),
         simulated_stack(held_out, settings.simulation, shape, settings.validation_slices),
+        corrected_stack(corrected, shape) if corrected else None,
     )
 
 
@@ -89,6 +100,8 @@ def prepared_case(case: Case, settings: TrainingSettings, cache: Path) -> Any:
     """
     if settings.reads == "crop":
         return cached_volume(case, settings, cache)
+    if case.corrected and case.role == "train":
+        return cached_corrections(case, settings, cache)
     return (cached_anatomy if case.modality == "CT" else cached_slices)(case, settings, cache)
 
 

@@ -1,4 +1,4 @@
-"""`hipicmsc evaluate` and `hipicmsc measure`: results against truth."""
+"""`hipicmsc evaluate`, `hipicmsc measure` and `hipicmsc compare`: results against truth."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ def add_evaluation_commands(commands: Any) -> None:
     evaluate.add_argument("--overwrite", action="store_true", help="replace numbers that are there")
     evaluate.set_defaults(run=_evaluate)
 
+    compare = commands.add_parser("compare", help="an old and a new model side by side on corrected MRIs")
+    compare.add_argument("old", metavar="OLD", help="a model package, or the name of one of your models")
+    compare.add_argument("new", metavar="NEW", help="as OLD")
+    compare.add_argument(
+        "--cases", type=Path, nargs="+", required=True, metavar="FOLDER",
+        help="folders of corrected cases; those that a model was trained on are left out",
+    )  # fmt: skip
+    compare.add_argument("-o", "--output", type=Path, metavar="FILE.html", help="write a page with pictures")
+    compare.add_argument("--overwrite", action="store_true", help="replace a page that is there")
+    compare.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
+    compare.set_defaults(run=_compare)
+
 
 def _measure(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.evaluation.measure import measure_run
@@ -48,6 +60,25 @@ def _measure(chosen: argparse.Namespace) -> None:
     print(measured.evaluation.table())
     for name, sentence in measured.failed.items():
         print(f"{name}: {sentence}")
+
+
+def _compare(chosen: argparse.Namespace) -> None:
+    from HipICMSCLib.models.chosen import find_model
+
+    from HipICMSCTrainingLib.evaluation.compare import compare_models
+    from HipICMSCTrainingLib.evaluation.comparison_report import comparison_text, notes, verdict, write_comparison
+
+    if chosen.output:
+        check_may_write(chosen.output, chosen.overwrite)
+    with progress_shown(chosen.progress, "case") as show:
+        comparison = compare_models(find_model(chosen.old), find_model(chosen.new), chosen.cases, show)
+    if chosen.output:
+        write_comparison(comparison, chosen.output)
+    if chosen.progress:
+        told = comparison.to_json() | {"verdict": verdict(comparison), "notes": list(notes(comparison))}
+        print(json.dumps({"compared": told}), flush=True)
+    else:
+        print(comparison_text(comparison))
 
 
 def _evaluate(chosen: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.models.chosen import ENDING
 from HipICMSCLib.reading.volume import read_volume
 
+from HipICMSCTrainingLib.data.corrections import read_corrections
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
 from HipICMSCTrainingLib.evaluation.pairs import Pair
@@ -51,7 +52,8 @@ def measure_run(
     Raises:
         HipError: ``no_labelled_mri``; the error of the first case if none could be measured; or as for an export.
     """
-    cases = [case for case in RunDescription.read(folder).dataset.of("MR", "test") if case.label]
+    tested = RunDescription.read(folder).dataset.of("MR", "test")
+    cases = [case for case in tested if case.label or case.corrected]
     if not cases:
         raise HipError("no_labelled_mri", "The dataset of this run has no labelled MRI of the role test.")
     with tempfile.TemporaryDirectory() as beside:
@@ -74,7 +76,12 @@ def measure_run(
 
 def _segmented(segmenter: HipSegmenter, case: Case) -> Pair:
     image = read_volume(Path(case.image))
-    truth = read_labels(case, image)
+    ignored: tuple[sitk.Image, ...] = ()
+    if case.corrected:
+        corrections = read_corrections(case)
+        truth, ignored = corrections.classes, (corrections.not_counted,)
+    else:
+        truth = read_labels(case, image)
     # As classes: a result with bones of one kind alone could be taken for a map of classes.
     sides = {segment.value: segment.bone for segment in SEGMENTS}
-    return Pair(case.name, sitk.ChangeLabel(segmenter.segment(image).labels, sides), truth)
+    return Pair(case.name, sitk.ChangeLabel(segmenter.segment(image).labels, sides), truth, ignored)

@@ -21,17 +21,18 @@ from torch import Tensor, nn
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.contrast_prior import prior_terms, random_guess
+from HipICMSCTrainingLib.methods.corrections import corrections_loss
 from HipICMSCTrainingLib.methods.losses import TargetKind, one_hot, prediction_target, segmentation_loss
 from HipICMSCTrainingLib.methods.method import TEACHER, Method, Moment, decay, set_learning_rate
-from HipICMSCTrainingLib.methods.self_training import SelfTrainingSettings, follow, self_training_losses
+from HipICMSCTrainingLib.methods.self_training import SelfTrainingSettings, follow, self_training_losses, spoiled
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.methods.ways import Route, Ways
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION, TrainingSettings
 
-#: Of a stage in which F_t learns alone: steps of its beginning, the share of the rate that is left at its end, and the
-#: largest norm of a gradient.
-WARM_UP_STEPS, LEAST_RATE, LARGEST_GRADIENT = 200, 0.01, 1.0
+#: Of a stage in which F_t learns alone: steps of its beginning, and of a short one the share that begins it, whichever
+#: is less; the share of the rate that is left at its end, and the largest norm of a gradient.
+WARM_UP_STEPS, WARM_UP_SHARE, LEAST_RATE, LARGEST_GRADIENT = 200, 0.1, 0.01, 1.0
 
 
 @dataclass(frozen=True)
@@ -146,10 +147,12 @@ class Cycles(nn.Module):
 class Icmsc(Method):
     """Stage 1 trains translation alone; stage 2 adds the segmenters and their consistency (paper section 2.3).
 
-    On slabs, F_t may learn from simulated MRI before, and from its own predictions afterwards (both ours).
+    On slabs, F_t may learn from simulated MRI before, and from its own predictions afterwards (both ours), and beside
+    either from MRIs whose results a person corrected.
     """
 
     Settings: ClassVar[type] = IcmscSettings
+    learns_from_corrections: ClassVar[bool] = True
     reads_slabs: ClassVar[bool] = True
 
     def __init__(
@@ -180,7 +183,8 @@ class Icmsc(Method):
         return self._train_all(batch, moment, random)
 
     def _train_F_t(self, batch: Batch, moment: Moment, random: np.random.Generator) -> dict[str, float]:
-        """A step on simulated MRI, in self-training on real MRI too; nothing is translated."""
+        """A step on simulated MRI, in self-training on real MRI and in either on corrected ones too; nothing is
+        translated."""
         F_t, own = self.networks["F_t"], self.own
         with torch.autocast(batch.x_s.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             if moment.stage == SIMULATION:
@@ -190,6 +194,11 @@ class Icmsc(Method):
                 teacher = self.networks[TEACHER]
                 follow(teacher, F_t, own.teacher_decay if moment.stage_fraction > 0 else 0.0)
                 losses = self_training_losses(F_t, teacher, batch, own, own.dice_weight, random)
+            if batch.x_c is not None:
+                # As often as not as another scanner might have given them.
+                x_c = spoiled(batch.x_c, random) if random.random() < 0.5 else batch.x_c
+                loss = corrections_loss(F_t(x_c), batch.y_c, batch.w_c, own.dice_weight)
+                losses["corrections"] = self.settings.corrections_weight * loss
         sum(losses.values()).backward()
         self.distribution.average_gradients(F_t)
         # A slab of nothing but a few pixels of bone can throw a network far.
@@ -228,7 +237,8 @@ class Icmsc(Method):
         rate = self.settings.learning_rate_segmentation
         if moment.stage == SIMULATION:
             wave = 0.5 + 0.5 * math.cos(math.pi * moment.stage_fraction)
-            rate *= min(1.0, (moment.step + 1) / WARM_UP_STEPS) * max(wave, LEAST_RATE)
+            begun = max((moment.step + 1) / WARM_UP_STEPS, moment.stage_fraction / WARM_UP_SHARE)
+            rate *= min(1.0, begun) * max(wave, LEAST_RATE)
         elif moment.stage == SELF_TRAINING:
             rate *= self.own.self_training_rate * (1 - moment.stage_fraction)
         else:

@@ -16,7 +16,7 @@ from torch import nn
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.ways import Route, Ways, route_name
-from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
+from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TrainingSettings
 
 #: The name of a network that follows another and teaches it.
 TEACHER = "teacher"
@@ -46,6 +46,8 @@ class Method(ABC):
             labelled MRIs, and every other one refuses them.
         starts_with: a network that a model package must hold for a training to start from it, because what the others
             know is made from that one; None where each network may start by itself.
+        learns_from_corrections: whether it learns from corrected MRIs beside everything else, in simulation and
+            self-training.
         reads_slabs: whether it can be trained on slabs as well as on crops.
         slice_multiple: the rows and columns of a slice must be multiples of it.
         networks: every network that is trained, by the paper's names. One that only judges is called D_…, one that
@@ -56,6 +58,7 @@ class Method(ABC):
     Settings: ClassVar[type]
     reads_mr_labels: ClassVar[bool] = False
     starts_with: ClassVar[str | None] = None
+    learns_from_corrections: ClassVar[bool] = False
     reads_slabs: ClassVar[bool] = False
     slice_multiple: ClassVar[int] = 4
     networks: dict[str, nn.Module]
@@ -104,6 +107,22 @@ class Method(ABC):
                 "bad_setting",
                 f"The networks of this method need slices whose rows and columns are multiples of {multiple}, but the "
                 f"crop has {rows} rows and {columns} columns; set crop.size to {fitting} or choose another method.",
+            )
+
+    @classmethod
+    def check_corrections(cls, settings: TrainingSettings) -> None:
+        """Raise HipError ``bad_setting`` unless corrected MRIs are learned from with these settings."""
+        if not cls.learns_from_corrections or settings.reads != "slabs":
+            raise HipError(
+                "bad_setting",
+                "Corrected MRIs teach models that read slabs, by the method icmsc; choose the preset corrections, and "
+                "start from such a model, or leave the corrected MRIs out.",
+            )
+        if not settings.epochs[SIMULATION] and not settings.epochs[SELF_TRAINING]:
+            raise HipError(
+                "bad_setting",
+                "Corrected MRIs teach in simulation and self-training, and neither has an epoch; set "
+                "simulation_epochs, as the preset corrections does, or leave the corrected MRIs out.",
             )
 
     @abstractmethod

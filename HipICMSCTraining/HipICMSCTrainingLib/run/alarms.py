@@ -37,6 +37,8 @@ AGREEMENT_DROP = 0.1
 AGREEMENT_SCORINGS = 3
 #: What learns from labels and is measured on slices of the same kind reaches 0.9 within a few epochs.
 LOW_DICE = 0.7
+#: Between scorings it moves by a hundredth or two.
+FORGOTTEN_DICE = 0.05
 #: A loss five times as large as usual in its stage, and larger than any of them is at the start of a training.
 EXPLODED_TIMES = 5.0
 EXPLODED_LOSS = 3.0
@@ -98,6 +100,7 @@ def alarms(metrics: Metrics, status: Status, method: RunMethod) -> tuple[Alarm, 
         *_falling_agreement(of_mri, method),
         *_slow_segmenter(metrics, [scores for _, scores in scorings], status, method),
         *_saturated(metrics, method),
+        *_forgetting(metrics),
     ]
     return tuple(found)
 
@@ -247,6 +250,21 @@ def _saturated(metrics: Metrics, method: RunMethod) -> Iterator[Alarm]:
                 f"The others learn nothing from it any more.{look} Duplicate the run with a smaller "
                 f"discriminator_width, with share_field_of_view on{more}.",
             )
+
+
+def _forgetting(metrics: Metrics) -> Iterator[Alarm]:
+    """Of a run that learns from corrected MRIs: what it knew of simulated ones."""
+    if not any("corrections" in line.get("losses", {}) for line in metrics):
+        return
+    scored = [line["scores"] for line in metrics if "scores" in line and line.get("weights") == "average"]
+    known = [scores["dice_simulated"] for scores in scored if "dice_simulated" in scores]
+    if len(known) > 1 and known[-1] < max(known) - FORGOTTEN_DICE:
+        yield Alarm(
+            "forgetting",
+            f"While corrected MRIs are learned, Dice on simulated MRIs fell from {max(known):.2f} to {known[-1]:.2f}.",
+            "The model unlearns other contrasts. Duplicate the run with a smaller corrections_share or "
+            "corrections_weight, or with fewer simulation_epochs.",
+        )
 
 
 def _duplicate_with(remedies: Mapping[str, str], method: RunMethod) -> str:

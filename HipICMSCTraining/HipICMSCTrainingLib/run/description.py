@@ -16,6 +16,7 @@ from HipICMSCLib.common.settings import from_json, to_json
 from HipICMSCLib.models.chosen import find_model
 from HipICMSCLib.models.package import read_package
 
+from HipICMSCTrainingLib.data.corrections import voxels_sha256_of
 from HipICMSCTrainingLib.data.dataset import Dataset, check_labels
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.registry import find_method
@@ -30,6 +31,7 @@ class RunDescription:
 
     Attributes:
         started_from: the package that ``settings.start_from`` names, as it was when the run was made.
+        corrected: SHA-256 of the voxels of the corrected MRIs that are trained on.
     """
 
     method: str
@@ -37,6 +39,7 @@ class RunDescription:
     method_settings: Any
     dataset: Dataset
     started_from: StartingModel | None = None
+    corrected: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, folder: RunFolder) -> RunDescription:
@@ -54,6 +57,7 @@ class RunDescription:
                 method_settings=from_json(method.Settings, values["method_settings"]),
                 dataset=from_json(Dataset, values["dataset"]),
                 started_from=from_json(StartingModel, started_from) if started_from else None,
+                corrected=tuple(map(str, values.get("corrected", ()))),
             )
         except (KeyError, TypeError) as error:
             raise HipError("damaged_run", f"{folder.path / 'run.json'} describes no run.", repr(error)) from error
@@ -65,6 +69,7 @@ class RunDescription:
             "method_settings": to_json(self.method_settings),
             "dataset": self.dataset.to_json(),
             "started_from": to_json(self.started_from) if self.started_from else None,
+            "corrected": list(self.corrected),
             "versions": {
                 "python": platform.python_version(),
                 "torch": torch.__version__,
@@ -79,12 +84,17 @@ def start_run(folder: Path, description: RunDescription) -> RunFolder:
     """Write a new run folder, in the first of several processes; :class:`Trainer` of trainer.py does the rest.
 
     Raises:
-        HipError: as :meth:`RunFolder.create`, :meth:`Method.check_crop` and :func:`check_labels`; for a package to
-            start from, as :func:`read_package` and :func:`check_fits`.
+        HipError: as :meth:`RunFolder.create`, :meth:`Method.check_settings`, :meth:`Method.check_corrections` and
+            :func:`check_labels`; ``bad_case``; for a package to start from, as :func:`read_package` and
+            :func:`check_fits`.
     """
     method = find_method(description.method)
     method.check_settings(description.settings)
     check_labels(description.dataset, method.reads_mr_labels)
+    corrected = description.dataset.corrected("train")
+    if corrected:
+        method.check_corrections(description.settings)
+        description = replace(description, corrected=tuple(map(voxels_sha256_of, corrected)))
     if description.settings.start_from is not None:
         package = read_package(find_model(description.settings.start_from))
         check_fits(package, description.settings)

@@ -278,14 +278,22 @@ class _Preprocessing:
             case.modality: kept_file(case, self.settings, self.own_cache).stat().st_size / self._slices[case]
             for case in self.chosen
         }
-        return round(sum(each[case.modality] * self._slices[case] for case in cases))
+        # What a corrected MRI teaches takes as much again.
+        return round(sum(each[case.modality] * self._slices[case] * (2 if _teaches(case) else 1) for case in cases))
 
     def _easiest(self, modality: str, role: str) -> Case:
         candidates = [case for case in self.cases if (case.modality, case.role) == (modality, role)]
+        # Without a corrected MRI, none would be in a step.
+        candidates = list(filter(_teaches, candidates)) or candidates
         return min(candidates, key=lambda case: self.voxels.get(case, 0))
 
     def _smallest(self, modality: str) -> Case | None:
         return min((case for case in self.voxels if case.modality == modality), key=self.voxels.get, default=None)
+
+
+def _teaches(case: Case) -> bool:
+    """Whether it is a corrected MRI that is trained on."""
+    return bool(case.corrected) and case.role == "train"
 
 
 def _cached_slices(file: Path) -> int:

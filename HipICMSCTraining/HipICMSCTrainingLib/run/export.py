@@ -97,6 +97,8 @@ def export_package(
             "ct_volumes": len(run.dataset.of("CT", "train")),
             "mr_volumes": len(run.dataset.of("MR", "train")),
             "reads_mr_labels": method.reads_mr_labels,
+            # By their voxels: whoever has such an MRI knows that it cannot measure this model.
+            "corrected": list(run.corrected),
             "started_from": to_json(run.started_from) if run.started_from else None,
             "versions": _versions(folder),
         }
@@ -118,6 +120,9 @@ def card(manifest: ModelManifest, about: About) -> str:
     else:
         labels = "without labels"
         scored = "Label-free scores on held-out slices (they find collapse, they do not measure accuracy on MRI):"
+    corrected = len(training["corrected"])
+    if corrected:
+        labels += f", {corrected} of them as a person corrected them"
     started = f" Started from the weights of {start['name']} (SHA-256 {start['sha256']})." if start else ""
     return f"""# {manifest.name}
 

@@ -51,6 +51,7 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.jsonl"
         self.about_file = self.path / "about.json"
         self.images_file = self.path / "images.json"
+        self.comparison_file = self.path / "comparison.html"
 
     # What the run is.
 

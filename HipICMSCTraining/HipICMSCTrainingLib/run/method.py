@@ -9,6 +9,8 @@ from typing import Any
 from HipICMSCTrainingLib.run.folder import RunFolder
 
 _SHARE = "_share"
+#: Shares of something else than the training.
+_NO_PHASES = ("corrections_share",)
 #: Of a method with phases of its own: the last one, and those in which its segmenter of MRI learns.
 _LAST_PHASE = "alignment"
 _PHASES_OF_MRI = ("target", _LAST_PHASE)
@@ -61,7 +63,7 @@ class RunMethod:
         shares = {
             name.removesuffix(_SHARE): value
             for name, value in self.settings.items()
-            if name.endswith(_SHARE) and isinstance(value, int | float) and 0 <= value <= 1
+            if name.endswith(_SHARE) and name not in _NO_PHASES and isinstance(value, int | float) and 0 <= value <= 1
         }
         return {**shares, _LAST_PHASE: max(0.0, 1.0 - sum(shares.values()))} if shares else {}
 

@@ -14,6 +14,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.common.foreign_files import read_object
 
+from HipICMSCTrainingLib.data.corrections import digest_of
 from HipICMSCTrainingLib.data.dataset import Case, Dataset
 from HipICMSCTrainingLib.data.slice_cache import read_case
 from HipICMSCTrainingLib.run.description import RunDescription
@@ -37,6 +38,8 @@ def content_digest(case: Case) -> str:
         grid = np.round([*image.GetSpacing(), *image.GetOrigin(), *image.GetDirection()], 3) + 0.0  # -0 is 0
         digest.update(repr((image.GetSize(), grid.tolist())).encode())
         digest.update(np.ascontiguousarray(sitk.GetArrayViewFromImage(image), np.float32))
+    if case.corrected:
+        digest.update(digest_of(case).encode())
     return digest.hexdigest()
 
 
@@ -63,7 +66,7 @@ def use_moved_data(folder: RunFolder, found: Dataset) -> None:
     cases = []
     for case in description.dataset.cases:
         now = there[case.modality, case.name]
-        moved = replace(case, image=now.image, label=now.label if case.label else None)
+        moved = replace(case, image=now.image, label=now.label if case.label else None, corrected=now.corrected)
         if case.role != "test" and known is not None and content_digest(moved) not in known:
             raise HipError(
                 "other_images",

@@ -57,16 +57,29 @@ class _Column:
 
 
 @torch.no_grad()
-def write_preview(networks: Networks, ways: Ways, ct: Stack, mr: Stack, path: Path, device: torch.device) -> None:
+def write_preview(
+    networks: Networks,
+    ways: Ways,
+    ct: Stack,
+    mr: Stack,
+    path: Path,
+    device: torch.device,
+    corrected: Stack | None = None,
+) -> None:
     """Write a sheet of two halves of equal size, each with words above its columns and a row a slice.
 
     Above: MR, CT-like, back to MR, each with its segmentation. Below: CT with its truth, MR-like, back to CT, these
-    with their segmentations. A method that does not translate shows what segments MR and CT. On the left of the sheet
+    with their segmentations. A method that does not translate shows what segments MR and CT. Where there are corrected
+    MRIs, above are also some of these, as they were corrected and as they are segmented now. On the left of the sheet
     are the outlines, on the right the same images without them.
     """
-    halves = [(mr, _mr_columns(ways, mr.labels is not None)), (ct, _ct_columns(ways))]
-    count = max(len(columns) for _, columns in halves)
-    sheet = np.vstack([_half(networks, stack, columns, count, device) for stack, columns in halves])
+    above = [(mr, column) for column in _mr_columns(ways, mr.labels is not None)]
+    if corrected is not None:
+        above.append((corrected, _Column("corrected MR", own_labels=True)))
+        above.append((corrected, _Column("corrected MR", segmenter=ways.best)))
+    halves = [above, [(ct, column) for column in _ct_columns(ways)]]
+    count = max(map(len, halves))
+    sheet = np.vstack([_half(networks, half, count, device) for half in halves])
     with replacing(path) as beside:
         Image.fromarray(sheet).save(beside)
 
@@ -108,16 +121,19 @@ def _grey(image: torch.Tensor) -> np.ndarray:
     return ((image[0, image.shape[1] // 2].float().cpu().numpy() + 1) * 127.5).clip(0, 255).astype(np.uint8)
 
 
-def _half(networks: Networks, stack: Stack, columns: list[_Column], count: int, device: torch.device) -> np.ndarray:
-    """RGB of one half of the sheet, of the width of ``count`` columns."""
+def _half(networks: Networks, columns: list[tuple[Stack, _Column]], count: int, device: torch.device) -> np.ndarray:
+    """RGB of one half of the sheet, of the width of ``count`` columns, each with what it shows slices of."""
     drawn = []
-    for index in about_the_heads(stack):
-        image, labels = stack.images([index]).to(device), None if stack.labels is None else stack.labels[index]
-        panels = [_drawn(*column.panel(networks, image, labels)) for column in columns]
+    for row in range(SLICES):
+        panels = []
+        for stack, column in columns:
+            index = about_the_heads(stack)[row]
+            image, labels = stack.images([index]).to(device), None if stack.labels is None else stack.labels[index]
+            panels.append(_drawn(*column.panel(networks, image, labels)))
         empty = tuple(np.zeros_like(panel) for panel in panels[0])
         drawn.append(panels + [empty] * (count - len(panels)))
     outlined, plain = (np.vstack([np.hstack([panel[i] for panel in row]) for row in drawn]) for i in range(2))
-    words = [column.words for column in columns], [column.title for column in columns]
+    words = [column.words for _, column in columns], [column.title for _, column in columns]
     return np.vstack([_header(words, count, outlined.shape[1]), np.hstack([outlined, plain])])
 
 

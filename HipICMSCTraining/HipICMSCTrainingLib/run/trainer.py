@@ -165,8 +165,11 @@ class Trainer:
     def prepare(self) -> None:
         """Read the volumes, make the networks, and take up the last checkpoint if there is one."""
         settings = self.settings
-        # Whoever edited run.json: no label of an MRI reaches a method that adapts.
-        check_labels(self.run.dataset, find_method(self.run.method).reads_mr_labels)
+        # Whoever edited run.json: no label of an MRI reaches a method that adapts, but for corrections.
+        method = find_method(self.run.method)
+        check_labels(self.run.dataset, method.reads_mr_labels)
+        if self.run.dataset.corrected("train"):
+            method.check_corrections(settings)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # Gradients fade to numbers so small that a CPU computes them many times slower; they are zero for our purpose.
         torch.set_flush_denormal(True)
@@ -317,7 +320,7 @@ class Trainer:
     @alone()
     def score(self, stage: int) -> None:
         """Score the weights as they are and their average, in the first of several processes; keep the better of all
-        that were scored.
+        that were scored, or with corrected MRIs of these two.
 
         Raises:
             HipError: ``not_finite_loss``; as for any file.
@@ -326,6 +329,9 @@ class Trainer:
         data = self.data
         x_t = data.mr_train.images(data.mr_train.evenly(self.settings.validation_slices))
         ways = self.method.ways(stage)
+        if self.run.dataset.corrected("train"):
+            # These scores know nothing of what was corrected, so they must not go back to weights before it.
+            self.best_score = -math.inf
         candidates = {"last": self._deployable(), "average": self.average.networks}
         for which, networks in candidates.items():
             networks = ready_to_use(networks, ways, x_t, self.device)
@@ -344,7 +350,7 @@ class Trainer:
                 self.best_score = scores["selection"]
                 self.folder.checkpoints.save_selected(networks, {"step": self.step, "weights": which, "scores": scores})
         picture = self.folder.previews / f"step_{self.step:07d}.png"
-        write_preview(networks, ways, data.ct_val, data.mr_val, picture, self.device)
+        write_preview(networks, ways, data.ct_val, data.mr_val, picture, self.device, data.corrected)
         for network in self._deployable().values():
             network.train()
 

@@ -28,6 +28,8 @@ _BOUNDS = {
     "discriminator_width": (1, LARGEST_WIDTH),
     "ema_decay": (0, 1),
     "validation_slices": (1, 100_000),
+    "corrections_share": (0, 1),
+    "corrections_weight": (0, 1000),
 }
 
 
@@ -66,6 +68,10 @@ class TrainingSettings:
         ema_decay: how slowly the averaged copy of the weights follows them; 0 is the weights themselves.
         validation_slices: how many held-out slices of each domain the label-free scores are computed on.
         checkpoint_minutes: a checkpoint is written this often, besides one at the end of each epoch.
+        corrections_share: of the slabs of a batch, in simulation and self-training, those of corrected MRIs, where the
+            run has any; at least one slab stays simulated, so that nothing is forgotten.
+        corrections_weight: weight of the loss on corrected MRIs against that on simulated ones. What a person marked as
+            completed counts fully in it, a bone that was left as drawn a tenth, and the rest not at all.
         start_from: a model package (FILE.hipmodel) whose networks are the first weights of those of the same name; its
             architecture, crop and intensities must be those of the run. Without one the first weights are random.
 
@@ -101,6 +107,8 @@ class TrainingSettings:
     ema_decay: float = 0.999
     validation_slices: int = 48
     checkpoint_minutes: float = 5.0
+    corrections_share: float = 0.5
+    corrections_weight: float = 1.0
     start_from: str | None = None
 
     def __post_init__(self) -> None:
@@ -156,6 +164,22 @@ PRESETS: dict[str, TrainingSettings] = {
         slab=SlabSettings(least_pixels=448),
         translator=TranslatorSettings(width=24, blocks=6),
         discriminator_width=32,
+    ),
+    # Corrected MRIs beside simulated ones, from the model that drew what was corrected: minutes on two CPU cores.
+    "corrections": TrainingSettings(
+        precision="bf16",
+        recompute=False,
+        batch_size=2,
+        reads="slabs",
+        simulation_epochs=3,
+        stage1_epochs=0,
+        stage2_epochs=0,
+        steps_per_epoch=100,
+        slab=SlabSettings(least_pixels=448),
+        translator=TranslatorSettings(width=24, blocks=6),
+        discriminator_width=32,
+        learning_rate_segmentation=5e-4,
+        ema_decay=0.99,
     ),
     # Shows within a minute that everything works together; learns nothing of use.
     "smoke": TrainingSettings(

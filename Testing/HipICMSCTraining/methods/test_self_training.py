@@ -202,6 +202,9 @@ def test_rates_of_each_stage():
     assert rate(SIMULATION, 0.5) == pytest.approx(base / 2)
     assert rate(SIMULATION, 1.0) == pytest.approx(base * LEAST_RATE)
     assert rate(SIMULATION, 0.0, number=0) == pytest.approx(base / WARM_UP_STEPS)
+    # A short stage begins within its first tenth.
+    half_begun = base * 0.5 * (0.5 + 0.5 * math.cos(0.05 * math.pi))
+    assert rate(SIMULATION, 0.05, number=10) == pytest.approx(half_begun)
     assert rate(TRANSLATION, 0.7) == pytest.approx(base)
     assert rate(TOGETHER, 0.25) == pytest.approx(0.75 * base)
     share = IcmscSettings().self_training_rate

@@ -161,7 +161,7 @@ def test_a_users_mistake_is_exit_code_2_and_a_single_sentence(tmp_path, children
     [
         ([], "--ct and --mri"),
         (["--dataset", "nowhere.json"], "nowhere.json"),
-        (["--preset", "huge"], "paper, cpu-small, slabs, smoke"),
+        (["--preset", "huge"], "paper, cpu-small, slabs, corrections, smoke"),
         (["--method", "magic"], "icmsc"),
         (["--set", "colour=1"], "colour"),
         (["--set", "batch_size"], "NAME=VALUE"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from HipICMSCLib.cases.corrected_case import ABOUT
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.common.settings import from_json
@@ -43,9 +44,11 @@ def report_path(dataset: Path) -> Path:
 
 
 def fingerprint(dataset: Path, cases: Sequence[Case]) -> str:
-    """Changes whenever the data set's file, or size or time of a volume or label map, changes; names nothing."""
+    """Changes whenever the data set's file, or size or time of a volume, label map or corrected case, changes; names
+    nothing."""
     facts: list[Any] = [dataset.read_text(encoding="utf-8") if dataset.exists() else ""]
-    for file in (file for case in cases for file in (case.image, case.label) if file):
+    of_cases = ((case.image, case.label, case.corrected and str(Path(case.corrected) / ABOUT)) for case in cases)
+    for file in (file for files in of_cases for file in files if file):
         try:
             stat = Path(file).stat()
         except OSError:

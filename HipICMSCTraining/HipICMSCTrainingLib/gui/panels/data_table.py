@@ -87,7 +87,7 @@ class DataTable:
     def _show_row(self, row: int, case: Case, reasons: str, labelled_mri: bool) -> None:
         texts = {
             _NAME: (case.name, case.image),
-            _KIND: (_("CT") if case.modality == "CT" else _("MRI"), ""),
+            _KIND: (_("CT") if case.modality == "CT" else _("MRI"), case.corrected or ""),
             _LABELS: (_labels(case, labelled_mri), case.label or ""),
             _PATIENT: (case.patient, _("Double-click to change it; all volumes of a person must have one patient.")),
         }
@@ -118,6 +118,8 @@ def _labels(case: Case, labelled_mri: bool) -> str:
     needs_labels = case.modality == "CT" or (labelled_mri and case.role != "test")
     if not Path(case.image).exists():
         return _("volume missing")
+    if case.corrected:
+        return _("corrected")
     if case.label is None:
         return _("missing") if needs_labels else _("not needed")
     if not Path(case.label).exists():

@@ -30,6 +30,14 @@ def counts(cases: Sequence[Case], labelled_mri: bool) -> list[str]:
             train=mr.count("train"), val=mr.count("val")
         ),
     ]
+    corrected = [case.role for case in cases if case.corrected]
+    if corrected:
+        held_out = len(corrected) - corrected.count("train")
+        lines.append(
+            _("Of the MRIs, corrected ones: {train} teach, {held_out} are held out to compare models on.").format(
+                train=corrected.count("train"), held_out=held_out
+            )
+        )
     if labelled_mri:
         lines.append(_("The chosen method learns from labelled MRIs; those with the role test only measure."))
     elif any(map(only_measures, cases)):

@@ -149,6 +149,9 @@ class DatasetFile:
 
 def _missing_files(case: Case) -> list[Problem]:
     fix = "Bring it back to its place, or leave the case out."
+    if case.corrected and not Path(case.corrected).is_dir():
+        sentence = f"The case folder of {case.name} is not there any more: {case.corrected}."
+        return [Problem("stop", "bad_case", case.name, sentence, fix)]
     files = {"volume": case.image, "label map": case.label}
     return [
         Problem("stop", "missing_file", case.name, f"The {what} of {case.name} is not there any more: {file}.", fix)

@@ -16,6 +16,7 @@ from HipICMSCLib.models.chosen import ENDING, add_model, check_name
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from slicer.i18n import tr as _
 
+from HipICMSCTrainingLib.gui.panels.comparison_of_run import ComparisonOfRun
 from HipICMSCTrainingLib.gui.panels.score_words import scores_in_words, used_labels_of_mri
 from HipICMSCTrainingLib.gui.running.command import Command
 from HipICMSCTrainingLib.run.folder import RunFolder
@@ -24,6 +25,8 @@ from HipICMSCTrainingLib.settings.choices import Method
 
 #: As `hipicmsc export --weights` takes them, in the order of the list.
 _WEIGHTS = ("selected", "average", "last")
+#: Readable on a bright and on a dark panel.
+_RED = "#d93025"
 _CONTROLS = ("finishExportButton", "finishUseButton", "finishCancelButton", "finishMeasureButton")
 
 
@@ -212,7 +215,7 @@ class FinishPanel:
         folder = tempfile.TemporaryDirectory(prefix="HipICMSC-")
         path = Path(folder.name) / f"{self._name()}{ENDING}"
 
-        def end() -> None:
+        def use() -> None:
             name = add_model(path).stem
             self._use_model(name)
             done = _("{name} is among your models and chosen in HipICMSC. {research_use}")
@@ -220,7 +223,48 @@ class FinishPanel:
             if slicer.util.confirmYesNoDisplay(_("{name} is chosen in HipICMSC. Open it now?").format(name=name)):
                 slicer.util.selectModule("HipICMSC")
 
+        def end() -> None:
+            of_run = ComparisonOfRun.of(self._run)
+            if of_run is None:
+                use()
+            elif not of_run.held_out:
+                self._ask(_("The training saw all corrected MRIs, so the new model was compared on none."), use)
+            else:
+                self._compare(of_run, path, use, folder.cleanup)
+
         self._export(path, end, folder.cleanup)
+
+    def _compare(
+        self, of_run: ComparisonOfRun, new: Path, use: Callable[[], None], clean_up: Callable[[], None]
+    ) -> None:
+        """Show the new model beside the one that it started from, and let the user decide."""
+        page, verdicts = self._run.comparison_file, []
+
+        def on_line(line: dict[str, Any]) -> None:
+            if "compared" in line:
+                compared = line["compared"]
+                self.ui.finishMeasuredText.plainText = _compared_in_words(compared)
+                self.ui.finishMeasuredText.visible = True
+                is_worse = any(bone["is_worse"] for bone in compared["bones"])
+                verdicts.append(compared["verdict"])
+                pictures = _("The largest changes as pictures: {page}").format(page=page)
+                self._say(f"{compared['verdict']} {pictures}", is_bad=is_worse)
+            elif "case" in line:
+                self._say(_("Comparing on {case} …").format(case=line["case"]))
+
+        def end(error: HipError | None) -> None:
+            not_compared = _("Old and new model could not be compared: {reason}")
+            self._ask(verdicts[0] if verdicts else not_compared.format(reason=error.sentence if error else ""), use)
+
+        self._say(_("Comparing with {old} …").format(old=of_run.old))
+        self._run_command(of_run.arguments(new, page), on_line, end, clean_up)
+
+    def _ask(self, sentence: str, use: Callable[[], None]) -> None:
+        """Whether the new model shall be used, after what is known of it."""
+        if slicer.util.confirmYesNoDisplay(f"{sentence}\n\n{_('Use the new model in HipICMSC?')}"):
+            use()
+        elif not self.ui.finishStateLabel.text.startswith(sentence):
+            self._say(sentence)
 
     def _on_cancel(self, checked: bool = False) -> None:
         self._command.cancel()
@@ -257,15 +301,32 @@ class FinishPanel:
         arguments += [str(self._run.path), "--weights", self._weights(), *self._route_arguments()]
 
         def end(error: HipError | None) -> None:
+            if error is not None:
+                raise error
+            when_done()
+
+        self._run_command(arguments, on_line, end, clean_up)
+
+    def _run_command(
+        self,
+        arguments: list[str],
+        on_line: Callable[[dict[str, Any]], None],
+        when_ended: Callable[[HipError | None], None],
+        clean_up: Callable[[], None],
+    ) -> None:
+        """Run a command; ``clean_up`` comes last, unless another command was started meanwhile."""
+
+        def end(error: HipError | None) -> None:
             self._command = None
             try:
-                if error is not None:
+                if error is not None and error.kind == "cancelled":
                     raise error
-                when_done()
+                when_ended(error)
             except HipError as reason:
                 self._say_error(reason)
             finally:
-                clean_up()
+                if self._command is None:
+                    clean_up()
             self._show()
 
         self._command = Command(arguments, on_line, end)
@@ -328,9 +389,10 @@ class FinishPanel:
     def _name(self) -> str:
         return self.ui.finishNameEdit.text.strip()
 
-    def _say(self, sentence: str, detail: str = "") -> None:
+    def _say(self, sentence: str, detail: str = "", is_bad: bool = False) -> None:
         label = self.ui.finishStateLabel
         label.text, label.toolTip = sentence, detail
+        label.styleSheet = f"color: {_RED}" if is_bad else ""
         label.visible = bool(sentence)
 
     def _say_error(self, error: HipError) -> None:
@@ -349,6 +411,21 @@ def _measured_in_words(measured: Mapping[str, Any]) -> str:
         lines.append(_("Mean, {bone}: {numbers}").format(bone=bones[bone], numbers=mean))
     lines += [f"{name}: {sentence}" for name, sentence in measured["failed"].items()]
     return "\n".join(lines)
+
+
+def _compared_in_words(compared: Mapping[str, Any]) -> str:
+    """A line for each bone, the worse ones marked, and what is to be known beside them."""
+    lines = [
+        _("Dice (1 is perfect) and mean distance of the surfaces, {old} → {new}:").format(
+            old=compared["old"], new=compared["new"]
+        )
+    ]
+    for bone in compared["bones"]:
+        old, new = (_numbers(bone[which]["dice"], bone[which]["asd_mm"]) for which in ("old", "new"))
+        worse = f" — {_('worse')}" if bone["is_worse"] else ""
+        own = "*" if bone["old_drew_it"] else ""
+        lines.append(f"{bone['case']}, {bone['bone']}: {old}{own} → {new}{worse}")
+    return "\n".join([*lines, *compared["notes"]])
 
 
 def _numbers(dice: float | None, distance_mm: float | None) -> str:

@@ -9,11 +9,11 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.data.dataset import Case, LabelValues, cases_of_folder
+from HipICMSCTrainingLib.data.dataset import Case, LabelValues, cases_of_folder, corrected_cases
 from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
 from HipICMSCTrainingLib.gui.scene.label_mapping import ACETABULUM, FEMUR, remember_mapping, remembered_mapping
 
-_CT, _MRI, _LABELLED_MRI = range(3)
+_CT, _MRI, _LABELLED_MRI, _CORRECTED = range(4)
 
 
 class FolderArea:
@@ -42,7 +42,10 @@ class FolderArea:
 
     def refresh(self) -> None:
         """Look at the folder again."""
-        has_labels = self._ui.dataFolderKindComboBox.currentIndex != _MRI
+        kind = self._ui.dataFolderKindComboBox.currentIndex
+        has_labels = kind not in (_MRI, _CORRECTED)
+        # A case is called as its folder, which names nobody.
+        self._ui.dataFolderNamesLabel.visible = self._ui.dataFolderNamesComboBox.visible = kind != _CORRECTED
         for name in ("HipBoneValuesLabel", "HipBoneValuesEdit", "FemurValuesLabel", "FemurValuesEdit",
                      "OtherValuesCheckBox"):  # fmt: skip
             getattr(self._ui, f"data{name}").visible = has_labels
@@ -76,7 +79,8 @@ class FolderArea:
         for case in self._cases():
             if case.image in present:
                 continue
-            name = file.free_name(case.modality, "" if is_numbered else case.name, [other.name for other in added])
+            wanted = "" if is_numbered and not case.corrected else case.name
+            name = file.free_name(case.modality, wanted, [other.name for other in added])
             added.append(replace(case, name=name, patient=name, label_values=values if case.label else LabelValues()))
         file.add(added)
         if any(case.label for case in added):
@@ -87,7 +91,7 @@ class FolderArea:
     def _cases(self) -> list[Case]:
         """
         Raises:
-            HipError: ``missing_folder``.
+            HipError: ``missing_folder``, or as :func:`corrected_cases`.
         """
         path = self._ui.dataFolderEdit.currentPath
         if not path:
@@ -95,6 +99,8 @@ class FolderArea:
         if not Path(path).is_dir():
             raise HipError("missing_folder", _("There is no such folder; choose another one."))
         kind = self._ui.dataFolderKindComboBox.currentIndex
+        if kind == _CORRECTED:
+            return corrected_cases(Path(path))
         if kind == _CT:
             return cases_of_folder(Path(path), "CT", "train")
         if kind == _MRI:
@@ -122,6 +128,8 @@ class FolderArea:
         kind = self._ui.dataFolderKindComboBox.currentIndex
         if kind == _MRI:
             return _("Volumes in this folder: {count}.").format(count=len(cases))
+        if kind == _CORRECTED:
+            return _("Corrected cases: {count}.").format(count=len(cases))
         if kind == _LABELLED_MRI:
             if self._labelled_mri:
                 counts = _("Volumes with label maps: {count}, for the training.")

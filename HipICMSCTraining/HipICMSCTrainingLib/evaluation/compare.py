@@ -1,0 +1,251 @@
+"""Two models side by side on corrected MRIs that neither was trained on: is the new one better, and where is it worse?
+
+Only bones that a person completed are measured. Leave-one-out, one training for each case, would measure on all,
+but costs as many trainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
+from HipICMSCLib.cases.corrected_case import CorrectedCase, read_about
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.engine import HipSegmenter
+from HipICMSCLib.models.package import read_package
+from HipICMSCLib.preprocessing.geometry import Grid
+from HipICMSCLib.preprocessing.slabs import acquisition_plane
+from HipICMSCLib.reading.volume import read_volume
+from HipICMSCLib.results.overlay import drawn_about
+
+from HipICMSCTrainingLib.data.corrections import read_corrections
+from HipICMSCTrainingLib.data.dataset import Case, corrected_cases
+from HipICMSCTrainingLib.evaluation.metrics import MaskScores, score_mask
+
+#: Where the old model's Dice is at least this, it was good.
+GOOD_DICE = 0.9
+#: By so much Dice may fall unnoticed; more where the label is what the old model drew, whose Dice is then 1 anyway.
+WORSE_BY, WORSE_BY_ON_OWN = 0.02, 0.05
+#: So many of the largest changes are shown.
+PICTURES = 3
+#: So many cases are few to judge by.
+FEW_CASES = 2
+_RADIUS_MM = 60.0
+
+
+@dataclass(frozen=True)
+class ComparedBone:
+    """A completed bone of one case.
+
+    Attributes:
+        case: name of the case.
+        bone: what the bone is called within a sentence.
+        old_drew_it: whether the label is the old model's own result, unchanged.
+        old, new: scores of both models.
+    """
+
+    case: str
+    bone: str
+    old_drew_it: bool
+    old: MaskScores
+    new: MaskScores
+
+    @property
+    def change(self) -> float:
+        """Of Dice."""
+        return (self.new.dice or 0.0) - (self.old.dice or 0.0)
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the new model is worse where the old one was good."""
+        allowed = WORSE_BY_ON_OWN if self.old_drew_it else WORSE_BY
+        return (self.old.dice or 0.0) >= GOOD_DICE and self.change < -allowed
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A large change.
+
+    Attributes:
+        words: which bone of which case, and how its Dice changed.
+        corrected, old, new: (rows, columns, 3) uint8, the labels over the same slice.
+    """
+
+    words: str
+    corrected: np.ndarray
+    old: np.ndarray
+    new: np.ndarray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Attributes:
+    old, new: names of the models.
+    cases: how many were compared.
+    trained_on: names of cases that were left out because one of the models was trained on them.
+    failed: a sentence for each case, by its name, that could not be compared.
+    pictures: the largest changes first.
+    """
+
+    old: str
+    new: str
+    cases: int
+    bones: tuple[ComparedBone, ...]
+    trained_on: tuple[str, ...]
+    failed: dict[str, str]
+    pictures: tuple[Picture, ...]
+
+    @property
+    def worse(self) -> tuple[ComparedBone, ...]:
+        return tuple(bone for bone in self.bones if bone.is_worse)
+
+    def means(self) -> tuple[float, float]:
+        """Of Dice over all bones, of the old and of the new model."""
+        old, new = ([getattr(bone, which).dice or 0.0 for bone in self.bones] for which in ("old", "new"))
+        return float(np.mean(old)), float(np.mean(new))
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the pictures."""
+        bones = [asdict(bone) | {"is_worse": bone.is_worse} for bone in self.bones]
+        return {
+            "old": self.old,
+            "new": self.new,
+            "cases": self.cases,
+            "bones": bones,
+            "mean_dice": dict(zip(("old", "new"), self.means(), strict=True)),
+            "trained_on": list(self.trained_on),
+            "failed": self.failed,
+        }
+
+
+def compare_models(
+    old: Path,
+    new: Path,
+    folders: Sequence[Path],
+    progress: Callable[[float, str], None] = lambda share, text: None,
+) -> Comparison:
+    """Segment the corrected MRIs that neither model was trained on with both, as HipICMSC would, and compare.
+
+    Args:
+        old, new: model packages.
+        folders: of corrected cases, or cases themselves.
+        progress: called with the share that is done, 0 to 1, and the name of the next case.
+
+    Raises:
+        HipError: ``nothing_held_out``; the error of the first case if none could be compared; or as for reading a
+            package.
+    """
+    packages = read_package(old), read_package(new)
+    seen = {word for package in packages for word in package.manifest.training.get("corrected", ())}
+    held_out: list[Case] = []
+    trained_on: list[str] = []
+    failed: dict[str, HipError] = {}
+    for case in _cases(folders):
+        try:
+            digest = read_about(Path(case.corrected)).voxels_sha256
+        except HipError as error:
+            failed[case.name] = error
+            continue
+        if digest in seen:
+            trained_on.append(case.name)
+        else:
+            held_out.append(case)
+    if not held_out and not failed:
+        raise HipError(
+            "nothing_held_out",
+            f"One of the models was trained on each of the {len(trained_on)} cases, which tells nothing of other MRIs; "
+            "keep further cases out of the training, with the role val or test, and compare on those.",
+        )
+    segmenters = [HipSegmenter(package) for package in packages]
+    bones: list[ComparedBone] = []
+    changes: list[tuple[float, Picture]] = []
+    compared = 0
+    for number, case in enumerate(held_out):
+        progress(number / len(held_out), case.name)
+        try:
+            of_case = _compared(case, segmenters)
+        except HipError as error:
+            failed[case.name] = error
+            continue
+        compared += 1
+        bones += [bone for bone, _ in of_case]
+        changes = sorted([*changes, *((abs(b.change), p) for b, p in of_case if p)], key=lambda each: -each[0])[
+            :PICTURES
+        ]
+    if not bones:
+        raise (
+            next(iter(failed.values()))
+            if failed
+            else HipError(
+                "nothing_held_out", "No bone is completed in the cases that could be compared; complete some."
+            )
+        )
+    progress(1.0, "")
+    sentences = {name: error.sentence for name, error in failed.items()}
+    names = [package.manifest.name for package in packages]
+    pictures = tuple(picture for _, picture in changes)
+    return Comparison(*names, compared, tuple(bones), tuple(trained_on), sentences, pictures)
+
+
+def _cases(folders: Sequence[Path]) -> list[Case]:
+    cases: list[Case] = []
+    for folder in folders:
+        cases += corrected_cases(Path(folder), [case.name for case in cases])
+    return list({case.corrected: case for case in cases}.values())
+
+
+def _compared(case: Case, segmenters: Sequence[HipSegmenter]) -> list[tuple[ComparedBone, Picture | None]]:
+    """Each completed bone of a case, and a picture of it where the models differ."""
+    corrections = read_corrections(case)
+    image = read_volume(Path(case.image))
+    results = [_labels_of(segmenter, image) for segmenter in segmenters]
+    found = []
+    for segment in SEGMENTS:
+        if segment.segment_id not in corrections.completed:
+            continue
+        old, new = (score_mask(r == segment.value, corrections.labels == segment.value) for r in results)
+        if old.dice is None and new.dice is None:  # no such bone is there, and neither drew one
+            continue
+        own = _is_drawn_by(corrections.case, segment, segmenters[0].package.sha256)
+        bone = ComparedBone(case.name, segment.short_name, own, old, new)
+        found.append((bone, _picture(bone, segment, image, corrections.labels, results)))
+    return found
+
+
+def _labels_of(segmenter: HipSegmenter, image: sitk.Image) -> sitk.Image:
+    """The result; empty where the model finds no hip."""
+    try:
+        return segmenter.segment(image).labels
+    except HipError as error:
+        if error.kind != "no_hip":
+            raise
+        return Grid.of(image).image(np.zeros(image.GetSize()[::-1], np.uint8))
+
+
+def _is_drawn_by(case: CorrectedCase, segment: Segment, sha256: str) -> bool:
+    changed = next(each.changed_ml for each in case.segments if each.name == segment.segment_id)
+    return changed == 0 and case.model_sha256 == sha256
+
+
+def _picture(
+    bone: ComparedBone, segment: Segment, image: sitk.Image, label: sitk.Image, results: Sequence[sitk.Image]
+) -> Picture | None:
+    """The slice in which the models differ most; None where they agree."""
+    differs = np.logical_xor(*(sitk.GetArrayViewFromImage(result) == segment.value for result in results))
+    if not differs.any():
+        return None
+    plane = acquisition_plane(image) or "coronal"
+    spacing = np.array(image.GetSpacing())[::-1]
+    axis = int(np.argmax(spacing)) if np.ptp(spacing) else 1
+    worst = int(differs.sum(tuple(other for other in range(3) if other != axis)).argmax())
+    index = np.argwhere(differs.take(worst, axis)).mean(0)
+    index = np.insert(index, axis, worst)
+    point = image.TransformContinuousIndexToPhysicalPoint(index[::-1].tolist())
+    drawn = (drawn_about(image, labels, point, plane, _RADIUS_MM) for labels in (label, *results))
+    before, now = (100 * (scores.dice or 0.0) for scores in (bone.old, bone.new))
+    return Picture(f"{bone.case}, {bone.bone}: Dice {before:.1f} → {now:.1f} %", *drawn)

@@ -1,0 +1,270 @@
+"""A training with corrected MRIs: from the model before, through a kill, to one that is compared with the old one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from corrected_phantoms import corrected_phantom
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.engine import HipSegmenter
+from HipICMSCLib.models.package import read_package
+from HipICMSCTrainingLib.cli import main
+from HipICMSCTrainingLib.data.dataset import dataset_from_folders
+from HipICMSCTrainingLib.evaluation import compare as compare_module
+from HipICMSCTrainingLib.evaluation.compare import ComparedBone, compare_models
+from HipICMSCTrainingLib.evaluation.metrics import MaskScores
+from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
+from HipICMSCTrainingLib.methods.registry import METHODS
+from HipICMSCTrainingLib.run import estimate as estimate_module
+from HipICMSCTrainingLib.run.alarms import alarms
+from HipICMSCTrainingLib.run.description import RunDescription, start_run
+from HipICMSCTrainingLib.run.estimate import estimate
+from HipICMSCTrainingLib.run.export import export_package
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.method import RunMethod
+from HipICMSCTrainingLib.run.previews import SLICES
+from HipICMSCTrainingLib.run.trainer import Trainer
+from HipICMSCTrainingLib.settings.training import SIMULATION, TrainingSettings
+from killed_training import CHECKPOINT, Moment, train_and_kill
+from PIL import Image
+from tiny_training import POOL, SLAB_ASSIGNMENTS, TinyData, set_arguments, tiny_settings
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+ONLY_SIMULATION = {"stage1_epochs": 0, "stage2_epochs": 0, "self_training_epochs": 0}
+
+
+@pytest.fixture(scope="module")
+def start(finished_slab_run, tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("start") / "start.hipmodel"
+    export_package(finished_slab_run, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def cases(tiny_data, tmp_path_factory) -> Path:
+    """Two corrected MRIs, of which one is to be held out."""
+    folder = tmp_path_factory.mktemp("corrected") / "cases"
+    for number in (0, 1):
+        corrected_phantom(tiny_data.folder, number, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(slab_data, cases) -> TinyData:
+    """The CTs of the others beside the corrected MRIs alone."""
+    return replace(slab_data, dataset=dataset_from_folders(slab_data.folder / "ct", None, 0, corrected=cases))
+
+
+def settings(start: Path, **changes) -> TrainingSettings:
+    return tiny_settings(SLAB_ASSIGNMENTS, start_from=str(start), **ONLY_SIMULATION | changes)
+
+
+def arguments(data: TinyData, cases: Path, start: Path) -> list[str]:
+    given = ["--ct", str(data.folder / "ct"), "--corrected", str(cases), "--start-from", str(start)]
+    return [*given, *set_arguments(SLAB_ASSIGNMENTS | ONLY_SIMULATION, simulation_epochs=2)]
+
+
+@pytest.fixture(scope="module")
+def finished(data, cases, start, tmp_path_factory) -> RunFolder:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    run = RunFolder(tmp_path_factory.mktemp("finished") / "run")
+    data.lend_cache(run.path)
+    assert main(["train", str(run.path), *arguments(data, cases, start)]) == 0
+    torch.set_num_threads(before)
+    return run
+
+
+@pytest.fixture(scope="module")
+def new(finished, tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("new") / "new.hipmodel"
+    export_package(finished, file)
+    return file
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify tells when a file is begun")
+def test_it_is_killed_and_resumed_and_ends_in_the_same_weights(data, cases, start, finished, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    data.lend_cache(run.path)
+    moments = [Moment(0.0, CHECKPOINT, 1), Moment(0.001, CHECKPOINT, 1)]
+    outcome = train_and_kill(run, ["train", str(run.path), *arguments(data, cases, start)], moments, finished)
+    assert outcome.losses == []
+    assert outcome.starts == 3
+
+
+def test_simulated_slabs_and_corrected_ones_both_teach(finished):
+    lines = [line["losses"] for line in finished.metrics() if "losses" in line]
+    assert lines and all(line.keys() == {"simulated", "corrections"} for line in lines)
+    assert all(np.isfinite(list(line.values())).all() for line in lines)
+    # No score that knows no correction goes back to an earlier epoch.
+    assert finished.checkpoints.selection()["step"] == finished.status().total_steps == 8
+
+
+def test_the_preview_shows_corrected_mris_too(finished, finished_slab_run):
+    sheet = Image.open(finished.previews_of()[-1])
+    # Above: MR and the corrected one twice, in three rows, with outlines and plain.
+    assert sheet.width // 2 == 3 * (256 + 2) and sheet.height > 2 * SLICES * 256
+    of_simulation = next(path for path in finished_slab_run.previews_of() if path.stem.endswith("04"))
+    assert Image.open(of_simulation).width < sheet.width
+
+
+def test_the_package_says_what_it_was_corrected_with_and_names_nobody(finished, new, cases):
+    training = read_package(new).manifest.training
+    known = [json.loads(path.read_text())["voxels_sha256"] for path in sorted(cases.glob("*/case.json"))]
+    assert len(training["corrected"]) == 1 and training["corrected"][0] in known
+    assert "1 of them as a person corrected them" in read_package(new).card
+    assert str(cases) not in json.dumps(training)
+
+
+def test_an_estimate_times_steps_with_corrected_slabs(data, start, monkeypatch):
+    monkeypatch.setattr(estimate_module, "TIMED_SECONDS", 0.0)
+    seen = []
+    step = estimate_module._TimedTrainer.do_step
+    monkeypatch.setattr(estimate_module._TimedTrainer, "do_step", lambda self: seen.append(step(self)) or seen[-1])
+    described = RunDescription("icmsc", settings(start), IcmscSettings(image_pool=POOL), data.dataset)
+    told = estimate(described, data.cache)
+    assert told.volumes == 4 and told.steps["simulation"] == 4
+    assert all("corrections" in losses for losses in seen)
+
+
+def test_a_crop_or_stages_without_corrections_are_refused(data, tiny_data, start, tmp_path):
+    for name, chosen, words in (
+        ("icmsc", tiny_settings(), "Corrected MRIs teach models that read slabs"),
+        ("adda", tiny_settings(), "Corrected MRIs teach models that read slabs"),
+        (
+            "icmsc",
+            tiny_settings(SLAB_ASSIGNMENTS, simulation_epochs=0, self_training_epochs=0),
+            "set simulation_epochs",
+        ),
+    ):
+        with pytest.raises(HipError, match=words) as refused:
+            start_run(tmp_path / "run", RunDescription(name, chosen, METHODS[name].Settings(), data.dataset))
+        assert refused.value.kind == "bad_setting" and not (tmp_path / "run").exists()
+
+
+def test_a_case_that_was_moved_meanwhile_is_said_and_the_run_goes_on_where_it_is_again(data, start, cases, tmp_path):
+    mine = shutil.copytree(cases, tmp_path / "cases")
+    dataset = dataset_from_folders(data.folder / "ct", None, 0, corrected=mine)
+    run = start_run(tmp_path / "run", RunDescription("icmsc", settings(start), IcmscSettings(image_pool=POOL), dataset))
+    run.request("STOP")
+    assert Trainer(run).train().state == "paused"
+    moved = mine.rename(tmp_path / "moved")
+    with pytest.raises(HipError, match="it was moved, renamed or deleted"):
+        Trainer(run).train()
+    assert str(tmp_path) not in run.status().sentence
+    assert main(["resume", str(run.path), "--ct", str(data.folder / "ct"), "--corrected", str(moved)]) == 0
+    assert run.status().state == "finished"
+    # Corrected once more, it is another case: the run has not read this one.
+    case = json.loads((moved / "case-001" / "case.json").read_text())
+    assert case["case"] == 1
+
+
+def test_forgetting_is_an_alarm():
+    def scored(step: int, dice: float) -> dict:
+        return {
+            "step": step,
+            "stage": SIMULATION,
+            "weights": "average",
+            "scores": {"dice_simulated": dice, "selection": 0},
+        }
+
+    losses = {"step": 20, "stage": SIMULATION, "losses": {"simulated": 0.5, "corrections": 0.5}, "learning_rates": {}}
+    from HipICMSCTrainingLib.run.status import Status
+
+    status = Status("running", "simulation", "", 300, 300, 1.0, 0.0, 1, 0.0)
+    method = RunMethod("icmsc", {})
+    kinds = [alarm.kind for alarm in alarms([losses, scored(100, 0.9), scored(200, 0.8)], status, method)]
+    assert kinds == ["forgetting"]
+    assert alarms([losses, scored(100, 0.9), scored(200, 0.88)], status, method) == ()
+    other = losses | {"losses": {"simulated": 0.5}}
+    assert alarms([other, scored(100, 0.9), scored(200, 0.8)], status, method) == ()
+
+
+def test_the_share_of_corrections_is_no_phase_of_a_training(finished):
+    assert RunMethod.of(finished).phases == {}
+
+
+# Old and new side by side.
+
+
+class Drawing:
+    """Stands for a model whose results are known: bones where the truth has them, moved by so many voxels."""
+
+    def __init__(self, package, moved: dict[str, int], truths: Path) -> None:
+        self.package, self.moved, self.truths = package, moved[package.manifest.name], truths
+
+    def segment(self, image: sitk.Image):
+        for label in self.truths.glob("*/label.nii.gz"):
+            truth = sitk.ReadImage(str(label))
+            same = sitk.ReadImage(str(label.with_name("mri.nii.gz")))
+            if np.array_equal(sitk.GetArrayFromImage(same), sitk.GetArrayFromImage(image)):
+                labels = sitk.GetImageFromArray(np.roll(sitk.GetArrayFromImage(truth), self.moved, axis=1))
+                labels.CopyInformation(truth)
+                return type("Result", (), {"labels": labels})
+        raise HipError("no_hip", "No hip was found.")
+
+
+@pytest.fixture
+def drawing(monkeypatch, cases):
+    """Lets the models draw the truth moved by so many voxels, by their names."""
+    moved: dict[str, int] = {}
+    monkeypatch.setattr(compare_module, "HipSegmenter", lambda package: Drawing(package, moved, cases))
+    return moved
+
+
+def test_a_case_in_training_never_measures(start, new, cases, drawing):
+    drawing |= {"start": 1, "new": 0}
+    compared = compare_models(start, new, [cases])
+    assert compared.cases == 1 and len(compared.trained_on) == 1
+    assert {bone.case for bone in compared.bones}.isdisjoint(compared.trained_on)
+    assert len(compared.bones) == 4 and compared.worse == ()
+    assert [bone.new.dice for bone in compared.bones] == [1.0] * 4
+    trained_on = cases / compared.trained_on[0]
+    with pytest.raises(HipError, match="keep further cases out of the training"):
+        compare_models(start, new, [trained_on])
+
+
+def test_worse_where_the_old_one_was_good_is_said_in_red_with_pictures(start, new, cases, drawing, tmp_path, capsys):
+    drawing |= {"start": 0, "new": 1}
+    page = tmp_path / "page.html"
+    assert main(["compare", str(start), str(new), "--cases", str(cases), "-o", str(page)]) == 0
+    said = capsys.readouterr().out
+    assert "On 1 corrected MRI that no training has seen, mean Dice is 100.0 % with start" in said
+    assert "The new model is worse where the old one was good: right hip bone" in said
+    assert "One MRI says little of others. Leave-one-out" in said
+    text = page.read_text()
+    assert "class=worse" in text and 'class="worse"' in text and "#b42318" in text
+    assert text.count("data:image/png;base64,") == 9 and "http" not in text
+    # What is there is not replaced without a word.
+    assert main(["compare", str(start), str(new), "--cases", str(cases), "-o", str(page)]) == 2
+
+
+def test_a_small_loss_or_a_poor_old_result_is_not_called_worse():
+    def bone(old: float, new: float, own: bool = False) -> ComparedBone:
+        return ComparedBone("a", "left femur", own, *(MaskScores(dice, 1.0, 1.0, 1.0, 1.0) for dice in (old, new)))
+
+    assert bone(0.95, 0.92).is_worse and bone(0.95, 0.0).is_worse
+    assert not bone(0.95, 0.94).is_worse and not bone(0.8, 0.5).is_worse
+    # What the old model drew itself and nobody changed favours it.
+    assert not bone(1.0, 0.96, own=True).is_worse and bone(1.0, 0.94, own=True).is_worse
+
+
+def test_the_real_engine_compares_and_a_broken_case_is_said(start, new, cases, tmp_path, capsys):
+    mine = shutil.copytree(cases, tmp_path / "cases")
+    (mine / "case-003").mkdir()
+    code = main(["compare", str(start), str(new), "--cases", str(mine), "--progress"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert code == 0
+    told = lines[-1]["compared"]
+    assert told["cases"] == 1 and "no whole case" in told["failed"]["case-003"]
+    results = HipSegmenter(new).package.manifest.name
+    assert told["new"] == results == "new"

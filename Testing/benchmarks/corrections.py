@@ -1,0 +1,422 @@
+"""What corrected MRIs teach a model: Dice on held-out MRIs with 0, 1, 2, 4 (and 8) of them, and what is forgotten.
+
+    .venv/bin/python Testing/benchmarks/corrections.py phantoms OUT     # synthetic: from T1 to fat suppression
+    .venv/bin/python Testing/benchmarks/corrections.py sts OUT DATA     # axial T1 of one hip, from the shipped hip-mri
+
+An experiment about corrections alone: here, and nowhere else, labels of MRIs teach; the model that ships is not touched
+by them. Seeds are fixed. Whatever is done stays in OUT, also after a kill, and the same command goes on. When all is
+done, ``corrections_phantoms.json`` and ``.md`` (or ``corrections_sts``) are written into OUT. ``--quick`` shows in
+minutes that everything works together, and tells nothing.
+
+phantoms: F_t learns first from MRIs of the contrast T1 alone, simulated from synthetic CTs. Then it is corrected on
+phantoms with fat suppression, whose truth stands for what a person corrected, in the preset ``corrections`` at the
+phantoms' resolution, and measured on others of that contrast, and on others of T1.
+
+sts: five patients, whose labels were carried over from their CT. Two of them, 031 and 050, have no part in the shipped
+model, so one of the two is measured and the other four are there to correct; then the other way round. What nobody
+knows (``_ignore``) is left out of the measurement, and blanked in the MRIs that teach, whose labels then are right.
+The training beside them is as the shipped model's, with the CTs that no measured patient is part of.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from HipICMSCLib.anatomy.segments import SEGMENTS
+from HipICMSCLib.cases.keep import keep_case
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.files import write_text
+from HipICMSCLib.engine import HipSegmenter
+from HipICMSCLib.models.chosen import find_model
+from HipICMSCLib.models.package import read_package
+from HipICMSCLib.networks.slab_unet import SlabUNetSettings
+from HipICMSCLib.preprocessing.geometry import Grid
+from HipICMSCLib.preprocessing.slabs import SlabSettings
+from HipICMSCTrainingLib.data.dataset import Case, Dataset, dataset_from_file
+from HipICMSCTrainingLib.evaluation.pairs import Pair
+from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs
+from HipICMSCTrainingLib.evaluation.table import markdown_table
+from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
+from HipICMSCTrainingLib.phantom.dataset import SMOKE
+from HipICMSCTrainingLib.phantom.subject import make_ct, make_mri
+from HipICMSCTrainingLib.run.description import RunDescription, start_run
+from HipICMSCTrainingLib.run.export import export_package
+from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.starting_weights import with_settings_of
+from HipICMSCTrainingLib.run.trainer import Trainer
+from HipICMSCTrainingLib.settings.simulation import SimulationSettings
+from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "real_data"))
+from make_dataset import write_dataset
+
+SEED = 1
+#: Bones of each case are all completed: the labels are the truth, or as near to it as there is.
+ALL = {segment.segment_id for segment in SEGMENTS}
+#: Of phantoms: pixels of 2.5 mm, as they have, and a network as deep as slices of 96 pixels allow.
+PIXEL_MM, PATCH = 2.5, 96
+T1_ONLY = {f"contrast_{name}": 0.0 for name in SimulationSettings().shares("contrast")} | {"contrast_t1": 1.0}
+#: Phantoms by number: of both contrasts one for the scores that need no label, and those that are measured.
+TAUGHT, FOR_SCORES, MEASURED = range(20, 28), 28, range(30, 36)
+#: The measured patients, and the order in which the others are added.
+FOLDS = {"031": ("036", "048", "050", "014"), "050": ("036", "048", "031", "014")}
+CORONAL = ("cptac_C3N-01003_t1cor", "cptac_C3N-02632_t1cor")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is done.
+
+    Attributes:
+        start_epochs: of 100 steps, of the model from which corrections start (phantoms alone).
+        epochs: of 100 steps, of a training with corrected MRIs.
+        steps: of an epoch.
+        measured: at most so many phantoms of each contrast.
+        counts: of corrected MRIs.
+        cts: at most so many CTs (sts alone).
+    """
+
+    start_epochs: int = 20
+    epochs: int = 3
+    steps: int = 100
+    measured: int = 6
+    counts: tuple[int, ...] = (0, 1, 2, 4, 8)
+    cts: int = 8
+
+
+QUICK = Size(start_epochs=2, epochs=1, steps=10, measured=1, counts=(0, 1), cts=2)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An MRI with its truth, and what of it is not known."""
+
+    name: str
+    image: Path
+    label: Path
+    ignored: tuple[Path, ...] = ()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mode", choices=("phantoms", "sts"))
+    parser.add_argument("out", type=Path)
+    parser.add_argument("data", type=Path, nargs="?", help="the working set, of which sts/ is a part (sts alone)")
+    parser.add_argument("--quick", action="store_true")
+    chosen = parser.parse_args()
+    size = QUICK if chosen.quick else Size()
+    out = chosen.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    # The list of cases that only the user has is none of this experiment's.
+    os.environ["HIPICMSC_HOME"] = str(out / "home")
+    try:
+        if chosen.mode == "phantoms":
+            phantoms(out, size)
+        elif chosen.data is None:
+            parser.error("sts needs DATA")
+        else:
+            sts(out, chosen.data.resolve(), replace(size, counts=tuple(count for count in size.counts if count <= 4)))
+    except HipError as error:
+        print(f"corrections: {error.sentence}", file=sys.stderr)
+        return 2
+    return 0
+
+
+class Results:
+    """Numbers by name in a file that is written after each."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+
+    def get(self, name: str, compute: Callable[[], Any]) -> Any:
+        """What is known by this name; computed where it is not."""
+        if name not in self.found:
+            print(f"{time.strftime('%H:%M:%S')}  {name}", flush=True)
+            self.found[name] = compute()
+            write_text(self.file, json.dumps(self.found, indent=2) + "\n")
+        return self.found[name]
+
+
+def phantoms(out: Path, size: Size) -> None:
+    folder = out / "phantoms"
+    cts = [_ct(folder, number) for number in range(5)]
+    t1 = [_mri(folder, number, False) for number in MEASURED][: size.measured]
+    fat = [_mri(folder, number, True) for number in MEASURED][: size.measured]
+    results = Results(out / "corrections_phantoms.json")
+
+    start = folder / "start.hipmodel"
+    settings = TrainingSettings(
+        seed=SEED, reads="slabs", batch_size=4, simulation_epochs=size.start_epochs, stage1_epochs=0, stage2_epochs=0,
+        steps_per_epoch=size.steps, slab=SlabSettings(pixel_mm=PIXEL_MM), slab_unet=SlabUNetSettings(levels=5),
+        simulation=SimulationSettings(patch=PATCH, least_patch=64, **T1_ONLY), recompute=False,
+        translator=PRESETS["corrections"].translator, discriminator_width=32, ema_decay=0.99,
+    )  # fmt: skip
+    unlabelled = [
+        _unlabelled(_mri(folder, FOR_SCORES + more, False), role) for more, role in ((0, "train"), (1, "val"))
+    ]
+    _train(folder / "start", settings, Dataset((*cts, *unlabelled)), start)
+
+    corrected = [_mri(folder, number, True) for number in TAUGHT][: max(size.counts)]
+    cases = [_kept(folder / "cases", each, start) for each in corrected]
+    held_out = _unlabelled(_mri(folder, FOR_SCORES, True), "val")
+    for count in size.counts:
+        package = start
+        if count:
+            package = folder / f"with-{count}.hipmodel"
+            _correct(folder / f"with-{count}", start, size, Dataset((*cts, *cases[:count], held_out)), package, results)
+        results.get(f"{count} corrected, fat-suppressed", lambda package=package: _dice(package, fat))
+        results.get(f"{count} corrected, T1", lambda package=package: _dice(package, t1))
+    rows = [["corrected MRIs", "fat-suppressed: hip bone", "femur", "mean", "T1: hip bone", "femur", "mean"]]
+    for count in size.counts:
+        cells = [_means(results.found[f"{count} corrected, {contrast}"]) for contrast in ("fat-suppressed", "T1")]
+        rows.append([str(count), *(f"{value:.1f}" for of_contrast in cells for value in of_contrast)])
+    write_text(
+        out / "corrections_phantoms.md",
+        "# Corrected phantoms: Dice % on held-out ones\n\n"
+        f"Synthetic. Mean over {len(fat)} phantoms of each contrast, results as delivered. The start (0) learned "
+        f"{size.start_epochs * size.steps} steps of T1 simulated from four synthetic CTs; each line is a training of "
+        f"{size.epochs * size.steps} steps from there. T1 tells what was forgotten. Seed {SEED}.\n\n"
+        f"{markdown_table(rows)}\n",
+    )
+    print((out / "corrections_phantoms.md").read_text())
+
+
+def sts(out: Path, data: Path, size: Size) -> None:
+    folder = out / "sts"
+    start = find_model("hip-mri")
+    results = Results(out / "corrections_sts.json")
+    listed = folder / "dataset.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_dataset(data, listed)
+    dataset = dataset_from_file(listed)
+    rows = [
+        [
+            "measured",
+            "corrected",
+            "axial T1 of one hip: hip bone",
+            "femur",
+            "mean",
+            "coronal T1: hip bone",
+            "femur",
+            "mean",
+        ]
+    ]
+    coronal = [_coronal(data, name) for name in CORONAL][: size.measured]
+    for patient, others in FOLDS.items():
+        cases = [
+            _kept(folder / "cases", _blanked(folder, _axial(data, other)), start)
+            for other in others[: max(size.counts)]
+        ]
+        cts = [case for case in dataset.of("CT", "train") if patient not in case.name and "sts" not in case.name]
+        own = [case for case in dataset.of("CT", "train") if patient not in case.name and "sts" in case.name]
+        beside = [*own, *cts][: size.cts] + dataset.of("CT", "val")[:1] + dataset.of("MR", "val")[:1]
+        for count in size.counts:
+            package = start
+            if count:
+                package = folder / f"{patient}-with-{count}.hipmodel"
+                run = folder / f"{patient}-with-{count}"
+                _correct(run, start, size, Dataset((*beside, *cases[:count])), package, results)
+            name = f"{patient} measured, {count} corrected"
+            axial = results.get(name, lambda package=package, patient=patient: _dice(package, [_axial(data, patient)]))
+            kept = results.get(
+                f"{name}, coronal" if count else "0 corrected, coronal", lambda package=package: _dice(package, coronal)
+            )
+            cells = [f"{value:.1f}" for scores in (axial, kept) for value in _means(scores)]
+            rows.append([patient, str(count), *cells])
+    for count in size.counts:
+        cells = [[float(cell) for cell in row[2:]] for row in rows[1:] if row[1] == str(count)]
+        rows.append(["mean", str(count), *(f"{statistics.fmean(column):.1f}" for column in zip(*cells, strict=True))])
+    write_text(
+        out / "corrections_sts.md",
+        "# Corrected axial T1: Dice % on a patient that no training saw\n\n"
+        "Labels carried over from CT; what is not known is left out; results as delivered. 0 is the shipped hip-mri. "
+        f"Each line is a training of {size.epochs * size.steps} steps from there, beside MRIs simulated from at most "
+        f"{size.cts} CTs. Coronal T1 of both hips ({len(coronal)}; what no reader knows left out) tells what was "
+        f"forgotten. Two patients are no validation. Seed {SEED}.\n\n{markdown_table(rows)}\n",
+    )
+    print((out / "corrections_sts.md").read_text())
+
+
+# Trainings.
+
+
+def _correct(folder: Path, start: Path, size: Size, dataset: Dataset, package: Path, results: Results) -> None:
+    """A training of the preset ``corrections`` from a model, into a package."""
+    preset = replace(
+        PRESETS["corrections"],
+        seed=SEED,
+        start_from=str(start),
+        simulation_epochs=size.epochs,
+        steps_per_epoch=size.steps,
+    )
+    settings = with_settings_of(read_package(start), preset)
+    if settings.slab.pixel_mm == PIXEL_MM:
+        shape = SimulationSettings(patch=PATCH, least_patch=64, **T1_ONLY)
+        settings = replace(settings, simulation=shape)
+    seconds = _train(folder, settings, dataset, package)
+    if seconds is not None:
+        results.get(f"seconds per step, {folder.name}", lambda: round(seconds, 3))
+
+
+def _train(folder: Path, settings: TrainingSettings, dataset: Dataset, package: Path) -> float | None:
+    """Train, or go on with, a run; the package of its best weights. Returns seconds a step, None where all was done."""
+    if package.exists():
+        return None
+    run = RunFolder(folder)
+    # One cache for all trainings of the same slices; the names of its files tell what is in them.
+    shared = folder.parent / "cache"
+    if not (folder / "run.json").exists():
+        _link(shared, folder / "cache")
+        start_run(folder, RunDescription("icmsc", settings, IcmscSettings(), dataset))
+    status = Trainer(run, lambda now: print(f"\r{folder.name}: {now.step} of {now.total_steps}  ", end="")).train()
+    print()
+    _link(folder / "cache", shared)
+    export_package(run, package)
+    return status.seconds_per_step
+
+
+def _link(source: Path, target: Path) -> None:
+    """Let ``target`` have the files of ``source``, too; nothing writes into a file of a cache but by replacing it."""
+    target.mkdir(parents=True, exist_ok=True)
+    for file in source.glob("*.safetensors"):
+        if not (target / file.name).exists():
+            os.link(file, target / file.name)
+
+
+# Measurements.
+
+
+def _dice(package: Path, measured: Sequence[Measured]) -> dict[str, dict[str, float]]:
+    """Dice by MRI and bone, of results as delivered; 0 where the model finds no hip."""
+    segmenter = HipSegmenter(package)
+    sides = {segment.value: segment.bone for segment in SEGMENTS}
+    found = {}
+    for each in measured:
+        image = sitk.ReadImage(str(each.image))
+        try:
+            labels = sitk.ChangeLabel(segmenter.segment(image).labels, sides)
+        except HipError as error:
+            if error.kind != "no_hip":
+                raise
+            labels = Grid.of(image).image(np.zeros(image.GetSize()[::-1], np.uint8))
+        (volume,) = evaluate_pairs([Pair(each.name, labels, each.label, each.ignored)]).volumes
+        found[each.name] = {bone: scores.dice for bone, scores in volume.scores["raw"].items()}
+    return found
+
+
+def _means(found: dict[str, dict[str, float]]) -> tuple[float, float, float]:
+    """Dice % of hip bone and femur, and of both."""
+    bones = [100 * statistics.fmean(of[bone] or 0.0 for of in found.values()) for bone in ("hip_bone", "femur")]
+    return bones[0], bones[1], statistics.fmean(bones)
+
+
+# Cases.
+
+
+def _kept(folder: Path, taught: Measured, start: Path) -> Case:
+    """The MRI as a corrected case: what the start draws, corrected to the truth."""
+    name = taught.name
+    known = folder / "known.json"
+    kept = json.loads(known.read_text()) if known.exists() else {}
+    if name not in kept:
+        image, truth = sitk.ReadImage(str(taught.image)), sitk.ReadImage(str(taught.label))
+        try:
+            drawn = HipSegmenter(start).segment(image).labels
+        except HipError as error:
+            if error.kind != "no_hip":
+                raise
+            drawn = None
+        made_by = {"ModelName": start.stem, "ModelSha256": read_package(start).sha256}
+        # Overwrite: killed between a case and this file, it would be there already.
+        case = keep_case(folder, image, _with_sides(image, truth), made_by, drawn, ALL, name, overwrite=True)
+        kept[name] = case.folder.name
+        write_text(known, json.dumps(kept, indent=2) + "\n")
+    place = (folder / kept[name]).resolve()
+    return Case(name, "MR", "train", name, str(place / "mri.nii.gz"), corrected=str(place))
+
+
+def _with_sides(image: sitk.Image, truth: sitk.Image) -> sitk.Image:
+    """Classes as the values of a result: what lies on the patient's right of the volume's middle is a right bone."""
+    classes = sitk.GetArrayFromImage(truth)
+    across = np.array(image.GetDirection()).reshape(3, 3)[0] * image.GetSpacing()
+    z, y, x = np.indices(classes.shape, sparse=True)
+    place = image.GetOrigin()[0] + x * across[0] + y * across[1] + z * across[2]
+    middle = image.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in image.GetSize()])[0]
+    right = place < middle
+    labels = np.zeros(classes.shape, np.uint8)
+    for segment in SEGMENTS:
+        labels[(classes == segment.bone) & (right == (segment.side == "right"))] = segment.value
+    return Grid.of(image).image(labels)
+
+
+def _ct(folder: Path, number: int) -> Case:
+    image, label = _written(folder, f"ct{number:02d}", lambda: make_ct(SEED, number, spacing_mm=SMOKE.ct_mm))
+    name = f"ct{number:02d}"
+    return Case(name, "CT", "train" if number < 4 else "val", name, str(image), str(label))
+
+
+def _mri(folder: Path, number: int, fat_suppressed: bool) -> Measured:
+    name = f"{'fat' if fat_suppressed else 't1'}{number:02d}"
+    resolution = {"in_plane_mm": SMOKE.mri_in_plane_mm, "slice_mm": SMOKE.mri_slice_mm}
+    paths = _written(folder, name, lambda: make_mri(SEED, number, fat_suppressed=fat_suppressed, **resolution))
+    return Measured(name, *paths)
+
+
+def _written(folder: Path, name: str, make: Callable[[], Any]) -> tuple[Path, Path]:
+    """A phantom's image and label, made where they are not there."""
+    image, label = folder / f"{name}.nii.gz", folder / f"{name}_label.nii.gz"
+    if not label.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        made = make()
+        _write(made.image, image)
+        _write(made.label, label)
+    return image, label
+
+
+def _write(image: sitk.Image, path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as beside:
+        sitk.WriteImage(image, str(Path(beside) / path.name))
+        os.replace(Path(beside) / path.name, path)
+
+
+def _unlabelled(mri: Measured, role: str) -> Case:
+    return Case(mri.name, "MR", role, mri.name, str(mri.image))
+
+
+def _axial(data: Path, patient: str) -> Measured:
+    parts = [data / "sts" / f"sts_{patient}_{part}.nii.gz" for part in ("t1", "label", "ignore")]
+    return Measured(f"sts_{patient}", parts[0], parts[1], (parts[2],))
+
+
+def _coronal(data: Path, name: str) -> Measured:
+    folder, cortex = data / "mri_val", data / "mri_val_cortex" / f"{name}_cortex.nii.gz"
+    ignored = (folder / f"{name}_ignore.nii.gz", cortex)
+    return Measured(name, folder / f"{name}.nii.gz", folder / f"{name}_label.nii.gz", ignored)
+
+
+def _blanked(folder: Path, mri: Measured) -> Measured:
+    """The MRI without signal where nobody knows what is bone: there, that no bone is drawn is right."""
+    image = folder / "blanked" / f"{mri.name}.nii.gz"
+    if not image.exists():
+        image.parent.mkdir(parents=True, exist_ok=True)
+        whole, ignored = sitk.ReadImage(str(mri.image)), sitk.ReadImage(str(mri.ignored[0]))
+        voxels = np.where(sitk.GetArrayFromImage(ignored) > 0, 0, sitk.GetArrayFromImage(whole))
+        _write(Grid.of(whole).image(voxels), image)
+    return replace(mri, image=image)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
