@@ -69,7 +69,9 @@ ALL = {segment.segment_id for segment in SEGMENTS}
 PIXEL_MM, PATCH = 2.5, 96
 T1_ONLY = {f"contrast_{name}": 0.0 for name in SimulationSettings().shares("contrast")} | {"contrast_t1": 1.0}
 #: Phantoms by number: of both contrasts one for the scores that need no label, and those that are measured.
-TAUGHT, FOR_SCORES, MEASURED = range(20, 28), 28, range(30, 36)
+TAUGHT, FOR_SCORES, MEASURED = range(20, 28), 28, range(40, 46)
+#: A training of as many steps without any correction, so that what steps alone do is told from what corrections do.
+CONTROL = "none, as many steps"
 #: The measured patients, and the order in which the others are added.
 FOLDS = {"031": ("036", "048", "050", "014"), "050": ("036", "048", "031", "014")}
 CORONAL = ("cptac_C3N-01003_t1cor", "cptac_C3N-02632_t1cor")
@@ -172,17 +174,18 @@ def phantoms(out: Path, size: Size) -> None:
     corrected = [_mri(folder, number, True) for number in TAUGHT][: max(size.counts)]
     cases = [_kept(folder / "cases", each, start) for each in corrected]
     held_out = _unlabelled(_mri(folder, FOR_SCORES, True), "val")
-    for count in size.counts:
-        package = start
-        if count:
-            package = folder / f"with-{count}.hipmodel"
-            _correct(folder / f"with-{count}", start, size, Dataset((*cts, *cases[:count], held_out)), package, results)
-        results.get(f"{count} corrected, fat-suppressed", lambda package=package: _dice(package, fat))
-        results.get(f"{count} corrected, T1", lambda package=package: _dice(package, t1))
     rows = [["corrected MRIs", "fat-suppressed: hip bone", "femur", "mean", "T1: hip bone", "femur", "mean"]]
-    for count in size.counts:
-        cells = [_means(results.found[f"{count} corrected, {contrast}"]) for contrast in ("fat-suppressed", "T1")]
-        rows.append([str(count), *(f"{value:.1f}" for of_contrast in cells for value in of_contrast)])
+    for count, taught in _teachings(size, cases):
+        package = start
+        if taught:
+            name = _file_name(count)
+            package = folder / f"{name}.hipmodel"
+            _correct(folder / name, start, size, Dataset((*cts, *taught, held_out)), package, results)
+        cells = [
+            _means(results.get(f"{count} corrected, {contrast}", lambda package=package, of=of: _dice(package, of)))
+            for contrast, of in (("fat-suppressed", fat), ("T1", t1))
+        ]
+        rows.append([count, *(f"{value:.1f}" for of_contrast in cells for value in of_contrast)])
     write_text(
         out / "corrections_phantoms.md",
         "# Corrected phantoms: Dice % on held-out ones\n\n"
@@ -223,22 +226,23 @@ def sts(out: Path, data: Path, size: Size) -> None:
         cts = [case for case in dataset.of("CT", "train") if patient not in case.name and "sts" not in case.name]
         own = [case for case in dataset.of("CT", "train") if patient not in case.name and "sts" in case.name]
         beside = [*own, *cts][: size.cts] + dataset.of("CT", "val")[:1] + dataset.of("MR", "val")[:1]
-        for count in size.counts:
+        for count, taught in _teachings(size, cases):
             package = start
-            if count:
-                package = folder / f"{patient}-with-{count}.hipmodel"
-                run = folder / f"{patient}-with-{count}"
-                _correct(run, start, size, Dataset((*beside, *cases[:count])), package, results)
+            if taught:
+                run = folder / f"{patient}-{_file_name(count)}"
+                package = run.with_suffix(".hipmodel")
+                _correct(run, start, size, Dataset((*beside, *taught)), package, results)
             name = f"{patient} measured, {count} corrected"
             axial = results.get(name, lambda package=package, patient=patient: _dice(package, [_axial(data, patient)]))
             kept = results.get(
-                f"{name}, coronal" if count else "0 corrected, coronal", lambda package=package: _dice(package, coronal)
+                f"{name}, coronal" if taught else "0 corrected, coronal",
+                lambda package=package: _dice(package, coronal),
             )
             cells = [f"{value:.1f}" for scores in (axial, kept) for value in _means(scores)]
-            rows.append([patient, str(count), *cells])
-    for count in size.counts:
-        cells = [[float(cell) for cell in row[2:]] for row in rows[1:] if row[1] == str(count)]
-        rows.append(["mean", str(count), *(f"{statistics.fmean(column):.1f}" for column in zip(*cells, strict=True))])
+            rows.append([patient, count, *cells])
+    for count in dict.fromkeys(row[1] for row in rows[1:]):
+        cells = [[float(cell) for cell in row[2:]] for row in rows[1:] if row[1] == count]
+        rows.append(["mean", count, *(f"{statistics.fmean(column):.1f}" for column in zip(*cells, strict=True))])
     write_text(
         out / "corrections_sts.md",
         "# Corrected axial T1: Dice % on a patient that no training saw\n\n"
@@ -251,6 +255,16 @@ def sts(out: Path, data: Path, size: Size) -> None:
 
 
 # Trainings.
+
+
+def _teachings(size: Size, cases: Sequence[Case]) -> list[tuple[str, Sequence[Case]]]:
+    """What is said of each training, and which MRIs it has beside the rest: corrected, or one without labels."""
+    without_labels = replace(cases[0], corrected=None)
+    return [*((str(count), cases[:count]) for count in size.counts), (CONTROL, [without_labels])]
+
+
+def _file_name(count: str) -> str:
+    return "control" if count == CONTROL else f"with-{count}"
 
 
 def _correct(folder: Path, start: Path, size: Size, dataset: Dataset, package: Path, results: Results) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as nnf
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
 from torch import Tensor
 
+from HipICMSCTrainingLib.data.distribution import summed_over_processes
 from HipICMSCTrainingLib.methods.losses import one_hot, soft_dice
 
 
@@ -23,9 +25,13 @@ def corrections_loss(logits: Tensor, classes: Tensor, weights: Tensor, dice_weig
     """
     logits = logits.float()
     entropy = nnf.cross_entropy(logits, classes.long(), reduction="none")
-    loss = (entropy * weights).sum() / (weights > 0).sum().clamp_min(1)
     full = (weights == 1)[:, None].float()
-    if not full.any():
+    # Over all processes, which then agree whether there is a Dice term, whose sums each waits for.
+    total, pixels, known = summed_over_processes(
+        torch.stack([(entropy * weights).sum(), (weights > 0).sum().float(), full.sum()])
+    )
+    loss = total / pixels.clamp_min(1)
+    if not known:
         return loss
     dice = soft_dice(logits.softmax(1) * full, one_hot(classes, len(CLASS_NAMES)) * full)
     return loss + dice_weight * (1 - dice)
