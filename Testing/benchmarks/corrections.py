@@ -191,7 +191,7 @@ def phantoms(out: Path, size: Size) -> None:
         "# Corrected phantoms: Dice % on held-out ones\n\n"
         f"Synthetic. Mean over {len(fat)} phantoms of each contrast, results as delivered. The start (0) learned "
         f"{size.start_epochs * size.steps} steps of T1 simulated from four synthetic CTs; each line is a training of "
-        f"{size.epochs * size.steps} steps from there. T1 tells what was forgotten. Seed {SEED}.\n\n"
+        f"{size.epochs * size.steps} steps from there. T1 tells what was forgotten. Seed {SEED}, one run of each.\n\n"
         f"{markdown_table(rows)}\n",
     )
     print((out / "corrections_phantoms.md").read_text())

@@ -41,7 +41,7 @@ def with_bias_field(image: Tensor, random: np.random.Generator) -> Tensor:
     field = smooth_field(image.shape[-2:], 3, float(random.uniform(0.0, 0.3)), random).exp()
     if random.random() < 0.25:
         low, middle = (float(random.uniform(-0.4, 0.4)) for _ in range(2))
-        field = field * (float(random.uniform(0.3, 1.0)) * ((y - low) ** 2 + (x - middle) ** 2)).clamp_max(1.8).exp()
+        field = field * (float(random.uniform(0.3, 1.3)) * ((y - low) ** 2 + (x - middle) ** 2)).clamp_max(2.5).exp()
     if random.random() < 0.2:
         angle = random.uniform(0, 2 * np.pi)
         along = np.sin(angle) * y + np.cos(angle) * x
