@@ -151,6 +151,7 @@ def test_a_crop_or_stages_without_corrections_are_refused(data, tiny_data, start
         assert refused.value.kind == "bad_setting" and not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_case_that_was_moved_meanwhile_is_said_and_the_run_goes_on_where_it_is_again(data, start, cases, tmp_path):
     mine = shutil.copytree(cases, tmp_path / "cases")
     dataset = dataset_from_folders(data.folder / "ct", None, 0, corrected=mine)
