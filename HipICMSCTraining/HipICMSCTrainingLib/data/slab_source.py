@@ -87,7 +87,7 @@ class SlabSource:
         shape = self._shape(step, stage)
         samples = []
         of_corrected = self._corrected_in_a_batch(stage)
-        # What is simulated stays in each batch, so that nothing of it is forgotten.
+        # What is simulated stays in each batch, so that little of it is forgotten.
         for place in range(max(1, self.settings.batch_size - of_corrected)):
             random = self._random(step, place, stage)
             anatomy = self.anatomies[random.choice(len(self.anatomies), p=self.shares)]
