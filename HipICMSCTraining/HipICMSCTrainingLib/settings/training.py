@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from HipICMSCLib.common.errors import HipError
@@ -136,6 +136,22 @@ class TrainingSettings:
         return 1, rows, columns
 
 
+# The model that ships: MRI of any plane and contrast, simulated first; hours on two CPU cores, less on a GPU.
+_SLABS = TrainingSettings(
+    precision="bf16",
+    recompute=False,
+    batch_size=4,
+    reads="slabs",
+    simulation_epochs=40,
+    stage1_epochs=1,
+    stage2_epochs=1,
+    self_training_epochs=2,
+    steps_per_epoch=500,
+    slab=SlabSettings(least_pixels=448),
+    translator=TranslatorSettings(width=24, blocks=6),
+    discriminator_width=32,
+)
+
 PRESETS: dict[str, TrainingSettings] = {
     "paper": TrainingSettings(),
     # 2.5 × 2 mm slices and narrow networks: a useful model after a few hours on two CPU cores.
@@ -150,34 +166,16 @@ PRESETS: dict[str, TrainingSettings] = {
         translator=TranslatorSettings(width=24),
         discriminator_width=32,
     ),
-    # The model that ships: MRI of any plane and contrast, simulated first; hours on two CPU cores, less on a GPU.
-    "slabs": TrainingSettings(
-        precision="bf16",
-        recompute=False,
-        batch_size=4,
-        reads="slabs",
-        simulation_epochs=40,
-        stage1_epochs=1,
-        stage2_epochs=1,
-        self_training_epochs=2,
-        steps_per_epoch=500,
-        slab=SlabSettings(least_pixels=448),
-        translator=TranslatorSettings(width=24, blocks=6),
-        discriminator_width=32,
-    ),
+    "slabs": _SLABS,
     # Corrected MRIs beside simulated ones, from the model that drew what was corrected: minutes on two CPU cores.
-    "corrections": TrainingSettings(
-        precision="bf16",
-        recompute=False,
+    "corrections": replace(
+        _SLABS,
         batch_size=2,
-        reads="slabs",
         simulation_epochs=3,
         stage1_epochs=0,
         stage2_epochs=0,
+        self_training_epochs=0,
         steps_per_epoch=100,
-        slab=SlabSettings(least_pixels=448),
-        translator=TranslatorSettings(width=24, blocks=6),
-        discriminator_width=32,
         learning_rate_segmentation=5e-4,
         ema_decay=0.99,
     ),

@@ -14,14 +14,15 @@ from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
-from HipICMSCLib.gui.running.case_keeping import CaseKeeping, OnKept
-from HipICMSCLib.gui.running.dicom_export import DicomExport, OnExported
+from HipICMSCLib.gui.running.case_keeping import OnKept, keep_as_case
+from HipICMSCLib.gui.running.dicom_export import OnExported, export_dicom
 from HipICMSCLib.gui.running.measuring_job import MeasuringJob
 from HipICMSCLib.gui.running.preflight_check import ImageLook, OnFindings, PreflightCheck
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob, remove_leftovers
 from HipICMSCLib.gui.running.segmentation_task import Listener, Outcome, SegmentationTask
 from HipICMSCLib.gui.running.worker_client import WorkerClient
+from HipICMSCLib.gui.running.writing_request import WritingRequest
 from HipICMSCLib.gui.setup.installation import python_interpreter
 from HipICMSCLib.models.chosen import find_model
 from HipICMSCLib.worker.protocol import Event, Failed, Finished, SelfTestRequest, Series, SeriesRequest
@@ -37,8 +38,8 @@ class SegmentationService:
         self._task: SegmentationTask | None = None
         self._measuring: SegmentationTask | None = None
         self._check: PreflightCheck | None = None
-        self._export: DicomExport | None = None
-        self._keeping: CaseKeeping | None = None
+        self._export: WritingRequest | None = None
+        self._keeping: WritingRequest | None = None
         self._look = ImageLook()
         self._timer: RepeatingTimer | None = None
         remove_leftovers()
@@ -164,18 +165,18 @@ class SegmentationService:
         """Write a result as a DICOM segmentation; ``on_end`` is called once.
 
         Raises:
-            HipError: as :class:`DicomExport`.
+            HipError: as :func:`export_dicom`.
         """
-        self._export = DicomExport(self._worker, segmentation_node, output, on_end)
+        self._export = export_dicom(self._worker, segmentation_node, output, on_end)
         self.watch()
 
     def keep_case(self, segmentation_node, cases: Path, overwrite: bool, on_end: OnKept) -> None:
         """Keep a corrected result as a case in the folder ``cases``; ``on_end`` is called once.
 
         Raises:
-            HipError: as :class:`CaseKeeping`.
+            HipError: as :func:`keep_as_case`.
         """
-        self._keeping = CaseKeeping(self._worker, segmentation_node, cases, overwrite, on_end)
+        self._keeping = keep_as_case(self._worker, segmentation_node, cases, overwrite, on_end)
         self.watch()
 
     def list_series(
