@@ -186,7 +186,7 @@ def _here(
         try:
             about, measures = segment_volume(
                 segmenter, loading, item.source, chosen.series, heads, chosen.morphometry,
-                lambda stage, share: line.show(share, stage), terminated.is_set,
+                line.show, terminated.is_set,
             )  # fmt: skip
         finally:
             line.close()
@@ -227,7 +227,7 @@ def _on_cluster(
             _say_result(item.source, item.report, measures)
         _tell(item)
         left = sum(other.state in ("waiting", "running") for other in items)
-        line.show(1 - left / len(items), f"{left} of {len(items)} volumes left")
+        line.show(f"{left} of {len(items)} volumes left", 1 - left / len(items))
 
     with connected(chosen.dask) as client, on_termination(terminated.set):
         try:
@@ -314,7 +314,7 @@ def _measure(labels: Any, name: str, table: Path | None, page: Path | None, mark
 
     line = ProgressLine()
     try:
-        morphometry = measure(labels, progress=lambda share: line.show(share, "measuring"))
+        morphometry = measure(labels, progress=lambda share: line.show("measuring", share))
     finally:
         line.close()
     print(in_words(morphometry))

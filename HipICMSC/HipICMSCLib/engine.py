@@ -18,6 +18,7 @@ from HipICMSCLib.anatomy.doubts import Notice
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
 from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.models.package import ModelPackage, read_package
 from HipICMSCLib.networks.devices import choose_device, device_name
 from HipICMSCLib.networks.doubt import Doubt, disagreement, slices_through_bone, unsure_of_bone
@@ -31,7 +32,6 @@ from HipICMSCLib.preprocessing.slabs import Plane, acquisition_plane, prepare_sl
 #: Stage names in their order, with the share of the whole time that each takes on a CPU.
 STAGES = {"finding the hips": 0.1, "preparing": 0.05, "segmenting": 0.65, "mapping back": 0.1, "separating bones": 0.1}
 
-Progress = Callable[[str, float], None]
 Quality = Literal["standard", "high"]
 
 

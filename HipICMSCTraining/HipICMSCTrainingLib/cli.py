@@ -291,7 +291,7 @@ def _work_on(folder) -> None:
 
     def show(status) -> None:
         line.show(
-            status.share, f"{status.phase} {status.step}/{status.total_steps} {status.sentence}", status.seconds_left
+            f"{status.phase} {status.step}/{status.total_steps} {status.sentence}", status.share, status.seconds_left
         )
 
     try:

@@ -57,7 +57,7 @@ def run(folder: Path, mri: Path | None) -> None:
     segmenter = HipSegmenter(find_model(DEFAULT_MODEL))
     seconds["loading the model"] = time.perf_counter() - started
     line = ProgressLine()
-    result = segmenter.segment(image, progress=lambda stage, share: line.show(share, stage))
+    result = segmenter.segment(image, progress=line.show)
     line.close()
     seconds |= result.seconds
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.batch.files import FileSource
+from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.common.volume_names import volume_stem
 from HipICMSCLib.reading.volume import read_with_notes
 from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
@@ -26,7 +27,7 @@ def segment_volume(
     series: str | None,
     heads: FemoralHeads | None,
     morphometry: bool,
-    progress: Callable[[str, float], None] = lambda stage, share: None,
+    progress: Progress = lambda stage, share: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[dict[str, Any], str]:
     """Segment a volume and write what is asked for.
@@ -66,7 +67,7 @@ def segment_volume(
     return about, _measured(result.labels, files.output, progress) if morphometry else ""
 
 
-def _measured(labels: Any, output: Path, progress: Callable[[str, float], None]) -> str:
+def _measured(labels: Any, output: Path, progress: Progress) -> str:
     from HipICMSCLib.measures.morphometry import measure
     from HipICMSCLib.results.morphometry_report import write_report
     from HipICMSCLib.results.morphometry_table import in_words, write_table

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.progress import Progress
 
 WIDTH = 118
 #: Where the output is a file, a line is added at most this often.
@@ -35,7 +36,7 @@ class ProgressLine:
         self._last = self.started
         self._open = False
 
-    def show(self, share: float, text: str, seconds_left: float | None = None) -> None:
+    def show(self, text: str, share: float, seconds_left: float | None = None) -> None:
         """``share`` of the whole is done, 0 to 1; without ``seconds_left`` it is estimated from the time so far."""
         now = time.monotonic()
         if seconds_left is None and share > 0.05:
@@ -124,16 +125,15 @@ def name_and_value(assignment: str) -> tuple[str, Any]:
 
 
 @contextlib.contextmanager
-def progress_shown(as_json: bool, what: str) -> Iterator[Callable[[float, str], None]]:
-    """A function of the share that is done, 0 to 1, and of what comes next: a line for a person, or a JSON object a
-    line, in which the latter is called ``what``."""
+def progress_shown(as_json: bool, what: str) -> Iterator[Progress]:
+    """A line for a person, or a JSON object a line, in which what is being done is called ``what``."""
     line = ProgressLine()
 
-    def show(share: float, text: str) -> None:
+    def show(text: str, share: float) -> None:
         if as_json:
             print(json.dumps({"progress": share, what: text}), flush=True)
         else:
-            line.show(share, text)
+            line.show(text, share)
 
     try:
         yield show

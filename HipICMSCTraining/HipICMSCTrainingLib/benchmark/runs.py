@@ -19,12 +19,13 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing, storage_error, write_text
+from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.common.settings import to_json
 
 from HipICMSCTrainingLib.benchmark.data import SCALES, BenchmarkData, read_data, write_phantoms
@@ -41,14 +42,11 @@ from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.folder import RunFolder
 
-#: Called with the share that is done, 0 to 1, and what goes on.
-Progress = Callable[[float, str], None]
-
 
 class Benchmark:
     """A folder with a plan, in which tables are made."""
 
-    def __init__(self, folder: Path, plan: Plan, progress: Progress = lambda share, text: None) -> None:
+    def __init__(self, folder: Path, plan: Plan, progress: Progress = lambda what, share: None) -> None:
         """
         Raises:
             HipError: ``other_benchmark`` if the folder has another plan; as for any file.
@@ -142,7 +140,7 @@ class Benchmark:
             if plan.dataset is not None:
                 source = Path(plan.dataset)
             else:
-                self.progress(0.0, "Making the synthetic volumes.")
+                self.progress("Making the synthetic volumes.", 0.0)
                 source = write_phantoms(
                     self.folder / "synthetic" / "data", SCALES[plan.preset], plan.data_seed, plan.contrast
                 )
@@ -153,10 +151,10 @@ class Benchmark:
     def _preprocess(self, datasets: set[Dataset], data: BenchmarkData) -> None:
         for case in [case for dataset in datasets for case in dataset.in_training()]:
             if not cache_file(case, self.plan.settings, self._cache).exists():
-                self.progress(0.0, "Preprocessing the volumes.")
+                self.progress("Preprocessing the volumes.", 0.0)
                 cached_volume(case, self.plan.settings, self._cache)
         if not self.heads_file.exists():
-            self.progress(0.0, "Finding the femoral heads of the test cases.")
+            self.progress("Finding the femoral heads of the test cases.", 0.0)
             find_heads(data.measured_cases, self.heads_file)
 
     @property
@@ -235,7 +233,7 @@ class _Place:
         else:
             what = f"{status.phase}, step {status.step} of {status.total_steps}" if status.step else status.phase
         text = f"row {self.number + 1} of {self.count}, {self.title}: {what}"
-        self.progress((self.number + status.share) / self.count, text)
+        self.progress(text, (self.number + status.share) / self.count)
 
 
 def _dataset_of(row: Row, data: BenchmarkData) -> Dataset | None:

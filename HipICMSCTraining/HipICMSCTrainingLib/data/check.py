@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.preprocessing.geometry import CropSettings
 
@@ -57,7 +58,7 @@ class DatasetReport:
 def check_dataset(
     dataset: Dataset,
     crop: CropSettings,
-    progress: Callable[[float, str], None] = lambda share, case: None,
+    progress: Progress = lambda case, share: None,
     labelled_mri: bool = False,
 ) -> DatasetReport:
     """Read every case once and say all that is wrong; about 3 s a volume.
@@ -65,14 +66,14 @@ def check_dataset(
     Args:
         dataset: may come from the unchecked readers in ``dataset``.
         crop: what the training will read of each volume.
-        progress: told before each case the share of cases that are done, 0 to 1, and the case's name; at the end 1.
+        progress: told before each case its name and the share of cases that are done; at the end 1.
         labelled_mri: the dataset is for a method that is trained on labelled MRIs.
     """
     checked = []
     for number, case in enumerate(dataset.cases):
-        progress(number / len(dataset.cases), case.name)
+        progress(case.name, number / len(dataset.cases))
         checked.append(check_case(case, crop))
-    progress(1.0, "")
+    progress("", 1.0)
     problems = [
         *dataset_problems(dataset, labelled_mri),
         *(problem for case in checked for problem in case.problems),

@@ -6,7 +6,7 @@ but costs as many trainings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
 from HipICMSCLib.cases.corrected_case import CorrectedCase, read_about
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.models.package import read_package
 from HipICMSCLib.preprocessing.geometry import Grid
@@ -127,14 +128,14 @@ def compare_models(
     old: Path,
     new: Path,
     folders: Sequence[Path],
-    progress: Callable[[float, str], None] = lambda share, text: None,
+    progress: Progress = lambda case, share: None,
 ) -> Comparison:
     """Segment the corrected MRIs that neither model was trained on with both, as HipICMSC would, and compare.
 
     Args:
         old, new: model packages.
         folders: of corrected cases, or cases themselves.
-        progress: called with the share that is done, 0 to 1, and the name of the next case.
+        progress: called with the name of the next case and the share of cases that are done.
 
     Raises:
         HipError: ``nothing_held_out``; the error of the first case if none could be compared; or as for reading a
@@ -166,7 +167,7 @@ def compare_models(
     changes: list[tuple[float, Picture]] = []
     compared = 0
     for number, case in enumerate(held_out):
-        progress(number / len(held_out), case.name)
+        progress(case.name, number / len(held_out))
         try:
             of_case = _compared(case, segmenters)
         except HipError as error:
@@ -185,7 +186,7 @@ def compare_models(
                 "nothing_held_out", "No bone is completed in the cases that could be compared; complete some."
             )
         )
-    progress(1.0, "")
+    progress("", 1.0)
     sentences = {name: error.sentence for name, error in failed.items()}
     names = [package.manifest.name for package in packages]
     pictures = tuple(picture for _, picture in changes)

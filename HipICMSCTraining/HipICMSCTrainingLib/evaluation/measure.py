@@ -4,7 +4,6 @@ chosen by what comes out here."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.models.chosen import ENDING
 from HipICMSCLib.reading.volume import read_volume
@@ -41,13 +41,13 @@ def measure_run(
     folder: RunFolder,
     weights: Weights = "selected",
     route: str | None = None,
-    progress: Callable[[float, str], None] = lambda share, text: None,
+    progress: Progress = lambda case, share: None,
 ) -> Measurement:
     """Segment every labelled MRI of the run's dataset as HipICMSC would, and compare the results with the labels.
 
     Args:
         weights, route: as for :func:`HipICMSCTrainingLib.run.export.export_package`.
-        progress: called with the share that is done, 0 to 1, and the name of the next case.
+        progress: called with the name of the next case and the share of cases that are done.
 
     Raises:
         HipError: ``no_labelled_mri``; the error of the first case if none could be measured; or as for an export.
@@ -63,7 +63,7 @@ def measure_run(
     compared: list[VolumeScores] = []
     failed: dict[str, HipError] = {}
     for number, case in enumerate(cases):
-        progress(number / len(cases), case.name)
+        progress(case.name, number / len(cases))
         try:
             compared += evaluate_pairs([_segmented(segmenter, case)]).volumes
         except HipError as error:

@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 import SimpleITK as sitk
 import torch
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.networks.devices import device_name
 from HipICMSCLib.preprocessing.geometry import crop_grid
@@ -54,8 +55,6 @@ TIMED_SECONDS = 3.0
 PREVIEW_GROWTH = 2
 
 _PREFIX = "hipicmsc-estimate-"
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -114,13 +113,13 @@ class Estimate:
 
 
 def estimate(
-    description: RunDescription, cache: Path | None = None, progress: Progress = lambda share, text: None
+    description: RunDescription, cache: Path | None = None, progress: Progress = lambda what, share: None
 ) -> Estimate:
     """Time a few steps of a training and count the rest.
 
     Args:
         cache: where slices of these cases may lie already, e.g. in another run; it is only read.
-        progress: called with the share that is done, 0 to 1, and what comes next.
+        progress: called with what comes next and the share that is done.
 
     Raises:
         HipError: ``out_of_memory``; ``missing_file`` and whatever else is wrong with the cases that are looked at or
@@ -131,11 +130,11 @@ def estimate(
     with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
         run = RunFolder(Path(folder))
         with run.locked(), _memory_in_one_sentence():
-            progress(0.0, "Looking at the volumes.")
+            progress("Looking at the volumes.", 0.0)
             cases = description.dataset.in_training()
             work = _Preprocessing(cases, description.settings, cache, run.cache)
             work.do_what_is_needed(progress)
-            progress(0.5, "Making the networks.")
+            progress("Making the networks.", 0.5)
             trainer = _TimedTrainer(start_run(run.path, replace(description, dataset=Dataset(tuple(work.chosen)))))
             try:
                 return _measured(trainer, work, started_with, progress)
@@ -154,10 +153,10 @@ def _measured(trainer: _TimedTrainer, work: _Preprocessing, started_with: int | 
         epochs = {name: epochs[name] for name in (STAGES[TRANSLATION], STAGES[TOGETHER])}
     seconds_per_step = {}
     for number, stage in enumerate(epochs):
-        progress(0.55 + 0.4 * number / len(epochs), f"Timing steps of {stage}.")
+        progress(f"Timing steps of {stage}.", 0.55 + 0.4 * number / len(epochs))
         if epochs[stage]:
             seconds_per_step[stage] = trainer.seconds_of_a_step(STAGES.index(stage))
-    progress(0.95, "Timing scores and a checkpoint.")
+    progress("Timing scores and a checkpoint.", 0.95)
     scoring, saving = trainer.seconds_of_scores(), trainer.seconds_of_a_checkpoint()
 
     slices = {modality: work.slices(modality, "train") for modality in ("CT", "MR")}
@@ -173,7 +172,7 @@ def _measured(trainer: _TimedTrainer, work: _Preprocessing, started_with: int | 
     selected = trainer.folder.checkpoints.selected_file
     preview = max(path.stat().st_size for path in trainer.folder.previews_of())
     cuda = trainer.device.type == "cuda"
-    progress(1.0, "Done.")
+    progress("Done.", 1.0)
     return Estimate(
         device=device_name(trainer.device),
         volumes=len(work.cases),
@@ -252,7 +251,7 @@ class _Preprocessing:
         seconds, voxels = dict.fromkeys(("CT", "MR"), 0.0), dict.fromkeys(("CT", "MR"), 0)
         self.own_cache.mkdir(exist_ok=True)
         for number, case in enumerate(work):
-            progress(0.05 + 0.45 * number / len(work), f"Preprocessing {case.name}.")
+            progress(f"Preprocessing {case.name}.", 0.05 + 0.45 * number / len(work))
             if case in self.cached:
                 shutil.copy(self.cached[case], self.own_cache)
                 continue

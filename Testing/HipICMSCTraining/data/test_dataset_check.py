@@ -411,9 +411,9 @@ def test_mris_with_and_without_fat_suppression(phantoms, tmp_path):
 
 def test_progress_names_each_case(tmp_path):
     cases = tuple(Case(f"m{n}", "MR", "train", f"m{n}", str(tmp_path / "gone.nii")) for n in range(4))
-    said: list[tuple[float, str]] = []
+    said: list[tuple[str, float]] = []
     check_dataset(Dataset(cases), CROP, lambda *words: said.append(words))
-    assert said == [(0.0, "m0"), (0.25, "m1"), (0.5, "m2"), (0.75, "m3"), (1.0, "")]
+    assert said == [("m0", 0.0), ("m1", 0.25), ("m2", 0.5), ("m3", 0.75), ("", 1.0)]
 
 
 def test_it_needs_neither_torch_nor_what_else_slicer_lacks():
