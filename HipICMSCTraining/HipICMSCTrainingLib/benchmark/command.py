@@ -56,6 +56,10 @@ def add_benchmark_command(commands: Any) -> None:
     status = parts.add_parser("status", help="say how the runs of a benchmark go")
     status.add_argument("folder", type=Path, metavar="FOLDER")
     status.set_defaults(run=_status)
+    check = parts.add_parser("check", help="say whether a table's numbers follow from the scores of each MRI")
+    check.add_argument("table", type=Path, metavar="TABLE.json", help="with its Markdown beside it")
+    check.add_argument("--runs", type=Path, metavar="FOLDER", help="where it was made, to compare its runs' files, too")
+    check.set_defaults(run=_check)
     for figure, text in _FIGURES.items():
         parser = parts.add_parser(figure, help=text)
         parser.add_argument("folder", type=Path, metavar="FOLDER")
@@ -134,6 +138,15 @@ def _status(chosen: argparse.Namespace) -> None:
 
     for line in states_of(chosen.folder):
         print(line)
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    """Exit code 2 where something differs."""
+    from HipICMSCTrainingLib.benchmark.checking import differences_in
+
+    sentences = differences_in(chosen.table, chosen.runs)
+    print("\n".join(sentences) or f"All numbers of {chosen.table.name} follow from the scores of each MRI.")
+    return 2 if sentences else 0
 
 
 def _draw(chosen: argparse.Namespace) -> None:

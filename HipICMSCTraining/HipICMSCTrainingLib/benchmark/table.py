@@ -11,6 +11,7 @@ from typing import Any
 from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.results.research_use import RESEARCH_USE
 
+from HipICMSCTrainingLib.benchmark.paired import MEANING, against_icmsc
 from HipICMSCTrainingLib.benchmark.rows import TITLES, Row
 from HipICMSCTrainingLib.evaluation.metrics import DEFINITIONS, METRICS
 from HipICMSCTrainingLib.evaluation.scores import CLASSES, RESULTS
@@ -117,12 +118,13 @@ def table_json(facts: Mapping[str, Any], rows: Sequence[RowOfSeeds]) -> dict[str
         "definitions": DEFINITIONS,
         "results": RESULTS,
         "weights": WEIGHTS_IN_WORDS,
-        "rows": [_row_json(row) for row in rows],
+        "rows": [_row_json(row, rows) for row in rows],
         "differences_of_order": differences_of_order(rows),
     }
 
 
-def _row_json(row: RowOfSeeds) -> dict[str, Any]:
+def _row_json(row: RowOfSeeds, rows: Sequence[RowOfSeeds]) -> dict[str, Any]:
+    difference = against_icmsc(row, rows, *FIRST)
     return {
         "key": row.row.key,
         "title": row.row.title,
@@ -130,6 +132,7 @@ def _row_json(row: RowOfSeeds) -> dict[str, Any]:
         "method_settings": row.row.method_settings,
         "paper": {"dice_percent": row.row.paper_dice, "asd_mm": row.row.paper_asd_mm},
         "left_out": row.left_out,
+        "against_icmsc": asdict(difference) if difference else None,
         "seeds": [asdict(result) for result in row.results],
         "over_seeds": {
             weights: {
@@ -156,6 +159,7 @@ def table_markdown(facts: Mapping[str, Any], rows: Sequence[RowOfSeeds]) -> str:
         f"## Beside the paper: {RESULTS_IN_WORDS[FIRST[1]].lower()}, {WEIGHTS_IN_WORDS[FIRST[0]]}",
         _beside_the_paper(rows),
         *differences_of_order(rows),
+        *_beside_icmsc(rows),
         *_states(rows),
     ]
     details = [
@@ -240,6 +244,17 @@ def _beside_the_paper(rows: Sequence[RowOfSeeds]) -> str:
             cells += [_cell(row, *FIRST, name, metric), "–" if paper is None else f"{paper:.2f}"]
         lines.append(cells)
     return markdown_table(lines)
+
+
+def _beside_icmsc(rows: Sequence[RowOfSeeds]) -> list[str]:
+    """A table and what it means, where a row can be compared."""
+    lines = [["method", "pairs", "Dice % less ICMSC's", "p"]]
+    for row in rows:
+        difference = against_icmsc(row, rows, *FIRST)
+        if difference:
+            p = "–" if difference.p is None else f"{difference.p:.2g}"
+            lines.append([row.row.title, str(difference.pairs), f"{100 * difference.mean:+.2f}", p])
+    return ["## Beside ICMSC, pair by pair", markdown_table(lines), MEANING] if len(lines) > 1 else []
 
 
 def _details(rows: Sequence[RowOfSeeds], weights: str, result: str) -> str:

@@ -124,6 +124,21 @@ def is_at_work(run: RunFolder, step: int) -> bool:
     return run.in_use() and run.checkpoints.last()["step"] > step
 
 
+def test_its_numbers_are_those_of_its_runs(finished, tmp_path, capsys):
+    table = str(finished / "table2.json")
+    assert main(["benchmark", "check", table, "--runs", str(finished)]) == 0
+    other = tmp_path / "other"
+    shutil.copytree(finished, other, ignore=shutil.ignore_patterns("cache", "checkpoints"))
+    file = other / "runs" / f"{SECOND}-seed0" / "measured" / "last.json"
+    values = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(values | {"step": 0}), encoding="utf-8")
+    shutil.rmtree(other / "runs" / f"{FIRST}-seed0")
+    assert main(["benchmark", "check", table, "--runs", str(other)]) == 2
+    said = capsys.readouterr().out
+    assert "ICMSC, seed 0, last: other scores than" in said
+    assert f"{FIRST}-seed0 was not measured to its end, or is not there." in said
+
+
 def test_each_row_appears_with_the_numbers_of_its_weights_and_what_it_cost(finished, dataset_file):
     table = json.loads((finished / "table2.json").read_text(encoding="utf-8"))
     assert [row["title"] for row in table["rows"]] == ["+ IMSC_S", "+ CMSC_T"]
