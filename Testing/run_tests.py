@@ -6,6 +6,7 @@ one with torch. Arguments go to pytest.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,8 @@ PROCESSES = {
     "mrml": ["mrml"],
 }
 NO_TEST_SELECTED = 5
+#: The processes share the machine: threads that wait for one another while others compute make all of them slower.
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")}
 
 
 def main() -> int:
@@ -47,7 +50,9 @@ def main() -> int:
 def _started(parts: list[str], output: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "pytest", "--durations=15", *sys.argv[1:], *(str(HERE / part) for part in parts)]
     with open(output, "wb") as file:
-        return subprocess.Popen(command, cwd=HERE.parent, stdout=file, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            command, cwd=HERE.parent, env=os.environ | ONE_THREAD, stdout=file, stderr=subprocess.STDOUT
+        )
 
 
 if __name__ == "__main__":
