@@ -111,7 +111,8 @@ def test_memory_and_disk_are_those_of_such_a_run(told, tiny_data, finished_run):
     assert disk["checkpoints"] == pytest.approx(size, rel=0.02)
     assert disk["preprocessed slices"] == sum(path.stat().st_size for path in tiny_data.cache.iterdir())
     previews = sum(path.stat().st_size for path in finished_run.previews_of())
-    assert disk["previews"] == pytest.approx(previews, rel=0.3)
+    # What is said to be needed suffices, and is not far off; previews are little beside all else.
+    assert previews <= disk["previews"] <= 4 * previews
     assert values["total_disk_bytes"] == sum(disk.values())
 
 
