@@ -81,10 +81,12 @@ def labels_of(section: Section, profile: Tensor, slices: int) -> Tensor:
 
 
 def _at_the_end_of_a_volume(image: Tensor, random: np.random.Generator) -> Tensor:
-    """The first and last slice of a volume have no neighbour; preprocessing repeats them."""
-    chance, middle = random.random(), len(image) // 2
-    if chance < 0.06:
-        image = image.clone()
-        beyond = slice(middle) if chance < 0.03 else slice(middle + 1, None)
-        image[beyond] = image[middle]
+    """The first and last slices of a volume have no neighbours; preprocessing repeats the outermost one."""
+    most = len(image) // 2
+    if random.random() < 0.06 * most:
+        image, beyond = image.clone(), int(random.integers(1, most + 1))
+        if random.random() < 0.5:
+            image[:beyond] = image[beyond]
+        else:
+            image[-beyond:] = image[-beyond - 1]
     return image
