@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 from HipICMSCLib.common.settings import replaced
-from HipICMSCTrainingLib.data.dataset import Dataset, dataset_from_folders
+from HipICMSCTrainingLib.data.cases_of_folders import dataset_from_folders
+from HipICMSCTrainingLib.data.dataset import Dataset
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run.description import RunDescription, start_run

@@ -195,22 +195,22 @@ def _preset(name: str):
 
 def _dataset(chosen: argparse.Namespace, seed: int, method: str, check: bool = True):
     """The named data; unchecked for whoever says himself what is wrong with them."""
-    from HipICMSCTrainingLib.data import dataset
+    from HipICMSCTrainingLib.data.cases_of_folders import dataset_from_folders, with_corrected
+    from HipICMSCTrainingLib.data.dataset_file import dataset_from_file, unchecked_dataset_from_file
+    from HipICMSCTrainingLib.data.dataset_problems import checked
     from HipICMSCTrainingLib.methods.registry import find_method
 
     labelled_mri = find_method(method).reads_mr_labels
     if chosen.dataset is not None:
         if check and chosen.corrected is None:
-            return dataset.dataset_from_file(chosen.dataset, labelled_mri)
-        found = dataset.unchecked_dataset_from_file(chosen.dataset)
+            return dataset_from_file(chosen.dataset, labelled_mri)
+        found = unchecked_dataset_from_file(chosen.dataset)
         if chosen.corrected is not None:
-            found = dataset.with_corrected(found, chosen.corrected, seed, labelled_mri)
-        return dataset.checked(found, labelled_mri) if check else found
+            found = with_corrected(found, chosen.corrected, seed, labelled_mri)
+        return checked(found, labelled_mri) if check else found
     if chosen.ct is None or (chosen.mri is None and chosen.corrected is None):
         raise HipError("no_data", "Name the data: --ct and --mri (or --corrected), or --dataset.")
-    return dataset.dataset_from_folders(
-        chosen.ct, chosen.mri, seed, chosen.test_mri, labelled_mri, check, chosen.corrected
-    )
+    return dataset_from_folders(chosen.ct, chosen.mri, seed, chosen.test_mri, labelled_mri, check, chosen.corrected)
 
 
 def _check(chosen: argparse.Namespace) -> int:
@@ -302,7 +302,8 @@ def _work_on(folder) -> None:
 
 
 def _phantom(chosen: argparse.Namespace) -> None:
-    from HipICMSCTrainingLib.data.dataset import dataset_from_folders, write_dataset_file
+    from HipICMSCTrainingLib.data.cases_of_folders import dataset_from_folders
+    from HipICMSCTrainingLib.data.dataset_file import write_dataset_file
     from HipICMSCTrainingLib.phantom.dataset import FULL, SMOKE, write_dataset
 
     folder = chosen.folder

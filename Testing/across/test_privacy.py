@@ -46,7 +46,7 @@ from HipICMSCLib.worker.protocol import (
 )
 from HipICMSCLib.worker.system_report import report_text
 from HipICMSCTrainingLib.cli import main
-from HipICMSCTrainingLib.data.dataset import write_dataset_file
+from HipICMSCTrainingLib.data.dataset_file import write_dataset_file
 from HipICMSCTrainingLib.data.slice_cache import cache_file
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder

@@ -44,7 +44,8 @@ from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.slab_unet import SlabUNetSettings
 from HipICMSCLib.preprocessing.geometry import Grid
 from HipICMSCLib.preprocessing.slabs import SlabSettings
-from HipICMSCTrainingLib.data.dataset import Case, Dataset, dataset_from_file
+from HipICMSCTrainingLib.data.dataset import Case, Dataset
+from HipICMSCTrainingLib.data.dataset_file import dataset_from_file
 from HipICMSCTrainingLib.evaluation.pairs import Pair
 from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs
 from HipICMSCTrainingLib.evaluation.table import markdown_table

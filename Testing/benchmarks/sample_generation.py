@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from HipICMSCTrainingLib.data.dataset import dataset_from_folders
+from HipICMSCTrainingLib.data.cases_of_folders import dataset_from_folders
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.data.slab_source import SlabSource
 from HipICMSCTrainingLib.data.training_data import prepared_case

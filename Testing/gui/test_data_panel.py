@@ -251,7 +251,7 @@ def test_an_empty_section_says_what_comes_first(data, path, pictures):
 
 
 def test_from_the_scene_to_a_checked_data_set_by_clicks(data, path, pictures, dialogs):
-    from HipICMSCTrainingLib.data.dataset import dataset_from_file
+    from HipICMSCTrainingLib.data.dataset_file import dataset_from_file
 
     ui = data.ui
     fill_scene(data.scene)

@@ -292,7 +292,8 @@ def test_a_training_that_cannot_start_says_why_and_leaves_no_run(open_panels, fo
 def test_a_run_is_duplicated_with_its_method_settings_and_data(open_panels, folder, tmp_path):
     """One that was made from folders in a terminal; its cases become a file."""
     from HipICMSCLib.common.settings import from_json
-    from HipICMSCTrainingLib.data.dataset import Dataset, dataset_from_file
+    from HipICMSCTrainingLib.data.dataset import Dataset
+    from HipICMSCTrainingLib.data.dataset_file import dataset_from_file
 
     run = trained_run()
     shutil.copytree(run, folder / "first", ignore=shutil.ignore_patterns("cache", "checkpoints"))

@@ -155,7 +155,8 @@ def tiny_choices(folder: Path, described, **changes) -> TinyChoices:
         described: the Description of what can be chosen.
     """
     from HipICMSCLib.common.settings import from_json
-    from HipICMSCTrainingLib.data.dataset import Dataset, write_dataset_file
+    from HipICMSCTrainingLib.data.dataset import Dataset
+    from HipICMSCTrainingLib.data.dataset_file import write_dataset_file
     from HipICMSCTrainingLib.run.folder import RunFolder
     from HipICMSCTrainingLib.settings.choices import choices_of_run
     from training_run import trained_run

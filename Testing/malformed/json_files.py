@@ -18,7 +18,8 @@ from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCTrainingLib.benchmark.plan import Plan
 from HipICMSCTrainingLib.data.check import check_dataset
 from HipICMSCTrainingLib.data.dataset import Case as DatasetCase
-from HipICMSCTrainingLib.data.dataset import Dataset, dataset_from_file, unchecked_dataset_from_file, write_dataset_file
+from HipICMSCTrainingLib.data.dataset import Dataset
+from HipICMSCTrainingLib.data.dataset_file import dataset_from_file, unchecked_dataset_from_file, write_dataset_file
 from HipICMSCTrainingLib.gui.scene.label_mapping import remembered_mapping
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run.curves import RunCurves

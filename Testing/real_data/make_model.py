@@ -16,7 +16,7 @@ from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
-from HipICMSCTrainingLib.data.dataset import dataset_from_file
+from HipICMSCTrainingLib.data.dataset_file import dataset_from_file
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.export import About, export_package

@@ -12,7 +12,8 @@ from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
 from HipICMSCLib.networks.translator import TranslatorSettings
 from HipICMSCLib.preprocessing.geometry import CropSettings
 
-from HipICMSCTrainingLib.data.dataset import Case, Dataset, Role, dataset_from_file, write_dataset_file
+from HipICMSCTrainingLib.data.dataset import Case, Dataset, Role
+from HipICMSCTrainingLib.data.dataset_file import dataset_from_file, write_dataset_file
 from HipICMSCTrainingLib.methods.contrast_prior import ContrastPriorSettings
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.phantom.dataset import FULL, SMOKE, Resolution, write_dataset

@@ -36,7 +36,8 @@ from HipICMSCTrainingLib.benchmark.row_process import work_on
 from HipICMSCTrainingLib.benchmark.rows import Row, Table, rows_of
 from HipICMSCTrainingLib.benchmark.states import failures_in, remember
 from HipICMSCTrainingLib.benchmark.table import RowOfSeeds, SeedResult, table_json, table_markdown
-from HipICMSCTrainingLib.data.dataset import Dataset, write_dataset_file
+from HipICMSCTrainingLib.data.dataset import Dataset
+from HipICMSCTrainingLib.data.dataset_file import write_dataset_file
 from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run.description import RunDescription, start_run

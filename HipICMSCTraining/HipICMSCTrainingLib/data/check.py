@@ -14,7 +14,8 @@ from HipICMSCLib.preprocessing.geometry import CropSettings
 
 from HipICMSCTrainingLib.data.check_case import check_case
 from HipICMSCTrainingLib.data.checked_case import BONES, CaseSummary, CheckedCase
-from HipICMSCTrainingLib.data.dataset import PURPOSES, Dataset, Problem, dataset_problems
+from HipICMSCTrainingLib.data.dataset import PURPOSES, Dataset
+from HipICMSCTrainingLib.data.dataset_problems import Problem, dataset_problems
 
 #: With fewer patients of a domain a training works, but what it learns is these patients.
 FEW_PATIENTS = 5

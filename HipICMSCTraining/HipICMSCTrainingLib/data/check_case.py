@@ -22,7 +22,8 @@ from HipICMSCLib.reading.volume import read_volume
 from HipICMSCTrainingLib.data.checked_case import BONES, CaseSummary, CheckedCase, Orientation
 from HipICMSCTrainingLib.data.corrections import read_corrections
 from HipICMSCTrainingLib.data.crop_view import crop_box, cut_bones, slice_positions
-from HipICMSCTrainingLib.data.dataset import Case, Problem
+from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.dataset_problems import Problem
 from HipICMSCTrainingLib.data.label_maps import read_labels
 from HipICMSCTrainingLib.data.voxels_at import ball_points, distance_mm, lies_in, values_at
 

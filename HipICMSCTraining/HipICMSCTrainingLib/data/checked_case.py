@@ -7,7 +7,8 @@ from typing import Literal
 
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 
-from HipICMSCTrainingLib.data.dataset import Problem, Role
+from HipICMSCTrainingLib.data.dataset import Role
+from HipICMSCTrainingLib.data.dataset_problems import Problem
 
 Orientation = Literal["sagittal", "coronal", "axial", "even", ""]
 

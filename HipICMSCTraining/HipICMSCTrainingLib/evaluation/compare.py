@@ -24,8 +24,9 @@ from HipICMSCLib.preprocessing.slabs import acquisition_plane
 from HipICMSCLib.reading.volume import read_volume
 from HipICMSCLib.results.overlay import drawn_about
 
+from HipICMSCTrainingLib.data.cases_of_folders import corrected_cases
 from HipICMSCTrainingLib.data.corrections import read_corrections
-from HipICMSCTrainingLib.data.dataset import Case, corrected_cases
+from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.evaluation.metrics import MaskScores, score_mask
 
 #: Where the old model's Dice is at least this, it was good.

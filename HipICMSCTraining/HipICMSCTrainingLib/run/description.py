@@ -17,7 +17,8 @@ from HipICMSCLib.models.chosen import find_model
 from HipICMSCLib.models.package import read_package
 
 from HipICMSCTrainingLib.data.corrections import voxels_sha256_of
-from HipICMSCTrainingLib.data.dataset import Dataset, check_labels
+from HipICMSCTrainingLib.data.dataset import Dataset
+from HipICMSCTrainingLib.data.dataset_problems import check_labels
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.registry import find_method
 from HipICMSCTrainingLib.run.folder import RunFolder

@@ -18,7 +18,7 @@ from HipICMSCLib.models.chosen import find_model
 from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.devices import choose_device
 
-from HipICMSCTrainingLib.data.dataset import check_labels
+from HipICMSCTrainingLib.data.dataset_problems import check_labels
 from HipICMSCTrainingLib.data.distribution import Distribution, alone
 from HipICMSCTrainingLib.data.training_data import TrainingData, training_data
 from HipICMSCTrainingLib.methods.method import Moment

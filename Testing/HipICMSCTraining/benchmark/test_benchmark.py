@@ -25,7 +25,8 @@ from HipICMSCTrainingLib.benchmark.rows import Row, rows_of
 from HipICMSCTrainingLib.benchmark.runs import Benchmark
 from HipICMSCTrainingLib.benchmark.table import RowOfSeeds, SeedResult, differences_of_order, table_markdown
 from HipICMSCTrainingLib.cli import main
-from HipICMSCTrainingLib.data.dataset import Case, Dataset, write_dataset_file
+from HipICMSCTrainingLib.data.dataset import Case, Dataset
+from HipICMSCTrainingLib.data.dataset_file import write_dataset_file
 from HipICMSCTrainingLib.evaluation.metrics import METRICS
 from HipICMSCTrainingLib.evaluation.pairs import Pair
 from HipICMSCTrainingLib.evaluation.scores import CLASSES, RESULTS, evaluate_pairs

@@ -14,17 +14,11 @@ from corrected import case_in
 from corrected_phantoms import ALL, corrected_phantom
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import CropSettings
+from HipICMSCTrainingLib.data.cases_of_folders import corrected_cases, dataset_from_folders, suggest_roles
 from HipICMSCTrainingLib.data.check import check_dataset
 from HipICMSCTrainingLib.data.corrections import DRAWN_WEIGHT, KNOWN_MM, counted, read_corrections
-from HipICMSCTrainingLib.data.dataset import (
-    Case,
-    Dataset,
-    corrected_cases,
-    dataset_from_file,
-    dataset_from_folders,
-    suggest_roles,
-    write_dataset_file,
-)
+from HipICMSCTrainingLib.data.dataset import Case, Dataset
+from HipICMSCTrainingLib.data.dataset_file import dataset_from_file, write_dataset_file
 from HipICMSCTrainingLib.data.slab_cache import cached_corrections
 from HipICMSCTrainingLib.data.slab_source import SlabSource
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER

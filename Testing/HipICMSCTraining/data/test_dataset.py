@@ -9,17 +9,10 @@ from pathlib import Path
 
 import pytest
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.data.dataset import (
-    Case,
-    Dataset,
-    LabelValues,
-    dataset_from_file,
-    dataset_from_folders,
-    dataset_problems,
-    suggest_roles,
-    unchecked_dataset_from_file,
-    write_dataset_file,
-)
+from HipICMSCTrainingLib.data.cases_of_folders import dataset_from_folders, suggest_roles
+from HipICMSCTrainingLib.data.dataset import Case, Dataset, LabelValues
+from HipICMSCTrainingLib.data.dataset_file import dataset_from_file, unchecked_dataset_from_file, write_dataset_file
+from HipICMSCTrainingLib.data.dataset_problems import dataset_problems
 from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.trainer import Trainer
 from tiny_training import TinyData

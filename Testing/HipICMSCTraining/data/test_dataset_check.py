@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.preprocessing.geometry import CropSettings, same_geometry
+from HipICMSCTrainingLib.data.cases_of_folders import dataset_from_folders
 from HipICMSCTrainingLib.data.check import (
     DatasetReport,
     Problem,
@@ -22,7 +23,8 @@ from HipICMSCTrainingLib.data.check import (
     report_text,
 )
 from HipICMSCTrainingLib.data.check_case import check_case
-from HipICMSCTrainingLib.data.dataset import Case, Dataset, LabelValues, dataset_from_folders, write_dataset_file
+from HipICMSCTrainingLib.data.dataset import Case, Dataset, LabelValues
+from HipICMSCTrainingLib.data.dataset_file import write_dataset_file
 from HipICMSCTrainingLib.phantom.dataset import Resolution, write_dataset
 from scipy import ndimage
 from tiny_training import child, command

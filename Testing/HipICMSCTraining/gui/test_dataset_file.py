@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from HipICMSCLib.common.errors import HipError
-from HipICMSCTrainingLib.data.dataset import Case, LabelValues, dataset_from_file, suggest_roles
+from HipICMSCTrainingLib.data.cases_of_folders import suggest_roles
+from HipICMSCTrainingLib.data.dataset import Case, LabelValues
+from HipICMSCTrainingLib.data.dataset_file import dataset_from_file
 from HipICMSCTrainingLib.gui.panels.check_report import fingerprint, read_report, report_path, write_report
 from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.setup.child_process import end_tree
-from HipICMSCTrainingLib.data.dataset import write_dataset_file
+from HipICMSCTrainingLib.data.dataset_file import write_dataset_file
 from HipICMSCTrainingLib.gui.running import training_process
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.status import Status

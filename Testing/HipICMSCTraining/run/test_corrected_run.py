@@ -17,7 +17,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.models.package import read_package
 from HipICMSCTrainingLib.cli import main
-from HipICMSCTrainingLib.data.dataset import dataset_from_folders
+from HipICMSCTrainingLib.data.cases_of_folders import dataset_from_folders
 from HipICMSCTrainingLib.evaluation import compare as compare_module
 from HipICMSCTrainingLib.evaluation.compare import ComparedBone, compare_models
 from HipICMSCTrainingLib.evaluation.metrics import MaskScores

@@ -8,7 +8,7 @@ import pytest
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import to_json
 from HipICMSCTrainingLib.cli import _parser, _run_description
-from HipICMSCTrainingLib.data.dataset import write_dataset_file
+from HipICMSCTrainingLib.data.dataset_file import write_dataset_file
 from HipICMSCTrainingLib.methods.description import description_of_settings
 from HipICMSCTrainingLib.settings.choices import Choices, Description, choices_of_run, settings_of_model
 from HipICMSCTrainingLib.settings.training import PRESETS

@@ -12,7 +12,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.data.dataset import unchecked_dataset_from_file
+from HipICMSCTrainingLib.data.dataset_file import unchecked_dataset_from_file
 from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
 from HipICMSCTrainingLib.gui.panels.folder_area import FolderArea
 from HipICMSCTrainingLib.gui.panels.scene_area import SceneArea

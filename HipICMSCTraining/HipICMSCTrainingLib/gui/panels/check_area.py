@@ -12,7 +12,7 @@ from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.gui.panels.list_height import fit_height
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.data.dataset import Problem
+from HipICMSCTrainingLib.data.dataset_problems import Problem
 from HipICMSCTrainingLib.gui.panels.check_report import CheckReport, fingerprint, read_report, write_report
 from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
 from HipICMSCTrainingLib.gui.running.activity import Activity

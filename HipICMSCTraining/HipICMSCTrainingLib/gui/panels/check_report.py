@@ -14,7 +14,8 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.common.settings import from_json
 
-from HipICMSCTrainingLib.data.dataset import Case, Problem
+from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.dataset_problems import Problem
 
 #: Which MRIs must have labels depends on the method, which may be another one by now; it is told without any check.
 _OF_METHOD = {"labelled_mri_in_training", "mri_without_label"}

@@ -15,7 +15,9 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.data.dataset import Case, Problem, suggest_roles
+from HipICMSCTrainingLib.data.cases_of_folders import suggest_roles
+from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.dataset_problems import Problem
 from HipICMSCTrainingLib.gui.panels.adding_area import AddingArea
 from HipICMSCTrainingLib.gui.panels.case_changes import with_labelled_only_measured, with_patient, with_role
 from HipICMSCTrainingLib.gui.panels.check_area import CheckArea

@@ -10,7 +10,8 @@ from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.gui.panels.list_height import fit_height
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.data.dataset import Case, Problem, only_measures
+from HipICMSCTrainingLib.data.dataset import Case, only_measures
+from HipICMSCTrainingLib.data.dataset_problems import Problem
 
 _NAME, _KIND, _LABELS, _ROLE, _PATIENT = _COLUMNS = range(5)
 _ROLES = ("train", "val", "test")

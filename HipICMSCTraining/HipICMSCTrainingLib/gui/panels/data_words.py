@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.data.dataset import Case, Problem, only_measures
+from HipICMSCTrainingLib.data.dataset import Case, only_measures
+from HipICMSCTrainingLib.data.dataset_problems import Problem
 
 
 def no_cases() -> Problem:

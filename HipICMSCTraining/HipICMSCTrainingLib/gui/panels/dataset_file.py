@@ -13,15 +13,9 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import storage_error
 from HipICMSCLib.common.volume_names import volume_files, volume_stem
 
-from HipICMSCTrainingLib.data.dataset import (
-    Case,
-    Dataset,
-    Problem,
-    dataset_problems,
-    only_measures,
-    unchecked_dataset_from_file,
-    write_dataset_file,
-)
+from HipICMSCTrainingLib.data.dataset import Case, Dataset, only_measures
+from HipICMSCTrainingLib.data.dataset_file import unchecked_dataset_from_file, write_dataset_file
+from HipICMSCTrainingLib.data.dataset_problems import Problem, dataset_problems
 
 NAME_PREFIXES = {"CT": "ct", "MR": "mri"}
 

@@ -9,7 +9,8 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.data.dataset import Case, LabelValues, cases_of_folder, corrected_cases
+from HipICMSCTrainingLib.data.cases_of_folders import cases_of_folder, corrected_cases
+from HipICMSCTrainingLib.data.dataset import Case, LabelValues
 from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
 from HipICMSCTrainingLib.gui.scene.label_mapping import ACETABULUM, FEMUR, remember_mapping, remembered_mapping
 

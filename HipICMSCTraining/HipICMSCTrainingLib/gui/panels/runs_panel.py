@@ -19,7 +19,8 @@ from HipICMSCLib.gui.setup.installation import python_interpreter
 from HipICMSCLib.models.chosen import user_folder
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.data.dataset import Dataset, unchecked_dataset_from_file, write_dataset_file
+from HipICMSCTrainingLib.data.dataset import Dataset
+from HipICMSCTrainingLib.data.dataset_file import unchecked_dataset_from_file, write_dataset_file
 from HipICMSCTrainingLib.gui.panels.runs_table import RunRow, RunsTable, in_words
 from HipICMSCTrainingLib.gui.panels.settings_panel import SettingsPanel
 from HipICMSCTrainingLib.gui.running import training_process
