@@ -62,7 +62,7 @@ def items_of(
 
 def volumes_of(folder: Path, output: Path | None = None) -> list[Path]:
     """The volume files of a folder and of all folders below it, and those of its subfolders that hold DICOM anywhere;
-    or the folder itself if it holds a DICOM series.
+    the folder itself, too, or alone, if DICOM lies in it.
 
     Results of ours are no volumes, and the folder of results is not looked into.
 
@@ -72,12 +72,16 @@ def volumes_of(folder: Path, output: Path | None = None) -> list[Path]:
     if not folder.is_dir():
         raise HipError("no_folder", f"There is no folder {folder}.")
     try:
-        if not _volume_files(folder) and _holds_dicom(path for path in folder.iterdir() if path.is_file()):
+        volumes, is_dicom_too = _volume_files(folder), _holds_dicom(path for path in folder.iterdir() if path.is_file())
+        if is_dicom_too and not volumes:
             return [folder]
+        # A link to the folder itself, or to one about it, would bring everything once more.
+        about = folder.resolve()
         below = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
+        below = [path for path in below if not about.is_relative_to(path.resolve())]
     except OSError as error:
         raise HipError("unreadable", f"The folder {folder} cannot be read: {error.strerror}.", str(error)) from error
-    volumes = _volume_files(folder)
+    volumes += [folder] if is_dicom_too else []
     for subfolder in below:
         if output is not None and output.exists() and subfolder.samefile(output):
             continue

@@ -112,9 +112,10 @@ def storage_error(error: OSError, path: Path) -> HipError:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 so that a reader sees either the old file or the new one."""
+    """Write ``text`` as UTF-8 so that a reader sees either the old file or the new one; of a name that is no text, as
+    some systems let it be, with question marks."""
     with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", errors="replace")
 
 
 def check_may_write(path: Path, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:

@@ -74,6 +74,9 @@ def read(path: Path, series: str | None = None) -> Stored:
     columns, rows = frames[0].size
     size = columns, rows, len(frames)
     check_size(path, size, 4)
+    empty = sum(not file.stat().st_size for file in path.rglob("[!.]*") if file.is_file())
+    if empty:
+        notes.append(f"Empty files among the images: {empty}; if they were slices, export the series again.")
     return Stored(path, size, to_lps, lambda: _voxels(path, frames), notes=notes)
 
 
@@ -102,6 +105,9 @@ def volumes_in(path: Path) -> tuple[list[Volume], list[Path]]:
     named = Counter(members[0].series[1] for members in of_series.values())
     volumes = []
     for members in of_series.values():
+        if all(frame.place is None for frame in members):  # curves and tables, which some save as MR
+            aside += [frame.path for frame in members]
+            continue
         uid, number, description = members[0].series
         name = description or "unnamed"
         # Of two studies, or where nobody numbered them, the UID alone tells.
@@ -121,7 +127,8 @@ def _alike(path: Path, frames: Iterable[Frame]) -> list[list[Frame]]:
         if axes is None or pixels is None or place is None or not (pixels > 0).all() or not _at_right_angles(axes):
             raise HipError(
                 "bad_geometry",
-                f"The DICOM image {frame.path.name} in {path} does not say where it lies; export the series again.",
+                f"The DICOM image {frame.path.name} in {path} does not say where it lies and how large its pixels are; "
+                "export the series again.",
             )
         key = np.concatenate([axes, pixels, frame.size])
         members = next((of for other, of in groups if np.abs(other - key).max() <= LARGEST_TURN), None)
@@ -138,26 +145,33 @@ def _at_right_angles(axes: np.ndarray) -> bool:
 
 
 def _told_apart(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
-    """The volumes of frames of which several lie at one place, and what each has that the others have not."""
-    places = Counter(map(tuple, np.round([frame.place for frame in frames], 2)))
-    copies = max(places.values())
-    if copies == 1:
-        return [(frames, "")]
-    said = list(elements(frames, _TELLING_APART))
-    for shown in [slice(number, number + 1) for number in range(len(_TELLING_APART))] + [slice(9)]:
+    """The volumes of frames of which several lie at one place, and what each has that the others have not.
+
+    An element tells volumes apart, not slices, where it has no more values than frames lie at one place, and each of
+    its volumes has fewer there; what an aborted scan lacks does not matter.
+    """
+    copies = _most_at_one_place(frames)
+    for keyword, said in zip(_TELLING_APART, zip(*elements(frames, _TELLING_APART), strict=True), strict=True):
         parts: dict[str, list[Frame]] = {}
-        for frame, values in zip(frames, said, strict=True):
-            parts.setdefault(" ".join(values[shown]), []).append(frame)
-        if len(parts) == copies and len({len(part) for part in parts.values()}) == 1:
-            what = f"{_TELLING_APART[shown.start]} " if shown.start is not None else ""
-            return [(part, f"{what}{value}".strip()) for value, part in sorted(parts.items())]
+        for frame, value in zip(frames, said, strict=True):
+            parts.setdefault(value, []).append(frame)
+        if 1 < len(parts) <= copies and max(map(_most_at_one_place, parts.values())) < copies:
+            return [
+                (of_part, f"{keyword} {value}".strip() + (more and f", {more}"))
+                for value, part in sorted(parts.items())
+                for of_part, more in _told_apart(part)
+            ]
     return [(frames, "")]
+
+
+def _most_at_one_place(frames: list[Frame]) -> int:
+    return max(Counter(map(tuple, np.round([frame.place for frame in frames], 2))).values())
 
 
 def _chosen(path: Path, volumes: Sequence[Volume], series: str | None) -> tuple[Volume, list[str]]:
     """The volume that is meant, or the only one that is no localizer."""
     if not volumes:
-        raise refused(path, "it holds no DICOM series of CT or MR images")
+        raise refused(path, "it holds no DICOM series of CT or MR images that say where they lie")
     if series is not None:
         wanted = series.strip().lower()
         exact = [v for v in volumes if wanted == v.key] or [
@@ -176,7 +190,7 @@ def _chosen(path: Path, volumes: Sequence[Volume], series: str | None) -> tuple[
         )
     others = [volume for volume in volumes if volume is not meant[0]]
     # Notes stay with the result: neither the folder's name nor a UID, which tell whose it is.
-    names = [f"{volume.number} '{volume.name}' ({len(volume.frames)} images)" for volume in (meant[0], *others)]
+    names = [f"{v.number} '{v.name}' ({len(v.frames)} images)".strip() for v in (meant[0], *others)]
     notes = [f"The series {names[0]} was read; left aside: {'; '.join(names[1:21])}."] if others else []
     return meant[0], notes
 
@@ -188,6 +202,8 @@ def _listed(volumes: Sequence[Volume]) -> str:
 
 def _in_order(path: Path, volume: Volume) -> tuple[list[Frame], np.ndarray]:
     """Slices that lie one behind the other, and the matrix from indices to LPS mm; others are refused."""
+    if "MOSAIC" in volume.frames[0].image_type:
+        raise HipError("not_3d", f"{path} is a mosaic, all slices in one picture; export it with an image a slice.")
     if len(volume.frames) == 1:
         raise HipError(
             "not_3d", f"{path} is one DICOM slice, no volume; choose the folder with all the images of its series."

@@ -20,7 +20,12 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.pixels.utils import pixel_dtype
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+)
 
 from HipICMSCLib.networks.memory import free_bytes
 from HipICMSCLib.preprocessing.image_check import not_scalar
@@ -81,7 +86,7 @@ def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Pat
     """
     frames: list[Frame] = []
     aside: list[Path] = []
-    coloured = False
+    coloured = placeless = False
     seen: set[str] = set()
     free = free_bytes() or math.inf
     read = 0
@@ -94,24 +99,26 @@ def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Pat
             header = _dataset(path, _READ)
             sop_class, instance = str(header.get("SOPClassUID", "")), str(header.get("SOPInstanceUID", "")) or str(path)
             placed = sop_class in _PLACED or "ImagePositionPatient" in header
+            contents = header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
+            if header.preamble and not (sop_class or placed or contents):
+                raise ValueError("it ends before it says what it is")
             placed = placed and not sop_class.startswith(_ASIDE)
             scalar = not placed or _is_scalar(header)
             coloured = coloured or not scalar
             # Of a large study the values are read again, of the volume that is chosen.
             found = list(_frames(path, header, 4 * read < free)) if placed and scalar else []
-            placeless = len(found) == 1 and int(header.get("NumberOfFrames") or 1) > 1
+            if len(found) == 1 and int(header.get("NumberOfFrames") or 1) > 1:
+                placeless, found = True, []
         except Exception as error:  # pydicom raises many kinds for a damaged file
             name = "the file" if path == shown else f"its file {path.name}"
             raise refused(shown, f"{name} is cut off or damaged", repr(error)) from error
         if not found:
             aside.append(path)
-        elif placeless:
-            raise not_oriented(shown)
         elif instance not in seen:
             seen.add(instance)
             frames += found
-    if coloured and not frames:
-        raise not_scalar(shown)
+    if (placeless or coloured) and not frames:
+        raise (not_oriented if placeless else not_scalar)(shown)
     return frames, aside
 
 
@@ -220,7 +227,12 @@ def _values(header: Dataset, frames: Iterable[int]) -> list[np.ndarray]:
         values = {number: pixel_array(header, index=number, raw=True) for number in frames}
     else:
         values = _by_gdcm(header)
-    return [values[number] >> lowest if lowest else values[number] for number in frames]
+    found = [values[number] for number in frames]
+    if bits == allocated:
+        return found
+    # The bits above and below may hold overlays, and lack the sign.
+    above = 8 * found[0].dtype.itemsize - bits - lowest
+    return [value << above >> (above + lowest) for value in found]
 
 
 def _by_gdcm(header: Dataset) -> np.ndarray:

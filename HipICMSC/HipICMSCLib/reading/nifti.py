@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel
 import numpy as np
@@ -29,9 +30,7 @@ def read(path: Path) -> Stored:
         EOFError, OSError, zlib.error: it cannot be read.
     """
     with open(path, "rb") as file:
-        encoding = "gzip" if file.read(2) == b"\x1f\x8b" else "raw"
-        file.seek(0)
-        head = UNPACKING[encoding](file).read(nibabel.Nifti2Header.template_dtype.itemsize)
+        head = _unpacked(file).read(nibabel.Nifti2Header.template_dtype.itemsize)
     try:
         header = _header(path, head)
         size, to_lps = _size(path, header), _to_lps(path, header)
@@ -41,7 +40,7 @@ def read(path: Path) -> Stored:
     def voxels() -> np.ndarray:
         kind = header.get_data_dtype()
         with open(path, "rb") as file:
-            stream = UNPACKING[encoding](file)
+            stream = _unpacked(file)
             stream.seek(int(header["vox_offset"]))
             data = read_bytes(path, stream, math.prod(size) * kind.itemsize)
         values = np.frombuffer(data, kind).reshape(size[::-1])
@@ -51,6 +50,15 @@ def read(path: Path) -> Stored:
         return values if unscaled else values * slope + intercept
 
     return Stored(path, size, to_lps, voxels)
+
+
+def _unpacked(stream: BinaryIO) -> BinaryIO:
+    """What a file holds, which may have been packed twice: some programs pack what is packed."""
+    for _ in range(2):
+        packed = stream.read(2) == b"\x1f\x8b"
+        stream.seek(0)
+        stream = UNPACKING["gzip" if packed else "raw"](stream)
+    return stream
 
 
 def _header(path: Path, head: bytes) -> nibabel.Nifti1Header:

@@ -144,12 +144,12 @@ def _stored(
     try:
         # pynrrd takes a list of lines for a file.
         fields = nrrd.read_header([magic, *map(": ".join, said.items())])
-        one = {name: fields[name] for name in ("type", "endian") if name in fields}
-        one |= {"dimension": 1, "sizes": np.array([1]), "encoding": "raw"}
-        kind = nrrd.read_data(one, io.BytesIO(bytes(8))).dtype
         sizes, encoding = fields["sizes"].tolist(), fields["encoding"]
         if encoding not in UNPACKING:
             raise refused(path, f"its voxels are encoded as {encoding[:40]!r}, which is not known here")
+        one = {name: fields[name] for name in ("type", "endian") if name in fields}
+        one |= {"dimension": 1, "sizes": np.array([1]), "encoding": "raw"}
+        kind = nrrd.read_data(one, io.BytesIO(bytes(8))).dtype
         if fields["dimension"] != len(sizes):
             raise refused(path, f"its header declares {len(sizes)} sizes of {fields['dimension']} axes")
         check_size(path, sizes, kind.itemsize)

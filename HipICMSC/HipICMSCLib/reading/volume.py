@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.volume_names import exists, is_dicom
+from HipICMSCLib.common.volume_names import VOLUME_ENDINGS, exists, is_dicom
 from HipICMSCLib.preprocessing.geometry import image_at
 from HipICMSCLib.preprocessing.image_check import check_volume, zero_where_unmeasured
 from HipICMSCLib.reading.refusals import cut_off, refused
@@ -98,6 +98,8 @@ def found(path: Path, series: str | None = None, layers: bool = False) -> Iterat
 def _stored(path: Path, series: str | None, layers: bool) -> Stored:
     """The libraries are loaded where they are needed: Slicer's own process has none."""
     ending = path.name.lower() if path.is_file() else ""
+    if ending and not path.stat().st_size:
+        raise refused(path, "the file is empty")
     if ending.endswith((".nii", ".nii.gz")):
         from HipICMSCLib.reading import nifti
 
@@ -114,4 +116,4 @@ def _stored(path: Path, series: str | None, layers: bool) -> Stored:
         from HipICMSCLib.reading import dicom
 
         return dicom.read(path, series)
-    raise refused(path, "it is neither NIfTI, NRRD, MetaImage nor DICOM")
+    raise refused(path, f"it is no DICOM, and its name ends in none of {', '.join(VOLUME_ENDINGS)}")

@@ -54,6 +54,22 @@ def test_a_folder_that_is_a_dicom_series_is_one_volume_whatever_lies_below(tmp_p
     assert item.source.output == tmp_path / "series.seg.nrrd"
 
 
+def test_dicom_beside_volume_files_is_not_dropped(tmp_path):
+    dicom_series(tmp_path, SLICES)
+    (tmp_path / "a.nii.gz").touch()
+    assert volumes_of(tmp_path) == [tmp_path / "a.nii.gz", tmp_path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_link_to_the_folder_itself_brings_nothing_twice_and_one_to_another_is_followed(tmp_path):
+    folder, other = tmp_path / "folder", tmp_path / "other"
+    folder.mkdir(), other.mkdir()
+    (folder / "a.nrrd").touch(), (other / "b.nrrd").touch()
+    for name, target in (("self", folder), ("above", tmp_path), ("other", other), ("me", folder / "me")):
+        (folder / name).symlink_to(target)
+    assert volumes_of(folder) == [folder / "a.nrrd", folder / "other" / "b.nrrd"]
+
+
 def refused(action) -> HipError:
     with pytest.raises(HipError) as raised:
         action()

@@ -105,6 +105,13 @@ def test_the_most_doubtful_result_comes_first(tmp_path, name):
     assert [float(row["doubt"]) for row in rows[:3]] == [0.31, 0.2, 0.06] and not rows[3]["doubt"]
 
 
+@pytest.mark.parametrize("name", ["s.csv", "s.json"])
+def test_a_name_that_is_no_text_costs_no_summary(items, tmp_path, name):
+    items[0].name = os.fsdecode(b"p\xff.nii")
+    write_summary(tmp_path / name, items)
+    assert "p?.nii" in (tmp_path / name).read_text(encoding="utf-8-sig")
+
+
 def test_the_ending_decides_and_another_is_refused(items, tmp_path):
     write_summary(tmp_path / "a.CSV", items)
     write_summary(tmp_path / "a.json", items)

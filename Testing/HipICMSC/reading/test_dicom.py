@@ -133,6 +133,19 @@ def test_volumes_of_one_series_are_told_apart_and_named(tmp_path, keyword, value
     assert sums == {int(VOXELS.astype(int).sum()), int((VOXELS // 2).astype(int).sum())}
 
 
+def test_volumes_that_two_elements_tell_apart_or_of_which_one_was_aborted_are_named(tmp_path):
+    kinds = [{"echo": echo, "stack": stack} for echo in (4.0, 9.0) for stack in "12"]
+    frames = [{"place": place} | kind for kind in kinds for place in PLACES]
+    voxels = np.concatenate([VOXELS // number for number in (1, 2, 3, 4)])
+    frames, voxels = frames[:-3], voxels[:-3]
+    path = saved(tmp_path / "a.dcm", enhanced(voxels, frames))
+    error = refusal(path)
+    assert error.kind == "several_series" and "holds 4 volumes" in error.sentence
+    assert "EffectiveEchoTime 9.0, StackID 2' (11 images" in error.sentence
+    assert_sound(read_volume(path, "EffectiveEchoTime 9.0, StackID 1"), VOXELS // 3)
+    assert_sound(read_volume(path, "EffectiveEchoTime 9.0, StackID 2"), VOXELS[:-3] // 4)
+
+
 def test_a_single_slice_a_missing_one_and_a_slice_without_a_place_have_their_true_reasons(tmp_path):
     made = slices(VOXELS)
     single = write(tmp_path / "single", made[:1])
@@ -146,6 +159,34 @@ def test_a_single_slice_a_missing_one_and_a_slice_without_a_place_have_their_tru
     assert (
         "no DICOM series" in refusal(write(tmp_path / "none", [header("1.2.840.10008.5.1.4.1.1.88.11", "9")])).sentence
     )
+
+
+def test_the_last_slice_is_not_lost_without_a_word_where_its_file_is_cut_off_or_empty(tmp_path):
+    folder = write(tmp_path, slices(VOXELS))
+    last = folder / "IM0091"
+    for length in (140, 200):
+        last.write_bytes(last.read_bytes()[:length])
+        assert "its file IM0091 is cut off or damaged" in refusal(folder).sentence
+    last.write_bytes(b"")
+    image, (note,) = read_with_notes(folder)
+    assert_sound(image, VOXELS[:-1])
+    assert "Empty files among the images: 1" in note
+    assert "the file is empty" in refusal(last).sentence
+
+
+def test_what_is_saved_as_mr_but_lies_nowhere_is_left_aside_beside_a_volume(tmp_path):
+    placeless = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "PixelSpacing": None}
+    write(tmp_path, slices(VOXELS[:2], "1.2.77", SeriesDescription="curves", **placeless), "C{}")
+    assert "that say where they lie" in refusal(tmp_path).sentence
+    many = with_voxels(header(MR, "9", SeriesInstanceUID="1.2.78", NumberOfFrames=len(VOXELS)), VOXELS)
+    write(tmp_path, [*slices(VOXELS), many])
+    assert_sound(read_volume(tmp_path))
+
+
+def test_a_mosaic_has_its_true_reason(tmp_path):
+    made = slices(VOXELS, ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"])
+    assert "mosaic" in refusal(write(tmp_path, made)).sentence
+    assert "mosaic" in refusal(tmp_path / "IM0000").sentence
 
 
 def test_files_without_a_preamble_and_of_other_syntaxes(tmp_path):
@@ -200,6 +241,20 @@ def test_bits_at_the_upper_end_of_a_word(tmp_path):
     for each in made:
         each.BitsStored, each.HighBit = 12, 15
     assert_sound(read_volume(write(tmp_path, made)))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_bits_above_a_value_are_no_part_of_it(tmp_path, signed):
+    """Overlays lie there, or nothing where the sign should go on."""
+    values = (VOXELS % 4096).astype(int) - 2048 * signed
+    stored = (values % 4096).astype(np.uint16) | np.uint16(0 if signed else 0x8000)
+    made = slices(stored)
+    for each in made:
+        each.BitsStored, each.HighBit, each.PixelRepresentation = 12, 11, int(signed)
+    assert_sound(read_volume(write(tmp_path / "plain", made)), values)
+    for each in made:
+        each.compress(RLELossless, generate_instance_uid=False)
+    assert_sound(read_volume(write(tmp_path / "packed", made)), values)
 
 
 @pytest.mark.parametrize("degrees", [30, 45, 60])
