@@ -365,10 +365,7 @@ def _check_other_outputs(chosen: argparse.Namespace, items: list[BatchItem]) -> 
     for number, path in enumerate(others):
         if path.absolute() in [other.absolute() for other in (*others[:number], *results)]:
             raise HipError("same_file", f"{path} would be written twice; choose another name for one of the outputs.")
-        check_may_write(path, chosen.overwrite, chosen.input)
-    for output in filter(Path.exists, results):
-        if any(source.is_file() and source.samefile(output) for source in chosen.input):
-            raise HipError("same_file", f"{output} is what is read; choose another folder for the results.")
+        check_may_write(path, chosen.overwrite, [*chosen.input, *(item.source.path for item in items)])
 
 
 def _heads(chosen: argparse.Namespace, inputs: int) -> Any:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from HipICMSCLib.batch.queue import BatchItem
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import check_writable
-from HipICMSCLib.common.volume_names import dicom_files, is_dicom, volume_files, volume_stem
+from HipICMSCLib.common.files import check_writable, is_dicom_within
+from HipICMSCLib.common.volume_names import dicom_files, exists, is_dicom, volume_files, volume_stem
 from HipICMSCLib.results.segmentation_file import SEGMENTATION_ENDING
 
 #: So many files of a folder are looked at to tell whether it holds DICOM: others may lie among them.
@@ -39,7 +39,7 @@ def items_of_folder(
         overwrite: whether the user said that results may be replaced.
 
     Raises:
-        HipError: ``no_folder``, ``unreadable`` or ``no_volumes``.
+        HipError: ``no_folder``, ``unreadable`` or ``no_volumes``; as :func:`items_of`.
     """
     volumes = volumes_of(folder, output)
     if not volumes:
@@ -50,11 +50,17 @@ def items_of_folder(
 def items_of(
     volumes: list[Path], output: Path, ending: str, overwrite: bool, folder: Path | None = None
 ) -> list[BatchItem]:
-    """As :func:`items_of_folder` of these volumes, which lie in ``folder`` or anywhere."""
-    items = []
+    """As :func:`items_of_folder` of these volumes, which lie in ``folder`` or anywhere.
+
+    Raises:
+        HipError: ``same_file`` where a result would replace what is read.
+    """
+    items, read = [], {_identity(path) for path in volumes if exists(path)}
     for path, result in zip(volumes, result_paths(volumes, output, ending, folder), strict=True):
         within = folder is not None and path != folder and path.is_relative_to(folder)
         items.append(BatchItem(str(path.relative_to(folder)) if within else path.name, FileSource(path, result)))
+        if result.exists() and (_identity(result) in read or is_dicom_within(result, path)):
+            raise HipError("same_file", f"{result} is what is read; choose another folder for the results.")
         if result.exists() and not overwrite:
             items[-1].skip("There is a result already.")
     return items
@@ -83,16 +89,25 @@ def volumes_of(folder: Path, output: Path | None = None) -> list[Path]:
         raise HipError("unreadable", f"The folder {folder} cannot be read: {error.strerror}.", str(error)) from error
     volumes += [folder] if is_dicom_too else []
     for subfolder in below:
-        if output is not None and output.exists() and subfolder.samefile(output):
+        if _is_same(subfolder, output):
             continue
         # What belongs to the system, as on every USB stick, must not hide the folders beside it.
         for parent, folders, _ in os.walk(subfolder):
-            folders[:] = sorted(name for name in folders if name[0] != ".")
+            folders[:] = sorted(name for name in folders if name[0] != "." and not _is_same(Path(parent, name), output))
             volumes += _volume_files(Path(parent))
         # A volume file may be called a folder's name.
         if next(dicom_files(subfolder), None) is not None and subfolder not in volumes:
             volumes.append(subfolder)
     return volumes
+
+
+def _is_same(folder: Path, output: Path | None) -> bool:
+    return output is not None and output.exists() and folder.samefile(output)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_dev, state.st_ino
 
 
 def _volume_files(folder: Path) -> list[Path]:

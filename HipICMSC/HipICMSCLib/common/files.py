@@ -131,7 +131,7 @@ def check_may_write(path: Path, overwrite: bool = False, inputs: Iterable[Path] 
     path = Path(path)
     if os.path.lexists(path):
         for source in inputs:
-            if source.exists() and path.exists() and (source.samefile(path) or _is_in(path, source)):
+            if source.exists() and path.exists() and (source.samefile(path) or is_dicom_within(path, source)):
                 raise HipError("same_file", f"{path} is what is read; choose another name for what is written.")
         if path.is_dir() or not overwrite:
             remedy = "choose another name" if path.is_dir() else "choose another name, or add --overwrite"
@@ -139,7 +139,8 @@ def check_may_write(path: Path, overwrite: bool = False, inputs: Iterable[Path] 
     check_writable(path)
 
 
-def _is_in(path: Path, folder: Path) -> bool:
+def is_dicom_within(path: Path, folder: Path) -> bool:
+    """Whether a file is DICOM and lies in a folder or below it."""
     return folder.is_dir() and path.resolve().is_relative_to(folder.resolve()) and path.is_file() and is_dicom(path)
 
 

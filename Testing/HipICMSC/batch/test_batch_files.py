@@ -18,6 +18,13 @@ def names(items) -> list[str]:
     return [item.name for item in items]
 
 
+def refused(action) -> HipError:
+    with pytest.raises(HipError) as raised:
+        action()
+    assert raised.value.sentence.endswith(".") and "\n" not in raised.value.sentence
+    return raised.value
+
+
 def test_volumes_and_dicom_folders_but_no_results_and_nothing_hidden(tmp_path):
     for name in ("b.nii.gz", "a.nrrd", "old.seg.nrrd", "OLD.SEG.NRRD", ".half.nrrd", "notes.txt"):
         (tmp_path / name).touch()
@@ -54,6 +61,25 @@ def test_a_folder_that_is_a_dicom_series_is_one_volume_whatever_lies_below(tmp_p
     assert item.source.output == tmp_path / "series.seg.nrrd"
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_no_result_takes_the_place_of_what_is_read(tmp_path, overwrite):
+    (tmp_path / "p1.nii.gz").touch()
+    error = refused(lambda: items_of_folder(tmp_path, tmp_path, ".nii.gz", overwrite))
+    assert error.kind == "same_file" and "p1.nii.gz is what is read" in error.sentence
+    series = tmp_path / "IM1"
+    dicom_series(series, SLICES)
+    next(series.iterdir()).rename(series / "IM1.dcm")
+    assert refused(lambda: items_of_folder(series, series, ".dcm", overwrite)).kind == "same_file"
+
+
+def test_results_in_a_folder_further_down_are_no_volumes(tmp_path):
+    out = tmp_path / "study" / "out"
+    out.mkdir(parents=True)
+    (tmp_path / "study" / "a.nii.gz").touch(), (out / "study-a.nii.gz").touch()
+    (item,) = items_of_folder(tmp_path, out, ".nii.gz")
+    assert item.state == "skipped"
+
+
 def test_dicom_beside_volume_files_is_not_dropped(tmp_path):
     dicom_series(tmp_path, SLICES)
     (tmp_path / "a.nii.gz").touch()
@@ -68,13 +94,6 @@ def test_a_link_to_the_folder_itself_brings_nothing_twice_and_one_to_another_is_
     for name, target in (("self", folder), ("above", tmp_path), ("other", other), ("me", folder / "me")):
         (folder / name).symlink_to(target)
     assert volumes_of(folder) == [folder / "a.nrrd", folder / "other" / "b.nrrd"]
-
-
-def refused(action) -> HipError:
-    with pytest.raises(HipError) as raised:
-        action()
-    assert raised.value.sentence.endswith(".") and "\n" not in raised.value.sentence
-    return raised.value
 
 
 def test_a_folder_without_volumes_and_one_that_is_gone_are_named(tmp_path):
