@@ -35,7 +35,6 @@ from HipICMSCLib.models.chosen import (
 )
 from HipICMSCLib.reading.volume import read_volume, read_with_notes
 from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
-from HipICMSCLib.results.dicom_seg import check_source
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.results.segmentation_file import (
     LABEL_MAP_ENDINGS,
@@ -337,11 +336,7 @@ def _items(chosen: argparse.Namespace) -> tuple[list[BatchItem], bool]:
     to_folder = output.is_dir() or chosen.shard is not None or (ending is None and (len(given) > 1 or volumes != given))
     if to_folder:
         make_result_folder(output)
-        items = items_of(volumes, output, "." + chosen.format, chosen.overwrite, folder)
-        if chosen.format == "dcm":
-            for item in items:
-                check_source(item.source.path, chosen.series)
-        return items, True
+        return items_of(volumes, output, "." + chosen.format, chosen.overwrite, folder), True
     if ending != DICOM_ENDING:
         check_ending(output)
     if len(volumes) > 1 and folder and all(volume.is_dir() for volume in volumes):
@@ -351,8 +346,6 @@ def _items(chosen: argparse.Namespace) -> tuple[list[BatchItem], bool]:
             "several_volumes", f"{output} is one file, but there are {len(volumes)} volumes; let -o name a folder."
         )
     check_may_write(output, chosen.overwrite, [*given, *volumes])
-    if ending == DICOM_ENDING:
-        check_source(volumes[0], chosen.series)
     return [BatchItem(volumes[0].name, FileSource(volumes[0], output))], False
 
 

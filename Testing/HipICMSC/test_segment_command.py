@@ -275,6 +275,15 @@ def test_a_dicom_series_becomes_a_dicom_segmentation_that_another_reader_finds_a
     assert same_geometry(labels, image, 1e-2)
 
 
+def test_what_no_dicom_segmentation_can_refer_to_does_not_end_a_batch(model, tmp_path):
+    folder = tmp_path / "folder"
+    write(folder / "a", slices(np.zeros((14, 40, 50), np.uint16), FrameOfReferenceUID=None))
+    (folder / "b.nii.gz").write_bytes(b"no volume")
+    answer = run("segment", folder, "-o", tmp_path / "out", "--format", "dcm", "--model", model, "--device", "cpu")
+    assert answer.code == 2 and "0 of 2 volumes segmented." in answer.output
+    assert "FrameOfReferenceUID" in answer.error and f"{folder / 'b.nii.gz'} is no DICOM" in answer.error
+
+
 def test_a_closed_or_full_output_and_names_that_it_cannot_show_end_nothing(model, mri, tmp_path):
     volumes = tmp_path / "volumes"
     volumes.mkdir()

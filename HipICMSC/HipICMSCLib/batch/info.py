@@ -46,7 +46,7 @@ def _about_series(path: Path) -> list[str]:
     lines = [f"{path}: {len(volumes)} DICOM volume{'s' * (len(volumes) != 1)}"]
     lines += [f"  {volume}{', a localizer' if volume.is_localizer else ''}; UID {volume.uid}" for volume in volumes]
     if aside:
-        lines.append(f"  {len(aside)} files that are no slices of a volume are left aside")
+        lines.append(f"  left aside, as they are no slices of a volume: {len(aside)} file{'s' * (len(aside) != 1)}")
     return lines
 
 

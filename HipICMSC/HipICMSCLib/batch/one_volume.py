@@ -13,7 +13,7 @@ from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.common.volume_names import volume_stem
 from HipICMSCLib.reading.volume import read_with_notes
 from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
-from HipICMSCLib.results.dicom_seg import write_dicom_seg
+from HipICMSCLib.results.dicom_seg import check_source, write_dicom_seg
 from HipICMSCLib.results.segmentation_file import write_segmentation
 
 if TYPE_CHECKING:
@@ -49,13 +49,16 @@ def segment_volume(
     from HipICMSCLib.results.report import report
 
     started = time.perf_counter()
+    to_dicom = files.output.name.lower().endswith(DICOM_ENDING)
+    if to_dicom:
+        check_source(files.path, series)
     image, read = read_with_notes(files.path, series)
     reading = time.perf_counter() - started
     result = segmenter.segment(image, heads, progress, cancelled)
     started = time.perf_counter()
     about = {"input": files.path.name, "output": files.output.name} | report(result, segmenter.package)
     about["warnings"] = [*({"kind": "reading", "sentence": sentence} for sentence in read), *about["warnings"]]
-    if files.output.name.lower().endswith(DICOM_ENDING):
+    if to_dicom:
         write_dicom_seg(result.labels, files.output, provenance(about), files.path, series)
     else:
         write_segmentation(result.labels, files.output, provenance(about))

@@ -32,6 +32,7 @@ _TELLING_APART = (
     "DiffusionBValue", "TemporalPositionIdentifier", "TemporalPositionIndex", "NominalCardiacTriggerDelayTime",
     "TriggerTime", "StackID", "FlipAngle", "ContrastBolusAgent", "AcquisitionNumber", "AcquisitionTime",
 )  # fmt: skip
+_NUMBERS = re.compile(r"[\d./]*")
 _LOCALIZER = re.compile(r"\bloc\b|locali[sz]|scout|survey|topogram")
 
 
@@ -56,10 +57,13 @@ class Volume:
         words = f"{self.name} {self.frames[0].image_type}".lower()
         return len(self.frames) < LEAST_SLICES or bool(_LOCALIZER.search(words))
 
+    @property
+    def images(self) -> str:
+        return f"{len(self.frames)} image{'s' * (len(self.frames) != 1)}"
+
     def __str__(self) -> str:
         columns, rows = self.frames[0].size
-        count = len(self.frames)
-        return f"{self.key} '{self.name}' ({count} image{'s' * (count != 1)} of {columns} × {rows})"
+        return f"{self.key} '{self.name}' ({self.images} of {columns} × {rows})"
 
 
 def read(path: Path, series: str | None = None) -> Stored:
@@ -177,7 +181,8 @@ def _chosen(path: Path, volumes: Sequence[Volume], series: str | None) -> tuple[
         exact = [v for v in volumes if wanted == v.key] or [
             v for v in volumes if wanted in (v.number, v.uid, v.name.lower())
         ]
-        meant = exact or [v for v in volumes if wanted in v.name.lower()]
+        # A number that no series has must not be found in "t1 5 mm".
+        meant = exact or [v for v in volumes if wanted in v.name.lower() and not _NUMBERS.fullmatch(wanted)]
         if not meant:
             raise HipError("unknown_series", f"{path} holds no series {series}; it holds {_listed(volumes)}.")
     else:
@@ -190,7 +195,7 @@ def _chosen(path: Path, volumes: Sequence[Volume], series: str | None) -> tuple[
         )
     others = [volume for volume in volumes if volume is not meant[0]]
     # Notes stay with the result: neither the folder's name nor a UID, which tell whose it is.
-    names = [f"{v.number} '{v.name}' ({len(v.frames)} images)".strip() for v in (meant[0], *others)]
+    names = [f"{v.number} '{v.name}' ({v.images})".strip() for v in (meant[0], *others)]
     notes = [f"The series {names[0]} was read; left aside: {'; '.join(names[1:21])}."] if others else []
     return meant[0], notes
 
