@@ -155,6 +155,8 @@ def _told_apart(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
     its volumes has fewer there; what an aborted scan lacks does not matter.
     """
     copies = _most_at_one_place(frames)
+    if copies == 1:  # nothing has to be read again
+        return [(frames, "")]
     for keyword, said in zip(_TELLING_APART, zip(*elements(frames, _TELLING_APART), strict=True), strict=True):
         parts: dict[str, list[Frame]] = {}
         for frame, value in zip(frames, said, strict=True):
