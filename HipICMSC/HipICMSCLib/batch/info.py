@@ -27,7 +27,9 @@ def lines_about(path: Path, series: str | None = None) -> tuple[list[str], bool]
     if path.is_dir() and (volume_files(path) or not holds_dicom):
         volumes = volumes_of(path)
         lines += [f"{path}: {len(volumes)} volumes to segment"]
-        lines += [f"  {volume.relative_to(path)}" for volume in volumes]
+        lines += [
+            f"  {volume.relative_to(path) if volume != path else 'DICOM in the folder itself'}" for volume in volumes
+        ]
         return lines, bool(volumes)
     if path.is_dir():
         lines += _about_series(path)
