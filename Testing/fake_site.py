@@ -19,6 +19,8 @@ MODULES = {
     "highdicom": "highdicom",
 }
 
+_NOT_TO_BE_LOADED = "raise SystemExit('A package was imported that was only to be looked at.')"
+
 
 def add_record(site: Path, package: str, version: str) -> None:
     """What an installer writes down about a package."""
@@ -27,11 +29,11 @@ def add_record(site: Path, package: str, version: str) -> None:
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
 
 
-def add_module(site: Path, package: str) -> Path:
-    """Files that would be imported; whoever does so fails."""
+def add_module(site: Path, package: str, program: str = _NOT_TO_BE_LOADED) -> Path:
+    """Files that would be imported; whoever does so fails, unless there is another program."""
     folder = site / MODULES[package]
-    folder.mkdir(parents=True)
-    (folder / "__init__.py").write_text("raise SystemExit('A package was imported that was only to be looked at.')\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "__init__.py").write_text(program + "\n")
     return folder
 
 

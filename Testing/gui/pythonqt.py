@@ -58,6 +58,9 @@ class ctkCollapsibleButton(QT["QGroupBox"]):
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
         self._text, self._collapsed = "", False
+        #: As in ctk's, what was hidden for a reason of its own stays so when the section is opened.
+        self._hidden: set[QtWidgets.QWidget] = set()
+        self._is_folding = False
         # As ctk's: unless the .ui file says otherwise it cannot become narrower than it would like to be.
         QtWidgets.QWidget.setSizePolicy(self, QtWidgets.QSizePolicy.Minimum, QtWidgets.QSizePolicy.Preferred)
         QtWidgets.QWidget.setStyleSheet(self, "ctkCollapsibleButton { font-weight: bold; }")
@@ -74,16 +77,31 @@ class ctkCollapsibleButton(QT["QGroupBox"]):
             self.contentsCollapsed.emit(collapsed)
 
     def _show_contents(self) -> None:
+        self._is_folding = True
         for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
-            QtWidgets.QWidget.setVisible(child, not self._collapsed)
+            QtWidgets.QWidget.setVisible(child, not self._collapsed and child not in self._hidden)
+        self._is_folding = False
         QtWidgets.QGroupBox.setTitle(self, f"{'▸' if self._collapsed else '▾'} {self._text}")
         QtWidgets.QGroupBox.setMaximumHeight(self, 24 if self._collapsed else (1 << 24) - 1)
 
     def childEvent(self, event) -> None:
         """What the .ui file adds to a section that is closed from the start."""
         super().childEvent(event)
+        child = event.child()
+        if event.type() == QtCore.QEvent.ChildAdded and child.isWidgetType():
+            child.installEventFilter(self)
+        elif event.type() == QtCore.QEvent.ChildRemoved:
+            self._hidden.discard(child)
         if self._collapsed:
             QtCore.QTimer.singleShot(0, self._show_contents)
+
+    def eventFilter(self, watched, event) -> bool:
+        if not self._is_folding:
+            if event.type() == QtCore.QEvent.HideToParent:
+                self._hidden.add(watched)
+            elif event.type() == QtCore.QEvent.ShowToParent:
+                self._hidden.discard(watched)
+        return False
 
     text = QtCore.Property(str, lambda self: self._text, _set_text)
     collapsed = QtCore.Property(bool, lambda self: self._collapsed, _set_collapsed)

@@ -119,7 +119,7 @@ def test_the_weights_with_the_best_score_are_offered_first_with_their_scores(fin
     said = dict(line.removeprefix("• ").rsplit(": ", 1) for line in lines)
     scores = selected["scores"]
     assert said == {
-        "selection (the weights with the highest one are kept)": f"{scores['selection']:.2f}",
+        "selection (the weights with the highest one are kept)": f"{scores['selection']:.2f}".replace("-", "−"),
         "Dice of F_s on held-out CT": f"{scores['dice_F_s']:.2f}",
         "Dice of F_t on held-out CT that looks like MRI": f"{scores['dice_F_t']:.2f}",
         "Dice between the two best ways to segment an MRI": f"{scores['agreement']:.2f}",
@@ -406,12 +406,20 @@ def test_worse_than_the_old_one_is_red_and_yes_uses_it_nonetheless(finish, tmp_p
                             "bones": [
                                 {
                                     "case": "case-002",
+                                    "bone": "right femur",
+                                    "old": {"dice": 1.0, "asd_mm": 0.0},
+                                    "new": {"dice": None, "asd_mm": None},
+                                    "old_drew_it": True,
+                                    "is_worse": False,
+                                },
+                                {
+                                    "case": "case-002",
                                     "bone": "left femur",
                                     "old": {"dice": 0.95, "asd_mm": 0.5},
                                     "new": {"dice": 0.8, "asd_mm": 2.5},
                                     "old_drew_it": False,
                                     "is_worse": True,
-                                }
+                                },
                             ],
                             "notes": ["One MRI says little."],
                         }
@@ -428,12 +436,16 @@ def test_worse_than_the_old_one_is_red_and_yes_uses_it_nonetheless(finish, tmp_p
         finish.panel, "_say", lambda *of, **how: (say(*of, **how), seen.append(finish.ui.finishStateLabel.styleSheet))
     )
     finish.ui.finishUseButton.click()
-    finish.picture(pictures / "finish-comparing.png")
+    finish.wait_for_export()
+    finish.picture(pictures / "finish-worse.png")
     assert "among your models" in finish.wait_for_export()
-    assert finish.ui.finishMeasuredText.plainText.splitlines()[1:] == [
-        "case-002, left femur: 0.950, 0.50 mm → 0.800, 2.50 mm — worse",
-        "One MRI says little.",
-    ]
+    first, second, meaning, note = finish.ui.finishMeasuredText.plainText.splitlines()
+    assert first == "Worse: case-002, left femur: Dice 0.950 → 0.800, distance 0.50 → 2.50 mm."
+    assert second == "case-002, right femur: Dice 1.000* → –, distance 0.00 → – mm."
+    assert meaning.startswith("old → hip-t2. A Dice of 1 is perfect") and note == "One MRI says little."
+    coloured = finish.ui.finishMeasuredText.html.split("d93025")
+    assert len(coloured) == 2 and "Worse" in coloured[1] and "Worse" not in coloured[0]
+    assert not finish.ui.finishMeasuredText.horizontalScrollBar().isVisible(), "it wraps"
     assert any("d93025" in style for style in seen) and finish.ui.finishStateLabel.styleSheet == ""
     assert finish.used == ["hip-t2"]
     assert started[-1][:2] == ["compare", str(tmp_path / "old.hipmodel")] and str(cases / "case-002") in started[-1]

@@ -143,13 +143,11 @@ def test_a_language_of_longer_words_fits_into_the_panel_and_changes_nothing(
         window.picture(pictures / "longer-words.png")
 
 
-def test_with_longer_words_the_training_panel_keeps_slicers_window_as_wide_as_it_is(
-    longer_words, training, tmp_path, pictures
-):
-    """The panel itself becomes wider: three buttons stand in a row."""
+def test_a_language_of_longer_words_fits_into_the_training_panel(longer_words, training, tmp_path, pictures):
     with training.in_window(LAPTOP) as window:
         training.widget.panel.data_panel.set_dataset_file(data_set(tmp_path, 6))
         assert set(widths(window)) == {LAPTOP[0]}
+        assert window.panel_width <= PANEL_WIDTH
         window.picture(pictures / "longer-words-training.png")
 
 

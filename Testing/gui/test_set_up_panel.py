@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -364,6 +365,103 @@ def test_before_slicer_5_12_slicer_asks_and_pip_installs(site, open_set_up, inst
     dialogs.answer = True
     press(set_up, "setUpInstallButton")
     assert installer == [("pip_install", ["safetensors>=0.4.3"])] and "safetensors" in dialogs[0]
+
+
+# What is there, but does not work.
+
+
+def test_what_cannot_be_loaded_is_found_when_a_segmentation_fails_and_can_be_installed_again(
+    tmp_path, monkeypatch, open_panel, ball_model, installer, dialogs, pictures
+):
+    """With the real worker and the real packages, one of which does not load."""
+    from HipICMSCLib.models import chosen
+    from test_hipicmsc_panel import add_volume
+
+    broken = tmp_path / "broken"
+    fake_site.add_module(
+        broken, "safetensors", "raise ImportError('DLL load failed while importing _safetensors_rust')"
+    )
+    command = f'PYTHONPATH="{broken}:$PYTHONPATH" exec "{fake_site.PYTHON}" "$@"'
+    monkeypatch.setattr(sys, "executable", str(fake_site.write_program(tmp_path / "PythonSlicer", command)))
+    monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
+    panel = open_panel("HipICMSC")
+    panel.logic.getParameterNode().model = "balls"
+    set_up = panel.widget.panel.set_up_panel
+    panel.wait(lambda: set_up._reading is None)
+    assert set_up.problems == () and set_up.widget.collapsed, "it looks whole"
+    add_volume()
+    panel.wait(lambda: set_up.problems, seconds=120)
+    sentence = "safetensors is installed, but cannot be loaded; it must be installed again."
+    assert [problem.sentence for problem in set_up.problems] == [sentence]
+    assert not set_up.widget.collapsed and panel.ui.setUpStateLabel.text.startswith(f"Stop: {sentence}")
+    panel.wait(lambda: panel.widget.panel.card.stop() is not None)
+    assert panel.widget.panel.card.stop().sentence == sentence
+    assert panel.ui.preflightRemedyButton.text == "&Install what is missing…"
+    panel.picture(pictures / "set-up-not-loaded.png")
+    monkeypatch.setattr(sys, "executable", fake_site.PYTHON)
+    panel.ui.preflightRemedyButton.click()
+    assert installer[0] == ("pip_uninstall", ["safetensors"]) and installer[1][0] == "pip_ensure"
+    panel.wait(lambda: set_up._reading is None)
+    assert set_up.problems == ()
+
+
+def test_a_broken_version_is_said_and_the_section_goes_on(site, open_set_up):
+    fake_site.add_everything(site, besides=("scikit-image",))
+    fake_site.add_package(site, "scikit-image", "0.x")
+    set_up = open_set_up()
+    set_up.wait()
+    assert "its version, 0.x, is none" in set_up.ui.setUpStateLabel.text and set_up.ui.setUpInstallButton.enabled
+
+
+# Without a network: the real pip, as Slicer calls it.
+
+
+@pytest.fixture
+def silent_server():
+    """Takes connections and never says a word."""
+    import socket
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(8)
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"HTTPS_PROXY": "http://me:secret@127.0.0.1:9"}, ("through the proxy 127.0.0.1:9",)),
+        ({"PIP_INDEX_URL": "http://127.0.0.1:9/simple"}, ("no proxy is set (HTTPS_PROXY)", "asked for at 127.0.0.1:9")),
+        ({"HTTPS_PROXY": "http://{silent}", "PIP_TIMEOUT": "1"}, ("through the proxy 127.0.0.1:",)),
+    ],
+    ids=["dead proxy", "no index", "silent proxy"],
+)
+def test_without_a_network_an_installation_soon_ends_in_a_sentence(
+    site, open_set_up, dialogs, monkeypatch, silent_server, tmp_path, settings, said
+):
+    import slicer
+
+    for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value.format(silent=silent_server))
+    pip = [fake_site.PYTHON, "-m", "pip", "install", "--no-cache-dir", "--target", str(tmp_path / "target")]
+    monkeypatch.setattr(slicer.util, "pip_install", lambda wanted: subprocess.run([*pip, *wanted], check=True))
+    monkeypatch.setitem(sys.modules, "slicer.packaging", None)
+    monkeypatch.delattr(slicer, "packaging", raising=False)
+    fake_site.add_everything(site, besides=("safetensors",))
+    set_up = open_set_up()
+    set_up.wait()
+    before, started = dict(os.environ), time.monotonic()
+    press(set_up, "setUpInstallButton")
+    assert time.monotonic() - started < 40 and dict(os.environ) == before
+    text = set_up.ui.setUpResultLabel.text
+    assert text.startswith("safetensors could not be installed") and "secret" not in text
+    assert all(words in text for words in said)
+    assert "Try again when it has one, or choose a Python that has them" in text
+    assert set_up.ui.setUpStateLabel.text.startswith("Stop: safetensors is not installed.")
+    assert set_up.ui.setUpInstallButton.enabled and not (tmp_path / "target").exists()
 
 
 # Another interpreter.

@@ -68,14 +68,8 @@ def main(idle_seconds: float = IDLE_SECONDS) -> int:
     try:
         # All that needs torch comes with this one, so a missing library is said before the first request.
         from HipICMSCLib.results.report import VERSION
-    except ImportError as error:
-        say(
-            Failed(
-                "not_installed",
-                f"The Python library {error.name} cannot be loaded; install it and try again.",
-                traceback.format_exc(),
-            )
-        )
+    except Exception as error:  # what a broken library raises is not ours to know
+        say(Failed("not_installed", _not_loaded(error), traceback.format_exc()))
         return 1
     say(Ready(VERSION))
     requests = _Requests(sys.stdin)
@@ -260,8 +254,16 @@ class _Worker:
         return self._loaded[1]
 
 
+def _not_loaded(error: Exception) -> str:
+    name = getattr(error, "name", None)
+    library = f"The Python library {name}" if name else "A Python library"
+    return f"{library} cannot be loaded; the section Set-up looks which one it is, and installs it again."
+
+
 def _said_of(error: Exception) -> tuple[str, str]:
     """Kind and sentence of a failure that is no HipError."""
+    if isinstance(error, ImportError):
+        return "not_installed", _not_loaded(error)
     from HipICMSCLib.networks.inference import is_of_graphics_card, is_out_of_memory
 
     if not is_out_of_memory(error):

@@ -1,7 +1,8 @@
 """What a Python interpreter has of all that segmenting needs, found out without loading any of it.
 
 ``python -m HipICMSCLib.worker.environment`` prints it as one line of JSON. That works in any interpreter that finds
-this library, also in one that is too old to segment, so this file needs nothing but the standard library.
+this library, also in one that is too old to segment, so this file needs nothing but the standard library. With
+``--load`` each package is also imported, in a process of its own, which takes some seconds.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ _MODULES = {
 }
 #: Slicer comes with these. Nothing of ours may replace them, and its own builds need no record of an installation.
 _PART_OF_SLICER = ("numpy", "SimpleITK", "scipy")
-#: A driver that does not answer hangs for minutes.
-_NVIDIA_SMI_SECONDS = 5.0
+#: A driver that does not answer hangs for minutes, and so may an import.
+_NVIDIA_SMI_SECONDS, _IMPORT_SECONDS = 5.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,13 @@ class Package:
         name: as pip knows it.
         version: in the record that its installer left; None without a record.
         has_module: whether there is something to import.
+        can_load: whether it was imported, or that was not tried.
     """
 
     name: str
     version: str | None
     has_module: bool
+    can_load: bool = True
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,12 @@ class Problem:
         return self.kind != "cpu_torch"
 
 
-def read_environment() -> Environment:
-    """Of this interpreter; takes some seconds where an NVIDIA driver is slow to answer."""
+def read_environment(load: bool = False) -> Environment:
+    """Of this interpreter; takes some seconds where an NVIDIA driver is slow to answer.
+
+    Args:
+        load: also try to import each package.
+    """
     # Something may have been installed since this process started.
     importlib.invalidate_caches()
     driver, gpus = _nvidia()
@@ -115,7 +122,7 @@ def read_environment() -> Environment:
         python=platform.python_version(),
         system=platform.platform(),
         machine=platform.machine(),
-        packages=tuple(_package(name) for name in _MODULES),
+        packages=tuple(_package(name, load) for name in _MODULES),
         torch_build=_torch_build(),
         nvidia_driver=driver,
         gpus=gpus,
@@ -200,6 +207,18 @@ def _problem_of(package: Package, requirement) -> Problem | None:
             return None
         kind = "broken"
         sentence = f"{title} is installed only in part: the record of its version is gone; it must be installed again."
+    elif not package.can_load and part_of_slicer:
+        kind = "broken"
+        sentence = (
+            f"{title} cannot be loaded; it is a part of Slicer, so install Slicer again, or choose another Python."
+        )
+    elif not package.can_load:
+        kind, sentence = "broken", f"{title} is installed, but cannot be loaded; it must be installed again."
+    elif not _is_version(package.version):
+        kind = "broken"
+        sentence = (
+            f"{title} is installed only in part: its version, {package.version}, is none; it must be installed again."
+        )
     elif requirement.specifier and not requirement.specifier.contains(package.version, prereleases=True):
         kind = "too_old"
         sentence = f"{title} {package.version} is too old; HipICMSC needs version {requirement.specifier}."
@@ -208,13 +227,38 @@ def _problem_of(package: Package, requirement) -> Problem | None:
     return Problem(kind, package.name, sentence, not part_of_slicer, str(requirement))
 
 
-def _package(name: str) -> Package:
+def _is_version(text: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
+
+
+def _package(name: str, load: bool) -> Package:
     try:
         # An empty record has no version.
         version = importlib.metadata.version(name) or None
     except importlib.metadata.PackageNotFoundError:
         version = None
-    return Package(name, version, _folder_of(_MODULES[name]) is not None)
+    has_module = _folder_of(_MODULES[name]) is not None
+    return Package(name, version, has_module, not (load and has_module) or _can_load(_MODULES[name]))
+
+
+def _can_load(module: str) -> bool:
+    """Whether it can be imported, which may also take the process down or never end."""
+    hidden = {"creationflags": subprocess.CREATE_NO_WINDOW} if os.name == "nt" else {}
+    command = [sys.executable, "-c", f"import {module}"]
+    silent = subprocess.DEVNULL
+    try:
+        done = subprocess.run(
+            command, stdin=silent, stdout=silent, stderr=silent, timeout=_IMPORT_SECONDS, check=False, **hidden
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
 
 
 def _folder_of(module: str) -> Path | None:
@@ -256,4 +300,4 @@ def _nvidia() -> tuple[str | None, tuple[str, ...]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(to_json(read_environment())) + "\n")
+    sys.stdout.write(json.dumps(to_json(read_environment(load="--load" in sys.argv[1:]))) + "\n")

@@ -33,7 +33,7 @@ from HipICMSCTrainingLib.evaluation.metrics import MaskScores, score_mask
 GOOD_DICE = 0.9
 #: By so much Dice may fall unnoticed; more where the label is what the old model drew, whose Dice is then 1 anyway.
 WORSE_BY, WORSE_BY_ON_OWN = 0.02, 0.05
-#: So many of the largest changes are shown.
+#: So many changes are shown, what is worse first.
 PICTURES = 3
 #: So many cases are few to judge by.
 FEW_CASES = 2
@@ -75,10 +75,12 @@ class Picture:
 
     Attributes:
         words: which bone of which case, and how its Dice changed.
+        is_worse: as :attr:`ComparedBone.is_worse`.
         corrected, old, new: (rows, columns, 3) uint8, the labels over the same slice.
     """
 
     words: str
+    is_worse: bool
     corrected: np.ndarray
     old: np.ndarray
     new: np.ndarray
@@ -91,7 +93,7 @@ class Comparison:
     cases: how many were compared.
     trained_on: names of cases that were left out because one of the models was trained on them.
     failed: a sentence for each case, by its name, that could not be compared.
-    pictures: the largest changes first.
+    pictures: of what is worse, then of the largest changes.
     """
 
     old: str
@@ -104,7 +106,13 @@ class Comparison:
 
     @property
     def worse(self) -> tuple[ComparedBone, ...]:
-        return tuple(bone for bone in self.bones if bone.is_worse)
+        """The largest loss first."""
+        return tuple(sorted((bone for bone in self.bones if bone.is_worse), key=lambda bone: bone.change))
+
+    @property
+    def worse_first(self) -> tuple[ComparedBone, ...]:
+        """All bones as they are listed: what is worse comes first, the rest by case."""
+        return self.worse + tuple(bone for bone in self.bones if not bone.is_worse)
 
     def means(self) -> tuple[float, float]:
         """Of Dice over all bones, of the old and of the new model."""
@@ -113,7 +121,7 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Without the pictures."""
-        bones = [asdict(bone) | {"is_worse": bone.is_worse} for bone in self.bones]
+        bones = [asdict(bone) | {"is_worse": bone.is_worse} for bone in self.worse_first]
         return {
             "old": self.old,
             "new": self.new,
@@ -165,7 +173,7 @@ def compare_models(
         )
     segmenters = [HipSegmenter(package) for package in packages]
     bones: list[ComparedBone] = []
-    changes: list[tuple[float, Picture]] = []
+    changes: list[tuple[bool, float, Picture]] = []
     compared = 0
     for number, case in enumerate(held_out):
         progress(case.name, number / len(held_out))
@@ -176,9 +184,8 @@ def compare_models(
             continue
         compared += 1
         bones += [bone for bone, _ in of_case]
-        changes = sorted([*changes, *((abs(b.change), p) for b, p in of_case if p)], key=lambda each: -each[0])[
-            :PICTURES
-        ]
+        changes += [(bone.is_worse, abs(bone.change), picture) for bone, picture in of_case if picture]
+        changes = sorted(changes, key=lambda each: each[:2], reverse=True)[:PICTURES]
     if not bones:
         raise (
             next(iter(failed.values()))
@@ -190,7 +197,7 @@ def compare_models(
     progress("", 1.0)
     sentences = {name: error.sentence for name, error in failed.items()}
     names = [package.manifest.name for package in packages]
-    pictures = tuple(picture for _, picture in changes)
+    pictures = tuple(picture for *_, picture in changes)
     return Comparison(*names, compared, tuple(bones), tuple(trained_on), sentences, pictures)
 
 
@@ -250,4 +257,4 @@ def _picture(
     point = image.TransformContinuousIndexToPhysicalPoint(index[::-1].tolist())
     drawn = (drawn_about(image, labels, point, plane, _RADIUS_MM) for labels in (label, *results))
     before, now = (100 * (scores.dice or 0.0) for scores in (bone.old, bone.new))
-    return Picture(f"{bone.case}, {bone.bone}: Dice {before:.1f} → {now:.1f} %", *drawn)
+    return Picture(f"{bone.case}, {bone.bone}: Dice {before:.1f} → {now:.1f} %", bone.is_worse, *drawn)

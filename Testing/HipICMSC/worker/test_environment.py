@@ -33,11 +33,11 @@ def site(tmp_path) -> Path:
     return folder
 
 
-def read(site: Path, programs: str = "") -> Environment:
+def read(site: Path, programs: str = "", *arguments: str) -> Environment:
     """As Slicer asks another interpreter; it has the packages of ``site`` and the programs of a folder."""
     library = Path(environment_module.__file__).parents[2]
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "HipICMSCLib.worker.environment"],
+        [sys.executable, "-S", "-m", "HipICMSCLib.worker.environment", *arguments],
         env={"PYTHONPATH": f"{library}:{site}", "PATH": programs},
         capture_output=True,
         text=True,
@@ -195,3 +195,30 @@ def test_the_versions_are_those_of_the_project():
     lines = [line for line in REQUIREMENTS.splitlines() if line and not line.startswith("#")]
     for requirement in (f"torch{TORCH_VERSIONS}", *lines):
         assert f'"{requirement}"' in project
+
+
+def test_what_is_there_but_cannot_be_loaded_is_found_where_it_is_looked_for(site):
+    """An import may fail, take its process down, or raise what is no error at all."""
+    fake_site.add_everything(site)
+    for package in fake_site.MODULES:
+        fake_site.add_module(site, package, "pass")
+    fake_site.add_module(site, "scikit-image", "raise ImportError('DLL load failed')")
+    fake_site.add_module(site, "torch", "import os; os.kill(os.getpid(), 9)")
+    fake_site.add_module(site, "scipy", "raise OSError('libgfortran.so')")
+    assert problems(read(site), REQUIREMENTS) == (), "nothing is loaded unless it is asked for"
+    found = {problem.subject: problem for problem in problems(read(site, "", "--load"), REQUIREMENTS)}
+    assert {name: (problem.kind, problem.can_install) for name, problem in found.items()} == {
+        "torch": ("broken", True),
+        "scipy": ("broken", False),
+        "scikit-image": ("broken", True),
+    }
+    assert found["torch"].sentence == "PyTorch is installed, but cannot be loaded; it must be installed again."
+    assert "install Slicer again, or choose another Python" in found["scipy"].sentence
+
+
+def test_a_version_that_is_none_is_not_called_old(site):
+    fake_site.add_everything(site, besides=("safetensors",))
+    fake_site.add_package(site, "safetensors", "unknown")
+    (found,) = problems(read(site), REQUIREMENTS)
+    assert (found.kind, found.can_install) == ("broken", True)
+    assert "old" not in found.sentence and "must be installed again" in found.sentence

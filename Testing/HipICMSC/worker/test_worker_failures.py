@@ -196,7 +196,10 @@ def test_a_computer_that_slept_is_no_hang(scripted, request_here, monkeypatch):
 
 def test_one_that_cannot_start_says_where_to_look(asked):
     asked = asked("-c", "import no_such_library")
+    told = []
+    asked.client.did_not_load.connect(lambda: told.append(asked.client.busy))
     failed = asked.ask(TEST)
+    assert told == [False]
     assert failed.kind == "worker_died" and "Set-up" in failed.sentence
     assert "Exit code 1" in failed.detail and "no_such_library" in failed.detail
 

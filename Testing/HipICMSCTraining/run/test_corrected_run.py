@@ -240,10 +240,15 @@ def test_worse_where_the_old_one_was_good_is_said_in_red_with_pictures(start, ne
     assert main(["compare", str(start), str(new), "--cases", str(cases), "-o", str(page)]) == 0
     said = capsys.readouterr().out
     assert "On 1 corrected MRI that no training has seen, mean Dice is 100.0 % with start" in said
-    assert "The new model is worse where the old one was good: right hip bone" in said
+    first = said.splitlines()[0]
+    assert first.startswith("The new model is worse where the old one was good: ") and "right hip bone" in first
     assert "One MRI says little of others. Leave-one-out" in said
     text = page.read_text()
-    assert "class=worse" in text and 'class="worse"' in text and "#b42318" in text
+    assert "#b42318" in text and text.index('<p class="worse">The new') < text.index("On 1 corrected") < text.index(
+        "<td>"
+    )
+    assert text.count('<tr class="worse">') == text.count("<td>worse</td>") == 4
+    assert "The new model, new, beside the old one, start" in text
     assert text.count("data:image/png;base64,") == 9 and "http" not in text
     # What is there is not replaced without a word.
     assert main(["compare", str(start), str(new), "--cases", str(cases), "-o", str(page)]) == 2

@@ -10,9 +10,13 @@ from slicer.i18n import tr as _
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.batch.queue import BatchItem, notes
 from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.gui.panels.list_height import fit_height, letters
 
 _NAME, _STATE, _DOUBT, _RIGHT, _LEFT, _NOTE = _COLUMNS = range(6)
-_WIDEST_NAME = 140
+#: Letters; the whole name is in the tool tip.
+_WIDEST_NAME = 14
+#: Rows that are seen at once.
+_MOST_ROWS = 8
 
 
 class BatchTable:
@@ -38,6 +42,7 @@ class BatchTable:
         self._table.blockSignals(True)
         self._table.setRowCount(0)
         self._table.setRowCount(len(items))
+        fit_height(self._table, len(items), _MOST_ROWS, header=True)
         for row in range(len(items)):
             for column in _COLUMNS:
                 self._table.setItem(row, column, qt.QTableWidgetItem(""))
@@ -88,7 +93,7 @@ class BatchTable:
         """The note takes what is left."""
         for column in (_NAME, _STATE, _DOUBT, _RIGHT, _LEFT):
             self._table.resizeColumnToContents(column)
-        self._table.setColumnWidth(_NAME, min(self._table.columnWidth(_NAME), _WIDEST_NAME))
+        self._table.setColumnWidth(_NAME, min(self._table.columnWidth(_NAME), letters(self._table, _WIDEST_NAME)))
 
     def _on_selection(self) -> None:
         self._show_note()
@@ -101,9 +106,13 @@ class BatchTable:
     def _show_note(self) -> None:
         """With room for whole sentences, and for who uses no mouse."""
         selected = self._selected()
-        note = _whole_note(selected[0]) if selected else ""
-        self._note_label.text = note and f"{selected[0].name}: {note}"
-        self._note_label.visible = bool(note)
+        if selected:
+            note = _whole_note(selected[0])
+            text = note and f"{selected[0].name}: {note}"
+        else:
+            has_notes = any(item.state in ("done", "failed") and _whole_note(item) for item in self._items)
+            text = _("Select a row to read its note.") if has_notes else ""
+        self._note_label.text, self._note_label.visible = text, bool(text)
 
     def _on_changed(self, cell) -> None:
         self.ticked.emit(self._items[cell.row()], cell.checkState() == qt.Qt.Checked)

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.foreign_text import tool_tip
 from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.gui.panels.list_height import fit_lines
 from HipICMSCLib.models.archive import ModelDetails, read_details
 from HipICMSCLib.models.chosen import (
     DEFAULT_MODEL,
@@ -22,6 +23,9 @@ from HipICMSCLib.models.chosen import (
     remove_model,
     user_models_folder,
 )
+
+#: How high the box is that says what a model is.
+_DETAILS_LINES = 14
 
 
 class ModelPanel:
@@ -42,6 +46,7 @@ class ModelPanel:
         self._filling = False
         self._shown_details = ""
         self.ui.modelDetailsBrowser.visible = self.ui.modelButtonsFrame.visible = False
+        fit_lines(self.ui.modelDetailsBrowser, _DETAILS_LINES)
         self.ui.modelComboBox.connect("currentIndexChanged(int)", self._on_index_changed)
         self.ui.addModelButton.connect("clicked(bool)", self._on_add)
         self.ui.removeModelButton.connect("clicked(bool)", self._on_remove)

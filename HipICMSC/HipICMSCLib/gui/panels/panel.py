@@ -186,6 +186,7 @@ class Panel:
         # Files in use cannot be replaced, and what was replaced must be loaded anew.
         self.set_up_panel.about_to_install.connect(logic.close)
         self.set_up_panel.changed.connect(logic.close)
+        logic.service.did_not_load.connect(self.set_up_panel.look_closer)
         ui.segmentButton.connect("clicked(bool)", self._on_segment)
         ui.againButton.connect("clicked(bool)", self._on_again)
         ui.sampleButton.connect("clicked(bool)", self._on_sample)

@@ -82,6 +82,11 @@ class SetUpPanel:
         if self.ui.setUpInstallButton.enabled:
             self._on_install()
 
+    def look_closer(self) -> None:
+        """Something could not be loaded: try each package, and say which one it was."""
+        if self._reading is None and not (self._installing or self._closed):
+            self._read(python_interpreter(), load=True)
+
     def close(self) -> None:
         """Slicer ends or the module is reloaded."""
         self._closed = True
@@ -90,12 +95,16 @@ class SetUpPanel:
 
     # What the interpreter has.
 
-    def _read(self, python: str | None) -> None:
-        """Find out what an interpreter has; it becomes the one that segments if it can be read."""
+    def _read(self, python: str | None, load: bool = False) -> None:
+        """Find out what an interpreter has; it becomes the one that segments if it can be read.
+
+        Args:
+            load: also try to load each package.
+        """
         self._give_up_reading()
         self._reading_of = python
         try:
-            self._reading = EnvironmentReading(python)
+            self._reading = EnvironmentReading(python, load)
         except HipError as error:
             self._not_read(error)
         else:

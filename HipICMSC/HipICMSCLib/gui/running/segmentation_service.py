@@ -31,10 +31,15 @@ _POLL_MILLISECONDS = 100
 
 
 class SegmentationService:
-    """Owns the worker. A timer looks after it as long as it has something to do."""
+    """Owns the worker. A timer looks after it as long as it has something to do.
+
+    Attributes:
+        did_not_load: signal of `WorkerClient`.
+    """
 
     def __init__(self) -> None:
         self._worker = WorkerClient(python=python_interpreter)
+        self.did_not_load = self._worker.did_not_load
         self._task: SegmentationTask | None = None
         self._measuring: SegmentationTask | None = None
         self._check: PreflightCheck | None = None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.gui.setup.child_process import end_tree, start_connected
 from HipICMSCLib.worker.protocol import Alive, Event, Failed, Finished, Ready, Request, decode, encode
@@ -38,6 +39,9 @@ class WorkerClient:
     """One worker process, started with the first request and kept for the next; requests are done in their order.
 
     Nothing happens by itself: whoever owns the client calls :meth:`poll` every 100 ms or so while it is busy.
+
+    Attributes:
+        did_not_load: signal without values, when a library could not be loaded, or a process ended before all were.
     """
 
     #: A worker that does not answer a cancellation for this long is killed.
@@ -56,6 +60,7 @@ class WorkerClient:
             python: asked at each start for the interpreter; None is Slicer's own.
         """
         self._arguments, self._python = arguments, python
+        self.did_not_load = Signal()
         self._process: subprocess.Popen | None = None
         self._waiting: deque[Conversation] = deque()
         self._current: Conversation | None = None
@@ -160,13 +165,19 @@ class WorkerClient:
         if not isinstance(event, Finished | Failed):
             conversation.on_event(event)
             return
-        if isinstance(event, Failed) and event.kind in _LAST_OF_A_PROCESS:
+        ended = isinstance(event, Failed)
+        did_not_load = ended and (
+            event.kind == "not_installed" or (event.kind == "worker_died" and not self._ear.heard_ready)
+        )
+        if ended and event.kind in _LAST_OF_A_PROCESS:
             self._end_process()
         # Before the listener is told, for that may ask for something else, show a dialogue or fail.
         refused = self._begin_next()
         conversation.on_event(event)
         for other, error in refused:
             other.on_event(Failed(error.kind, error.sentence, error.detail))
+        if did_not_load:
+            self.did_not_load.emit()
 
     def _exit_code(self) -> int:
         # Who only closed its ear and mouth is ended.

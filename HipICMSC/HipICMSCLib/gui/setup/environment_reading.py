@@ -18,17 +18,21 @@ class EnvironmentReading:
 
     #: A first start from a slow disk, under a virus scanner, takes a while; a program that is no Python may never end.
     SECONDS = 30.0
+    #: The same where each package is loaded.
+    LOADING_SECONDS = 240.0
 
-    def __init__(self, python: str | None) -> None:
+    def __init__(self, python: str | None, load: bool = False) -> None:
         """
         Args:
             python: the interpreter; None is Slicer's own.
+            load: also try to load each package, which takes some seconds.
 
         Raises:
             HipError: ``not_an_interpreter`` if it is no program.
         """
         try:
-            self._process = start_connected(["-m", "HipICMSCLib.worker.environment"], [_LIBRARY_FOLDER], python)
+            arguments = ["-m", "HipICMSCLib.worker.environment", *(["--load"] if load else [])]
+            self._process = start_connected(arguments, [_LIBRARY_FOLDER], python)
         except OSError as error:
             raise HipError(
                 "not_an_interpreter",
@@ -36,7 +40,7 @@ class EnvironmentReading:
                 str(error),
             ) from error
         self._process.stdin.close()
-        self._limit = time.monotonic() + self.SECONDS
+        self._limit = time.monotonic() + (self.LOADING_SECONDS if load else self.SECONDS)
 
     def poll(self) -> Environment | None:
         """What was found, or None as long as it is being read; not to be asked again after that.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import slicer
 from slicer.i18n import tr as _
@@ -17,6 +20,8 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.worker.environment import TORCH_VERSIONS, Problem, title_of
 
 _INTERPRETER_SETTING = "HipICMSC/PythonInterpreter"
+#: For pip.
+_PATIENCE = {"PIP_RETRIES": "1", "PIP_TIMEOUT": "15"}
 
 
 def python_interpreter() -> str | None:
@@ -52,13 +57,14 @@ def install(problems: tuple[Problem, ...], requirements: Path) -> str:
     others = [problem for problem in installable if problem.subject != "torch"]
     torch = next((problem for problem in installable if problem.subject == "torch"), None)
     installed = []
-    if others and _install_others(others, requirements):
-        installed += [title_of(problem.subject) for problem in others]
     loaded = ""
-    if torch is not None and _install_torch(torch):
-        installed.append(title_of(torch.subject))
-        # Its installer imports it.
-        loaded = _("This loaded PyTorch into Slicer; restart Slicer when it suits you to free the memory it takes.")
+    with _soon_given_up():
+        if others and _install_others(others, requirements):
+            installed += [title_of(problem.subject) for problem in others]
+        if torch is not None and _install_torch(torch):
+            installed.append(title_of(torch.subject))
+            # Its installer imports it.
+            loaded = _("This loaded PyTorch into Slicer; restart Slicer when it suits you to free the memory it takes.")
     if not installed:
         return _("Nothing was installed, as you wished.")
     return f"{_('Installed: {names}.').format(names=', '.join(installed))} {loaded}".strip()
@@ -146,6 +152,39 @@ def _refuse_if_in_use() -> None:
 
 
 @contextlib.contextmanager
+def _soon_given_up() -> Iterator[None]:
+    """Where nothing answers, pip waits for a quarter of a minute six times over; twice is enough. What the user has set
+    stays."""
+    added = {name: value for name, value in _PATIENCE.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _way_into_the_network() -> str:
+    """What is set for whoever downloads, without any password; nobody is asked."""
+    proxies = getproxies()
+    proxy, index = proxies.get("https") or proxies.get("http"), os.environ.get("PIP_INDEX_URL")
+    way = (
+        _("downloads go through the proxy {proxy}").format(proxy=_host(proxy))
+        if proxy
+        else _("no proxy is set (HTTPS_PROXY), which some hospitals need")
+    )
+    return _("{way}, and packages are asked for at {index}").format(way=way, index=_host(index)) if index else way
+
+
+def _host(address: str) -> str:
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        return f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
+    except ValueError:
+        return "?"
+
+
+@contextlib.contextmanager
 def _one_sentence_for_failures(names: str) -> Iterator[None]:
     """What others' installers raise is not ours to know; it becomes a HipError with all of it as detail."""
     try:
@@ -156,9 +195,9 @@ def _one_sentence_for_failures(names: str) -> Iterator[None]:
         raise HipError(
             "install_failed",
             _(
-                "{names} could not be installed, perhaps because this computer has no network connection "
-                "or needs a proxy (HTTPS_PROXY); Slicer's error log says more."
-            ).format(names=names),
+                "{names} could not be installed, perhaps because this computer has no network connection: {way}. "
+                "Try again when it has one, or choose a Python that has them; Slicer's error log says more."
+            ).format(names=names, way=_way_into_the_network()),
             f"{error}\n{error.output or ''}".strip(),
         ) from error
     except Exception as error:

@@ -18,8 +18,8 @@ from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
 from HipICMSCTrainingLib.gui.running.activity import Activity
 from HipICMSCTrainingLib.gui.running.command import Command
 
-#: That are seen at once, of two lines each.
-_MOST_PROBLEMS = 4
+#: That are seen at once, and how many lines most of them need.
+_MOST_PROBLEMS, _LINES = 3, 4
 
 
 class CheckArea:
@@ -121,9 +121,11 @@ class CheckArea:
         if self._report is None:
             return _("The volumes have not been checked yet.") if file and file.cases else ""
         cautions = len(self._report.problems) - len(self._report.stops)
-        found = _("Last check: stops {stops}, cautions {cautions}.").format(
+        found = _("Last check: {stops} to be mended before a training can start, {cautions} to keep in mind.").format(
             stops=len(self._report.stops), cautions=cautions
         )
+        if not self._report.stops:
+            found = _("Last check: a training can start; to keep in mind: {cautions}.").format(cautions=cautions)
         if not self._report.problems:
             found = _("Last check: nothing was found.")
         if self._report.is_current:
@@ -142,7 +144,7 @@ class CheckArea:
             self._is_listing = True
             problems_list.clear()
             problems_list.addItems(texts)
-            fit_height(problems_list, len(texts), _MOST_PROBLEMS, lines=2)
+            fit_height(problems_list, len(texts), _MOST_PROBLEMS, lines=_LINES)
             self._is_listing = False
 
     def _line(self, problem: Problem) -> str:

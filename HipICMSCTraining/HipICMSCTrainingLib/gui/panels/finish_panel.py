@@ -12,11 +12,13 @@ import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable
 from HipICMSCLib.gui.panels.file_to_save import file_to_save
+from HipICMSCLib.gui.panels.list_height import fit_lines
 from HipICMSCLib.models.chosen import ENDING, add_model, check_name
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.panels.comparison_of_run import ComparisonOfRun
+from HipICMSCTrainingLib.gui.panels.measured_words import RED, compared_as_html, measured_as_html
 from HipICMSCTrainingLib.gui.panels.score_words import scores_in_words, used_labels_of_mri
 from HipICMSCTrainingLib.gui.running.command import Command
 from HipICMSCTrainingLib.run.folder import RunFolder
@@ -25,8 +27,8 @@ from HipICMSCTrainingLib.settings.choices import Method
 
 #: As `hipicmsc export --weights` takes them, in the order of the list.
 _WEIGHTS = ("selected", "average", "last")
-#: Readable on a bright and on a dark panel.
-_RED = "#d93025"
+#: How high the boxes of text are.
+_LINES = {"finishCitationsEdit": 3, "finishDataEdit": 3, "finishLimitsEdit": 3, "finishMeasuredText": 12}
 _CONTROLS = ("finishExportButton", "finishUseButton", "finishCancelButton", "finishMeasureButton")
 
 
@@ -51,6 +53,8 @@ class FinishPanel:
         self._command: Command | None = None
         self._run: RunFolder | None = None
         self._about: dict[str, Any] = {}
+        for name, lines in _LINES.items():
+            fit_lines(getattr(self.ui, name), lines)
         self.ui.finishWeightsComboBox.addItems(list(_WEIGHTS))
         self.ui.finishWeightsComboBox.connect("currentIndexChanged(int)", self._on_changed)
         self.ui.finishNameEdit.connect("textChanged(QString)", self._on_changed)
@@ -243,8 +247,7 @@ class FinishPanel:
         def on_line(line: dict[str, Any]) -> None:
             if "compared" in line:
                 compared = line["compared"]
-                self.ui.finishMeasuredText.plainText = _compared_in_words(compared)
-                self.ui.finishMeasuredText.visible = True
+                self._show_measured(compared_as_html(compared))
                 is_worse = any(bone["is_worse"] for bone in compared["bones"])
                 verdicts.append(compared["verdict"])
                 pictures = _("The largest changes as pictures: {page}").format(page=page)
@@ -284,8 +287,7 @@ class FinishPanel:
 
     def _on_measured(self, measured: str, line: dict[str, Any]) -> None:
         if "measured" in line:
-            self.ui.finishMeasuredText.plainText = f"{measured}\n{_measured_in_words(line['measured'])}"
-            self.ui.finishMeasuredText.visible = True
+            self._show_measured(measured_as_html(measured, line["measured"]))
             self._say(_("Measured. {research_use}").format(research_use=RESEARCH_USE))
         elif "case" in line:
             self._say(_("Measuring on {case} …").format(case=line["case"]))
@@ -392,41 +394,12 @@ class FinishPanel:
     def _say(self, sentence: str, detail: str = "", is_bad: bool = False) -> None:
         label = self.ui.finishStateLabel
         label.text, label.toolTip = sentence, detail
-        label.styleSheet = f"color: {_RED}" if is_bad else ""
+        label.styleSheet = f"color: {RED}" if is_bad else ""
         label.visible = bool(sentence)
+
+    def _show_measured(self, html: str) -> None:
+        self.ui.finishMeasuredText.html = html
+        self.ui.finishMeasuredText.visible = True
 
     def _say_error(self, error: HipError) -> None:
         self._say(error.sentence, error.detail)
-
-
-def _measured_in_words(measured: Mapping[str, Any]) -> str:
-    """A line for each MRI and bone, and for the mean of each bone."""
-    bones = {"hip_bone": _("hip bone"), "femur": _("proximal femur")}
-    lines = [_("Dice (1 is perfect) and mean distance of the surfaces, results as they are:")]
-    for volume in measured["volumes"]:
-        for bone, scores in volume["scores"]["raw"].items():
-            lines.append(f"{volume['name']}, {bones[bone]}: {_numbers(scores['dice'], scores['asd_mm'])}")
-    for bone, summary in measured["summary"]["raw"].items():
-        mean = _numbers(summary["dice"]["mean"], summary["asd_mm"]["mean"])
-        lines.append(_("Mean, {bone}: {numbers}").format(bone=bones[bone], numbers=mean))
-    lines += [f"{name}: {sentence}" for name, sentence in measured["failed"].items()]
-    return "\n".join(lines)
-
-
-def _compared_in_words(compared: Mapping[str, Any]) -> str:
-    """A line for each bone, the worse ones marked, and what is to be known beside them."""
-    lines = [
-        _("Dice (1 is perfect) and mean distance of the surfaces, {old} → {new}:").format(
-            old=compared["old"], new=compared["new"]
-        )
-    ]
-    for bone in compared["bones"]:
-        old, new = (_numbers(bone[which]["dice"], bone[which]["asd_mm"]) for which in ("old", "new"))
-        worse = f" — {_('worse')}" if bone["is_worse"] else ""
-        own = "*" if bone["old_drew_it"] else ""
-        lines.append(f"{bone['case']}, {bone['bone']}: {old}{own} → {new}{worse}")
-    return "\n".join([*lines, *compared["notes"]])
-
-
-def _numbers(dice: float | None, distance_mm: float | None) -> str:
-    return ", ".join(["–" if dice is None else f"{dice:.3f}", "–" if distance_mm is None else f"{distance_mm:.2f} mm"])

@@ -9,6 +9,7 @@ import qt
 import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import duration
+from HipICMSCLib.gui.panels.list_height import fit_height
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from slicer.i18n import tr as _
 
@@ -23,6 +24,8 @@ from HipICMSCTrainingLib.settings.choices import Method
 
 REFRESH_MILLISECONDS = 1000
 _LOG_LINES = 200
+#: That are seen at once, to be compared.
+_MOST_RUNS = 5
 
 
 class LivePanel:
@@ -204,6 +207,7 @@ class LivePanel:
             item.setFlags(qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable | qt.Qt.ItemIsUserCheckable)
             item.setCheckState(qt.Qt.Checked if run.path in ticked else qt.Qt.Unchecked)
             runs_list.addItem(item)
+        fit_height(runs_list, len(self._others), _MOST_RUNS)
         runs_list.blockSignals(False)
 
     # Log.

@@ -168,7 +168,9 @@ class Panel:
         self.activity.end()
         self._ui.sampleDataLabel.visible = True
         if error is None:
-            self._ui.sampleDataLabel.text = _("The synthetic data set is in {folder}.").format(folder=folder)
+            self._ui.sampleDataLabel.text = _(
+                "The synthetic data set is in {folder}. Next: Check data, then Start training with the preset smoke."
+            ).format(folder=folder)
             self.data_panel.set_dataset_file(folder / "dataset.json")
         else:
             self._ui.sampleDataLabel.text = error.sentence

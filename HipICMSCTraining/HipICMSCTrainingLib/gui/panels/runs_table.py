@@ -13,13 +13,17 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.foreign_text import tool_tip
 from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.common.terminal import duration
+from HipICMSCLib.gui.panels.list_height import fit_height, letters
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.running.training_process import RunState, is_run, state_of
 from HipICMSCTrainingLib.run.folder import RunFolder
 
 _COLUMNS = 5
-_WIDEST_NAME = 90
+#: Letters; the whole name is in the tool tip.
+_WIDEST_NAME = 13
+#: Rows that are seen at once.
+_MOST_ROWS = 6
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ class RunsTable:
         self._table = table
         self._rows: list[RunRow] = []
         self._is_filling = False
+        fit_height(table, 0, _MOST_ROWS, header=True)
         table.connect("itemSelectionChanged()", self._on_selection)
 
     def show(self, rows: Sequence[RunRow], selected: Path | None) -> None:
@@ -108,6 +113,7 @@ class RunsTable:
             if [row.run.path for row in before] != [row.run.path for row in rows]:
                 self._table.setRowCount(0)
                 self._table.setRowCount(len(rows))
+                fit_height(self._table, len(rows), _MOST_ROWS, header=True)
                 for number in range(len(rows)):
                     for column in range(_COLUMNS):
                         self._table.setItem(number, column, qt.QTableWidgetItem(""))
@@ -126,7 +132,7 @@ class RunsTable:
                 cell.setToolTip(tool_tip(row.tip))
         for column in range(_COLUMNS - 1):
             self._table.resizeColumnToContents(column)
-        self._table.setColumnWidth(0, min(self._table.columnWidth(0), _WIDEST_NAME))
+        self._table.setColumnWidth(0, min(self._table.columnWidth(0), letters(self._table, _WIDEST_NAME)))
 
     def _select(self, path: Path | None) -> None:
         if path == self._selected():

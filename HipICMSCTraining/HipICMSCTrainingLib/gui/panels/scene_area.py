@@ -9,7 +9,7 @@ from pathlib import Path
 import qt
 import slicer
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.gui.panels.list_height import fit_height
+from HipICMSCLib.gui.panels.list_height import fit_height, letters
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.scene.result import volume_of
 from slicer.i18n import tr as _
@@ -33,6 +33,8 @@ _MODALITIES = ("CT", "MR")
 _MEANINGS = (*CLASSES.values(), LEFT_OUT)
 _VOLUME, _KIND, _DRAWN = range(3)
 _MOST_ROWS = 6
+#: How wide the columns of choices are.
+_DRAWN_LETTERS, _MEANING_LETTERS = 20, 26
 
 
 @dataclass
@@ -270,7 +272,7 @@ class SceneArea(VTKObservationMixin):
             table.setCellWidget(row, _DRAWN, drawn)
             self._label_combos.append(drawn)
         table.resizeColumnToContents(_KIND)
-        table.setColumnWidth(_DRAWN, 150)
+        table.setColumnWidth(_DRAWN, letters(table, _DRAWN_LETTERS))
         self._filling = False
 
     def _index_of_label(self, choice: _Choice) -> int:
@@ -303,7 +305,7 @@ class SceneArea(VTKObservationMixin):
             combo = _combo(texts, _MEANINGS.index(meaning), lambda index, name=name: self._on_meaning(name, index))
             combo.accessibleName = _("Meaning of {name}").format(name=name)
             table.setCellWidget(row, 1, combo)
-        table.setColumnWidth(1, 190)
+        table.setColumnWidth(1, letters(table, _MEANING_LETTERS))
         self._filling = False
 
     def _show_note(self) -> None:

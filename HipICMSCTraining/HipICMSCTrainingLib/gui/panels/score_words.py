@@ -14,7 +14,8 @@ def scores_in_words(step: int, scores: Mapping[str, float]) -> str:
     """All scores of one step, the one that chose first, and what they do not say."""
     lines = [_("Scores of step {step}:").format(step=step)]
     for name in sorted(scores, key=lambda name: name != "selection"):
-        lines.append(f"• {_meaning(name)}: {scores[name]:.2f}")
+        number = f"{scores[name]:.2f}".replace("-", "−")
+        lines.append(f"• {_meaning(name)}: {number}")
     if used_labels_of_mri(scores):
         limits = _("The Dice on MRI chose the weights; only MRIs with the role test measure what the model can do.")
     else:
