@@ -44,7 +44,10 @@ EXCEPTIONS = {
         "Popen",
     ): "starts our own library as a process, as a list of words",
     ("HipICMSC/HipICMSCLib/gui/setup/child_process.py", "subprocess.run"): "taskkill, to end such a process on Windows",
-    ("HipICMSC/HipICMSCLib/worker/environment.py", "subprocess.run"): "nvidia-smi, for the version of the driver",
+    (
+        "HipICMSC/HipICMSCLib/worker/environment.py",
+        "subprocess.run",
+    ): "asks nvidia-smi for the driver, tries imports",
     ("HipICMSC/HipICMSCLib/networks/memory.py", "subprocess.run"): "vm_stat, for the free memory on macOS",
     (
         "HipICMSCTraining/HipICMSCTrainingLib/benchmark/row_process.py",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from main_window import LAPTOP, PANEL_WIDTH
+from main_window import DESKTOP, LAPTOP, PANEL_WIDTH
 
 #: More than a data set, a run list or a scene needs to make a table ask for another width.
 LONG = "a-rather-long-name-of-a-volume-that-came-from-an-archive"
@@ -48,6 +48,7 @@ def test_the_training_panel_keeps_slicers_window_as_wide_as_it_is(training, tmp_
         training.widget.panel.data_panel.set_dataset_file(data_set(tmp_path, 6))
         training.ui.dataSceneButton.checked = True
         assert set(widths(window)) == {LAPTOP[0]}
+        assert not training.ui.dataTable.horizontalScrollBar().isVisible()
         assert window.panel_width <= PANEL_WIDTH
 
 
@@ -149,6 +150,77 @@ def test_a_language_of_longer_words_fits_into_the_training_panel(longer_words, t
         assert set(widths(window)) == {LAPTOP[0]}
         assert window.panel_width <= PANEL_WIDTH
         window.picture(pictures / "longer-words-training.png")
+
+
+@pytest.fixture
+def large_font(bench):
+    """A font of 150 %, as on a screen of high density or for somebody who sees less well."""
+    application = bench[1]
+    before = application.font()
+    larger = application.font()
+    larger.setPointSizeF(1.5 * before.pointSizeF())
+    application.setFont(larger)
+    yield
+    application.setFont(before)
+
+
+def cut(panel) -> list[str]:
+    """Names of what is seen but has less room than its text needs, and of tables whose rows are lower than a line."""
+    from PySide6 import QtWidgets
+
+    found = []
+    for widget in panel.frame.findChildren(QtWidgets.QWidget):
+        # Qt's own parts of a widget have no name.
+        if not QtWidgets.QWidget.isVisible(widget) or not hasattr(widget, "name"):
+            continue
+        size, least = QtWidgets.QWidget.size(widget), QtWidgets.QWidget.minimumSizeHint(widget)
+        if isinstance(widget, QtWidgets.QLabel) and QtWidgets.QLabel.wordWrap(widget):
+            least.setHeight(QtWidgets.QLabel.heightForWidth(widget, size.width()))
+        texts = (QtWidgets.QLabel, QtWidgets.QAbstractButton, QtWidgets.QLineEdit, QtWidgets.QComboBox)
+        if isinstance(widget, texts) and (size.width() < least.width() or size.height() < least.height()):
+            found.append(widget.name)
+        if isinstance(widget, QtWidgets.QTableWidget) and QtWidgets.QTableWidget.rowCount(widget):
+            line = QtWidgets.QWidget.fontMetrics(widget).height()
+            found += [widget.name] if QtWidgets.QTableWidget.rowHeight(widget, 0) < line else []
+        if isinstance(widget, QtWidgets.QPlainTextEdit | QtWidgets.QTextBrowser):
+            line = QtWidgets.QWidget.fontMetrics(widget).height()
+            found += [widget.name] if size.height() < 3 * line else []
+    return found
+
+
+def test_with_a_large_font_nothing_of_the_segmentation_panel_is_cut(
+    large_font, open_panel, ball_model, monkeypatch, pictures
+):
+    from HipICMSCLib.models import chosen
+    from test_hipicmsc_panel import add_volume
+
+    monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
+    panel = open_panel("HipICMSC")
+    panel.logic.getParameterNode().model = "balls"
+    with panel.in_window(DESKTOP) as window:
+        add_volume()
+        panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
+        panel.ui.segmentButton.click()
+        panel.wait(lambda: panel.widget.panel.settled)
+        panel.ui.againButton.click()
+        panel.ui.modelDetailsButton.checked = True
+        for section in ("batch", "setUp", "log", "measures"):
+            getattr(panel.ui, f"{section}CollapsibleButton").collapsed = False
+        window.pass_time()
+        assert cut(panel) == [] and window.panel_width <= 1.5 * PANEL_WIDTH and window.width == DESKTOP[0]
+        window.picture(pictures / "large-font.png")
+
+
+def test_with_a_large_font_nothing_of_the_training_panel_is_cut(large_font, training, tmp_path, pictures):
+    with training.in_window(DESKTOP) as window:
+        training.widget.panel.data_panel.set_dataset_file(data_set(tmp_path, 2))
+        for section in ("settingsAdvanced", "liveLog"):
+            getattr(training.ui, f"{section}CollapsibleButton").collapsed = False
+        window.pass_time()
+        assert cut(training) == [] and window.panel_width <= 1.5 * PANEL_WIDTH and window.width == DESKTOP[0]
+        window.picture(pictures / "large-font-training.png")
+        window.scroll_to(training.ui.finishUseButton)
+        window.picture(pictures / "large-font-training-finish.png")
 
 
 @pytest.mark.parametrize("name", ["HipICMSC", "HipICMSCTraining"])

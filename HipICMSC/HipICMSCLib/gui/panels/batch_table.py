@@ -14,7 +14,7 @@ from HipICMSCLib.gui.panels.list_height import fit_height, letters
 
 _NAME, _STATE, _DOUBT, _RIGHT, _LEFT, _NOTE = _COLUMNS = range(6)
 #: Letters; the whole name is in the tool tip.
-_WIDEST_NAME = 14
+_WIDEST_NAME = 16
 #: Rows that are seen at once.
 _MOST_ROWS = 8
 

@@ -10,8 +10,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import slicer
 from slicer.i18n import tr as _
@@ -22,6 +20,8 @@ from HipICMSCLib.worker.environment import TORCH_VERSIONS, Problem, title_of
 _INTERPRETER_SETTING = "HipICMSC/PythonInterpreter"
 #: For pip.
 _PATIENCE = {"PIP_RETRIES": "1", "PIP_TIMEOUT": "15"}
+#: Where a proxy is set, as pip reads it.
+_PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
 
 def python_interpreter() -> str | None:
@@ -166,22 +166,19 @@ def _soon_given_up() -> Iterator[None]:
 
 def _way_into_the_network() -> str:
     """What is set for whoever downloads, without any password; nobody is asked."""
-    proxies = getproxies()
-    proxy, index = proxies.get("https") or proxies.get("http"), os.environ.get("PIP_INDEX_URL")
+    proxy = next(filter(None, map(os.environ.get, _PROXIES)), "")
     way = (
         _("downloads go through the proxy {proxy}").format(proxy=_host(proxy))
         if proxy
         else _("no proxy is set (HTTPS_PROXY), which some hospitals need")
     )
+    index = os.environ.get("PIP_INDEX_URL")
     return _("{way}, and packages are asked for at {index}").format(way=way, index=_host(index)) if index else way
 
 
 def _host(address: str) -> str:
-    try:
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        return f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
-    except ValueError:
-        return "?"
+    """With its port, without name and password, which come before it."""
+    return address.rpartition("://")[2].partition("/")[0].rpartition("@")[2] or "?"
 
 
 @contextlib.contextmanager

@@ -219,7 +219,7 @@ class DataPanel:
             return [self._in_words(stop) for stop in self._stops]
         lines = counts(self._cases, self._labelled_mri)
         if self.blocking_sentence():
-            return [*lines, _("A training cannot start yet; first solve what is called a stop below.")]
+            return [*lines, _("A training cannot start yet: first mend what is marked as a stop below.")]
         return [*lines, _("A training can start with these data.")]
 
     def _in_words(self, problem: Problem) -> str:

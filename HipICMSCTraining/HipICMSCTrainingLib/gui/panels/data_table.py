@@ -7,7 +7,7 @@ from pathlib import Path
 
 import qt
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.gui.panels.list_height import fit_height
+from HipICMSCLib.gui.panels.list_height import fit_height, letters
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.data.dataset import Case, only_measures
@@ -16,6 +16,8 @@ from HipICMSCTrainingLib.data.dataset_problems import Problem
 _NAME, _KIND, _LABELS, _ROLE, _PATIENT = _COLUMNS = range(5)
 _ROLES = ("train", "val", "test")
 _MOST_ROWS = 8
+#: Letters; names take what is left.
+_WIDEST_PATIENT = 10
 
 
 class DataTable:
@@ -51,6 +53,8 @@ class DataTable:
             self._show_row(row, case, "\n".join(reasons), labelled_mri)
         for column in (_KIND, _LABELS, _ROLE, _PATIENT):
             self._table.resizeColumnToContents(column)
+        widest = letters(self._table, _WIDEST_PATIENT)
+        self._table.setColumnWidth(_PATIENT, min(self._table.columnWidth(_PATIENT), widest))
         self._filling = False
 
     def selected(self) -> list[Case]:
@@ -90,7 +94,12 @@ class DataTable:
             _NAME: (case.name, case.image),
             _KIND: (_("CT") if case.modality == "CT" else _("MRI"), case.corrected or ""),
             _LABELS: (_labels(case, labelled_mri), case.label or ""),
-            _PATIENT: (case.patient, _("Double-click to change it; all volumes of a person must have one patient.")),
+            _PATIENT: (
+                case.patient,
+                _("{patient}\nDouble-click to change it; all volumes of a person must have one patient.").format(
+                    patient=case.patient
+                ),
+            ),
         }
         for column, (text, tip) in texts.items():
             item = self._table.item(row, column)
