@@ -218,12 +218,20 @@ def bench():
 
 
 @pytest.fixture
-def open_panel(bench):
+def own_worker() -> None:
+    """A test that asks for this has panels that start and end workers of their own."""
+
+
+@pytest.fixture
+def open_panel(bench, monkeypatch, request):
     """Opens a module in an empty scene."""
     import slicer_stand_ins
+    import warm_workers
 
     app, application = bench
     opened = []
+    if "own_worker" not in request.fixturenames:
+        warm_workers.hand_on(monkeypatch)
 
     def open_module(name: str) -> Panel:
         opened.append(Panel(slicer_stand_ins.load_module(name), name, application))

@@ -508,16 +508,17 @@ def test_leaving_slicer_ends_the_worker(panel):
     assert process.poll() is not None and not panel.logic.busy
 
 
-def test_when_slicer_asks_for_the_end_a_second_time_nothing_that_is_gone_is_touched(panel):
+def test_when_slicer_asks_for_the_end_a_second_time_nothing_that_is_gone_is_touched(own_worker, panel):
     """First while all is there, then from the destructor of a widget: nothing may call into what is deleted."""
     import shiboken6
 
     add_volume()
     panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
     segment(panel)
+    process = panel.logic.service._worker._process
     for quit_slicer in [*slicer_stand_ins.APP_SIGNALS["aboutToQuit()"]]:
         quit_slicer()
-    assert panel.logic.service._worker._process is None
+    assert panel.logic.service._worker._process is None and process.poll() is not None
     widgets, panel.ui = panel.ui, SimpleNamespace()
     assert widgets.inputSelector is not None
     for selector in vars(widgets).values():

@@ -371,7 +371,7 @@ def test_before_slicer_5_12_slicer_asks_and_pip_installs(site, open_set_up, inst
 
 
 def test_what_cannot_be_loaded_is_found_when_a_segmentation_fails_and_can_be_installed_again(
-    tmp_path, monkeypatch, open_panel, ball_model, installer, dialogs, pictures
+    own_worker, tmp_path, monkeypatch, open_panel, ball_model, installer, dialogs, pictures
 ):
     """With the real worker and the real packages, one of which does not load."""
     from HipICMSCLib.models import chosen
