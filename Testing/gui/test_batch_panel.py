@@ -277,6 +277,7 @@ def test_one_click_segments_all_and_one_that_fails_does_not_stop_the_others(sect
     assert section.buttons() == [
         ("Segment 1 of 4", True), ("Try failed ones again", True), ("Save summary…", True),
     ]  # fmt: skip
+    assert section.ui.batchNoteLabel.text == "Select a row to read its note."
     section.ui.batchTable.selectRow(1)
     # All warnings, not only the first.
     assert section.ui.batchNoteLabel.text.startswith("Müller, hips cor T1: Only the right hip")

@@ -52,6 +52,13 @@ def test_the_training_panel_keeps_slicers_window_as_wide_as_it_is(training, tmp_
         assert window.panel_width <= PANEL_WIDTH
 
 
+def test_the_button_that_checks_a_small_data_set_is_in_view_on_a_small_screen(training, tmp_path):
+    with training.in_window(LAPTOP) as window:
+        training.widget.panel.data_panel.set_dataset_file(data_set(tmp_path, 3))
+        window.pass_time()
+        assert window.is_in_view(training.ui.dataCheckButton)
+
+
 def test_the_segmentation_panel_keeps_slicers_window_as_wide_as_it_is(open_panel):
     panel = open_panel("HipICMSC")
     with panel.in_window(LAPTOP) as window:

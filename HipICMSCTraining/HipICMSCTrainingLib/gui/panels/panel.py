@@ -169,8 +169,8 @@ class Panel:
         self._ui.sampleDataLabel.visible = True
         if error is None:
             self._ui.sampleDataLabel.text = _(
-                "The synthetic data set is in {folder}. Next: Check data, then Start training with the preset smoke."
-            ).format(folder=folder)
+                "The synthetic data set is chosen. Next: Check data, then Start training with the preset smoke."
+            )
             self.data_panel.set_dataset_file(folder / "dataset.json")
         else:
             self._ui.sampleDataLabel.text = error.sentence

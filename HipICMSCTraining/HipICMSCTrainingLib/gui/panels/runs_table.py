@@ -21,7 +21,7 @@ from HipICMSCTrainingLib.run.folder import RunFolder
 
 _COLUMNS = 5
 #: Letters; the whole name is in the tool tip.
-_WIDEST_NAME = 13
+_WIDEST_NAME = 14
 #: Rows that are seen at once.
 _MOST_ROWS = 6
 
