@@ -7,6 +7,7 @@ asks for more with each layout pass makes the window grow without end. This wind
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pythonqt
@@ -89,6 +90,13 @@ class MainWindow:
         while time.monotonic() < limit:
             self._application.processEvents()
             time.sleep(0.01)
+
+    def settle(self, unsettled: Callable[[], object], seconds: float = 10.0) -> None:
+        """Let layout passes happen until nothing is unsettled any more, on a slow machine for longer."""
+        limit = time.monotonic() + seconds
+        self.pass_time(0.1)
+        while unsettled() and time.monotonic() < limit:
+            self.pass_time(0.1)
 
     def is_in_view(self, widget: QtWidgets.QWidget) -> bool:
         """Whether all of a widget can be seen without scrolling."""

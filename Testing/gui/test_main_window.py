@@ -213,7 +213,7 @@ def test_with_a_large_font_nothing_of_the_segmentation_panel_is_cut(
         panel.ui.modelDetailsButton.checked = True
         for section in ("batch", "setUp", "log", "measures"):
             getattr(panel.ui, f"{section}CollapsibleButton").collapsed = False
-        window.pass_time()
+        window.settle(lambda: cut(panel))
         assert cut(panel) == [] and window.panel_width <= 1.5 * PANEL_WIDTH and window.width == DESKTOP[0]
         window.picture(pictures / "large-font.png")
 
@@ -223,7 +223,7 @@ def test_with_a_large_font_nothing_of_the_training_panel_is_cut(large_font, trai
         training.widget.panel.data_panel.set_dataset_file(data_set(tmp_path, 2))
         for section in ("settingsAdvanced", "liveLog"):
             getattr(training.ui, f"{section}CollapsibleButton").collapsed = False
-        window.pass_time()
+        window.settle(lambda: cut(training))
         assert cut(training) == [] and window.panel_width <= 1.5 * PANEL_WIDTH and window.width == DESKTOP[0]
         window.picture(pictures / "large-font-training.png")
         window.scroll_to(training.ui.finishUseButton)
