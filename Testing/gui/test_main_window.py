@@ -155,7 +155,8 @@ def test_a_language_of_longer_words_fits_into_the_training_panel(longer_words, t
     with training.in_window(LAPTOP) as window:
         training.widget.panel.data_panel.set_dataset_file(data_set(tmp_path, 6))
         assert set(widths(window)) == {LAPTOP[0]}
-        assert window.panel_width <= PANEL_WIDTH
+        window.settle(lambda: overlapping(training))
+        assert overlapping(training) == [] and window.panel_width <= PANEL_WIDTH
         window.picture(pictures / "longer-words-training.png")
 
 
@@ -192,6 +193,25 @@ def cut(panel) -> list[str]:
         if isinstance(widget, QtWidgets.QPlainTextEdit | QtWidgets.QTextBrowser):
             line = QtWidgets.QWidget.fontMetrics(widget).height()
             found += [widget.name] if size.height() < 3 * line else []
+    return found + overlapping(panel)
+
+
+def overlapping(panel) -> list[str]:
+    """Names of widgets side by side of which one covers a part of the other."""
+    from PySide6 import QtCore, QtWidgets
+
+    found = []
+    for parent in [panel.frame, *panel.frame.findChildren(QtWidgets.QWidget)]:
+        if QtWidgets.QWidget.layout(parent) is None:
+            continue
+        children = parent.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly)
+        shown = [child for child in children if QtWidgets.QWidget.isVisible(child) and hasattr(child, "name")]
+        found += [
+            f"{one.name} {other.name}"
+            for number, one in enumerate(shown)
+            for other in shown[:number]
+            if QtWidgets.QWidget.geometry(one).intersects(QtWidgets.QWidget.geometry(other))
+        ]
     return found
 
 
