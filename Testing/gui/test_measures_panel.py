@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,18 +165,39 @@ def section(bench):
 
 @pytest.fixture(scope="session")
 def report(labels, tmp_path_factory) -> dict:
+    return report_of(labels, tmp_path_factory.mktemp("labels") / "labels.nrrd")
+
+
+def report_of(labels: sitk.Image, path: Path) -> dict:
     """What the worker says of the phantom, asked once in this process; as it comes through the protocol."""
     from HipICMSCLib.worker.measuring import Measuring
     from HipICMSCLib.worker.protocol import Finished, MeasureRequest, decode, encode
 
-    path = tmp_path_factory.mktemp("labels") / "labels.nrrd"
     sitk.WriteImage(labels, str(path))
     said = Measuring().answer(MeasureRequest(str(path), "hip MRI hips", str(path) + "-cancel"), lambda share: None)
     return decode(encode(Finished(said))).report
 
 
+@pytest.fixture(scope="session")
+def pelvis(tmp_path_factory) -> tuple[sitk.Image, dict]:
+    """Both hips with their iliac spines and pubic tubercles, and what the worker says of them."""
+    shapes = replace(SHAPES, pelvis=True)
+    box = replace(BOX, low=(-150, -110, -125), high=(150, 70, 130))
+    labels = hip_labels({"right": shapes, "left": shapes}, box)
+    return labels, report_of(labels, tmp_path_factory.mktemp("pelvis") / "labels.nrrd")
+
+
+@pytest.fixture
+def measured_pelvis(section, pelvis):
+    return with_measures(section, *pelvis)
+
+
 @pytest.fixture
 def measured(section, labels, report):
+    return with_measures(section, labels, report)
+
+
+def with_measures(section, labels, report):
     """The phantom with its measures in the scene, in the steps that the panel takes."""
     from HipICMSCLib.gui.scene.bone_labels import fingerprint
     from HipICMSCLib.gui.scene.measures import measures_steps
@@ -327,6 +349,7 @@ def test_what_was_edited_while_nobody_watched_is_stale_when_it_is_shown(measured
 def test_the_numbers_follow_a_moved_point_and_go_back(measured, pictures):
     """The lateral edge turned outward by 6 degrees about the head centre: the angle grows by 6."""
     before = {row: measured.row(row).value for row in ("LCEA", "ExtrusionIndex", "VersionCentral", "Alpha_0130")}
+    alpha = measured.row("Alpha_0130").status
     other = measured.row("LCEA", "left").value
     automatic = np.array(measured.mark("R_LCEA").GetNthControlPointPositionWorld(2))
     measured.drag("R_LCEA", 2, measured.turned_edge(6.0))
@@ -336,7 +359,7 @@ def test_the_numbers_follow_a_moved_point_and_go_back(measured, pictures):
     assert f"{lcea.value:.1f} edited" in measured.cell("Lateral centre-edge angle", 1).text()
     # What else rests on the rim follows, too; what does not stays.
     assert measured.row("ExtrusionIndex").value < before["ExtrusionIndex"] - 2
-    assert measured.row("Alpha_0130").value == before["Alpha_0130"] and measured.row("Alpha_0130").status == "auto"
+    assert measured.row("Alpha_0130").value == before["Alpha_0130"] and measured.row("Alpha_0130").status == alpha
     assert measured.row("LCEA", "left").value == other
     assert measured.row("Coverage").status == "outdated"
     assert "Points were moved" in measured.ui.measuresStateLabel.text
@@ -419,6 +442,109 @@ def test_undo_brings_back_point_and_number_where_the_scenes_undo_is_on(measured)
     scene.Redo()
     measured.settle()
     assert measured.row("LCEA").value == moved
+
+
+def test_the_numbers_follow_moved_landmarks_and_the_frame_is_said_to_be_the_users(measured_pelvis, pictures):
+    """Both pubic tubercles 8 mm forward tilt the pelvis's plane: numbers of both hips follow, and back on reset."""
+    from HipICMSCLib.gui.scene.measures_table import csv_of
+
+    section = measured_pelvis
+    assert "Frame of the pelvis: APP" in section.ui.measuresStateLabel.text
+    landmarks = section.mark("PelvicLandmarks")
+    assert not landmarks.GetLocked()
+    names = [landmarks.GetNthControlPointLabel(n) for n in range(4)]
+    found = [landmarks.GetNthControlPointPositionWorld(n) for n in range(4)]
+    before = {side: section.row("VersionCentral", side) for side in ("right", "left")}
+    radius = section.row("HeadRadius").value
+    for name in ("PT_R", "PT_L"):
+        number = names.index(name)
+        section.drag("PelvicLandmarks", number, np.add(found[number], (0, 8.0, 0)))
+    live = {side: section.row("VersionCentral", side) for side in ("right", "left")}
+    for side, row in live.items():
+        # 8 mm on the distance of spines and tubercles; against the plane turned so, the bones tilt forward.
+        apart = abs(found[names.index("ASIS_R")][2] - found[names.index("PT_R")][2])
+        tilt = math.degrees(math.atan2(8.0, apart))
+        assert row.value - before[side].value == pytest.approx(tilt * before[side].tilt_slope, abs=0.5)
+        assert abs(row.value - before[side].value) > 2
+        assert (row.status, row.frame) == ("edited", "USER")
+        assert row.auto_value == pytest.approx(before[side].value, abs=1e-3)
+        assert "Frame set by hand" in row.cautions
+    assert section.row("HeadRadius").value == radius and section.row("HeadRadius").frame == ""
+    assert section.row("CoverageUpper").status == "outdated" and section.row("Coverage").status == "auto"
+    assert "Frame of the pelvis: USER. Frame set by hand" in section.ui.measuresStateLabel.text
+    section.select("Acetabular version, central", 1)
+    section.picture(pictures / "measures-user-frame.png")
+    # The bones say the same, and table and page name the frame.
+    section.measure()
+    again = section.row("VersionCentral")
+    assert again.value == pytest.approx(live["right"].value, abs=0.5) and again.frame == "USER"
+    rows = list(csv.DictReader(csv_of(section.table).splitlines()))
+    assert {row["Frame"] for row in rows} == {"USER", ""}
+    version = next(row for row in rows if (row["Measure"], row["Side"]) == ("VersionCentral", "right"))
+    assert float(version["Auto value"]) == pytest.approx(before["right"].value, abs=1e-3)
+    assert section.ui.measuresResetButton.enabled
+    section.ui.measuresResetButton.click()
+    section.settle()
+    assert "Frame of the pelvis: APP" in section.ui.measuresStateLabel.text
+    assert section.row("VersionCentral").value == pytest.approx(before["right"].value, abs=1e-3)
+    assert section.row("VersionCentral").status == "auto" and section.row("VersionCentral").frame == "APP"
+    for number, point in enumerate(found):
+        np.testing.assert_allclose(landmarks.GetNthControlPointPositionWorld(number), point, atol=1e-3)
+    assert not section.ui.measuresResetButton.enabled
+
+
+def test_undo_brings_back_landmark_frame_and_numbers(measured_pelvis):
+    section = measured_pelvis
+    section.scene.SetUndoOn()
+    before = section.row("RimVersion").value
+    point = section.mark("PelvicLandmarks").GetNthControlPointPositionWorld(1)
+    section.scene.SaveStateForUndo()
+    section.drag("PelvicLandmarks", 1, np.add(point, (0, 12.0, 0)))
+    moved = section.row("RimVersion").value
+    assert abs(moved - before) > 1
+    section.scene.Undo()
+    section.settle()
+    np.testing.assert_allclose(section.mark("PelvicLandmarks").GetNthControlPointPositionWorld(1), point, atol=1e-3)
+    assert section.row("RimVersion").value == before and section.row("RimVersion").frame == "APP"
+    assert "Frame of the pelvis: APP" in section.ui.measuresStateLabel.text
+    section.scene.Redo()
+    section.settle()
+    assert section.row("RimVersion").value == moved and section.row("RimVersion").frame == "USER"
+
+
+def test_landmarks_that_tell_no_plane_are_one_sentence_and_no_number_changes(measured_pelvis):
+    section = measured_pelvis
+    before = section.row("RimVersion").value
+    right, left = (section.mark("PelvicLandmarks").GetNthControlPointPositionWorld(n) for n in (0, 2))
+    section.drag("PelvicLandmarks", 0, np.subtract(left, (right[0] - left[0], 0, 0)))
+    assert "tell no plane of a pelvis" in section.ui.measuresStateLabel.text
+    section.measure()
+    assert "tell no plane of a pelvis" in section.ui.measuresStateLabel.text
+    section.ui.measuresResetButton.click()
+    section.settle()
+    assert section.row("RimVersion").value == pytest.approx(before, abs=1e-3)
+
+
+def test_a_moved_shaft_takes_the_neck_shaft_angle_with_it(measured):
+    before = {name: measured.row(name).value for name in ("CCD_3D", "LCEA")}
+    node = measured.mark("R_ShaftAxis")
+    assert not node.GetLocked()
+    lower = np.array(node.GetNthControlPointPositionWorld(1))
+    # Lateral of a right hip is towards +R: the shaft leaves the neck, so the angle between them grows less obtuse.
+    measured.drag("R_ShaftAxis", 1, np.add(lower, (6.0, 0, 0)))
+    row = measured.row("CCD_3D")
+    assert before["CCD_3D"] - 20 < row.value < before["CCD_3D"] - 3 and row.status == "edited"
+    corner = measured.mark("R_CCD")
+    np.testing.assert_allclose(corner.GetNthControlPointPositionWorld(2), np.add(lower, (6.0, 0, 0)), atol=1e-3)
+    assert measured.row("LCEA").value == before["LCEA"]
+    # The clock round the neck is set by the shaft.
+    assert measured.row("Alpha_0130").status == "outdated"
+    live = row.value
+    measured.measure()
+    assert measured.row("CCD_3D").value == pytest.approx(live, abs=0.1)
+    measured.ui.measuresResetButton.click()
+    measured.settle()
+    assert measured.row("CCD_3D").value == pytest.approx(before["CCD_3D"], abs=1e-3)
 
 
 def test_the_coverage_is_a_coloured_sphere(measured):

@@ -114,7 +114,7 @@ def _index_of_apex(hip: Hip) -> Value:
 
 
 def _anterior(hip: Hip) -> Value:
-    if hip.frame_name != "APP":
+    if hip.frame_name not in ("APP", "USER"):
         raise HipError(
             "frame_too_low",
             "The anterior centre-edge angle needs the anterior pelvic plane, whose landmarks are not in view; see the "

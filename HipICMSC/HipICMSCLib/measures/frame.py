@@ -1,7 +1,7 @@
 """The pelvis's frame, in which tilt-dependent numbers are stated: the best of a ladder that the image allows.
 
 APP needs the four landmarks of the anterior pelvic plane, BIHEAD both femoral heads; IMAGE is the image's own axes
-(nothing corrected) and USER a plane set by hand.
+(nothing corrected) and USER an anterior pelvic plane through landmarks that a user has moved.
 """
 
 from __future__ import annotations
@@ -15,13 +15,19 @@ from HipICMSCLib.anatomy.segments import SIDES
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.measures.bone import Bone
 from HipICMSCLib.measures.head import Head
-from HipICMSCLib.measures.side import across, mirrored, unit
+from HipICMSCLib.measures.side import across, angle, mirrored, unit
 
 NEAREST_HEADS_MM, FARTHEST_HEADS_MM = 130.0, 230.0
 GREATEST_OBLIQUITY = 25.0
 SHORTEST_PELVIS_MM = 120.0
 BORDER_MM = 5.0
 GREATEST_ASYMMETRY_MM = 10.0
+#: Of the anterior pelvic plane: anterior superior iliac spines and pubic tubercles.
+LANDMARKS = ("ASIS_R", "PT_R", "ASIS_L", "PT_L")
+# Points moved by hand so that the spines' line is this near (degrees) to the line up to them tell no plane, ...
+_LEAST_BETWEEN = 15.0
+# ... and no pelvis in an image is turned this far.
+_GREATEST_TURN = 90.0
 _RIGHT = np.array([-1.0, 0.0, 0.0])
 _SUPERIOR = np.array([0.0, 0.0, 1.0])
 
@@ -29,7 +35,7 @@ _CAUTIONS = {
     "APP": "",
     "BIHEAD": "Supine image tilt, not corrected.",
     "IMAGE": "Image axes: pelvic obliquity, rotation and tilt not corrected.",
-    "USER": "Frame set by hand.",
+    "USER": "Frame set by hand: its landmarks were moved.",
 }
 
 
@@ -78,11 +84,28 @@ def image_frame() -> Frame:
     return Frame("IMAGE", np.diag([-1.0, -1.0, 1.0]), {})
 
 
-def user_frame(right: np.ndarray, superior: np.ndarray) -> Frame:
-    """A frame from two directions (3,) set by hand, LPS; ``superior`` is made orthogonal to ``right``."""
-    right = unit(right)
-    up = across(superior, right)
-    return Frame("USER", np.stack([right, np.cross(up, right), up]), {})
+def user_frame(landmarks: Mapping[str, np.ndarray]) -> Frame:
+    """USER: the anterior pelvic plane through landmarks of which a user has moved some.
+
+    Args:
+        landmarks: LPS points (3,) by the names of `LANDMARKS`.
+
+    Raises:
+        HipError: ``frame_undefined`` where they tell no plane of a pelvis.
+    """
+    points = {name: np.asarray(landmarks[name], float) for name in LANDMARKS}
+    right = points["ASIS_R"] - points["ASIS_L"]
+    superior = points["ASIS_R"] + points["ASIS_L"] - points["PT_R"] - points["PT_L"]
+    if min(np.linalg.norm(right), np.linalg.norm(superior)) > 1e-3:
+        between = angle(right, superior)
+        turns = angle(right, _RIGHT), angle(superior, _SUPERIOR)
+        if _LEAST_BETWEEN < between < 180 - _LEAST_BETWEEN and max(turns) < _GREATEST_TURN:
+            return Frame("USER", _plane_axes(points), points)
+    raise HipError(
+        "frame_undefined",
+        "The moved iliac spines and pubic tubercles tell no plane of a pelvis: put the spines to the right and left "
+        "above the tubercles, or reset them to automatic.",
+    )
 
 
 def head_frame(heads: Mapping[str, np.ndarray]) -> Frame:
@@ -140,10 +163,7 @@ def plane_frame(bones: Mapping[str, Bone], heads: Mapping[str, np.ndarray]) -> F
         before, found = found, {}
         for side, points in surface.items():
             found |= _foremost(points, side, axes, middle, heads[side])
-        upper, lower = found["ASIS_R"] + found["ASIS_L"], found["PT_R"] + found["PT_L"]
-        right = unit(found["ASIS_R"] - found["ASIS_L"])
-        up = across(upper - lower, right)
-        axes = np.stack([right, np.cross(up, right), up])
+        axes = _plane_axes(found)
         if before and max(np.linalg.norm(found[name] - before[name]) for name in found) < 1e-6:
             break
     for name, point in found.items():
@@ -152,7 +172,7 @@ def plane_frame(bones: Mapping[str, Bone], heads: Mapping[str, np.ndarray]) -> F
         if room < max(BORDER_MM, 2 * bone.spacing.max()):
             raise HipError("landmark_at_border", f"The landmark {name} lies at the end of the image.")
     _check_symmetry(found, heads, axes)
-    return Frame("APP", axes, found, frame.obliquity)
+    return Frame("APP", axes, {name: found[name] for name in LANDMARKS}, frame.obliquity)
 
 
 def find_frame(bones: Mapping[str, Bone], heads: Mapping[str, Head]) -> tuple[Frame, tuple[str, ...]]:
@@ -165,6 +185,14 @@ def find_frame(bones: Mapping[str, Bone], heads: Mapping[str, Head]) -> tuple[Fr
         except HipError as error:
             reasons.append(f"{name} refused: {error.sentence}")
     return image_frame(), tuple(reasons)
+
+
+def _plane_axes(landmarks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Right, anterior and superior in rows: right along the spines, in the plane through the tubercles' middle."""
+    right = unit(landmarks["ASIS_R"] - landmarks["ASIS_L"])
+    upper, lower = landmarks["ASIS_R"] + landmarks["ASIS_L"], landmarks["PT_R"] + landmarks["PT_L"]
+    up = across(upper - lower, right)
+    return np.stack([right, np.cross(up, right), up])
 
 
 def _foremost(points: np.ndarray, side: str, axes: np.ndarray, middle: np.ndarray, head: np.ndarray) -> dict:

@@ -15,7 +15,7 @@ from HipICMSCLib.measures.head import Head, fit_head, head_surface
 from HipICMSCLib.measures.neck import Clock, Neck, clock_of, find_neck
 from HipICMSCLib.measures.noise import BoundaryNoise
 from HipICMSCLib.measures.rim import Rim, check_rim, find_rim, refind_rim, with_point
-from HipICMSCLib.measures.shaft import Shaft, find_shaft
+from HipICMSCLib.measures.shaft import Shaft, find_shaft, shaft_between
 from HipICMSCLib.measures.side import unit
 
 _T = TypeVar("_T")
@@ -30,6 +30,7 @@ class Edits:
         rim_points: points that the rim has to pass through.
         neck_base: the neck's axis goes from the head centre through it.
         roof_medial: the roof's medial end, of the acetabular index.
+        shaft_upper, shaft_lower: ends of the shaft's axis.
         exits: where the surface leaves the head's sphere, by the mark of the alpha angle (``"Alpha_0130"``).
     """
 
@@ -38,6 +39,8 @@ class Edits:
     rim_points: tuple[np.ndarray, ...] = ()
     neck_base: np.ndarray | None = None
     roof_medial: np.ndarray | None = None
+    shaft_upper: np.ndarray | None = None
+    shaft_lower: np.ndarray | None = None
     exits: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -182,9 +185,18 @@ class Hip:
         """The femoral shaft.
 
         Raises:
-            HipError: as `find_shaft`.
+            HipError: as `find_shaft` and `shaft_between`.
         """
-        return self.once("shaft", lambda: find_shaft(self.femur, self.head))
+        return self.once("shaft", self._shaft)
+
+    def _shaft(self) -> Shaft:
+        upper, lower = self.edits.shaft_upper, self.edits.shaft_lower
+        if upper is not None and lower is not None:
+            return shaft_between(upper, lower)
+        shaft = find_shaft(self.femur, self.head)
+        if upper is None and lower is None:
+            return shaft
+        return shaft_between(shaft.point if upper is None else upper, shaft.end if lower is None else lower)
 
     @property
     def clock(self) -> Clock:

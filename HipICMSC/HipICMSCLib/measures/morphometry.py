@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.measures.frame import Frame, find_frame, image_frame, tilted
+from HipICMSCLib.measures.frame import Frame, find_frame, image_frame, tilted, user_frame
 from HipICMSCLib.measures.hip import UNEDITED, Edits, Hip
 from HipICMSCLib.measures.labels import Side, find_sides
 from HipICMSCLib.measures.measure import Definition, Mark, Value
@@ -71,6 +71,7 @@ class Hips:
     Attributes:
         sides: by side.
         frame: of the pelvis.
+        found_frame: the automatic one, where a user has moved its landmarks; else ``frame``.
         frame_notes: why no better frame was found.
         spacing: mm by x, y, z of the label image.
         edits: what a user has moved, by side.
@@ -78,6 +79,7 @@ class Hips:
 
     sides: Mapping[str, Side]
     frame: Frame
+    found_frame: Frame
     frame_notes: tuple[str, ...]
     spacing: tuple[float, float, float]
     edits: Mapping[str, Edits] = field(default_factory=dict)
@@ -121,7 +123,7 @@ def find_hips(labels: sitk.Image, frame: Frame | None = None) -> Hips:
     notes: tuple[str, ...] = ()
     if frame is None:
         frame, notes = find_frame(bones, heads) if heads else (image_frame(), ())
-    return Hips(sides, frame, notes, labels.GetSpacing())
+    return Hips(sides, frame, frame, notes, labels.GetSpacing())
 
 
 def measure(
@@ -130,15 +132,19 @@ def measure(
     repeats: int = REPEATS,
     progress: Callable[[float], None] = lambda share: None,
     edits: Mapping[str, Edits] | None = None,
+    landmarks: Mapping[str, np.ndarray] | None = None,
 ) -> Morphometry:
-    """All measures of all sides of a label image; arguments and errors as of `find_hips`.
+    """All measures of all sides of a label image; arguments and errors as of `find_hips` and `user_frame`.
 
     Args:
         edits: what a user has moved, by side.
+        landmarks: of the pelvis's frame, where a user has moved some; as of `user_frame`.
         repeats: with a wavering boundary, for the intervals; 0 for none.
         progress: is told the share done, 0 to 1.
     """
     hips = replace(find_hips(labels, frame), edits=edits or {})
+    if landmarks:
+        hips = replace(hips, frame=user_frame(landmarks))
     rows: list[Row] = []
     for number, side in enumerate(hips.sides):
 
@@ -150,18 +156,28 @@ def measure(
         except HipError as error:
             rows += [_refused(side, m.definition, error) for m in MEASURES]
             continue
-        rows += measured(hip, hips.frame, repeats, share)
+        rows += measured(hip, hips.frame, repeats, share, hips.found_frame)
     progress(1.0)
     return Morphometry(hips, tuple(rows))
 
 
 def measured(
-    hip: Hip, frame: Frame, repeats: int = REPEATS, progress: Callable[[float], None] = lambda share: None
+    hip: Hip,
+    frame: Frame,
+    repeats: int = REPEATS,
+    progress: Callable[[float], None] = lambda share: None,
+    found_frame: Frame | None = None,
 ) -> list[Row]:
-    """All rows of one hip; of an edited one with its automatic values beside."""
-    automatic = hip
-    if hip.edits is not UNEDITED:
-        automatic = Hip(hip.side, hip.femur, hip.hip_bone, hip.found_head, hip.axes, hip.frame_name)
+    """All rows of one hip; of an edited one with its automatic values beside.
+
+    Args:
+        frame: in which the hip is measured.
+        found_frame: the automatic one, where that is another.
+    """
+    automatic, found_frame = hip, found_frame or frame
+    if hip.edits is not UNEDITED or found_frame is not frame:
+        axes = found_frame.of_side(hip.side)
+        automatic = Hip(hip.side, hip.femur, hip.hip_bone, hip.found_head, axes, found_frame.name)
     rows = [_row(hip, automatic, m.definition, m.of, frame) for m in MEASURES]
     if repeats:
         rows = _with_intervals(hip, rows, repeats, progress)

@@ -23,10 +23,9 @@ def _cautions(hip: Hip) -> tuple[str, ...]:
 
 def _in_space(hip: Hip) -> Value:
     shaft = hip.shaft
-    lower = shaft.point + shaft.length * shaft.axis
     marks = (
-        Mark("ShaftAxis", "line", np.stack([shaft.point, lower]), ("proximal", "distal")),
-        Mark("CCD", "angle", np.stack([hip.head.centre, _corner(hip), lower]), ("C", "corner", "shaft")),
+        Mark("ShaftAxis", "line", np.stack([shaft.point, shaft.end]), ("proximal", "distal")),
+        Mark("CCD", "angle", np.stack([hip.head.centre, _corner(hip), shaft.end]), ("C", "corner", "shaft")),
     )
     return Value(neck_shaft_angle(hip.neck.axis, shaft.axis), marks, _cautions(hip))
 

@@ -187,6 +187,16 @@ def refind_rim(rim: Rim, hip: Field, head: Head) -> Rim:
     return replace(rim, raw=rim.raw + rim.overreach, polar=rim.polar + rim.overreach)
 
 
+def seen_from(rim: Rim, superior: np.ndarray, anterior: np.ndarray) -> Rim:
+    """The same line, with 12 and 3 o'clock where other directions (3,) tell them."""
+    up = across(superior, rim.axis)
+    front = third(rim.axis, up, anterior)
+    there = np.cos(np.radians(TURNS))[:, None] * up + np.sin(np.radians(TURNS))[:, None] * front
+    turns = np.degrees(np.arctan2(there @ rim.front, there @ rim.up)) % 360
+    moved = {name: rim.around(getattr(rim, name), turns) for name in ("raw", "polar", "gap", "further")}
+    return replace(rim, up=up, front=front, **moved)
+
+
 def check_rim(rim: Rim, hip: Bone, head: Head) -> None:
     """Refuse a rim that measures would be wrong on.
 

@@ -40,6 +40,11 @@ class Shaft:
     bend: float
 
     @property
+    def end(self) -> np.ndarray:
+        """(3,) mm, its lower end."""
+        return self.point + self.length * self.axis
+
+    @property
     def short(self) -> bool:
         """Whether it rests on less shaft than it should."""
         return self.length < SHORT_MM
@@ -92,6 +97,22 @@ def find_shaft(femur: Bone, head: Head) -> Shaft:
         )
     upper = point + (BELOW_HEAD_MM + (head.centre - point) @ axis) * axis
     return Shaft(upper, axis, length, residual, bend)
+
+
+def shaft_between(upper: np.ndarray, lower: np.ndarray) -> Shaft:
+    """The shaft whose ends (3,) a user has set.
+
+    Raises:
+        HipError: ``shaft_short`` where they are too near to each other.
+    """
+    length = float(np.linalg.norm(lower - upper))
+    if length < NEEDED_MM:
+        raise HipError(
+            "shaft_short",
+            f"The two points of the femoral shaft are {length:.0f} mm apart, and its axis needs {NEEDED_MM:.0f} mm; "
+            "move them apart, or reset them to automatic.",
+        )
+    return Shaft(upper, (lower - upper) / length, length, 0.0, 0.0)
 
 
 def _line(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,20 +7,21 @@ its point) is not known from it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.measures.acetabular_index import find_roof
+from HipICMSCLib.measures.frame import Frame
 from HipICMSCLib.measures.head import Head
 from HipICMSCLib.measures.hip import Edits, Hip
 from HipICMSCLib.measures.measure import Measure, Value
 from HipICMSCLib.measures.neck import Neck
 from HipICMSCLib.measures.registry import TOPICS
-from HipICMSCLib.measures.rim import TURNS, Rim, with_point
-from HipICMSCLib.measures.shaft import Shaft
+from HipICMSCLib.measures.rim import TURNS, Rim, seen_from, with_point
+from HipICMSCLib.measures.shaft import Shaft, shaft_between
 from HipICMSCLib.measures.side import mirrored, unit
 
 Point = tuple[float, float, float]
@@ -30,15 +31,18 @@ Numbers = tuple[float | None, ...]
 _RESTS_ON = {
     "Femoral head": ("head",),
     "Centre-edge": ("head", "rim"),
-    "Head-neck junction": ("head", "neck"),
+    # Its clock is set by the shaft.
+    "Head-neck junction": ("head", "neck", "shaft"),
     "Acetabular version": ("head", "rim"),
     "Acetabular roof": ("head", "rim"),
     "Coverage": ("head", "rim"),
-    "Neck and shaft": ("head", "neck"),
-    "Femoral version": ("head", "neck"),
+    "Neck and shaft": ("head", "neck", "shaft"),
+    "Femoral version": ("head", "neck", "shaft"),
     "Joint space": ("head", "rim"),
 }
 _NO_VOXELS = "no_voxels"
+# A skeleton is written with all its digits; a frame measured again from the same points may differ by rounding.
+_SAME_AXES = 1e-9
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class MovedPoints:
     rim_points: tuple[Point, ...] = ()
     neck_base: Point | None = None
     roof_medial: Point | None = None
+    shaft_upper: Point | None = None
+    shaft_lower: Point | None = None
     exits: dict[str, Point] = field(default_factory=dict)
 
     def edits(self, side: str) -> Edits:
@@ -64,14 +70,17 @@ class MovedPoints:
             tuple(there(point) for point in self.rim_points),
             there(self.neck_base),
             there(self.roof_medial),
+            there(self.shaft_upper),
+            there(self.shaft_lower),
             {name: there(point) for name, point in self.exits.items()},
         )
 
     @property
     def moved(self) -> set[str]:
-        """Which of head, rim and neck are not where they were found."""
+        """Which of head, rim, neck and shaft are not where they were found."""
         head = self.head_centre is not None or self.head_radius is not None
-        parts = {"head": head, "rim": bool(self.rim_points), "neck": self.neck_base is not None}
+        shaft = self.shaft_upper is not None or self.shaft_lower is not None
+        parts = {"head": head, "rim": bool(self.rim_points), "neck": self.neck_base is not None, "shaft": shaft}
         return {name for name, is_moved in parts.items() if is_moved}
 
 
@@ -165,9 +174,16 @@ class Followed:
     outdated: set[str]
 
 
-def follow(skeleton: Skeleton, points: MovedPoints) -> Followed:
-    """The numbers of a hip whose points were moved; a few milliseconds."""
-    hip = _hip_of(skeleton, points.edits(skeleton.side))
+def follow(skeleton: Skeleton, points: MovedPoints, frame: Frame | None = None) -> Followed:
+    """The numbers of a hip whose points were moved; a few milliseconds.
+
+    Args:
+        frame: that a user has set by hand; none for the skeleton's own.
+    """
+    own_axes = np.array(skeleton.axes)
+    axes = own_axes if frame is None else frame.of_side(skeleton.side)
+    turned = np.abs(axes - own_axes).max() > _SAME_AXES
+    hip = _hip_of(skeleton, points.edits(skeleton.side), axes if turned else None)
     moved = points.moved
     followed = Followed({}, {}, set())
     for topic, group in TOPICS.items():
@@ -178,7 +194,7 @@ def follow(skeleton: Skeleton, points: MovedPoints) -> Followed:
             except HipError as error:
                 if error.kind != _NO_VOXELS:
                     followed.refused[name] = error
-                elif moved & set(_RESTS_ON[topic]):
+                elif moved & set(_RESTS_ON[topic]) or (turned and _turns(measure, topic, skeleton)):
                     followed.outdated.add(name)
                 continue
             marks = tuple(replace(m, points=mirrored(m.points, skeleton.side)) for m in value.marks)
@@ -193,26 +209,38 @@ def _value(measure: Measure, topic: str, hip: Hip) -> Value:
     return measure.of(hip)
 
 
-def _hip_of(skeleton: Skeleton, edits: Edits) -> Hip:
-    """A hip whose parts are known and which has no bones to look for more of them."""
+def _turns(measure: Measure, topic: str, skeleton: Skeleton) -> bool:
+    """Whether another frame changes it; the clock round a neck without a shaft in view is the frame's."""
+    return measure.definition.tilts or (topic == "Head-neck junction" and skeleton.shaft is None)
+
+
+def _hip_of(skeleton: Skeleton, edits: Edits, axes: np.ndarray | None) -> Hip:
+    """A hip whose parts are known and which has no bones to look for more of them.
+
+    Args:
+        axes: of another frame, set by hand; none for the skeleton's own.
+    """
     nan = float("nan")
     head = Head(
         np.array(skeleton.head_centre), skeleton.head_radius, np.array(skeleton.toward_neck), skeleton.rms,
         skeleton.p95, nan, skeleton.axis_ratio, nan,
     )  # fmt: skip
-    if edits.roof_medial is None and skeleton.roof_medial is not None:
+    # In another frame the roof's medial end lies in another plane.
+    if edits.roof_medial is None and skeleton.roof_medial is not None and axes is None:
         edits = replace(edits, roof_medial=np.array(skeleton.roof_medial))
-    hip = Hip(skeleton.side, None, None, head, np.array(skeleton.axes), skeleton.frame_name, edits)
+    name = skeleton.frame_name if axes is None else "USER"
+    hip = Hip(skeleton.side, None, None, head, np.array(skeleton.axes) if axes is None else axes, name, edits)
     for name in ("femur_field", "hip_field", "surface", "profile", "coverage"):
-        _know(hip, name, None)
-    _know(hip, "shaft", _shaft(skeleton))
-    _know(hip, "rim", _rim(skeleton, hip.head, edits))
-    _know(hip, "neck", _neck(skeleton, hip.head, edits))
+        _know(hip, name, lambda: None)
+    _know(hip, "shaft", lambda: _shaft(skeleton, edits))
+    _know(hip, "rim", lambda: _rim(skeleton, hip.head, edits, axes))
+    _know(hip, "neck", lambda: _neck(skeleton, hip.head, edits))
     return hip
 
 
-def _know(hip: Hip, name: str, part: object) -> None:
+def _know(hip: Hip, name: str, find: Callable[[], object]) -> None:
     def known() -> object:
+        part = find()
         if part is None:
             raise HipError(_NO_VOXELS, "This is not known without the bones.")
         return part
@@ -220,7 +248,7 @@ def _know(hip: Hip, name: str, part: object) -> None:
     _unless_refused(lambda: hip.once(name, known))
 
 
-def _rim(skeleton: Skeleton, head: Head, edits: Edits) -> Rim | None:
+def _rim(skeleton: Skeleton, head: Head, edits: Edits, axes: np.ndarray | None) -> Rim | None:
     if skeleton.rim is None:
         return None
     line = skeleton.rim
@@ -242,6 +270,8 @@ def _rim(skeleton: Skeleton, head: Head, edits: Edits) -> Rim | None:
         joint_gap=line.joint_gap,
     )
     rim = _about(rim, head)
+    if axes is not None:
+        rim = seen_from(rim, axes[2], axes[1])
     for point in edits.rim_points:
         rim = with_point(rim, point)
     return rim
@@ -273,12 +303,18 @@ def _neck(skeleton: Skeleton, head: Head, edits: Edits) -> Neck | None:
     return Neck(base, unit(base - head.centre), skeleton.neck_radius, skeleton.narrowest)
 
 
-def _shaft(skeleton: Skeleton) -> Shaft | None:
+def _shaft(skeleton: Skeleton, edits: Edits) -> Shaft | None:
     line = skeleton.shaft
     if line is None:
         return None
     nan = float("nan")
-    return Shaft(np.array(line.point), np.array(line.axis), line.length, nan, nan)
+    shaft = Shaft(np.array(line.point), np.array(line.axis), line.length, nan, nan)
+    if edits.shaft_upper is None and edits.shaft_lower is None:
+        return shaft
+    return shaft_between(
+        shaft.point if edits.shaft_upper is None else edits.shaft_upper,
+        shaft.end if edits.shaft_lower is None else edits.shaft_lower,
+    )
 
 
 def _unless_refused(find):

@@ -149,18 +149,19 @@ def _frame_markups(frame: Frame) -> dict[str, dict[str, Any]]:
     if not frame.landmarks:
         return {}
     labels, points = zip(*frame.landmarks.items(), strict=True)
-    name = "PelvicLandmarks" if frame.name == "APP" else "HeadAxis"
+    movable = frame.name in ("APP", "USER")
+    name = "PelvicLandmarks" if movable else "HeadAxis"
     markup = {
-        "type": "Fiducial" if frame.name == "APP" else "Line",
+        "type": "Fiducial" if movable else "Line",
         "coordinateSystem": "LPS",
         "coordinateUnits": "mm",
-        "locked": frame.name != "APP",
+        "locked": not movable,
         "fixedNumberOfControlPoints": True,
         "labelFormat": "%N-%d",
         "controlPoints": [
             _point(str(n), label, point) for n, (label, point) in enumerate(zip(labels, points, strict=True), start=1)
         ],
-        "display": _display(editable=frame.name == "APP", labels=True),
+        "display": _display(editable=movable, labels=True),
     }
     plane = _plane("PelvicFrame", np.mean(points, axis=0), frame.axes[1])
     return {name: _document(markup), "PelvicFrame": _document(plane)}

@@ -53,11 +53,12 @@ class Measuring:
         return _as_report(morphometry, request.name)
 
     def _measured(self, request: MeasureRequest, progress: Callable[[float], None]) -> Morphometry:
-        what = (Path(request.labels).read_bytes(), repr(request.moved))
+        what = (Path(request.labels).read_bytes(), repr((request.moved, request.landmarks)))
         if self._last is None or self._last[0] != what:
             labels = sitk.ReadImage(request.labels)
             edits = {side: points.edits(side) for side, points in request.moved.items()}
-            self._last = what, measure(labels, progress=progress, edits=edits)
+            landmarks = {name: np.array(point) for name, point in request.landmarks.items()}
+            self._last = what, measure(labels, progress=progress, edits=edits, landmarks=landmarks)
         return self._last[1]
 
 

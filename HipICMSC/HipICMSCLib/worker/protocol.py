@@ -156,6 +156,7 @@ class MeasureRequest:
         name: what its user calls it.
         cancel_flag: as in `SegmentRequest`.
         moved: what the user has moved by hand, by side.
+        landmarks: of the pelvis's frame by name, LPS mm, where the user has moved some; else none.
         page: where the report of one page goes; empty for none.
     """
 
@@ -163,6 +164,7 @@ class MeasureRequest:
     name: str
     cancel_flag: str
     moved: dict[str, MovedPoints] = field(default_factory=dict)
+    landmarks: dict[str, Point] = field(default_factory=dict)
     page: str = ""
 
 

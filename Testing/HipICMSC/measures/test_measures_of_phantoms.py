@@ -12,11 +12,13 @@ import SimpleITK as sitk
 from broken_hips import BROKEN, broken_labels
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, segment_of
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.measures.frame import user_frame
 from HipICMSCLib.measures.hip import Edits
 from HipICMSCLib.measures.labels import with_our_values
 from HipICMSCLib.measures.morphometry import Morphometry, find_hips, measure, measured
 from HipICMSCLib.measures.registry import DEFINITIONS
 from HipICMSCLib.measures.side import mirrored
+from HipICMSCLib.measures.skeleton import MovedPoints, follow, skeleton_of
 from HipICMSCTrainingLib.phantom.hip_labels import Sampling, head_centre, hip_labels
 from HipICMSCTrainingLib.phantom.hip_shapes import HipShapes, truth
 
@@ -192,19 +194,104 @@ def test_both_heads_correct_a_turned_pelvis():
         assert rows_of(result, side)["LCEA"].value == pytest.approx(truth(SHAPES)["LCEA"], abs=1.0)
 
 
-def test_the_pelvic_plane_is_found_and_undoes_any_turn():
+TILT = np.array(
+    [
+        [1, 0, 0],
+        [0, math.cos(math.radians(12)), -math.sin(math.radians(12))],
+        [0, math.sin(math.radians(12)), math.cos(math.radians(12))],
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def tilted_pelvis() -> sitk.Image:
     shapes = replace(SHAPES, pelvis=True)
-    tilt = math.radians(12.0)
-    c, s = math.cos(tilt), math.sin(tilt)
-    turn = np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
-    labels = hip_labels(
+    return hip_labels(
         {"right": shapes, "left": shapes},
-        Sampling(low=(-150, -110, -75), high=(150, 80, 135), turn=turn, spacing=(1.2, 1.2, 1.2)),
+        Sampling(low=(-150, -110, -75), high=(150, 80, 135), turn=TILT, spacing=(1.2, 1.2, 1.2)),
     )
-    result = measure(labels, repeats=0)
-    assert result.hips.frame.name == "APP"
-    assert np.degrees(np.arccos(result.hips.frame.axes[2] @ turn[:, 2])) < 0.3
-    assert rows_of(result)["VersionCentral"].value == pytest.approx(SHAPES.version, abs=0.8)
+
+
+@pytest.fixture(scope="module")
+def measured_pelvis(tilted_pelvis) -> Morphometry:
+    return measure(tilted_pelvis, repeats=0)
+
+
+def test_the_pelvic_plane_is_found_and_undoes_any_turn(measured_pelvis):
+    assert measured_pelvis.hips.frame.name == "APP"
+    assert np.degrees(np.arccos(measured_pelvis.hips.frame.axes[2] @ TILT[:, 2])) < 0.3
+    assert rows_of(measured_pelvis)["VersionCentral"].value == pytest.approx(SHAPES.version, abs=0.8)
+
+
+def test_moved_landmarks_make_another_frame_in_which_the_numbers_are_the_geometry(tilted_pelvis, measured_pelvis):
+    """Both tubercles 8 mm forward and a spine 6 mm down: tilt and obliquity, on both sides, named USER."""
+    moved = dict(measured_pelvis.hips.frame.landmarks)
+    for name, by in (("PT_R", (0, -8.0, 0)), ("PT_L", (0, -8.0, 0)), ("ASIS_R", (0, 0, -6.0))):
+        moved[name] = moved[name] + by
+    result = measure(tilted_pelvis, repeats=0, landmarks=moved)
+    to_side = np.diag([-1.0, -1.0, 1.0])
+    seen = to_side @ result.hips.frame.axes @ TILT
+    expected = truth(SHAPES, to_side @ seen @ to_side)
+    for name, tolerance in (("RimVersion", 0.5), ("RimInclination", 0.5), ("VersionCentral", 0.8), ("LCEA", 1.0)):
+        row, automatic = rows_of(result)[name], rows_of(measured_pelvis)[name]
+        assert row.value == pytest.approx(expected[name], abs=tolerance)
+        assert abs(row.value - automatic.value) > 0.2
+        assert (row.frame, row.status, row.auto_value) == ("USER", "edited", automatic.value)
+        assert "Frame set by hand" in row.cautions[-1]
+        assert rows_of(result, "left")[name].frame == "USER"
+    # What does not depend on the pelvis stays as it was, and what the pelvic plane allows is still allowed.
+    assert rows_of(result)["HeadRadius"].value == rows_of(measured_pelvis)["HeadRadius"].value
+    assert np.isfinite(rows_of(result)["ACEA"].value)
+
+
+def test_numbers_that_follow_moved_landmarks_are_those_of_measuring_again(tilted_pelvis, measured_pelvis):
+    found = measured_pelvis.hips.frame.landmarks
+    moved = {name: point - [0, 6.0 * name.startswith("PT"), 0] for name, point in found.items()}
+    again = rows_of(measure(tilted_pelvis, repeats=0, landmarks=moved))
+    followed = follow(skeleton_of(measured_pelvis.hips.hip("right")), MovedPoints(), user_frame(moved))
+    assert {"LCEA", "VersionCentral", "RimVersion", "RimInclination", "RimAngle_0300"} <= set(followed.values)
+    for name, value in followed.values.items():
+        # A rim that is looked for anew is sampled elsewhere.
+        assert value.number == pytest.approx(again[name].value, abs=0.6), name
+    # What needs the bones is not guessed.
+    assert {"CoverageUpper", "AI"} <= followed.outdated and "Coverage" not in followed.outdated
+    # No shaft is in view, so the clock round the neck is the frame's.
+    assert "Alpha_0130" in followed.outdated
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        {"PT_R": (60, 0, 0), "PT_L": (-60, 0, 0)},
+        {"ASIS_R": (60, 0, 0), "ASIS_L": (-60, 0, 0)},
+        {"ASIS_R": (0, 0, 0), "ASIS_L": (0, 0, 0)},
+        {"PT_R": (-20, 0, 90), "PT_L": (20, 0, 90)},
+    ],
+    ids=["on the spines", "left is right", "one point", "upside down"],
+)
+def test_landmarks_that_tell_no_plane_are_refused_with_the_way_out(points):
+    usual = {"ASIS_R": (-60, 0, 0), "ASIS_L": (60, 0, 0), "PT_R": (-20, 0, -90), "PT_L": (20, 0, -90)}
+    with pytest.raises(HipError, match="reset them to automatic") as refused:
+        user_frame({name: np.array(point, float) for name, point in (usual | points).items()})
+    assert refused.value.kind == "frame_undefined"
+
+
+def test_a_moved_shaft_turns_the_neck_shaft_angle(fine, measured_fine):
+    """Its lower end moved by 10 degrees about its upper one in the plane of neck and shaft: 10 degrees more."""
+    automatic = rows_of(measured_fine)["CCD_3D"]
+    hip = measured_fine.hips.hip("right")
+    shaft, away = hip.shaft, -hip.neck.axis
+    outward = away - (away @ shaft.axis) * shaft.axis
+    outward /= np.linalg.norm(outward)
+    for degrees in (10.0, -10.0):
+        turn = math.radians(degrees)
+        lower = shaft.point + shaft.length * (math.cos(turn) * shaft.axis - math.sin(turn) * outward)
+        edits = {"right": Edits(shaft_lower=lower)}
+        row = rows_of(measure(fine, repeats=0, edits=edits))["CCD_3D"]
+        assert row.value == pytest.approx(automatic.value + degrees, abs=0.01)
+        assert row.status == "edited" and row.auto_value == automatic.value
+    short = rows_of(measure(fine, repeats=0, edits={"right": Edits(shaft_lower=shaft.point + 5 * shaft.axis)}))
+    assert short["CCD_3D"].reason == "shaft_short" and "reset" in short["CCD_3D"].sentence
 
 
 def test_sides_that_share_a_value_are_told_apart(fine):

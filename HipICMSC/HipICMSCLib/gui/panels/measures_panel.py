@@ -26,7 +26,14 @@ from HipICMSCLib.gui.running.ticks import Ticks
 from HipICMSCLib.gui.scene.bone_labels import fingerprint, reason_against_measuring
 from HipICMSCLib.gui.scene.measures import follow_moved_point, measures_steps
 from HipICMSCLib.gui.scene.measures_map import is_coverage_shown, set_coverage_shown
-from HipICMSCLib.gui.scene.measures_marks import jump_to, marks_of, moved_points, reset_marks, show_marks
+from HipICMSCLib.gui.scene.measures_marks import (
+    jump_to,
+    marks_of,
+    moved_landmarks,
+    moved_points,
+    reset_marks,
+    show_marks,
+)
 from HipICMSCLib.gui.scene.measures_plots import Kind, clock_chart
 from HipICMSCLib.gui.scene.measures_table import (
     MeasureRow,
@@ -204,7 +211,7 @@ class MeasuresPanel(VTKObservationMixin):
         box.blockSignals(True)
         box.checked = is_coverage_shown(table)
         box.blockSignals(False)
-        moved = "" if moved_points(table) else _("No point was moved.")
+        moved = "" if moved_points(table) or moved_landmarks(table) else _("No point was moved.")
         busy = _("Wait until the measuring is done.") if running else ""
         outdated = "" if is_whole(table) else _("Measure again first: some numbers are out of date.")
         self._enable("measuresResetButton", busy or moved or self._reason_of_others)
@@ -228,10 +235,10 @@ class MeasuresPanel(VTKObservationMixin):
     def _measure(self, page: Path | None = None) -> None:
         node, table = self._node, self._table
         self._said, self._started = "", time.monotonic()
-        moved = moved_points(table) if table is not None else {}
+        moved, landmarks = (moved_points(table), moved_landmarks(table)) if table is not None else ({}, {})
         try:
             mark = fingerprint(node)
-            job = MeasuringJob(node, moved, page)
+            job = MeasuringJob(node, moved, landmarks, page)
             self._service.measure(
                 job, Listener(lambda outcome: self._on_ended(outcome, mark, page), progressed=self._on_progress)
             )
@@ -318,9 +325,12 @@ class MeasuresPanel(VTKObservationMixin):
         table = self._table
         if table is None or self._dragged is None or self._dragged.GetScene() is None:
             return
-        self._placing = True
+        self._placing, self._said = True, ""
         try:
             follow_moved_point(table, self._dragged, at_end)
+        except HipError as error:
+            self._said = error.sentence
+            self._show_state()
         finally:
             self._placing = False
 

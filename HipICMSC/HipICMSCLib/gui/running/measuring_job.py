@@ -12,7 +12,7 @@ from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.gui.running.segmentation_job import private_folder
 from HipICMSCLib.gui.scene.bone_labels import label_image
-from HipICMSCLib.measures.skeleton import MovedPoints, Skeleton
+from HipICMSCLib.measures.skeleton import MovedPoints, Point, Skeleton
 from HipICMSCLib.results.morphometry_table import COLUMNS
 from HipICMSCLib.worker.protocol import MeasureRequest
 
@@ -24,10 +24,17 @@ class MeasuringJob:
     cancelled_sentence = "The measuring was cancelled; nothing was changed."
     gone_sentence = "The segmentation was deleted; nothing was measured."
 
-    def __init__(self, segmentation_node, moved: dict[str, MovedPoints], page: Path | None = None) -> None:
+    def __init__(
+        self,
+        segmentation_node,
+        moved: dict[str, MovedPoints],
+        landmarks: dict[str, Point],
+        page: Path | None = None,
+    ) -> None:
         """
         Args:
             moved: what the user has moved by hand, by side.
+            landmarks: of the pelvis's frame by name, LPS mm, where the user has moved some; else none.
             page: where to write the report of one page; a file that is there is replaced.
 
         Raises:
@@ -46,6 +53,7 @@ class MeasuringJob:
             name=segmentation_node.GetName(),
             cancel_flag=str(self._folder / "cancel"),
             moved=moved,
+            landmarks=landmarks,
             page=str(self._folder / "page.html") if page else "",
         )
 

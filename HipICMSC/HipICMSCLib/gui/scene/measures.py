@@ -6,9 +6,25 @@ from collections.abc import Callable
 from typing import Any
 
 from HipICMSCLib.gui.scene.measures_map import show_coverage
-from HipICMSCLib.gui.scene.measures_marks import follow_in_marks, mark_steps, marks_of, moved_points, note_moved
+from HipICMSCLib.gui.scene.measures_marks import (
+    FRAME_LANDMARKS,
+    follow_in_marks,
+    mark_steps,
+    marks_of,
+    moved_landmarks,
+    moved_points,
+    note_moved,
+    show_frame,
+)
 from HipICMSCLib.gui.scene.measures_plots import fill_clocks
-from HipICMSCLib.gui.scene.measures_table import fill_table, follow_in_table, remember_measured, skeletons_of
+from HipICMSCLib.gui.scene.measures_table import (
+    fill_table,
+    follow_in_table,
+    remember_measured,
+    say_frame,
+    skeletons_of,
+)
+from HipICMSCLib.measures.frame import user_frame
 from HipICMSCLib.measures.skeleton import MovedPoints, follow
 
 
@@ -42,12 +58,24 @@ def follow_moved_point(table_node, node, at_end: bool) -> None:
     Args:
         node: that was moved.
         at_end: whether the user let go: then a point that left its plane or level goes back into it.
+
+    Raises:
+        HipError: ``frame_undefined`` where moved landmarks tell no plane; numbers stay as they were then.
     """
     name = next((name for name, mark in marks_of(table_node).items() if mark is node), "")
     skeletons = skeletons_of(table_node)
     side = {"R_": "right", "L_": "left"}.get(name[:2])
-    if side not in skeletons or not note_moved(node, name):
+    # The pelvis's frame is of both hips.
+    sides = set(skeletons) if name == FRAME_LANDMARKS else {side} & set(skeletons)
+    if not sides or not note_moved(node, name):
         return
-    followed = follow(skeletons[side], moved_points(table_node).get(side, MovedPoints()))
-    follow_in_table(table_node, side, followed)
-    follow_in_marks(table_node, side, followed, None if at_end else node)
+    landmarks = moved_landmarks(table_node)
+    frame = user_frame(landmarks) if landmarks else None
+    moved = moved_points(table_node)
+    for side in sorted(sides):
+        followed = follow(skeletons[side], moved.get(side, MovedPoints()), frame)
+        follow_in_table(table_node, side, followed, frame)
+        follow_in_marks(table_node, side, followed, None if at_end else node)
+    if frame is not None:
+        show_frame(table_node, frame)
+        say_frame(table_node, frame)

@@ -15,8 +15,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from HipICMSCLib.gui.scene.views import centre_views_on
+from HipICMSCLib.measures.frame import LANDMARKS, Frame
 from HipICMSCLib.measures.measure import Mark
-from HipICMSCLib.measures.skeleton import Followed, MovedPoints
+from HipICMSCLib.measures.skeleton import Followed, MovedPoints, Point
 
 _ROLE = "HipICMSC.mark."
 _MOVED, _AUTOMATIC = "HipICMSC.Moved", "HipICMSC.AutomaticPoints"
@@ -42,7 +43,10 @@ _MEANING: dict[str, dict[int, str]] = {
     "AI": {1: "roof_medial", 2: "rim"},
     "NeckAxis": {1: "neck_base"},
     **{f"Alpha_{hour}": {2: "exit"} for hour in ("1200", "0100", "0130", "0200", "0300")},
+    "ShaftAxis": {0: "shaft_upper", 1: "shaft_lower"},
 }
+#: The landmarks of the pelvis's frame, in the order of `LANDMARKS`, and its plane: of both sides.
+FRAME_LANDMARKS, _FRAME_PLANE = "PelvicLandmarks", "PelvicFrame"
 _EDITABLE, _DERIVED = (1.0, 0.85, 0.1), (0.65, 0.65, 0.65)
 
 
@@ -81,7 +85,7 @@ def moved_points(table_node) -> dict[str, MovedPoints]:
     """What the user has moved, by side; a side where nothing was moved is left out."""
     found: dict[str, dict[str, Any]] = {}
     for name, node in marks_of(table_node).items():
-        for number in _moved(node):
+        for number in _moved(node) if name != FRAME_LANDMARKS else []:
             point = _point_lps(node, number)
             of_side = found.setdefault(_SIDES[name[0]], {"rim_points": [], "exits": {}})
             meaning = _MEANING[name[2:]][number]
@@ -97,10 +101,25 @@ def moved_points(table_node) -> dict[str, MovedPoints]:
     return {side: MovedPoints(**(parts | {"rim_points": tuple(parts["rim_points"])})) for side, parts in found.items()}
 
 
+def moved_landmarks(table_node) -> dict[str, Point]:
+    """The landmarks of the pelvis's frame by name, LPS, if the user has moved any; else none."""
+    node = marks_of(table_node).get(FRAME_LANDMARKS)
+    if node is None or not _moved(node):
+        return {}
+    return {name: _point_lps(node, number) for number, name in enumerate(LANDMARKS)}
+
+
+def show_frame(table_node, frame: Frame) -> None:
+    """Put the plane of the pelvis's frame where its landmarks are."""
+    node = marks_of(table_node).get(_FRAME_PLANE)
+    if node is not None:
+        _place_plane(node, np.mean(list(frame.landmarks.values()), axis=0), frame.axes[1], None)
+
+
 def note_moved(node, name: str) -> bool:
     """Remember which points of a mark are not where they were put; whether there are any."""
     automatic = json.loads(node.GetAttribute(_AUTOMATIC) or "[]")
-    movable = _MEANING.get(name[2:], {})
+    movable = _movable(name)
     moved = set(_moved(node))
     for number, point in enumerate(automatic[: node.GetNumberOfControlPoints()]):
         if number in movable and number not in moved:
@@ -216,7 +235,7 @@ def _show_mark(table_node, name: str, markup: dict[str, Any]) -> None:
 
 
 def _set_looks(node, display, name: str) -> None:
-    color = _EDITABLE if name[2:] in _MEANING else _DERIVED
+    color = _EDITABLE if _movable(name) else _DERIVED
     display.SetColor(*color)
     display.SetSelectedColor(*color)
     display.SetGlyphScale(1.5)
@@ -226,11 +245,16 @@ def _set_looks(node, display, name: str) -> None:
 
 
 def _lock(node, name: str) -> None:
-    movable = _MEANING.get(name[2:], {})
+    movable = _movable(name)
     node.SetFixedNumberOfControlPoints(True)
     node.SetLocked(not movable)
     for number in range(node.GetNumberOfControlPoints()):
         node.SetNthControlPointLocked(number, number not in movable)
+
+
+def _movable(name: str) -> set[int]:
+    """Which points of a mark a user may move."""
+    return set(range(len(LANDMARKS))) if name == FRAME_LANDMARKS else set(_MEANING.get(name[2:], {}))
 
 
 def _place(node, mark: Mark) -> None:

@@ -19,6 +19,8 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.gui.scene.bone_labels import fingerprint
 from HipICMSCLib.gui.scene.result import put_beside
+from HipICMSCLib.measures.frame import Frame
+from HipICMSCLib.measures.registry import DEFINITIONS
 from HipICMSCLib.measures.skeleton import Followed, Skeleton
 from HipICMSCLib.results.morphometry_table import COLUMNS, as_csv, number
 
@@ -28,10 +30,8 @@ _FINGERPRINT, _STALE, _SKELETON = "HipICMSC.Measured", "HipICMSC.Stale", "HipICM
 _MARKS = "Marks"
 #: Numbers closer than this are the same: of a table that was saved, Slicer keeps six digits.
 _SAME = 1e-3
-_NUMBERS = (
-    "Value", "Auto value", "CI low", "CI high", "Tilt slope", "Tilt 5 back", "Tilt 5 forward", "Reference low",
-    "Reference high",
-)  # fmt: skip
+_OF_THE_NUMBER = ("CI low", "CI high", "Tilt slope", "Tilt 5 back", "Tilt 5 forward")
+_NUMBERS = ("Value", "Auto value", *_OF_THE_NUMBER, "Reference low", "Reference high")
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,12 @@ def rows_of(table_node) -> list[MeasureRow]:
     ]  # fmt: skip
 
 
-def follow_in_table(table_node, side: str, followed: Followed) -> None:
-    """Show numbers that follow from points which a user moved; what the bones have to be asked for is outdated."""
+def follow_in_table(table_node, side: str, followed: Followed, frame: Frame | None = None) -> None:
+    """Show numbers that follow from points which a user moved; what the bones have to be asked for is outdated.
+
+    Args:
+        frame: that the user has set by hand; none where it is the one that was found.
+    """
     table = table_node.GetTable()
     for row in rows_of(table_node):
         if row.side != side:
@@ -176,14 +180,18 @@ def follow_in_table(table_node, side: str, followed: Followed) -> None:
         status = row.status
         if row.id in followed.values:
             value = followed.values[row.id].number
+            if frame is not None and DEFINITIONS[row.id].tilts:
+                # What is said of the frame stands last.
+                others = row.cautions.removesuffix(frame_of(table_node)[1])
+                _put(table, row.index, {"Frame": frame.name, "Cautions": f"{others} {frame.caution}".strip()})
             if math.isclose(value, row.value, abs_tol=_SAME):
                 continue
-            # The interval was the old number's.
-            _put(table, row.index, {"Value": value, "CI low": math.nan, "CI high": math.nan, "Reason": ""})
+            # Interval and tilt were the old number's.
+            _put(table, row.index, {"Value": value, "Reason": ""} | dict.fromkeys(_OF_THE_NUMBER, math.nan))
             status, sentence = "auto" if math.isclose(value, row.auto_value, abs_tol=_SAME) else "edited", ""
         elif row.id in followed.refused and not math.isnan(row.value):
             error = followed.refused[row.id]
-            _put(table, row.index, {"Value": math.nan, "CI low": math.nan, "CI high": math.nan, "Reason": error.kind})
+            _put(table, row.index, {"Value": math.nan, "Reason": error.kind} | dict.fromkeys(_OF_THE_NUMBER, math.nan))
             status, sentence = "refused", error.sentence
         elif row.id in followed.outdated and not math.isnan(row.value):
             status, sentence = "outdated", _("A point that this rests on was moved since; measure again.")
@@ -192,6 +200,12 @@ def follow_in_table(table_node, side: str, followed: Followed) -> None:
         _put(table, row.index, {"Sentence": sentence, "Status": "stale" if is_stale(table_node) else status})
     table.Modified()
     table_node.Modified()
+
+
+def say_frame(table_node, frame: Frame) -> None:
+    """The numbers that follow are in this frame of the pelvis, which the user has set by hand."""
+    table_node.SetAttribute(_FRAME, frame.name)
+    table_node.SetAttribute(_CAUTION, frame.caution)
 
 
 def is_whole(table_node) -> bool:
