@@ -68,6 +68,19 @@ def test_the_page_is_whole_says_what_it_is_for_and_loads_nothing(result):
         ElementTree.fromstring("<svg" + svg.split("</svg>")[0] + "</svg>")
 
 
+def test_a_frame_whose_landmarks_were_moved_is_the_users_in_table_page_and_markups(labels):
+    landmarks = {"ASIS_R": (-115, -45, 85), "PT_R": (-25, -50, -10), "ASIS_L": (115, -45, 85), "PT_L": (25, -50, -10)}
+    moved = measure(labels, repeats=0, landmarks={name: np.array(point) for name, point in landmarks.items()})
+    rows = list(csv.DictReader(table(moved, "hips.seg.nrrd").splitlines()))
+    assert {row["Frame"] for row in rows if row["Tilt slope"]} == {"USER"}
+    assert all("Frame set by hand" in row["Cautions"] for row in rows if row["Frame"] == "USER")
+    page = report(moved, "hips")
+    assert "frame of the pelvis: USER. Frame set by hand: its landmarks were moved." in page and "(edited)" in page
+    written = markups(moved)
+    points = {p["label"]: tuple(p["position"]) for p in written["PelvicLandmarks"]["markups"][0]["controlPoints"]}
+    assert points == landmarks and "HeadAxis" not in written
+
+
 def test_the_command_measures_a_segmentation_file(labels, tmp_path, capsys):
     write_segmentation(labels, tmp_path / "hips.seg.nrrd", {})
     done = main(
