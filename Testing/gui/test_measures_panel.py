@@ -530,11 +530,11 @@ def test_a_moved_shaft_takes_the_neck_shaft_angle_with_it(measured):
     before = {name: measured.row(name).value for name in ("CCD_3D", "LCEA")}
     node = measured.mark("R_ShaftAxis")
     assert not node.GetLocked()
-    lower = np.array(node.GetNthControlPointPositionWorld(1))
-    # Lateral of a right hip is towards +R: the shaft leaves the neck, so the angle between them grows less obtuse.
+    upper, lower = (np.array(node.GetNthControlPointPositionWorld(n)) for n in range(2))
+    # Lateral of a right hip is towards +R: there the shaft's lower end is farther from the head.
     measured.drag("R_ShaftAxis", 1, np.add(lower, (6.0, 0, 0)))
-    row = measured.row("CCD_3D")
-    assert before["CCD_3D"] - 20 < row.value < before["CCD_3D"] - 3 and row.status == "edited"
+    row, turned = measured.row("CCD_3D"), math.degrees(math.atan2(6.0, np.linalg.norm(lower - upper)))
+    assert row.value == pytest.approx(before["CCD_3D"] + turned, abs=1.5) and row.status == "edited"
     corner = measured.mark("R_CCD")
     np.testing.assert_allclose(corner.GetNthControlPointPositionWorld(2), np.add(lower, (6.0, 0, 0)), atol=1e-3)
     assert measured.row("LCEA").value == before["LCEA"]
