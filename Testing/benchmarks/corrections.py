@@ -92,7 +92,7 @@ class Size:
     """
 
     start_epochs: int = 20
-    epochs: int = 3
+    epochs: int = 6
     steps: int = 100
     measured: int = 6
     counts: tuple[int, ...] = (0, 1, 2, 4, 8)
@@ -134,6 +134,9 @@ def main() -> int:
     except HipError as error:
         print(f"corrections: {error.sentence}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("corrections: interrupted; the same command goes on.", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -298,6 +301,8 @@ def _train(folder: Path, settings: TrainingSettings, dataset: Dataset, package: 
         start_run(folder, RunDescription("icmsc", settings, IcmscSettings(), dataset))
     status = Trainer(run, lambda now: print(f"\r{folder.name}: {now.step} of {now.total_steps}  ", end="")).train()
     print()
+    if status.state != "finished":  # asked to end: what it has learned so far is no result
+        raise KeyboardInterrupt
     _link(folder / "cache", shared)
     export_package(run, package)
     return status.seconds_per_step

@@ -36,10 +36,14 @@ def verdict(comparison: Comparison) -> str:
     """In one sentence: on how much, how the means are, and that the new model is worse somewhere, if it is."""
     old, new = (100 * mean for mean in comparison.means())
     cases = f"{comparison.cases} corrected MRI{'' if comparison.cases == 1 else 's'}"
-    sentence = (
-        f"On {cases} that no training has seen, mean Dice is {old:.1f} % with {comparison.old} and {new:.1f} % with "
-        f"{comparison.new}."
-    )
+    if comparison.leave_one_out:
+        by_new = f"with models trained as {comparison.new}, each without the MRI that it is measured on (leave-one-out)"
+        sentence = f"On {cases}, mean Dice is {old:.1f} % with {comparison.old} and {new:.1f} % {by_new}."
+    else:
+        sentence = (
+            f"On {cases} that no training has seen, mean Dice is {old:.1f} % with {comparison.old} and {new:.1f} % "
+            f"with {comparison.new}."
+        )
     if comparison.worse:
         named = ", ".join(f"{bone.bone} of {bone.case}" for bone in comparison.worse)
         sentence += f" The new model is worse where the old one was good: {named}."
@@ -48,10 +52,12 @@ def verdict(comparison: Comparison) -> str:
 
 def notes(comparison: Comparison) -> Iterator[str]:
     """What is to be known beside the numbers, in sentences."""
-    if comparison.cases < FEW_CASES:
+    if comparison.leave_one_out:
+        yield f"{comparison.new} itself learned from all of these MRIs; what it does on others is estimated here."
+    elif comparison.cases < FEW_CASES:
         yield (
-            "One MRI says little of others. Leave-one-out would say more, but takes a training for each case; better "
-            "keep a second case out of the training."
+            "One MRI says little of others. Leave-one-out (`hipicmsc leave-one-out RUN`) measures on those that "
+            "taught; it takes a training for each."
         )
     if any(bone.old_drew_it for bone in comparison.bones):
         yield (
