@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.foreign_files import refuse_links
 from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.models.chosen import ENDING, find_model
 from HipICMSCLib.models.package import read_package
@@ -42,7 +43,7 @@ def leave_one_out(run: RunFolder, progress: Progress = lambda case, share: None)
     """
     description = RunDescription.read(run)
     corrected = description.dataset.corrected("train")
-    patients = {case.patient: case.name for case in reversed(corrected)}
+    patients = {case.patient: case.name for case in corrected}
     if len(patients) < 2 or description.started_from is None:
         raise HipError(
             "not_left_out",
@@ -56,13 +57,16 @@ def leave_one_out(run: RunFolder, progress: Progress = lambda case, share: None)
             "changed_start",
             f"The model file {old} is not the one that the run {run.path.name} started from; put that one back.",
         )
+    refuse_links(run.path)
+    refuse_links(run.path / FOLDER)
     packages: dict[str, Path] = {}
-    for patient, name in patients.items():
+    for number, (patient, name) in enumerate(patients.items()):
 
-        def show(status: Status, number: int = len(packages), name: str = name) -> None:
+        def show(status: Status, number: int = number, name: str = name) -> None:
             progress(name, (number + status.share) / len(patients))
 
-        packages[patient] = _trained_without(patient, run.path / FOLDER / name, run, description, show)
+        # By number: a name in the run.json of a stranger may be any path.
+        packages[patient] = _trained_without(patient, run.path / FOLDER / str(number + 1), run, description, show)
     return compare_left_out(old, run.path.name, [(case, packages[case.patient]) for case in corrected])
 
 

@@ -167,7 +167,8 @@ PRESETS: dict[str, TrainingSettings] = {
         discriminator_width=32,
     ),
     "slabs": _SLABS,
-    # Corrected MRIs beside simulated ones, from the model that drew what was corrected: minutes on two CPU cores.
+    # Corrected MRIs beside simulated ones, from the model that drew what was corrected, in batches like those that
+    # made it.
     "corrections": replace(
         _SLABS,
         simulation_epochs=6,

@@ -306,7 +306,7 @@ def taught_by_two(data, slab_data, cases, start, tmp_path_factory) -> RunFolder:
 
 def test_leave_one_out_measures_each_case_with_a_model_that_never_saw_it(taught_by_two, cases, tmp_path, capsys):
     command = ["leave-one-out", str(taught_by_two.path), "-o", str(tmp_path / "page.html"), "--progress"]
-    models = [taught_by_two.path / "leave_one_out" / name / "model.hipmodel" for name in ("case-001", "case-002")]
+    models = [taught_by_two.path / "leave_one_out" / name / "model.hipmodel" for name in ("1", "2")]
     # Stopped in the midst of the second training, it goes on there.
     RunFolder(models[1].parent).path.mkdir(parents=True)
     RunFolder(models[1].parent).request("STOP")
@@ -318,9 +318,9 @@ def test_leave_one_out_measures_each_case_with_a_model_that_never_saw_it(taught_
     told = json.loads(capsys.readouterr().out.splitlines()[-1])["compared"]
     assert models[0].stat().st_mtime_ns == first
     digests = {path.parent.name: json.loads(path.read_text())["voxels_sha256"] for path in cases.glob("*/case.json")}
-    for model in models:
+    for model, left_out in zip(models, ("case-001", "case-002"), strict=True):
         learned_from = read_package(model).manifest.training["corrected"]
-        assert learned_from == [digest for name, digest in digests.items() if name != model.parent.name]
+        assert learned_from == [digest for name, digest in digests.items() if name != left_out]
     assert told["cases"] == 2 and {bone["case"] for bone in told["bones"]} == set(digests) and told["leave_one_out"]
     assert (told["old"], told["new"]) == ("start", "mine")
     assert "each without the MRI that it is measured on (leave-one-out)" in told["verdict"]
