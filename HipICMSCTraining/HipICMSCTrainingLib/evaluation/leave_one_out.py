@@ -79,8 +79,8 @@ def _trained_without(
         return package
     if not (folder / "run.json").exists():
         others = tuple(case for case in description.dataset.cases if case.patient != patient)
-        _lend_cache(run, without)
         start_run(folder, replace(description, dataset=Dataset(others), corrected=(), started_from=None))
+    _lend_cache(run, without)
     status = Trainer(without, report).train()
     if status.state != "finished":
         raise HipError("stopped", "Leave-one-out was stopped; the same command goes on.")
@@ -90,7 +90,6 @@ def _trained_without(
 
 def _lend_cache(run: RunFolder, other: RunFolder) -> None:
     """What is prepared of the volumes, as links; where the disk has none, it is prepared once more."""
-    other.cache.mkdir(parents=True, exist_ok=True)
     for file in run.cache.glob("*.safetensors"):
         with contextlib.suppress(OSError):
             os.link(file, other.cache / file.name)
