@@ -252,11 +252,11 @@ def test_corrected_mris_that_another_model_made_are_told_of(panels, tmp_path, pi
     from HipICMSCTrainingLib.data.dataset_file import write_dataset_file
 
     note = panels.ui("settingsStartNoteLabel")
-    assert not note.visible
+    assert not note.isVisibleTo(panels.settings.widget)
     case_in(tmp_path / "cases")
     write_dataset_file(Dataset(tuple(corrected_cases(tmp_path / "cases"))), tmp_path / "data set.json")
     panels.settings.refresh()
-    assert note.visible and "were made" not in note.text
+    assert note.isVisibleTo(panels.settings.widget) and "were made" not in note.text
     assert note.text.startswith(
         "Of 1 corrected MRIs, 1 was made by a model (balls), but the training starts from none."
     )
