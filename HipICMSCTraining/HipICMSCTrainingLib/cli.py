@@ -63,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--preset", default="paper", help="whose crop the volumes are compared with")
     check.add_argument("--method", default="icmsc", help="target_model wants labels where all others refuse them")
     check.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="as for train, e.g. crop.size")
+    check.add_argument(
+        "--start-from", metavar="MODEL", help="the model to start from; whether it made the corrected cases is checked"
+    )
     check.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON, too")
     check.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
     check.add_argument("--overwrite", action="store_true", help="replace a report that is there")
@@ -217,6 +220,8 @@ def _check(chosen: argparse.Namespace) -> int:
     """Exit code 2 where something would stop a training, as for any other error."""
     from HipICMSCLib.common.files import write_text
     from HipICMSCLib.common.settings import replaced
+    from HipICMSCLib.models.archive import read_archive
+    from HipICMSCLib.models.chosen import find_model
 
     from HipICMSCTrainingLib.data.check import check_dataset, report_json, report_text
     from HipICMSCTrainingLib.methods.registry import find_method
@@ -227,8 +232,9 @@ def _check(chosen: argparse.Namespace) -> int:
     for assignment in chosen.set:
         settings = replaced(settings, *name_and_value(assignment))
     data = _dataset(chosen, settings.seed, chosen.method, check=False)
+    start = read_archive(find_model(chosen.start_from)) if chosen.start_from else None
     with progress_shown(chosen.progress, "case") as show:
-        report = check_dataset(data, settings.crop, show, labelled_mri=find_method(chosen.method).reads_mr_labels)
+        report = check_dataset(data, settings.crop, show, find_method(chosen.method).reads_mr_labels, start)
     if chosen.json:
         write_text(chosen.json, json.dumps(report_json(report), indent=2) + "\n")
     print(json.dumps({"report": report_json(report)}) if chosen.progress else report_text(report), flush=True)

@@ -16,6 +16,7 @@ COMMANDS = {
     "check --json": ["check", "--dataset", "{folder}/d.json", "--json", "{there}.json"],
     "evaluate": ["evaluate", "--prediction", "{mri}", "--truth", "{mri}", "-o", "{there}.json"],
     "compare": ["compare", "hip-mri", "hip-mri", "--cases", "{folder}", "-o", "{there}.html"],
+    "leave-one-out": ["leave-one-out", "{folder}", "-o", "{there}.html"],
     "benchmark figure2": ["benchmark", "figure2", "{folder}", "-o", "{there}.png"],
     "benchmark figure3": ["benchmark", "figure3", "{folder}", "-o", "{there}.png"],
     "phantom": ["phantom", "{folder}", "--coarse"],

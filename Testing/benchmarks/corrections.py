@@ -13,9 +13,10 @@ phantoms with fat suppression, whose truth stands for what a person corrected, i
 phantoms' resolution, and measured on others of that contrast, and on others of T1.
 
 sts: five patients, whose labels were carried over from their CT. Two of them, 031 and 050, have no part in the shipped
-model, so one of the two is measured and the other four are there to correct; then the other way round. What nobody
-knows (``_ignore``) is left out of the measurement, and blanked in the MRIs that teach, whose labels then are right.
-The training beside them is as the shipped model's, with the CTs that no measured patient is part of.
+model, and they are measured; the other three are there to correct. Four teach where the fourth is the one of the two
+that is not measured then, so there are two trainings with four. What nobody knows (``_ignore``) is left out of the
+measurement, and blanked in the MRIs that teach, whose labels then are right. The training beside them is as the
+shipped model's, which knows no CT of the measured patients either.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ from HipICMSCTrainingLib.settings.simulation import SimulationSettings
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "real_data"))
+from make_dataset import MEASURED as MEASURED_PATIENTS
 from make_dataset import write_dataset
 
 SEED = 1
@@ -73,8 +75,9 @@ T1_ONLY = {f"contrast_{name}": 0.0 for name in SimulationSettings().shares("cont
 TAUGHT, FOR_SCORES, MEASURED = range(20, 28), 28, range(40, 46)
 #: A training of as many steps without any correction, so that what steps alone do is told from what corrections do.
 CONTROL = "none, as many steps"
-#: The measured patients, and the order in which the others are added.
-FOLDS = {"031": ("036", "048", "050", "014"), "050": ("036", "048", "031", "014")}
+#: The order in which the other patients are added to those who teach; the one of both measured ones that is not
+#: measured is the fourth.
+OTHERS = ("036", "048", "014")
 CORONAL = ("cptac_C3N-01003_t1cor", "cptac_C3N-02632_t1cor")
 
 
@@ -92,7 +95,7 @@ class Size:
     """
 
     start_epochs: int = 20
-    epochs: int = 3
+    epochs: int = 6
     steps: int = 100
     measured: int = 6
     counts: tuple[int, ...] = (0, 1, 2, 4, 8)
@@ -134,6 +137,9 @@ def main() -> int:
     except HipError as error:
         print(f"corrections: {error.sentence}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("corrections: interrupted; the same command goes on.", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -202,55 +208,52 @@ def sts(out: Path, data: Path, size: Size) -> None:
     folder = out / "sts"
     start = find_model("hip-mri")
     results = Results(out / "corrections_sts.json")
+    sha256 = read_package(start).sha256
+    if results.get("start", lambda: sha256) != sha256:
+        raise HipError("changed_start", f"{out} was begun with another hip-mri; choose another folder.")
     listed = folder / "dataset.json"
     folder.mkdir(parents=True, exist_ok=True)
     write_dataset(data, listed)
     dataset = dataset_from_file(listed)
-    rows = [
-        [
-            "measured",
-            "corrected",
-            "axial T1 of one hip: hip bone",
-            "femur",
-            "mean",
-            "coronal T1: hip bone",
-            "femur",
-            "mean",
-        ]
-    ]
+    own = [case for case in dataset.of("CT", "train") if case.name.startswith("sts")]
+    cts = [case for case in dataset.of("CT", "train") if case not in own]
+    beside = [*own, *cts][: size.cts] + dataset.of("CT", "val")[:1] + dataset.of("MR", "val")[:1]
     coronal = [_coronal(data, name) for name in CORONAL][: size.measured]
-    for patient, others in FOLDS.items():
-        cases = [
-            _kept(folder / "cases", _blanked(folder, _axial(data, other)), start)
-            for other in others[: max(size.counts)]
-        ]
-        cts = [case for case in dataset.of("CT", "train") if patient not in case.name and "sts" not in case.name]
-        own = [case for case in dataset.of("CT", "train") if patient not in case.name and "sts" in case.name]
-        beside = [*own, *cts][: size.cts] + dataset.of("CT", "val")[:1] + dataset.of("MR", "val")[:1]
-        for count, taught in _teachings(size, cases):
-            package = start
-            if taught:
-                run = folder / f"{patient}-{_file_name(count)}"
-                package = run.with_suffix(".hipmodel")
-                _correct(run, start, size, Dataset((*beside, *taught)), package, results)
-            name = f"{patient} measured, {count} corrected"
-            axial = results.get(name, lambda package=package, patient=patient: _dice(package, [_axial(data, patient)]))
-            kept = results.get(
-                f"{name}, coronal" if taught else "0 corrected, coronal",
-                lambda package=package: _dice(package, coronal),
-            )
-            cells = [f"{value:.1f}" for scores in (axial, kept) for value in _means(scores)]
-            rows.append([patient, count, *cells])
-    for count in dict.fromkeys(row[1] for row in rows[1:]):
-        cells = [[float(cell) for cell in row[2:]] for row in rows[1:] if row[1] == count]
-        rows.append(["mean", count, *(f"{statistics.fmean(column):.1f}" for column in zip(*cells, strict=True))])
+
+    def taught_by(count: str, measured: str) -> tuple[str, Path]:
+        """The name of a training and its package: of so many patients, none of them this one."""
+        patients = (*OTHERS, *(patient for patient in MEASURED_PATIENTS if patient != measured))
+        patients = patients[: max(size.counts)]
+        blanked = [_blanked(folder, _axial(data, patient)) for patient in patients]
+        taught = dict(_teachings(size, [_kept(folder / "cases", each, start) for each in blanked]))[count]
+        if not taught:
+            return "with-0", start
+        # Only of four one depends on who is measured.
+        name = _file_name(count) + (f"-{patients[-1]}" if len(taught) > len(OTHERS) else "")
+        package = folder / f"{name}.hipmodel"
+        _correct(folder / name, start, size, Dataset((*beside, *taught)), package, results)
+        return name, package
+
+    bones = ["hip bone", "femur", "mean"]
+    rows = [["corrected", *(f"{what}: {bone}" for what in (*MEASURED_PATIENTS, "coronal T1") for bone in bones)]]
+    for count in (*map(str, size.counts), CONTROL):
+        cells, forgotten = [], []
+        for patient in MEASURED_PATIENTS:
+            name, package = taught_by(count, patient)
+            axial = [_axial(data, patient)]
+            cells += _means(results.get(f"{name}, {patient}", lambda p=package, of=axial: _dice(p, of)))
+            forgotten.append(_means(results.get(f"{name}, coronal", lambda p=package: _dice(p, coronal))))
+        cells += [statistics.fmean(column) for column in zip(*forgotten, strict=True)]
+        rows.append([count, *(f"{value:.1f}" for value in cells)])
     write_text(
         out / "corrections_sts.md",
-        "# Corrected axial T1: Dice % on a patient that no training saw\n\n"
-        "Labels carried over from CT; what is not known is left out; results as delivered. 0 is the shipped hip-mri. "
-        f"Each line is a training of {size.epochs * size.steps} steps from there, beside MRIs simulated from at most "
-        f"{size.cts} CTs. Coronal T1 of both hips ({len(coronal)}; what no reader knows left out) tells what was "
-        f"forgotten. Two patients are no validation. Seed {SEED}.\n\n{markdown_table(rows)}\n",
+        "# Corrected axial T1 of one hip: Dice % on two patients, 031 and 050, that no training saw\n\n"
+        "Labels carried over from CT; what is not known is left out; results as delivered. 0 is the shipped hip-mri "
+        f"(SHA-256 {sha256[:12]}…). Each line is a training of {size.epochs * size.steps} steps from there, beside "
+        f"MRIs simulated from at most {size.cts} CTs. Patients {', '.join(OTHERS)} teach, in this order; the fourth is "
+        "the one of 031 and 050 that is not measured then, so that line is two trainings. Coronal T1 of both hips "
+        f"({len(coronal)}; what no reader knows left out) tells what was forgotten. Two patients are no validation. "
+        f"Seed {SEED}.\n\n{markdown_table(rows)}\n",
     )
     print((out / "corrections_sts.md").read_text())
 
@@ -298,6 +301,8 @@ def _train(folder: Path, settings: TrainingSettings, dataset: Dataset, package: 
         start_run(folder, RunDescription("icmsc", settings, IcmscSettings(), dataset))
     status = Trainer(run, lambda now: print(f"\r{folder.name}: {now.step} of {now.total_steps}  ", end="")).train()
     print()
+    if status.state != "finished":  # asked to end: what it has learned so far is no result
+        raise KeyboardInterrupt
     _link(folder / "cache", shared)
     export_package(run, package)
     return status.seconds_per_step

@@ -452,7 +452,45 @@ def test_worse_than_the_old_one_is_red_and_yes_uses_it_nonetheless(finish, tmp_p
     assert str(cases / "case-001") not in started[-1]
 
 
-def test_where_every_corrected_mri_taught_the_question_says_so(finish, tmp_path, monkeypatch):
+@pytest.mark.parametrize("answer", [True, False])
+def test_where_every_corrected_mri_taught_leave_one_out_is_offered(finish, tmp_path, monkeypatch, answer):
+    import slicer
+    from HipICMSCTrainingLib.gui.panels import finish_panel
+
+    with_corrections(finish, tmp_path, ("train", "train"))
+    started, questions = [], []
+
+    class Started(finish_panel.Command):
+        """No training of the bench reads slabs, so what would be started is looked at alone."""
+
+        def __init__(self, arguments, on_line, on_end) -> None:
+            started.append(arguments)
+            left_out = arguments[0] == "leave-one-out"
+            if left_out:
+                compared = {"verdict": "On 2 corrected MRIs …", "old": "old", "new": "mine", "bones": [], "notes": []}
+                on_line({"compared": compared})
+            super().__init__(
+                ["describe"] if left_out else arguments, (lambda line: None) if left_out else on_line, on_end
+            )
+
+    monkeypatch.setattr(finish_panel, "Command", Started)
+    answers = iter([answer, False])
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: questions.append(text) or next(answers))
+    finish.ui.finishUseButton.click()
+    said = finish.wait_for_export()
+    assert "trains 2 further models, each without one patient" in questions[0]
+    assert "That takes about" in questions[0]
+    if answer:
+        page = ["-o", str(finish.run.path / "comparison.html"), "--overwrite", "--progress"]
+        assert started[-1] == ["leave-one-out", str(finish.run.path), *page]
+        assert said.startswith("On 2 corrected MRIs")
+    else:
+        assert "leave-one-out" not in [arguments[0] for arguments in started]
+        assert said.startswith("The training saw all corrected MRIs")
+    assert len(questions) == 2 and finish.used == []
+
+
+def test_where_the_one_corrected_mri_taught_the_question_says_so(finish, tmp_path, monkeypatch):
     import slicer
 
     with_corrections(finish, tmp_path, ("train",))

@@ -245,6 +245,26 @@ def test_a_model_to_start_from_brings_its_settings_which_cannot_be_changed(panel
     assert editor.enabled and editor.value == 99
 
 
+def test_corrected_mris_that_another_model_made_are_told_of(panels, tmp_path, pictures):
+    from corrected import case_in
+    from HipICMSCTrainingLib.data.cases_of_folders import corrected_cases
+    from HipICMSCTrainingLib.data.dataset import Dataset
+    from HipICMSCTrainingLib.data.dataset_file import write_dataset_file
+
+    note = panels.ui("settingsStartNoteLabel")
+    assert not note.isVisibleTo(panels.settings.widget)
+    case_in(tmp_path / "cases")
+    write_dataset_file(Dataset(tuple(corrected_cases(tmp_path / "cases"))), tmp_path / "data set.json")
+    panels.settings.refresh()
+    assert note.isVisibleTo(panels.settings.widget) and "were made" not in note.text
+    assert note.text.startswith(
+        "Of 1 corrected MRIs, 1 was made by a model (balls), but the training starts from none."
+    )
+    panels.pick("settingsStartFromComboBox", "hip-mri")
+    assert "1 was made by another model (balls) than the one that the training starts from (hip-mri)" in note.text
+    panels.picture(panels.settings, path=pictures / "settings-other-model.png")
+
+
 def test_a_model_that_is_not_here_is_said_to_be_missing(open_panels):
     text = json.dumps({"start_from": "of a colleague"})
     panels = open_panels(dataset=Path("a.json"), text=text).described()

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.common.settings import from_json
+from HipICMSCLib.models.archive import ModelArchive
 from HipICMSCLib.preprocessing.geometry import CropSettings
 
 from HipICMSCTrainingLib.data.check_case import check_case
 from HipICMSCTrainingLib.data.checked_case import BONES, CaseSummary, CheckedCase
+from HipICMSCTrainingLib.data.corrections import made_by_another_model
 from HipICMSCTrainingLib.data.dataset import PURPOSES, Dataset
 from HipICMSCTrainingLib.data.dataset_problems import Problem, dataset_problems
 
@@ -61,6 +63,7 @@ def check_dataset(
     crop: CropSettings,
     progress: Progress = lambda case, share: None,
     labelled_mri: bool = False,
+    start: ModelArchive | None = None,
 ) -> DatasetReport:
     """Read every case once and say all that is wrong; about 3 s a volume.
 
@@ -69,6 +72,7 @@ def check_dataset(
         crop: what the training will read of each volume.
         progress: told before each case its name and the share of cases that are done; at the end 1.
         labelled_mri: the dataset is for a method that is trained on labelled MRIs.
+        start: the model that the training shall start from; without it nothing is said of which model made a case.
     """
     checked = []
     for number, case in enumerate(dataset.cases):
@@ -84,6 +88,7 @@ def check_dataset(
         *_cut_bones(checked),
         *_different_positions(checked),
         *_mixed_contrasts(checked),
+        *_made_by_another_model(dataset, start),
     ]
     problems.sort(key=lambda problem: problem.level != "stop")
     return DatasetReport(tuple(problems), tuple(case.summary for case in checked))
@@ -270,6 +275,12 @@ def _mixed_contrasts(checked: Sequence[CheckedCase]) -> Iterator[Problem]:
             f"{len(bright)} ({_names(bright)}) and dark, as with fat suppression, in {len(dark)} ({_names(dark)}).",
             "Train one model on each contrast, or be sure that there are enough volumes of both.",
         )
+
+
+def _made_by_another_model(dataset: Dataset, start: ModelArchive | None) -> Iterator[Problem]:
+    found = start and made_by_another_model(dataset.corrected("train"), start)
+    if found:
+        yield Problem("caution", "made_by_another_model", "", *found)
 
 
 def _names(cases: Sequence[CaseSummary]) -> str:

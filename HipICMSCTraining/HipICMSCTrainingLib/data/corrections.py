@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.cases.corrected_case import ABOUT, CorrectedCase, read_about, read_case
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.models.archive import ModelArchive
 from HipICMSCLib.preprocessing.geometry import Grid, on_voxels_of
 from HipICMSCLib.reading.volume import read_image
 
@@ -137,6 +139,46 @@ def voxels_sha256_of(case: Case) -> str:
         HipError: ``bad_case``.
     """
     return read_about(Path(case.corrected)).voxels_sha256
+
+
+def made_by_another_model(cases: Sequence[Case], start: ModelArchive | None) -> tuple[str, str] | None:
+    """That corrected cases came from another model than the one that a training starts from, whose own mistakes nobody
+    corrected then: what is so, and what to do about it; None where all is well.
+
+    A case is at home, too, in what was trained further from the model that made it, and in what it has taught already.
+    Of a case that does not know what made it, or that cannot be read, nothing is said.
+
+    Args:
+        cases: corrected ones.
+        start: None for a training that starts from nothing.
+    """
+    training = start.manifest.get("training") if start else None
+    training = training if isinstance(training, dict) else {}
+    before, taught = training.get("started_from"), training.get("corrected")
+    at_home = {start.sha256 if start else "", before.get("sha256") if isinstance(before, dict) else ""}
+    others: list[str] = []
+    for case in cases:
+        try:
+            about = read_about(Path(case.corrected))
+        except HipError:
+            continue
+        has_taught = isinstance(taught, list) and about.voxels_sha256 in taught
+        if about.model.sha256 and about.model.sha256 not in at_home and not has_taught:
+            others.append(about.model.name or "one without a name")
+    if not others:
+        return None
+    found = f"Of {len(cases)} corrected MRIs, {len(others)} {'was' if len(others) == 1 else 'were'} made by"
+    names = ", ".join(sorted(set(others)))
+    if start is None:
+        return (
+            f"{found} a model ({names}), but the training starts from none.",
+            "Start from that model, which has only the corrections to learn.",
+        )
+    return (
+        f"{found} another model ({names}) than the one that the training starts from ({start.path.stem}), whose own "
+        "mistakes nobody has corrected in them.",
+        "Start from the model that made them, or correct some results of this one, too.",
+    )
 
 
 def _within(voxels: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:

@@ -10,21 +10,26 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
 from HipICMSCLib.preprocessing.intensity import PADDING
+from torch import Tensor
 
+from HipICMSCTrainingLib.data.augmentation import augment
 from HipICMSCTrainingLib.data.batches import Batch, steps_per_epoch
 from HipICMSCTrainingLib.data.slab_cache import Arrays, plane_of
 from HipICMSCTrainingLib.data.slab_stack import ct_slab, slab_at, slab_covered
 from HipICMSCTrainingLib.settings.simulation import SlabShape
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TrainingSettings
 from HipICMSCTrainingLib.simulation.anatomy import Anatomy
-from HipICMSCTrainingLib.simulation.pose import draw_pose_in
+from HipICMSCTrainingLib.simulation.pose import AIMED_AT_BONE, draw_pose_in
 from HipICMSCTrainingLib.simulation.simulator import simulated
 
 #: Batches that are made before they are asked for.
 _AHEAD = 6
 #: Threads that make them; the network has the rest of the processor.
 _LARGEST_CREW = 8
+#: The order in which corrected MRIs have their turns is drawn from seeds of its own.
+_ORDER_OF_CORRECTED = 1 << 29
 
 
 class SlabSource:
@@ -50,6 +55,8 @@ class SlabSource:
     ) -> None:
         self.anatomies, self.volumes, self.settings = anatomies, volumes, settings
         self.corrected = corrected
+        #: Of each corrected MRI, where its bones are: (pixel, 3) slice, row and column of hip bone and of femur.
+        self._bones = [_bones_in(volume) for volume in corrected]
         self.shares = np.array(weights) / sum(weights)
         self.rank, self.world_size = rank, world_size
         self.shape = settings.slab_shape
@@ -103,8 +110,11 @@ class SlabSource:
         batch = Batch(x_s, y_s, x_t, plausible_t=plausible_t)
         if not of_corrected:
             return batch
-        places = range(self.settings.batch_size, self.settings.batch_size + of_corrected)
-        drawn = [self._corrected_slab(shape, self._random(step, place, stage)) for place in places]
+        before = (step * self.world_size + self.rank) * of_corrected
+        drawn = [
+            self._corrected_slab(before + place, shape, self._random(step, self.settings.batch_size + place, stage))
+            for place in range(of_corrected)
+        ]
         x_c, y_c, w_c = (torch.stack(part) for part in zip(*drawn, strict=True))
         return replace(batch, x_c=x_c, y_c=y_c, w_c=w_c)
 
@@ -118,21 +128,36 @@ class SlabSource:
             return 0
         return max(1, round(share * self.settings.batch_size))
 
-    def _corrected_slab(self, shape: SlabShape, random: np.random.Generator) -> tuple[torch.Tensor, ...]:
-        """A slab of a corrected MRI about what counts in it, its classes and weights; in a mirror as often as not."""
-        volume = self.corrected[random.integers(len(self.corrected))]
-        counts = volume["weights"] > 0
-        index = int(random.choice(np.flatnonzero(counts.any((1, 2)))))
-        corner = _corner_within(counts[index], shape.patch, random)
+    def _corrected_slab(self, drawn: int, shape: SlabShape, random: np.random.Generator) -> tuple[Tensor, ...]:
+        """A slab of a corrected MRI, its classes and weights: mostly about a bone, turned and scaled a little, in a
+        mirror as often as not.
+
+        Args:
+            drawn: how many were drawn before it, by all processes. Each MRI has its turn before one has the next.
+        """
+        turn, place = divmod(drawn, len(self.corrected))
+        order = np.random.default_rng([self.settings.seed, turn, _ORDER_OF_CORRECTED]).permutation(len(self.corrected))
+        volume, bones = self.corrected[order[place]], self._bones[order[place]]
+        if bones and random.random() < AIMED_AT_BONE:
+            of_one = bones[random.integers(len(bones))]  # the smaller of the two as often as the other
+            index, *pixel = (int(number) for number in of_one[random.integers(len(of_one))])
+            corner = _corner_about(pixel, volume["slices"].shape[1:], shape.patch, random)
+        else:
+            counts = volume["weights"] > 0
+            index = int(random.choice(np.flatnonzero(counts.any((1, 2)))))
+            corner = _corner_within(counts[index], shape.patch, random)
         one = replace(shape, slices=1)
         slab = slab_at(volume["slices"], index, shape, corner)
         classes, weights = (slab_at(volume[name], index, one, corner, fill=0)[0] for name in ("classes", "weights"))
         if self.settings.augmentation.flip and random.random() < 0.5:
             slab = _in_a_mirror(slab, volume)
             classes, weights = (_in_a_mirror(part, volume) for part in (classes, weights))
-        return tuple(
-            torch.from_numpy(part.copy()) for part in (slab.astype(np.float32), classes, weights.astype(np.float32))
-        )
+        image = torch.from_numpy(slab.astype(np.float32))
+        masks = torch.from_numpy(np.stack([classes, weights]).astype(np.float32))
+        # A mirror exchanges the slices of a sagittal slab, too, so it is none of the augmentation's here.
+        moved = replace(self.settings.augmentation, flip=False)
+        (image,), ((classes, weights),) = augment(image[None], masks[None], moved, random)
+        return image, classes.to(torch.uint8), weights
 
     def _shape(self, step: int, stage: int) -> SlabShape:
         """Of a batch: in simulation of any size that the network takes, otherwise the whole patch."""
@@ -197,6 +222,24 @@ def _in_a_mirror(part: np.ndarray, volume: Arrays) -> np.ndarray:
         return part[..., ::-1]
     # From the left, a sagittal slab has its slices in the other order.
     return part[::-1] if part.ndim == 3 else part
+
+
+def _bones_in(volume: Arrays) -> list[np.ndarray]:
+    """(pixel, 3) slice, row and column of each class of bone that there is, as far as it counts fully."""
+    known = np.where(volume["weights"] == 1, volume["classes"], 0)
+    places = [np.argwhere(known == value).astype(np.int16) for value in range(1, len(CLASS_NAMES))]
+    return [place for place in places if len(place)]
+
+
+def _corner_about(
+    pixel: Sequence[int], size: Sequence[int], patch: int, random: np.random.Generator
+) -> tuple[int, int]:
+    """First row and column of a patch that shows a pixel anywhere in it, and as little as may be beyond the image."""
+    corner = []
+    for at, pixels in zip(pixel, size, strict=True):
+        least, most = sorted((0, pixels - patch))
+        corner.append(int(random.integers(max(least, at - patch + 1), min(most, at) + 1)))
+    return corner[0], corner[1]
 
 
 def _corner_within(covered: np.ndarray, patch: int, random: np.random.Generator) -> tuple[int, int]:

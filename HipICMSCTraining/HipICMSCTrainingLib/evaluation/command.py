@@ -1,4 +1,4 @@
-"""`hipicmsc evaluate`, `hipicmsc measure` and `hipicmsc compare`: results against truth."""
+"""`hipicmsc evaluate`, `measure`, `compare` and `leave-one-out`: results against truth."""
 
 from __future__ import annotations
 
@@ -42,10 +42,22 @@ def add_evaluation_commands(commands: Any) -> None:
         "--cases", type=Path, nargs="+", required=True, metavar="FOLDER",
         help="folders of corrected cases; those that a model was trained on are left out",
     )  # fmt: skip
-    compare.add_argument("-o", "--output", type=Path, metavar="FILE.html", help="write a page with pictures")
-    compare.add_argument("--overwrite", action="store_true", help="replace a page that is there")
-    compare.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
+    _add_page_arguments(compare)
     compare.set_defaults(run=_compare)
+
+    left_out = commands.add_parser(
+        "leave-one-out", help="compare on the corrected MRIs that a run learned from, by a training without each"
+    )
+    left_out.add_argument("folder", type=Path, metavar="RUN")
+    _add_page_arguments(left_out)
+    left_out.set_defaults(run=_leave_one_out)
+
+
+def _add_page_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of a comparison; :func:`_tell` reads them."""
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.html", help="write a page with pictures")
+    parser.add_argument("--overwrite", action="store_true", help="replace a page that is there")
+    parser.add_argument("--progress", action="store_true", help="print JSON objects, one a line, instead of a table")
 
 
 def _measure(chosen: argparse.Namespace) -> None:
@@ -66,12 +78,29 @@ def _compare(chosen: argparse.Namespace) -> None:
     from HipICMSCLib.models.chosen import find_model
 
     from HipICMSCTrainingLib.evaluation.compare import compare_models
-    from HipICMSCTrainingLib.evaluation.comparison_report import comparison_text, notes, verdict, write_comparison
 
     if chosen.output:
         check_may_write(chosen.output, chosen.overwrite)
     with progress_shown(chosen.progress, "case") as show:
         comparison = compare_models(find_model(chosen.old), find_model(chosen.new), chosen.cases, show)
+    _tell(comparison, chosen)
+
+
+def _leave_one_out(chosen: argparse.Namespace) -> None:
+    from HipICMSCTrainingLib.evaluation.leave_one_out import leave_one_out
+    from HipICMSCTrainingLib.run.folder import RunFolder
+
+    if chosen.output:
+        check_may_write(chosen.output, chosen.overwrite)
+    with progress_shown(chosen.progress, "case") as show:
+        comparison = leave_one_out(RunFolder(chosen.folder), show)
+    _tell(comparison, chosen)
+
+
+def _tell(comparison: Any, chosen: argparse.Namespace) -> None:
+    """Print a comparison, and write the page that was asked for."""
+    from HipICMSCTrainingLib.evaluation.comparison_report import comparison_text, notes, verdict, write_comparison
+
     if chosen.output:
         write_comparison(comparison, chosen.output)
     if chosen.progress:

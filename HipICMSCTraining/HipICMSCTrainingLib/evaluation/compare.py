@@ -1,13 +1,13 @@
 """Two models side by side on corrected MRIs that neither was trained on: is the new one better, and where is it worse?
 
-Only bones that a person completed are measured. Leave-one-out, one training for each case, would measure on all,
-but costs as many trainings.
+Only bones that a person completed are measured. Where all cases were needed to teach, :mod:`leave_one_out` trains a
+model for each, without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from HipICMSCLib.cases.corrected_case import CorrectedCase, read_about
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.engine import HipSegmenter
-from HipICMSCLib.models.package import read_package
+from HipICMSCLib.models.package import ModelPackage, read_package
 from HipICMSCLib.preprocessing.geometry import Grid
 from HipICMSCLib.preprocessing.slabs import acquisition_plane
 from HipICMSCLib.reading.volume import read_volume
@@ -94,6 +94,7 @@ class Comparison:
     trained_on: names of cases that were left out because one of the models was trained on them.
     failed: a sentence for each case, by its name, that could not be compared.
     pictures: of what is worse, then of the largest changes.
+    leave_one_out: whether each case was measured with a model of its own, trained as the new one, but without it.
     """
 
     old: str
@@ -103,6 +104,7 @@ class Comparison:
     trained_on: tuple[str, ...]
     failed: dict[str, str]
     pictures: tuple[Picture, ...]
+    leave_one_out: bool = False
 
     @property
     def worse(self) -> tuple[ComparedBone, ...]:
@@ -130,6 +132,7 @@ class Comparison:
             "mean_dice": dict(zip(("old", "new"), self.means(), strict=True)),
             "trained_on": list(self.trained_on),
             "failed": self.failed,
+            "leave_one_out": self.leave_one_out,
         }
 
 
@@ -151,11 +154,59 @@ def compare_models(
             package.
     """
     packages = read_package(old), read_package(new)
+    cases = _cases(folders)
+    held_out, trained_on, failed = _not_trained_on(cases, packages)
+    if not held_out and not failed:
+        raise HipError(
+            "nothing_held_out",
+            f"One of the models was trained on each of the {len(trained_on)} cases, which tells nothing of other MRIs; "
+            "keep further cases out of the training, with the role val or test, and compare on those, or measure by "
+            "`hipicmsc leave-one-out`.",
+        )
+    before, now = (HipSegmenter(package) for package in packages)
+    return _comparison(
+        before, packages[1].manifest.name, [(case, now) for case in held_out], trained_on, failed, progress
+    )
+
+
+def compare_left_out(old: Path, new: str, models: Sequence[tuple[Case, Path]]) -> Comparison:
+    """Segment corrected MRIs with the old model, and each with a model of its own that was trained without it.
+
+    Args:
+        old: a model package.
+        new: what the model is called that was trained on all of them.
+        models: the cases, and the model package of each.
+
+    Raises:
+        HipError: as :func:`compare_models`.
+    """
+    package = read_package(old)
+    pairs: list[tuple[Case, HipSegmenter]] = []
+    trained_on: list[str] = []
+    failed: dict[str, HipError] = {}
+    for case, path in models:
+        own = read_package(path)
+        held_out, seen, unread = _not_trained_on([case], (package, own))
+        pairs += [(each, HipSegmenter(own)) for each in held_out]
+        trained_on, failed = trained_on + seen, failed | unread
+    if not pairs and not failed:
+        raise HipError(
+            "nothing_held_out",
+            f"The model {package.manifest.name} was trained on all of these cases before; correct further MRIs.",
+        )
+    return replace(_comparison(HipSegmenter(package), new, pairs, trained_on, failed), leave_one_out=True)
+
+
+def _not_trained_on(
+    cases: Sequence[Case], packages: Sequence[ModelPackage]
+) -> tuple[list[Case], list[str], dict[str, HipError]]:
+    """Cases that none of the models has seen, the names of the others, and what is wrong with those that cannot be
+    read."""
     seen = {word for package in packages for word in package.manifest.training.get("corrected", ())}
     held_out: list[Case] = []
     trained_on: list[str] = []
     failed: dict[str, HipError] = {}
-    for case in _cases(folders):
+    for case in cases:
         try:
             digest = read_about(Path(case.corrected)).voxels_sha256
         except HipError as error:
@@ -165,20 +216,26 @@ def compare_models(
             trained_on.append(case.name)
         else:
             held_out.append(case)
-    if not held_out and not failed:
-        raise HipError(
-            "nothing_held_out",
-            f"One of the models was trained on each of the {len(trained_on)} cases, which tells nothing of other MRIs; "
-            "keep further cases out of the training, with the role val or test, and compare on those.",
-        )
-    segmenters = [HipSegmenter(package) for package in packages]
+    return held_out, trained_on, failed
+
+
+def _comparison(
+    old: HipSegmenter,
+    new: str,
+    pairs: Sequence[tuple[Case, HipSegmenter]],
+    trained_on: Sequence[str],
+    unread: dict[str, HipError],
+    progress: Progress = lambda case, share: None,
+) -> Comparison:
+    """Of cases, each with the newer model that segments it."""
+    failed = dict(unread)
     bones: list[ComparedBone] = []
     changes: list[tuple[bool, float, Picture]] = []
     compared = 0
-    for number, case in enumerate(held_out):
-        progress(case.name, number / len(held_out))
+    for number, (case, newer) in enumerate(pairs):
+        progress(case.name, number / len(pairs))
         try:
-            of_case = _compared(case, segmenters)
+            of_case = _compared(case, (old, newer))
         except HipError as error:
             failed[case.name] = error
             continue
@@ -196,9 +253,8 @@ def compare_models(
         )
     progress("", 1.0)
     sentences = {name: error.sentence for name, error in failed.items()}
-    names = [package.manifest.name for package in packages]
     pictures = tuple(picture for *_, picture in changes)
-    return Comparison(*names, compared, tuple(bones), tuple(trained_on), sentences, pictures)
+    return Comparison(old.package.manifest.name, new, compared, tuple(bones), tuple(trained_on), sentences, pictures)
 
 
 def _cases(folders: Sequence[Path]) -> list[Case]:

@@ -48,6 +48,9 @@ def _warning(comparison: Comparison) -> str:
 def _means(comparison: Comparison) -> str:
     old, new = (100 * mean for mean in comparison.means())
     cases = f"{comparison.cases} corrected MRI{'' if comparison.cases == 1 else 's'}"
+    if comparison.leave_one_out:
+        by_new = f"with models trained as {comparison.new}, each without the MRI that it is measured on (leave-one-out)"
+        return f"On {cases}, mean Dice is {old:.1f} % with {comparison.old} and {new:.1f} % {by_new}."
     return (
         f"On {cases} that no training has seen, mean Dice is {old:.1f} % with {comparison.old} and {new:.1f} % with "
         f"{comparison.new}."
@@ -56,10 +59,12 @@ def _means(comparison: Comparison) -> str:
 
 def notes(comparison: Comparison) -> Iterator[str]:
     """What is to be known beside the numbers, in sentences."""
-    if comparison.cases < FEW_CASES:
+    if comparison.leave_one_out:
+        yield f"{comparison.new} itself learned from all of these MRIs; what it does on others is estimated here."
+    elif comparison.cases < FEW_CASES:
         yield (
-            "One MRI says little of others. Leave-one-out would say more, but takes a training for each case; better "
-            "keep a second case out of the training."
+            "One MRI says little of others. Leave-one-out (`hipicmsc leave-one-out RUN`) measures on those that "
+            "taught; it takes a training for each."
         )
     if any(bone.old_drew_it for bone in comparison.bones):
         yield (

@@ -10,6 +10,8 @@ RUN/checkpoints/selected.json          the latter alone, for people
 RUN/previews/step_*.png
 RUN/cache/                   preprocessed slices
 RUN/about.json               what the model card says that the run cannot know
+RUN/comparison.html          old and new model side by side on corrected MRIs
+RUN/leave_one_out/1 …        runs like this one, each without one of the corrected patients
 RUN/train.log                what the process printed
 RUN/PAUSE, RUN/STOP          requests
 RUN/lock                     held by the live process

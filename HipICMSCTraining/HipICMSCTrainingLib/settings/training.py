@@ -167,16 +167,15 @@ PRESETS: dict[str, TrainingSettings] = {
         discriminator_width=32,
     ),
     "slabs": _SLABS,
-    # Corrected MRIs beside simulated ones, from the model that drew what was corrected: minutes on two CPU cores.
+    # Corrected MRIs beside simulated ones, from the model that drew what was corrected, in batches like those that
+    # made it.
     "corrections": replace(
         _SLABS,
-        batch_size=2,
-        simulation_epochs=3,
+        simulation_epochs=6,
         stage1_epochs=0,
         stage2_epochs=0,
         self_training_epochs=0,
         steps_per_epoch=100,
-        learning_rate_segmentation=5e-4,
         ema_decay=0.99,
     ),
     # Shows within a minute that everything works together; learns nothing of use.

@@ -21,7 +21,8 @@ AXES = {
 }
 #: Slices thicker than this are an average of thinner ones.
 _SUB_SLICE_MM = 1.6
-_AIMED_AT_BONE = 0.7
+#: So many slabs are aimed at a bone.
+AIMED_AT_BONE = 0.7
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _axes(plane: str, settings: SimulationSettings, random: np.random.Generator)
 
 
 def _centre(axes: np.ndarray, anatomy: Anatomy, random: np.random.Generator) -> np.ndarray:
-    if random.random() < _AIMED_AT_BONE and len(anatomy.bone_voxels):
+    if random.random() < AIMED_AT_BONE and len(anatomy.bone_voxels):
         at = anatomy.bone_voxels[random.integers(len(anatomy.bone_voxels))] * FINE_MM
         # Along the slices the bone stays in the slab; within them it may lie anywhere.
         return at + random.normal(0, 35, 2) @ axes[1:] + random.normal(0, 2) * axes[0]

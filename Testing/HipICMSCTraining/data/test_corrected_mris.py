@@ -21,12 +21,14 @@ from HipICMSCTrainingLib.data.dataset import Case, Dataset
 from HipICMSCTrainingLib.data.dataset_file import dataset_from_file, write_dataset_file
 from HipICMSCTrainingLib.data.slab_cache import cached_corrections
 from HipICMSCTrainingLib.data.slab_source import SlabSource
+from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER
 from test_slab_source import block, mri
 from tiny_training import SLAB_ASSIGNMENTS, tiny_settings
 
 RIGHT_HIP, LEFT_HIP, RIGHT_FEMUR, LEFT_FEMUR = range(1, 5)
 SPACING = (2.0, 2.0, 2.0)
+UNMOVED = AugmentationSettings(scaling=0, rotation_deg=0, shift=0, contrast=0)
 
 
 def row_of_bones() -> np.ndarray:
@@ -192,7 +194,7 @@ def corrected_mri() -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("stage", [SIMULATION, SELF_TRAINING])
 def test_corrected_slabs_lie_beside_simulated_ones_and_show_what_counts(stage):
-    settings = tiny_settings(SLAB_ASSIGNMENTS, batch_size=4, corrections_share=0.5)
+    settings = tiny_settings(SLAB_ASSIGNMENTS, batch_size=4, corrections_share=0.5, augmentation=UNMOVED)
     source = SlabSource([block()], [1.0], [mri()], settings, corrected=[corrected_mri()])
     try:
         for step in range(3):
@@ -209,6 +211,56 @@ def test_corrected_slabs_lie_beside_simulated_ones_and_show_what_counts(stage):
         assert source.draw(0, TOGETHER).x_c is None
     finally:
         source.close()
+
+
+def test_each_corrected_mri_has_its_turn_before_one_has_the_next():
+    volumes = [corrected_mri() for _ in range(3)]
+    for number, volume in enumerate(volumes):
+        volume["slices"][:] = number / 10
+    settings = tiny_settings(SLAB_ASSIGNMENTS, batch_size=2, corrections_share=0.5, augmentation=UNMOVED)
+    # One of two processes, which take every other turn each.
+    drawn = []
+    for rank in (0, 1):
+        source = SlabSource([block()], [1.0], [mri()], settings, rank, 2, volumes)
+        drawn.append([float(source.draw(step, SIMULATION).x_c.max()) for step in range(6)])
+        source.close()
+    in_turn = np.round(10 * np.array(drawn).T.ravel()).reshape(-1, 3)
+    assert (np.sort(in_turn, 1) == [0, 1, 2]).all()
+    assert len(np.unique(in_turn, axis=0)) > 1
+
+
+def test_corrected_slabs_are_mostly_about_a_bone_and_about_the_smaller_one_as_often():
+    volume = mri(size=(60, 200, 200)) | {"weights": np.ones((60, 200, 200), np.float16)}
+    volume["classes"] = np.zeros((60, 200, 200), np.uint8)
+    volume["classes"][20:40, 20:60, 20:60], volume["classes"][50, 150:154, 150:154] = 1, 2
+    settings = tiny_settings(SLAB_ASSIGNMENTS, batch_size=2, corrections_share=0.5)
+    source = SlabSource([block()], [1.0], [mri()], settings, corrected=[volume])
+    shown = [set(source.draw(step, SIMULATION).y_c.unique().tolist()) for step in range(60)]
+    source.close()
+    with_hip, with_femur = (sum(value in classes for classes in shown) for value in (1, 2))
+    # 4 of 60 000 pixels of bone are the femur's: at random hardly a slab would show it.
+    assert with_hip >= 15 and with_femur >= 12 and with_hip + with_femur < 60
+
+
+def test_a_corrected_slab_is_turned_and_scaled_with_its_classes():
+    volume = corrected_mri()
+    volume["slices"][:] = np.where(volume["classes"] == 2, 0.8, -0.4)
+    still, moved = (
+        SlabSource([block()], [1.0], [mri()], settings, corrected=[volume])
+        for settings in (
+            tiny_settings(SLAB_ASSIGNMENTS, augmentation=UNMOVED),
+            tiny_settings(SLAB_ASSIGNMENTS, augmentation=replace(UNMOVED, scaling=0.3, rotation_deg=30)),
+        )
+    )
+    areas = set()
+    for step in range(8):
+        batch = moved.draw(step, SIMULATION)
+        bright, bone = batch.x_c[0, 1] > 0.2, batch.y_c[0] == 2
+        # Images are interpolated and classes are not, so their borders may differ by half a pixel.
+        assert (bright != bone).sum() <= 0.2 * bone.sum()
+        areas.add(int(bone.sum()) - int((still.draw(step, SIMULATION).y_c == 2).sum()))
+    still.close(), moved.close()
+    assert min(areas) < 0 < max(areas)
 
 
 def test_a_simulated_slab_stays_in_a_batch_of_one_or_of_corrections_alone():

@@ -18,6 +18,7 @@ from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.models.package import read_package
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.cases_of_folders import dataset_from_folders
+from HipICMSCTrainingLib.data.dataset import Dataset
 from HipICMSCTrainingLib.evaluation import compare as compare_module
 from HipICMSCTrainingLib.evaluation.compare import ComparedBone, compare_models
 from HipICMSCTrainingLib.evaluation.metrics import MaskScores
@@ -123,6 +124,21 @@ def test_the_package_says_what_it_was_corrected_with_and_names_nobody(finished, 
     assert len(training["corrected"]) == 1 and training["corrected"][0] in known
     assert "1 of them as a person corrected them" in read_package(new).card
     assert str(cases) not in json.dumps(training)
+
+
+def test_a_check_says_which_cases_another_model_made(data, cases, start, new, tmp_path, capsys):
+    given = ["check", "--ct", str(data.folder / "ct"), "--preset", "slabs", "--corrected"]
+    main([*given, str(cases), "--start-from", str(start)])  # which finds other things, too, in phantoms so coarse
+    said = capsys.readouterr().out
+    # One of the two is held out, and teaches nothing.
+    assert "Of 1 corrected MRIs, 1 was made by another model (start) than the one that the training starts from" in said
+    assert "Start from the model that made them" in said
+    # What made them, what was trained further from that, and what they have taught already, are all at home.
+    for number in (0, 1):
+        corrected_phantom(data.folder, number, tmp_path / "own", sha256=read_package(start).sha256)
+    for folder, model in ((tmp_path / "own", start), (tmp_path / "own", new), (cases, new)):
+        main([*given, str(folder), "--start-from", str(model)])
+        assert "made by another model" not in capsys.readouterr().out
 
 
 def test_an_estimate_times_steps_with_corrected_slabs(data, start, monkeypatch):
@@ -274,3 +290,51 @@ def test_the_real_engine_compares_and_a_broken_case_is_said(start, new, cases, t
     assert told["cases"] == 1 and "no whole case" in told["failed"]["case-003"]
     results = HipSegmenter(new).package.manifest.name
     assert told["new"] == results == "new"
+
+
+# Leave-one-out.
+
+
+@pytest.fixture(scope="module")
+def taught_by_two(data, slab_data, cases, start, tmp_path_factory) -> RunFolder:
+    """A run that learned from both cases; an MRI without labels is for its scores."""
+    other = replace(slab_data.dataset.of("MR", "val")[0], name="other", patient="other")
+    mris = [replace(case, role="train") for case in data.dataset.cases if case.corrected]
+    dataset = Dataset((*(case for case in data.dataset.cases if case.modality == "CT"), other, *mris))
+    chosen = settings(start, simulation_epochs=1)
+    folder = tmp_path_factory.mktemp("taught") / "mine"
+    data.lend_cache(folder)
+    run = start_run(folder, RunDescription("icmsc", chosen, IcmscSettings(image_pool=POOL), dataset))
+    assert Trainer(run).train().state == "finished"
+    return run
+
+
+def test_leave_one_out_measures_each_case_with_a_model_that_never_saw_it(taught_by_two, cases, tmp_path, capsys):
+    command = ["leave-one-out", str(taught_by_two.path), "-o", str(tmp_path / "page.html"), "--progress"]
+    models = [taught_by_two.path / "leave_one_out" / name / "model.hipmodel" for name in ("1", "2")]
+    # Stopped in the midst of the second training, it goes on there.
+    RunFolder(models[1].parent).path.mkdir(parents=True)
+    RunFolder(models[1].parent).request("STOP")
+    assert main(command) == 2
+    assert "Leave-one-out was stopped; the same command goes on." in capsys.readouterr().err
+    assert models[0].exists() and not models[1].exists() and not (tmp_path / "page.html").exists()
+    first = models[0].stat().st_mtime_ns
+    assert main(command) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])["compared"]
+    assert models[0].stat().st_mtime_ns == first
+    digests = {path.parent.name: json.loads(path.read_text())["voxels_sha256"] for path in cases.glob("*/case.json")}
+    for model, left_out in zip(models, ("case-002", "case-001"), strict=True):
+        learned_from = read_package(model).manifest.training["corrected"]
+        assert learned_from == [digest for name, digest in digests.items() if name != left_out]
+    assert told["cases"] == 2 and {bone["case"] for bone in told["bones"]} == set(digests) and told["leave_one_out"]
+    assert (told["old"], told["new"]) == ("start", "mine")
+    assert "each without the MRI that it is measured on (leave-one-out)" in told["verdict"]
+    assert "mine itself learned from all of these MRIs" in told["notes"][0]
+    assert "leave-one-out" in (tmp_path / "page.html").read_text()
+    # The run itself is as it was.
+    assert taught_by_two.status().state == "finished"
+
+
+def test_of_one_corrected_patient_none_can_be_left_out(finished, capsys):
+    assert main(["leave-one-out", str(finished.path)]) == 2
+    assert "learned from corrected MRIs of 1 patients; leave-one-out needs two" in capsys.readouterr().err

@@ -14,10 +14,12 @@ class ComparisonOfRun:
     Attributes:
         old: the model that the run started from, by its name or file.
         held_out: folders of the corrected cases that the run did not learn from.
+        taught: how many corrected patients it learned from.
     """
 
     old: str
     held_out: tuple[str, ...]
+    taught: int
 
     @classmethod
     def of(cls, run: RunFolder) -> ComparisonOfRun | None:
@@ -30,10 +32,20 @@ class ComparisonOfRun:
         old = (description.get("settings") or {}).get("start_from")
         cases = (description.get("dataset") or {}).get("cases") or []
         corrected = [case for case in cases if case.get("corrected")]
-        if not old or not any(case.get("role") == "train" for case in corrected):
+        taught = {case.get("patient") for case in corrected if case.get("role") == "train"}
+        if not old or not taught:
             return None
-        return cls(str(old), tuple(str(case["corrected"]) for case in corrected if case.get("role") != "train"))
+        held_out = tuple(str(case["corrected"]) for case in corrected if case.get("role") != "train")
+        return cls(str(old), held_out, len(taught))
 
     def arguments(self, new: Path, page: Path) -> list[str]:
-        """Of `hipicmsc`, which writes a page with pictures."""
-        return ["compare", self.old, str(new), "--cases", *self.held_out, "-o", str(page), "--overwrite", "--progress"]
+        """Of `hipicmsc`, which compares on the cases that are held out and writes a page with pictures."""
+        return ["compare", self.old, str(new), "--cases", *self.held_out, *_page(page)]
+
+    def leave_one_out(self, run: RunFolder, page: Path) -> list[str]:
+        """Of `hipicmsc`, which trains a model without each patient that taught, compares there and writes a page."""
+        return ["leave-one-out", str(run.path), *_page(page)]
+
+
+def _page(page: Path) -> list[str]:
+    return ["-o", str(page), "--overwrite", "--progress"]

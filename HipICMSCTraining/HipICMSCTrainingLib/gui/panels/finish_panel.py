@@ -11,6 +11,7 @@ from typing import Any
 import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable
+from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.gui.panels.file_to_save import file_to_save
 from HipICMSCLib.gui.panels.list_height import fit_lines
 from HipICMSCLib.models.chosen import ENDING, add_model, check_name
@@ -231,16 +232,31 @@ class FinishPanel:
             of_run = ComparisonOfRun.of(self._run)
             if of_run is None:
                 use()
-            elif not of_run.held_out:
-                self._ask(_("The training saw all corrected MRIs, so the new model was compared on none."), use)
+            elif of_run.held_out:
+                self._compare(of_run.old, of_run.arguments(path, self._run.comparison_file), use, folder.cleanup)
+            elif of_run.taught > 1 and slicer.util.confirmYesNoDisplay(self._offer_of_leave_one_out(of_run)):
+                arguments = of_run.leave_one_out(self._run, self._run.comparison_file)
+                self._compare(of_run.old, arguments, use, folder.cleanup)
             else:
-                self._compare(of_run, path, use, folder.cleanup)
+                self._ask(_("The training saw all corrected MRIs, so the new model was compared on none."), use)
 
         self._export(path, end, folder.cleanup)
 
-    def _compare(
-        self, of_run: ComparisonOfRun, new: Path, use: Callable[[], None], clean_up: Callable[[], None]
-    ) -> None:
+    def _offer_of_leave_one_out(self, of_run: ComparisonOfRun) -> str:
+        """What it is and how long it takes, as the run itself has shown."""
+        status = self._run.status()
+        takes = ""
+        if status.seconds_per_step:
+            takes = _("That takes about {time}. ").format(
+                time=duration(status.seconds_per_step * status.total_steps * of_run.taught)
+            )
+        return _(
+            "The training saw all corrected MRIs, so none is left to compare on. Leave-one-out trains {count} further "
+            "models, each without one patient, and measures them there. {takes}Cancelled, it goes on the next time.\n\n"
+            "Do that now?"
+        ).format(count=of_run.taught, takes=takes)
+
+    def _compare(self, old: str, arguments: list[str], use: Callable[[], None], clean_up: Callable[[], None]) -> None:
         """Show the new model beside the one that it started from, and let the user decide."""
         page, verdicts = self._run.comparison_file, []
 
@@ -253,14 +269,15 @@ class FinishPanel:
                 pictures = _("The largest changes as pictures: {page}").format(page=page)
                 self._say(f"{compared['verdict']} {pictures}", is_bad=is_worse)
             elif "case" in line:
-                self._say(_("Comparing on {case} …").format(case=line["case"]))
+                share = f"{100 * line.get('progress', 0):.0f} %"
+                self._say(_("Comparing on {case}: {share} …").format(case=line["case"], share=share))
 
         def end(error: HipError | None) -> None:
             not_compared = _("Old and new model could not be compared: {reason}")
             self._ask(verdicts[0] if verdicts else not_compared.format(reason=error.sentence if error else ""), use)
 
-        self._say(_("Comparing with {old} …").format(old=of_run.old))
-        self._run_command(of_run.arguments(new, page), on_line, end, clean_up)
+        self._say(_("Comparing with {old} …").format(old=old))
+        self._run_command(arguments, on_line, end, clean_up)
 
     def _ask(self, sentence: str, use: Callable[[], None]) -> None:
         """Whether the new model shall be used, after what is known of it."""

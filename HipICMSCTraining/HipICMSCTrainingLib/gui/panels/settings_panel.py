@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,6 +15,8 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
+from HipICMSCTrainingLib.data.corrections import made_by_another_model
+from HipICMSCTrainingLib.data.dataset_file import unchecked_dataset_from_file
 from HipICMSCTrainingLib.gui.panels.description_area import DescriptionArea
 from HipICMSCTrainingLib.gui.panels.estimate_area import EstimateArea
 from HipICMSCTrainingLib.gui.panels.run_name import run_path, suggested_name
@@ -174,6 +177,7 @@ class SettingsPanel:
     def refresh(self) -> None:
         """The data or the folder of the runs may be others; what can be pressed is looked at again."""
         self._show_name()
+        self._show_start_note()
         self._show_buttons()
 
     def close(self) -> None:
@@ -267,6 +271,7 @@ class SettingsPanel:
                 self._show_lists()
                 self._show_form()
             self._show_name()
+            self._show_start_note()
         finally:
             self._is_showing = False
         self._show_buttons()
@@ -292,6 +297,16 @@ class SettingsPanel:
         self._start_model.choose(self._choices.start_from)
         _fill(self.ui.settingsStartFromComboBox, self._start_model.texts())
         self.ui.settingsStartFromComboBox.currentIndex = self._start_model.names.index(self._choices.start_from)
+
+    def _show_start_note(self) -> None:
+        """Whether the corrected MRIs that teach came from the model that the training starts from."""
+        found = None
+        if not self._start_model.problem:
+            with contextlib.suppress(HipError):  # it is said elsewhere what is wrong with the data
+                corrected = unchecked_dataset_from_file(self._dataset()).corrected("train")
+                found = made_by_another_model(corrected, self._start_model.archive)
+        label = self.ui.settingsStartNoteLabel
+        label.text, label.visible = " ".join(found or ()), bool(found)
 
     def _devices(self) -> list[str]:
         """One that is chosen but not here is listed, too; the training says what is wrong with it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.models.archive import read_archive
+from HipICMSCLib.models.archive import ModelArchive, read_archive
 from HipICMSCLib.models.chosen import available_models, find_model
 from slicer.i18n import tr as _
 
@@ -17,12 +18,14 @@ class StartModel:
     Attributes:
         names: that can be chosen, the empty one first, for none.
         settings: what the chosen one brings along, by name.
+        archive: of the chosen one, without its weights; None where none is chosen, or it cannot be read.
         problem: why the chosen one cannot be started from; empty if it can.
     """
 
     def __init__(self) -> None:
         self.names: list[str] = [""]
         self.settings: dict[str, Any] = {}
+        self.archive: ModelArchive | None = None
         self.problem = ""
         self._read = ""
 
@@ -36,10 +39,11 @@ class StartModel:
         self.names = names if name in names else [*names, name]
         if name == self._read:
             return
-        self._read, self.settings, self.problem = name, {}, ""
+        self._read, self.settings, self.archive, self.problem = name, {}, None, ""
         if name:
             try:
-                self.settings = settings_of_model(read_archive(find_model(name)).manifest)
+                self.archive = replace(read_archive(find_model(name)), weights=b"")
+                self.settings = settings_of_model(self.archive.manifest)
             except HipError as error:
                 self.problem = error.sentence
 
