@@ -17,7 +17,9 @@ from HipICMSCLib.measures.side import unit
 STEP_MM = 2.0
 LEAST_ROOF_MM = 10.0
 GREATEST_SPACING_MM = 2.0
-_THICK_PLANES, _THIN_PLANES = (-5.0, 0.0, 5.0), (-3.0, 0.0, 3.0)
+# The fossa's edge curves from plane to plane, so planes farther off would move the mean; of thick slices these three
+# rest on as many slices.
+_THICK_PLANES, _THIN_PLANES = (-2.5, 0.0, 2.5), (-3.0, 0.0, 3.0)
 _MEDIAL = np.arange(0.0, 100.0, 1.0)  # degrees from straight up
 _LONGEST_GAP_MM = 14.0
 

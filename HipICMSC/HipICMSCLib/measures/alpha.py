@@ -24,8 +24,9 @@ GAMMA = np.arange(14.0, 136.0)
 LEAST, GREATEST = 25.0, 120.0
 #: A cam is where alpha is larger than this (van Klij 2020, PMC7418265).
 CAM_ABOVE = 60.0
-# Through slices this thick, a surface within so many degrees of facing along them is not known.
-THICK_MM, FACING = 2.5, 45.0
+# Through slices this thick, a surface within so many degrees of facing along them is not known: 45, and what the neck's
+# axis, by which the clock is told, and the clock's 12 may be off there.
+THICK_MM, FACING = 2.5, 50.0
 _RUN, _RUN_SHARE = 12, 0.8
 _REACH_MM = 6.0
 _STEP_MM = 0.75

@@ -60,6 +60,20 @@ class Field:
         values = ndimage.map_coordinates(self.values, index.T, order=1, mode="nearest", output=np.float32)
         return values.reshape(points.shape[:-1])
 
+    def resliced(self, share: float) -> Field:
+        """The field as slices would show it that lay a ``share`` (0 to 1) of their thickness farther on.
+
+        Between slices it is interpolated, here once more, so what this changes is as large as what the slices' chance
+        place has done already. A field without thick slices is returned as it is.
+        """
+        spacing = np.linalg.norm(self.steps, axis=0)
+        if spacing.max() <= THICK_RATIO * spacing.min():
+            return self
+        axis = int(np.argmax(spacing))
+        values = np.moveaxis(self.values, axis, 0)
+        values = values[:-1] + np.float32(share) * (values[1:] - values[:-1])
+        return Field(np.moveaxis(values, 0, axis), self.origin + share * self.steps[:, axis], self.steps)
+
     def thickness(self, directions: np.ndarray) -> np.ndarray:
         """mm (…) of a thick slice along unit vectors (…, 3); 0 where no axis has thick slices."""
         spacing = np.linalg.norm(self.steps, axis=0)

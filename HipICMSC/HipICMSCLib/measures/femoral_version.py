@@ -21,11 +21,15 @@ GREATEST_SPACING_MM = 6.0
 _CONDYLES_MM = 45.0
 _LEAST_APART_MM = 25.0
 _BORDER_MM = 3.0
+#: The back of a condyle is a smooth surface through its points this near to the hindmost (mm): of a wavering label the
+#: hindmost voxel alone is the noise's, not the bone's.
+PATCH_MM = 12.0
+_PATCH_DEPTH_MM = 7.0
 
 
 @dataclass(frozen=True)
 class CondylarLine:
-    """The common tangent of both condyles' backs: points (3,), side coordinates, mm."""
+    """The common tangent of both condyles' smoothed backs: points (3,), side coordinates, mm."""
 
     medial: np.ndarray
     lateral: np.ndarray
@@ -59,10 +63,52 @@ def find_condylar_line(femur: Bone, head: Head, shaft: Shaft) -> CondylarLine:
             best, chosen = width, (one, other)
     if chosen is None or best < _LEAST_APART_MM:
         raise HipError("no_condyles", "The femur's lower end has no two condyles that a tangent could touch.")
-    points = ends[sorted(chosen, key=lambda i: flat[i, 0])]
+    depth = np.column_stack([flat, ends @ shaft.axis])
+    backs = [_Back(depth, depth[i]) for i in sorted(chosen, key=lambda i: flat[i, 0])]
+    medial, lateral_most = _touched(*backs)
+    points = np.stack([medial, lateral_most]) @ np.stack([lateral, front, shaft.axis])
     if femur.room_mm(points).min() < _BORDER_MM:
         raise HipError("condyles_cut", "The femoral condyles are cut by the end of the image.")
     return CondylarLine(points[0], points[1])
+
+
+class _Back:
+    """The smooth back of a condyle: its front-to-back position as a quadratic function of the two others.
+
+    Args:
+        surface: (n, 3) lateral, front and along the shaft, mm.
+        hindmost: (3,) the point about which it is.
+    """
+
+    def __init__(self, surface: np.ndarray, hindmost: np.ndarray) -> None:
+        away = surface - hindmost
+        near = (np.hypot(away[:, 0], away[:, 2]) < PATCH_MM) & (np.abs(away[:, 1]) < _PATCH_DEPTH_MM)
+        x, front, z = away[near].T
+        self.hindmost = hindmost
+        system = np.column_stack([np.ones(len(x)), x, z, x * x / 2, x * z, z * z / 2])
+        self.level, *slope, xx, xz, zz = np.linalg.lstsq(system, front, rcond=None)[0]
+        self.slope, self.bend = np.array(slope), np.array([[xx, xz], [xz, zz]])
+        # A patch that is no bowl, of a ragged label or with too few points, has its hindmost voxel only.
+        self.smooth = len(x) > 20 and np.linalg.eigvalsh(self.bend).min() > 0
+
+    def touched(self, tangent: float) -> np.ndarray:
+        """(3,) where a line that goes forward by ``tangent`` mm per mm lateral touches it from behind."""
+        if not self.smooth:
+            return self.hindmost
+        x, z = np.linalg.solve(self.bend, np.array([tangent, 0.0]) - self.slope)
+        if np.hypot(x, z) > PATCH_MM:
+            return self.hindmost
+        away = np.array([x, z])
+        return self.hindmost + np.array([x, self.level + self.slope @ away + away @ self.bend @ away / 2, z])
+
+
+def _touched(medial: _Back, lateral: _Back) -> tuple[np.ndarray, np.ndarray]:
+    """The points where one line touches both."""
+    one, other = medial.hindmost, lateral.hindmost
+    for _ in range(10):
+        tangent = (other[1] - one[1]) / (other[0] - one[0])
+        one, other = medial.touched(tangent), lateral.touched(tangent)
+    return one, other
 
 
 def femoral_version(toward_neck: np.ndarray, line: CondylarLine, shaft_axis: np.ndarray) -> float:

@@ -25,7 +25,9 @@ REPEATS = 50
 #: A number is shown with what it would be if the pelvis were tilted by so much (degrees).
 TILT = 5.0
 _LEAST_SUCCESS = 0.8
-_THICK = "Thick slices: the interval has no error from slice to slice in it."
+_THICK = (
+    "Thick slices: the interval counts in that they might lie elsewhere, but no error of the label from slice to slice."
+)
 
 
 @dataclass(frozen=True)

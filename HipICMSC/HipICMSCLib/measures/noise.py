@@ -1,4 +1,11 @@
-"""A smooth random shift of a bone's boundary: how far a number moves when a reader's line would have wavered."""
+"""A smooth random shift of a bone's boundary: how far a number moves when a reader's line would have wavered.
+
+Within a slice the line is uncertain by `DEVIATION_VOXELS` of a pixel. Across thick slices the bone between two of them
+was not seen: there the slices might as well have lain elsewhere, so each repeat reads it on slices moved by a random
+part of their thickness. On phantoms of 5 mm that moves the numbers by as much as they are off without any noise (RMS,
+moved and off: LCEA 0.09 and 0.15 degrees, central version 0.31 and 0.17, coverage 0.49 and 0.20 %, alpha at 1:30 0.43
+and 0.48, at 12:00 0.43 and 0.44; eight phantoms).
+"""
 
 from __future__ import annotations
 
@@ -22,11 +29,13 @@ class BoundaryNoise:
         values: (n, n, n) mm on a lattice.
         low: (3,) its first corner, side coordinates.
         step: mm of the lattice.
+        phase: share of their thickness, 0 to 1, by which thick slices lie elsewhere.
     """
 
     values: np.ndarray
     low: np.ndarray
     step: float
+    phase: float
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """mm (n,) at points (n, 3)."""
@@ -34,7 +43,8 @@ class BoundaryNoise:
         return ndimage.map_coordinates(self.values, index.T, order=1, mode="nearest")
 
     def added(self, field: Field) -> Field:
-        """The distances with the shift added; in a field of thick slices that is a shift within the slices."""
+        """The distances with the shift added; in a field of thick slices that is a shift within the slices, moved."""
+        field = field.resliced(self.phase)
         # The lattice and the field's grid may be turned against each other; where they are not, lines suffice.
         axes = field.steps / np.linalg.norm(field.steps, axis=0)
         if np.abs(axes - np.eye(3)).max() > 1e-3:
@@ -75,4 +85,5 @@ def boundary_noises(
     values *= np.float32(1.08 * DEVIATION_VOXELS * pixel_mm / values.std())
     for _ in range(count):
         moved = np.roll(values, rng.integers(0, size, 3).tolist(), axis=(0, 1, 2))
-        yield BoundaryNoise(np.flip(moved, np.flatnonzero(rng.integers(0, 2, 3))), centre - reach_mm, step)
+        flipped = np.flip(moved, np.flatnonzero(rng.integers(0, 2, 3)))
+        yield BoundaryNoise(flipped, centre - reach_mm, step, float(rng.random()))

@@ -12,15 +12,20 @@ import SimpleITK as sitk
 from broken_hips import BROKEN, broken_labels
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, segment_of
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.measures.bone import Bone, Field
+from HipICMSCLib.measures.femoral_version import femoral_version, find_condylar_line
 from HipICMSCLib.measures.frame import user_frame
+from HipICMSCLib.measures.head import Head
 from HipICMSCLib.measures.hip import Edits
 from HipICMSCLib.measures.labels import with_our_values
 from HipICMSCLib.measures.morphometry import Morphometry, find_hips, measure, measured
 from HipICMSCLib.measures.registry import DEFINITIONS
+from HipICMSCLib.measures.shaft import Shaft
 from HipICMSCLib.measures.side import mirrored
 from HipICMSCLib.measures.skeleton import MovedPoints, follow, skeleton_of
 from HipICMSCTrainingLib.phantom.hip_labels import Sampling, head_centre, hip_labels
 from HipICMSCTrainingLib.phantom.hip_shapes import HipShapes, truth
+from scipy import ndimage
 
 SHAPES = HipShapes(cam_radius=22.0, depth=-5.0, fossa_step=45.0)
 #: Greatest errors at 1 mm and at 5 mm coronal, of one hip: those of the acceptance table.
@@ -156,6 +161,39 @@ def test_femoral_version_needs_condyles_and_finds_it_with_them():
     shapes = replace(SHAPES, condyles=True, femoral_version=22.0)
     labels = hip_labels({"right": shapes}, Sampling(low=(-160, -60, -415), high=(-25, 60, 50), spacing=(1.5, 1.5, 3.0)))
     assert rows_of(measure(labels, repeats=0))["FemoralVersion"].value == pytest.approx(22.0, abs=1.5)
+
+
+def test_a_wavering_label_of_the_condyles_hardly_moves_femoral_version():
+    """Of their hindmost voxels alone the standard deviation was 0.9 degrees, and the largest error of 50 hips 2.4."""
+    lateral, front, up = np.indices((110, 70, 60), np.float32) - np.array([54.6, 30.3, 29.7])[:, None, None, None]
+    level = np.min([np.sqrt((lateral - side) ** 2 + front**2 + up**2) - 20 for side in (-24, 24)], axis=0)
+    down = np.array([0.0, 0.0, -1.0])
+    head = Head(np.array([0.0, 0.0, 400.0]), 24.0, down, 0.0, 0.0, 1.0, 1.0, 0.0)
+    shaft = Shaft(np.zeros(3), down, 100.0, 0.0, 0.0)
+    toward_neck = np.array([np.cos(np.radians(12)), -np.sin(np.radians(12)), -0.8])
+    rng, errors = np.random.default_rng(3), []
+    for _ in range(20):
+        waver = ndimage.gaussian_filter(rng.standard_normal(level.shape, np.float32), 1.5)
+        mask = level + 0.6 * waver / waver.std() < 0
+        femur = Bone(mask, np.array([-54.6, -30.3, -29.7]), np.eye(3), np.array([[0, 109], [0, 69], [0, 59]]))
+        errors.append(femoral_version(toward_neck, find_condylar_line(femur, head, shaft), down) - 12.0)
+    assert np.sqrt(np.mean(np.square(errors))) < 0.65
+    assert np.abs(errors).max() < 1.5
+
+
+def test_on_thick_slices_each_repeat_reads_them_elsewhere():
+    """A plane across slices stays where it is, a sphere loses a little of its poles: as it does to slices anyway."""
+    index = np.moveaxis(np.indices((21, 7, 21)), 0, -1) * [1.0, 5.0, 1.0] - [10.0, 15.0, 10.0]
+    steps = np.diag([1.0, 5.0, 1.0])
+    low = np.array([-10.0, -15.0, -10.0])
+    plane = Field((index @ [0.6, 0.8, 0.0]).astype(np.float32), low, steps)
+    points = np.random.default_rng(1).uniform(-8, 8, (50, 3))
+    assert plane.resliced(0.4).at(points) == pytest.approx(plane.at(points), abs=1e-4)
+    sphere = Field((np.linalg.norm(index, axis=-1) - 9).astype(np.float32), low, steps)
+    moved = sphere.resliced(0.5).at(np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 9.0]]))
+    assert moved == pytest.approx([2.5 - 9, 0.648], abs=0.01)
+    fine = Field(sphere.values, low, np.eye(3))
+    assert fine.resliced(0.4) is fine
 
 
 def test_an_edited_rim_point_moves_the_number_and_keeps_the_automatic_one(fine):
