@@ -251,6 +251,26 @@ def test_with_a_large_font_nothing_of_the_training_panel_is_cut(large_font, trai
 
 
 @pytest.mark.parametrize("name", ["HipICMSC", "HipICMSCTraining"])
+def test_on_a_high_screen_the_room_that_is_left_is_below_the_sections(open_panel, name):
+    from PySide6 import QtWidgets
+
+    panel = open_panel(name)
+    if name == "HipICMSC":
+        QtWidgets.QWidget.setVisible(panel.ui.resultFrame, True)
+        panel.ui.reviewCollapsibleButton.collapsed = False
+    widgets = QtWidgets.QWidget.findChildren(panel.frame, QtWidgets.QWidget)
+    sections = [widget for widget in widgets if type(widget).__name__ == "ctkCollapsibleButton"]
+    heights = []
+    for size in (LAPTOP, (LAPTOP[0], 5000)):
+        with panel.in_window(size) as window:
+            window.pass_time()
+            heights.append([QtWidgets.QWidget.geometry(box).height() for box in sections])
+    # Without a scroll bar words have more room and may take fewer lines.
+    assert len(sections) >= 5
+    assert all(high <= low for low, high in zip(*heights, strict=True)), heights
+
+
+@pytest.mark.parametrize("name", ["HipICMSC", "HipICMSCTraining"])
 def test_no_list_asks_for_the_width_that_it_has(open_panel, name):
     """A size hint that follows the widget's own width never settles."""
     from PySide6 import QtWidgets
