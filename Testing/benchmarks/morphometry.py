@@ -283,7 +283,7 @@ def _exchanged(labels: sitk.Image) -> sitk.Image:
 
 def _mirrored(labels: sitk.Image) -> sitk.Image:
     """The image of the mirrored patient."""
-    array = sitk.GetArrayViewFromImage(_exchanged(labels))[:, :, ::-1]
+    array = sitk.GetArrayFromImage(_exchanged(labels))[:, :, ::-1]
     image = sitk.GetImageFromArray(array)
     image.SetSpacing(labels.GetSpacing())
     x, y, z = labels.GetOrigin()
