@@ -136,7 +136,7 @@ def test_its_numbers_are_those_of_its_runs(finished, tmp_path, capsys):
     shutil.rmtree(other / "runs" / f"{FIRST}-seed0")
     assert main(["benchmark", "check", table, "--runs", str(other)]) == 2
     said = capsys.readouterr().out
-    assert "ICMSC, seed 0, last: other scores than" in said
+    assert f"seed 0, last: other scores than {other}/runs/{SECOND}-seed0 has." in said
     assert f"{FIRST}-seed0 was not measured to its end, or is not there." in said
 
 
