@@ -129,7 +129,7 @@ def fine_phantom(folder: Path) -> Path:
 
 
 @linux_only
-@pytest.mark.parametrize("volume", [real_mri, fine_phantom])
+@pytest.mark.parametrize("volume", [real_mri, pytest.param(fine_phantom, marks=pytest.mark.slow)])
 def test_what_is_said_to_be_needed_suffices_and_is_not_far_off(volume, tmp_path):
     path = volume(tmp_path)
     environment = {"PYTHONPATH": str(Path(memory.__file__).parents[2])}

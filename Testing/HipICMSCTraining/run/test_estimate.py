@@ -189,7 +189,7 @@ def test_it_touches_no_run_that_is_going_on(tiny_data, temporary, tmp_path, monk
     assert Trainer(run, meanwhile).train().state == "finished"
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_what_a_killed_estimate_leaves_is_removed_by_the_next(tiny_data, temporary, how):
     process = child(command("estimate", *tiny_data.arguments, *set_arguments(), "--progress"))
     for line in process.stdout:
