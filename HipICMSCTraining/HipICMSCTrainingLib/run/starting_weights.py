@@ -8,16 +8,18 @@ collapse is noticed. A copy of F_t would teach it its own mistakes and agree wit
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import replaced
 from HipICMSCLib.models.package import ModelPackage
-from torch import nn
+from torch import Tensor, nn
 
 from HipICMSCTrainingLib.settings.choices import PARTS_OF_A_MODEL
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
@@ -97,6 +99,24 @@ def load_starting_weights(package: ModelPackage, networks: Mapping[str, nn.Modul
                 "of the same architecture; choose another method or another model.",
                 str(error),
             ) from error
+
+
+@torch.no_grad()
+def mixed(
+    networks: Mapping[str, nn.Module], start: Mapping[str, Mapping[str, Tensor]], share: float
+) -> dict[str, nn.Module]:
+    """Copies of networks whose weights lie on the way from their start's to their own.
+
+    Args:
+        start: state of each network before training.
+        share: of the start; 1 is the start itself.
+    """
+    copies = {name: copy.deepcopy(network) for name, network in networks.items()}
+    for name, network in copies.items():
+        for key, value in network.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(start[name][key].to(value.device), share)
+    return copies
 
 
 def _differences(package: ModelPackage, settings: TrainingSettings) -> Iterator[tuple[str, Any, Any]]:

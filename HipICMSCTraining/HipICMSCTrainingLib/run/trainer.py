@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import os
 import platform
@@ -35,7 +36,7 @@ from HipICMSCTrainingLib.run.plausible import read_plausible, write_plausible
 from HipICMSCTrainingLib.run.previews import write_preview
 from HipICMSCTrainingLib.run.schedule import Schedule
 from HipICMSCTrainingLib.run.scores import label_free_scores
-from HipICMSCTrainingLib.run.starting_weights import load_starting_weights
+from HipICMSCTrainingLib.run.starting_weights import load_starting_weights, mixed
 from HipICMSCTrainingLib.run.status import HEARTBEAT_SECONDS, Status, awake_seconds
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, STAGES, TRANSLATION
 
@@ -194,6 +195,8 @@ class Trainer:
         self.schedule = Schedule(settings.epochs, self._steps_per_epoch(state))
         self.total_steps = self.schedule.total_steps
         self.method = find_method(self.run.method)(settings, self.run.method_settings, self.device, self.distribution)
+        #: Of each network that is kept, as it was before corrected MRIs taught it; None where all is that was learned.
+        self.start: dict[str, dict[str, torch.Tensor]] | None = None
         if state is None and settings.start_from is not None:
             self._start_from_package()
         self.average = WeightAverage(self._deployable(), settings.ema_decay)
@@ -220,6 +223,8 @@ class Trainer:
                 f"SHA-256 {package.sha256} in place of {self.run.started_from.sha256}",
             )
         load_starting_weights(package, self.method.networks, self.method.starts_with)
+        if self.run.dataset.corrected("train") and self.settings.corrections_towards_start:
+            self.start = {name: copy.deepcopy(network.state_dict()) for name, network in self._deployable().items()}
 
     def _resume(self, state: dict[str, Any] | None) -> None:
         if state is not None:
@@ -240,7 +245,8 @@ class Trainer:
         for name, network in self.average.networks.items():
             network.load_state_dict(state["average"][name])
         self.method.load_extra_state(state["extra"])
-        # A checkpoint of an older version has none.
+        # A checkpoint of an older version has neither of these.
+        self.start = state.get("start")
         self._losses = [{name: float(value) for name, value in losses.items()} for losses in state.get("losses", [])]
         self._saved_step = state["step"]
         self.step, self.best_score = state["step"], state["best_score"]
@@ -334,6 +340,8 @@ class Trainer:
             self.best_score = -math.inf
         candidates = {"last": self._deployable(), "average": self.average.networks}
         for which, networks in candidates.items():
+            if self.start is not None:
+                networks = mixed(networks, self.start, self.settings.corrections_towards_start)
             networks = ready_to_use(networks, ways, x_t, self.device)
             scores = label_free_scores(
                 networks,
@@ -371,6 +379,7 @@ class Trainer:
                 "networks": {name: network.state_dict() for name, network in self.method.networks.items()},
                 "optimizers": {name: optimizer.state_dict() for name, optimizer in self.method.optimizers.items()},
                 "average": {name: network.state_dict() for name, network in self.average.networks.items()},
+                "start": self.start,
                 "extra": self.method.extra_state(),
                 "losses": self._losses,
             }

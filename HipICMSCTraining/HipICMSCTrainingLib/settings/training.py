@@ -30,6 +30,7 @@ _BOUNDS = {
     "validation_slices": (1, 100_000),
     "corrections_share": (0, 1),
     "corrections_weight": (0, 1000),
+    "corrections_towards_start": (0, 1),
 }
 
 
@@ -72,6 +73,9 @@ class TrainingSettings:
             run has any; at least one slab stays simulated, so that nothing is forgotten.
         corrections_weight: weight of the loss on corrected MRIs against that on simulated ones. What a person marked as
             completed counts fully in it, a bone that was left as drawn a tenth, and the rest not at all.
+        corrections_towards_start: how far back to its start a model lies that is kept, weight by weight, if corrected
+            MRIs taught it (Wortsman et al. 2022, WiSE-FT): the farther, the less is forgotten, and the less thoroughly
+            is a new contrast learned. 0 is what was learned, 1 the start.
         start_from: a model package (FILE.hipmodel) whose networks are the first weights of those of the same name; its
             architecture, crop and intensities must be those of the run. Without one the first weights are random.
 
@@ -109,6 +113,7 @@ class TrainingSettings:
     checkpoint_minutes: float = 5.0
     corrections_share: float = 0.5
     corrections_weight: float = 1.0
+    corrections_towards_start: float = 0.0
     start_from: str | None = None
 
     def __post_init__(self) -> None:
@@ -177,6 +182,7 @@ PRESETS: dict[str, TrainingSettings] = {
         self_training_epochs=0,
         steps_per_epoch=100,
         ema_decay=0.99,
+        corrections_towards_start=0.4,
     ),
     # Shows within a minute that everything works together; learns nothing of use.
     "smoke": TrainingSettings(

@@ -71,7 +71,10 @@ def settings(start: Path, **changes) -> TrainingSettings:
 
 def arguments(data: TinyData, cases: Path, start: Path) -> list[str]:
     given = ["--ct", str(data.folder / "ct"), "--corrected", str(cases), "--start-from", str(start)]
-    return [*given, *set_arguments(SLAB_ASSIGNMENTS | ONLY_SIMULATION, simulation_epochs=2)]
+    return [
+        *given,
+        *set_arguments(SLAB_ASSIGNMENTS | ONLY_SIMULATION, simulation_epochs=2, corrections_towards_start=0.25),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,16 @@ def test_simulated_slabs_and_corrected_ones_both_teach(finished):
     assert all(np.isfinite(list(line.values())).all() for line in lines)
     # No score that knows no correction goes back to an earlier epoch.
     assert finished.checkpoints.selection()["step"] == finished.status().total_steps == 8
+
+
+def test_what_is_kept_lies_a_quarter_of_the_way_back_to_the_start(finished, start):
+    selection, state = finished.checkpoints.selection(), finished.checkpoints.last()
+    learned = state["average" if selection["weights"] == "average" else "networks"]["F_t"]
+    before = read_package(start).network()[0].state_dict()
+    kept = finished.checkpoints.selected()["F_t"]
+    assert max((learned[name] - before[name]).abs().max() for name in kept) > 1e-3
+    for name, weights in kept.items():
+        assert torch.allclose(weights, 0.75 * learned[name] + 0.25 * before[name], atol=1e-6), name
 
 
 def test_the_preview_shows_corrected_mris_too(finished, finished_slab_run):
