@@ -9,7 +9,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from HipICMSCLib.cli import add_commands as add_engine_commands
+from HipICMSCLib.commands.case import add_case_commands
+from HipICMSCLib.commands.info import add_info_command
+from HipICMSCLib.commands.model import add_model_commands
+from HipICMSCLib.commands.morphometry import add_morphometry_command
+from HipICMSCLib.commands.segment import add_segment_command
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_may_write
 from HipICMSCLib.common.terminal import ProgressLine, name_and_value, on_termination, progress_shown, unfailing_output
@@ -49,7 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     # In the order of use, in which `--help` shows them.
-    add_engine_commands(commands)
+    add_info_command(commands)
+    add_segment_command(commands)
+    add_morphometry_command(commands)
+    add_case_commands(commands)
+    add_model_commands(commands)
 
     phantom = commands.add_parser("phantom", help="make synthetic CT and MRI of hips, with truth")
     phantom.add_argument("folder", type=Path, metavar="OUT")

@@ -15,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 from commands import Answer, run_all
 
-CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
+CASES = Path(__file__).resolve().parents[4] / "shared" / "cases"
 pytestmark = [
     pytest.mark.skipif(not (CASES / "good.nii.gz").exists(), reason="../shared/cases is not here"),
     pytest.mark.slow,

@@ -1,4 +1,4 @@
-"""The commands that need no training library: `hipicmsc segment`, `info`, `morphometry`, `case` and `model`."""
+"""`hipicmsc segment`: from an MRI, or a folder of them, to files of bones."""
 
 from __future__ import annotations
 
@@ -9,50 +9,29 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from HipICMSCLib.anatomy.segments import SEGMENTS, SIDES
+from HipICMSCLib.anatomy.segments import SIDES
 from HipICMSCLib.batch.files import FileSource, items_of, make_result_folder, volumes_of
 from HipICMSCLib.batch.one_volume import beside, segment_volume
 from HipICMSCLib.batch.queue import Batch, BatchItem, by_doubt, notes
 from HipICMSCLib.batch.summary import check_table_ending, write_summary
-from HipICMSCLib.cases.in_words import in_words, remarks
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_may_write, write_text
 from HipICMSCLib.common.terminal import ProgressLine, on_termination
-from HipICMSCLib.models.chosen import (
-    DEFAULT_MODEL,
-    ENDING,
-    add_model,
-    available_models,
-    find_model,
-    remove_model,
-    shipped_models,
-    user_models,
-    user_models_folder,
-)
-from HipICMSCLib.reading.volume import read_volume, read_with_notes
+from HipICMSCLib.models.chosen import DEFAULT_MODEL, find_model
 from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
 from HipICMSCLib.results.research_use import RESEARCH_USE
-from HipICMSCLib.results.segmentation_file import (
-    LABEL_MAP_ENDINGS,
-    SEGMENTATION_ENDING,
-    check_ending,
-)
+from HipICMSCLib.results.segmentation_file import LABEL_MAP_ENDINGS, SEGMENTATION_ENDING, check_ending
 
 _MOST_DOUBTS = 10
 _ENDINGS = (SEGMENTATION_ENDING, *LABEL_MAP_ENDINGS, DICOM_ENDING)
 
 
-def add_commands(commands: Any) -> None:
-    """Add this module's commands to the subparsers of `hipicmsc`."""
-    info = commands.add_parser("info", help="say what a file or folder holds and how it would be read")
-    info.add_argument("input", type=Path, help="a volume, or a DICOM file or folder")
-    info.add_argument("--series", help="as for segment")
-    info.set_defaults(run=_info)
-
+def add_segment_command(commands: Any) -> None:
+    """Add it to the subparsers of ``hipicmsc``."""
     segment = commands.add_parser("segment", help="segment the hip bones and femora on MRI")
     segment.add_argument("input", type=Path, nargs="+", help="volumes, a DICOM folder, or one folder of such")
     segment.add_argument(
@@ -83,51 +62,6 @@ def add_commands(commands: Any) -> None:
         "--dask", metavar="ADDRESS", help="let the workers of a dask cluster segment, e.g. tcp://host:8786"
     )
     segment.set_defaults(run=_segment)
-
-    morphometry = commands.add_parser("morphometry", help="measure hips from a segmentation: angles, coverage, version")
-    morphometry.add_argument("segmentation", type=Path, help="a .seg.nrrd, or a label map of any tool with --values")
-    morphometry.add_argument("-o", "--output", type=Path, help="write the table to this .csv file")
-    morphometry.add_argument("--markups", type=Path, metavar="FOLDER", help="write Slicer markups into this folder")
-    morphometry.add_argument("--html", type=Path, help="write a report of one page with pictures to this .html file")
-    morphometry.add_argument(
-        "--values", nargs="+", metavar="BONE=N[,N…]",
-        help="what the values mean: hip=1 femur=2, or right-hip=1 left-hip=2 right-femur=3 left-femur=4 (the default)",
-    )  # fmt: skip
-    morphometry.add_argument("--overwrite", action="store_true", help="replace files that are there")
-    morphometry.set_defaults(run=_morphometry)
-
-    case = commands.add_parser("case", help="keep corrected segmentations as cases that a training learns from")
-    case_commands = case.add_subparsers(required=True, metavar="COMMAND")
-    keep = case_commands.add_parser("add", help="keep an MRI and its corrected segmentation; no patient field is kept")
-    keep.add_argument("mri", type=Path, help="the MRI: a volume or a DICOM folder")
-    keep.add_argument("segmentation", type=Path, help="a .seg.nrrd, DICOM SEG or label map of our values")
-    keep.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="the folder of the cases")
-    keep.add_argument("--original", type=Path, metavar="SEG", help="the model's result, where the .seg.nrrd has it not")
-    keep.add_argument(
-        "--completed", nargs="+", default=(), metavar="NAME",
-        help="segments that are right, beside those marked so in Slicer: "
-        f"{', '.join(segment.segment_id for segment in SEGMENTS)}, or all",
-    )  # fmt: skip
-    keep.add_argument("--series", help="as for segment")
-    keep.add_argument("--overwrite", action="store_true", help="replace the case of the same MRI")
-    keep.set_defaults(run=_keep_case)
-    cases = case_commands.add_parser("list", help="the cases in a folder, and what is wrong with them")
-    cases.add_argument("folder", type=Path)
-    cases.set_defaults(run=_list_cases)
-
-    model = commands.add_parser("model", help="look at model packages, add and remove them")
-    model_commands = model.add_subparsers(required=True, metavar="COMMAND")
-    show = model_commands.add_parser("show", help="check a package and print its card")
-    show.add_argument("model", help="a model by name, or a .hipmodel file")
-    show.set_defaults(run=_show_model)
-    listing = model_commands.add_parser("list", help="the models that ship and your own")
-    listing.set_defaults(run=_list_models)
-    add = model_commands.add_parser("add", help="keep a package among your models, so that its name is enough")
-    add.add_argument("file", type=Path, help="a .hipmodel file; it is copied")
-    add.set_defaults(run=_add_model)
-    remove = model_commands.add_parser("remove", help="delete one of your models")
-    remove.add_argument("name", help="as `hipicmsc model list` shows it")
-    remove.set_defaults(run=_remove_model)
 
 
 def _segment(chosen: argparse.Namespace) -> int:
@@ -280,53 +214,6 @@ def _report_of(item: BatchItem) -> dict[str, Any]:
     return {"input": item.source.path.name, "error": {"kind": kind, "sentence": sentence}}
 
 
-def _morphometry(chosen: argparse.Namespace) -> None:
-    from HipICMSCLib.measures.labels import with_our_values
-    from HipICMSCLib.reading.segmentation import read_segmentation
-    from HipICMSCLib.results.morphometry_markups import refuse_markups
-
-    for path in filter(None, (chosen.output, chosen.html)):
-        check_may_write(path, chosen.overwrite, [chosen.segmentation])
-    if chosen.markups and not chosen.overwrite:
-        refuse_markups(chosen.markups)
-    if chosen.values:
-        labels = with_our_values(read_volume(chosen.segmentation), dict(_bone_values(text) for text in chosen.values))
-    else:
-        labels = read_segmentation(chosen.segmentation)
-    _measure(labels, chosen.segmentation.name, chosen.output, chosen.html, chosen.markups)
-    print(RESEARCH_USE)
-
-
-def _bone_values(text: str) -> tuple[str, tuple[int, ...]]:
-    name, _, numbers = text.partition("=")
-    try:
-        return name, tuple(int(number) for number in numbers.split(","))
-    except ValueError:
-        raise HipError("bad_values", f"--values needs BONE=NUMBER, such as femur=2, not {text}.") from None
-
-
-def _measure(labels: Any, name: str, table: Path | None, page: Path | None, markups: Path | None) -> None:
-    from HipICMSCLib.measures.morphometry import measure
-    from HipICMSCLib.results.morphometry_markups import write_markups
-    from HipICMSCLib.results.morphometry_report import write_report
-    from HipICMSCLib.results.morphometry_table import in_words, write_table
-
-    line = ProgressLine()
-    try:
-        morphometry = measure(labels, progress=lambda share: line.show("measuring", share))
-    finally:
-        line.close()
-    print(in_words(morphometry))
-    if table:
-        write_table(morphometry, name, table)
-        print(f"Table: {table}")
-    if page:
-        write_report(morphometry, name, page)
-        print(f"Report: {page}")
-    if markups:
-        print(f"{len(write_markups(morphometry, markups))} markups: {markups}")
-
-
 def _items(chosen: argparse.Namespace) -> tuple[list[BatchItem], bool]:
     """The volumes to segment, each with the file of its result, and whether these go into a folder."""
     given, output = chosen.input, chosen.output
@@ -369,95 +256,6 @@ def _heads(chosen: argparse.Namespace, inputs: int) -> Any:
     from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 
     return FemoralHeads(*(head and tuple(head) for head in (chosen.right_head, chosen.left_head)))
-
-
-def _info(chosen: argparse.Namespace) -> int:
-    from HipICMSCLib.batch.info import lines_about
-
-    lines, sound = lines_about(chosen.input, chosen.series)
-    print("\n".join(lines))
-    return 0 if sound else 2
-
-
-def _keep_case(chosen: argparse.Namespace) -> None:
-    from HipICMSCLib.cases.correction import read_correction
-    from HipICMSCLib.cases.keep import keep_case
-    from HipICMSCLib.cases.source_list import source_list
-    from HipICMSCLib.reading.segmentation import read_segmentation
-
-    completed = _segments_named(chosen.completed)
-    image, read = read_with_notes(chosen.mri, chosen.series)
-    correction = read_correction(chosen.segmentation, image)
-    original, unknown = correction.original_labels, correction.of_unknown_origin
-    if chosen.original:
-        original, unknown = read_segmentation(chosen.original), frozenset()
-    source = f"{chosen.mri.absolute()}{f', series {chosen.series}' if chosen.series else ''}"
-    case = keep_case(
-        chosen.to, image, correction.labels, correction.made_by, original, correction.completed | completed, source,
-        chosen.overwrite, unknown,
-    )  # fmt: skip
-    print(f"Case {case.number} is in {case.folder}: {in_words(case)}.")
-    print(f"Whose it is stands in your own list alone: {source_list()}")
-    for sentence in [*read, *remarks(case)]:
-        print(f"  Note: {sentence}")
-
-
-def _list_cases(chosen: argparse.Namespace) -> int:
-    from HipICMSCLib.cases.corrected_case import cases_in, read_case
-
-    folders, bad = cases_in(chosen.folder), 0
-    for folder in folders:
-        try:
-            case = read_case(folder)
-            print(f"{folder.name}: {in_words(case)}; made by {case.model or 'an unknown model'}")
-        except HipError as error:
-            bad += 1
-            print(f"{folder.name}: {error.sentence}", file=sys.stderr)
-    print(f"{len(folders) - bad} of {len(folders)} cases are whole.")
-    return 2 if bad else 0
-
-
-def _segments_named(names: Sequence[str]) -> frozenset[str]:
-    known = {spelling.lower(): s.segment_id for s in SEGMENTS for spelling in (s.segment_id, s.name, s.short_name)}
-    if list(names) == ["all"]:
-        return frozenset(known.values())
-    for name in names:
-        if name.lower() not in known:
-            ids = ", ".join(segment.segment_id for segment in SEGMENTS)
-            raise HipError("unknown_segment", f"There is no segment {name}; there are {ids}, or all for all of them.")
-    return frozenset(known[name.lower()] for name in names)
-
-
-def _show_model(chosen: argparse.Namespace) -> None:
-    from HipICMSCLib.models.package import read_package
-
-    package = read_package(find_model(chosen.model))
-    package.network()  # fails where the weights are not those of the networks described
-    print(package.card)
-    print(f"File: {package.path.name}\nSHA-256: {package.sha256}\nFormat: {package.manifest.format}")
-
-
-def _list_models(chosen: argparse.Namespace) -> None:
-    print("Models that come with HipICMSC:")
-    for path in shipped_models():
-        print(f"  {path.stem}{' (used unless --model names another)' if path.stem == DEFAULT_MODEL else ''}")
-    print(f"Your models, in {user_models_folder()}:")
-    usable = available_models()
-    for path in user_models():
-        print(f"  {path.stem}{'' if path in usable else ' (not used: one that ships has this name; rename the file)'}")
-    if not user_models():
-        print("  none")
-
-
-def _add_model(chosen: argparse.Namespace) -> None:
-    path = add_model(chosen.file)
-    print(f"{path.stem} is among the models now: {path}")
-
-
-def _remove_model(chosen: argparse.Namespace) -> None:
-    path = find_model(chosen.name.removesuffix(ENDING))
-    remove_model(path)
-    print(f"{path.stem} was removed.")
 
 
 def _shard(text: str) -> tuple[int, int]:
