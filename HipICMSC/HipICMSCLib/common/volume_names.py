@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Endings of the files that are picked up from a folder.
-VOLUME_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+#: Endings of the files that are picked up from a folder; of two files the one with the header.
+VOLUME_ENDINGS = (".nii.gz", ".nii", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 def volume_stem(path: Path) -> str:

@@ -1,4 +1,5 @@
-"""Reads a NIfTI-1 or NIfTI-2 file by nibabel's account of its header, and refuses what a header leaves open."""
+"""Reads NIfTI-1 or NIfTI-2, one file or a pair, by nibabel's account of its header, and refuses what that leaves
+open."""
 
 from __future__ import annotations
 
@@ -14,14 +15,14 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import LARGEST_DISAGREEMENT_MM
 from HipICMSCLib.preprocessing.image_check import bad_spacing, not_3d, not_scalar
 from HipICMSCLib.reading.refusals import check_size, not_oriented, refused
-from HipICMSCLib.reading.stored import UNPACKING, Stored, read_bytes
+from HipICMSCLib.reading.stored import UNPACKING, Stored, files_beside, read_bytes
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _LARGEST_START = 1 << 26
 
 
 def read(path: Path) -> Stored:
-    """Packed or not, whatever the name says.
+    """Packed or not, whatever the name says; of a pair either file may be named.
 
     The place is the sform's where there is one, otherwise the qform's, as nibabel takes it.
 
@@ -29,6 +30,7 @@ def read(path: Path) -> Stored:
         HipError: ``unreadable``, ``not_scalar``, ``not_3d``, ``bad_geometry`` or ``too_large``.
         EOFError, OSError, zlib.error: it cannot be read.
     """
+    path = _header_file(path)
     with open(path, "rb") as file:
         head = _unpacked(file).read(nibabel.Nifti2Header.template_dtype.itemsize)
     try:
@@ -39,7 +41,7 @@ def read(path: Path) -> Stored:
 
     def voxels() -> np.ndarray:
         kind = header.get_data_dtype()
-        with open(path, "rb") as file:
+        with open(_voxel_file(path, header), "rb") as file:
             stream = _unpacked(file)
             stream.seek(int(header["vox_offset"]))
             data = read_bytes(path, stream, math.prod(size) * kind.itemsize)
@@ -50,6 +52,29 @@ def read(path: Path) -> Stored:
         return values if unscaled else values * slope + intercept
 
     return Stored(path, size, to_lps, voxels)
+
+
+def _header_file(path: Path) -> Path:
+    """The file itself, or of a pair the one with the header."""
+    if path.suffix.lower() != ".img":
+        return path
+    header = path.with_suffix(".HDR" if path.suffix.isupper() else ".hdr")
+    if not header.is_file():
+        raise refused(path, f"the header that belongs to it, {header.name}, is not beside it")
+    return header
+
+
+def _voxel_file(path: Path, header: nibabel.Nifti1Header) -> Path:
+    """The file itself, or of a pair the one beside it."""
+    if not _is_of_pair(header):
+        return path
+    ending = ".IMG" if path.suffix.isupper() else ".img"
+    packed = path.with_suffix(f"{ending}.gz")
+    return files_beside(path, packed.name if packed.is_file() else path.with_suffix(ending).name)[0]
+
+
+def _is_of_pair(header: nibabel.Nifti1Header) -> bool:
+    return bytes(header["magic"])[:2] == b"ni"
 
 
 def _unpacked(stream: BinaryIO) -> BinaryIO:
@@ -67,19 +92,17 @@ def _header(path: Path, head: bytes) -> nibabel.Nifti1Header:
     kind = next((kind for kind in kinds if kind.may_contain_header(head)), None)
     whole = kind is not None and len(head) >= kind.template_dtype.itemsize
     header = kind(head[: kind.template_dtype.itemsize], check=False) if whole else None
+    if header is None and nibabel.AnalyzeHeader.may_contain_header(head):
+        raise refused(path, "an Analyze file does not say where left and right are; export it again as NIfTI or DICOM")
     if header is None or header["sizeof_hdr"] != header.sizeof_hdr:
         raise refused(path, "it is no NIfTI file, or the file is cut off or damaged")
-    if bytes(header["magic"])[:4].rstrip(b"\0") not in (b"n+1", b"n+2"):
-        raise refused(
-            path,
-            "it is no single-file NIfTI; an Analyze file or a pair of files does not say where left and right are",
-        )
     dtype = header.get_data_dtype()
     if header["bitpix"] != 8 * dtype.itemsize:
         raise refused(path, f"its header declares voxels of type {dtype} with {header['bitpix']} bits, which is none")
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise not_scalar(path)
-    if not header.single_vox_offset <= header["vox_offset"] <= _LARGEST_START:
+    first = header.pair_vox_offset if _is_of_pair(header) else header.single_vox_offset
+    if not first <= header["vox_offset"] <= _LARGEST_START:
         raise refused(path, "its header lets the voxels begin where they cannot be")
     slope, intercept = header["scl_slope"], header["scl_inter"]
     # By the standard a slope of 0 says that nothing is scaled; nibabel writes NaN for that.

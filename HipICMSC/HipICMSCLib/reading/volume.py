@@ -100,7 +100,7 @@ def _stored(path: Path, series: str | None, layers: bool) -> Stored:
     ending = path.name.lower() if path.is_file() else ""
     if ending and not path.stat().st_size:
         raise refused(path, "the file is empty")
-    if ending.endswith((".nii", ".nii.gz")):
+    if ending.endswith((".nii", ".nii.gz", ".hdr", ".img")):
         from HipICMSCLib.reading import nifti
 
         return nifti.read(path)

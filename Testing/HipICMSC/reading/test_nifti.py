@@ -130,3 +130,45 @@ def test_nan_at_the_border_is_0_and_amid_the_image_refused(tmp_path):
     with pytest.raises(HipError, match="put a number in their place") as raised:
         read_volume(saved(tmp_path / "b.nii.gz", voxels))
     assert raised.value.kind == "not_finite"
+
+
+@pytest.mark.parametrize("named", ["scan.hdr", "scan.img", "SCAN.HDR", "SCAN.IMG"])
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Pair, nibabel.Nifti2Pair])
+def test_either_file_of_a_pair_is_the_volume_and_not_its_twin(tmp_path, named, kind):
+    for number, stem in enumerate(("scan", "SCAN")):
+        voxels = VOXELS if named[:4] == stem else VOXELS + 1 + number
+        saved(tmp_path / "made.hdr", voxels, kind=kind)
+        for made, ending in (("made.hdr", ".hdr"), ("made.img", ".img")):
+            ending = ending.upper() if stem.isupper() else ending
+            (tmp_path / (stem + ending)).write_bytes((tmp_path / made).read_bytes())
+    saved(tmp_path / "scan.nii", VOXELS + 7)
+    assert_sound(read_volume(tmp_path / named))
+
+
+def test_the_voxels_of_a_pair_may_be_packed(tmp_path):
+    saved(tmp_path / "scan.hdr", kind=nibabel.Nifti1Pair)
+    image = tmp_path / "scan.img"
+    (tmp_path / "scan.img.gz").write_bytes(gzip.compress(image.read_bytes()))
+    image.unlink()
+    assert_sound(read_volume(tmp_path / "scan.hdr"))
+
+
+def test_half_a_pair_or_one_that_leads_elsewhere_is_said(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    saved(tmp_path / "scan.hdr", kind=nibabel.Nifti1Pair)
+    (tmp_path / "scan.img").rename(elsewhere / "scan.img")
+    with pytest.raises(HipError, match=r"scan\.hdr .* the file scan\.img, .* is not beside it"):
+        read_volume(tmp_path / "scan.hdr")
+    (tmp_path / "scan.img").symlink_to(elsewhere / "scan.img")
+    with pytest.raises(HipError, match="is not beside it"):
+        read_volume(tmp_path / "scan.hdr")
+    with pytest.raises(HipError, match=r"scan\.img .* scan\.hdr, is not beside it"):
+        read_volume(elsewhere / "scan.img")
+
+
+def test_an_analyze_pair_is_refused_for_what_it_lacks(tmp_path):
+    nibabel.save(nibabel.AnalyzeImage(VOXELS, AFFINE), tmp_path / "old.img")
+    for name in ("old.hdr", "old.img"):
+        with pytest.raises(HipError, match="Analyze file does not say where left and right are; export"):
+            read_volume(tmp_path / name)
