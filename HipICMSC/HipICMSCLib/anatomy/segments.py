@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from HipICMSCLib.common.errors import HipError
+
 HIP_BONE = 1
 """Class value of the hip bone in what the network gives."""
 FEMUR = 2
@@ -135,3 +139,14 @@ def color_table() -> str:
             )
         )
     return "\n".join(rows) + "\n"
+
+
+def check_values(voxels: np.ndarray, name: str, remedy: str = "give them these") -> None:
+    """Refuse a label map whose values are not those of :data:`SEGMENTS` and 0, such as an image.
+
+    Raises:
+        HipError: ``bad_labels``.
+    """
+    if not np.isin(np.unique(voxels), (0, *(segment.value for segment in SEGMENTS))).all():
+        values = ", ".join(f"{segment.value} {segment.short_name}" for segment in SEGMENTS)
+        raise HipError("bad_labels", f"{name} has other values than {values}; {remedy}.")

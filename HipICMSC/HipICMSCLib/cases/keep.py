@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
+from HipICMSCLib.anatomy.segments import SEGMENTS, Segment, check_values
 from HipICMSCLib.cases.corrected_case import (
     ABOUT,
     FORMAT,
@@ -117,9 +117,7 @@ def _on_grid(image: sitk.Image, labels: sitk.Image, name: str) -> np.ndarray:
             f"The {name} {difference(image, labels)} compared with the MRI; give the MRI that it was made of.",
         )
     voxels = sitk.GetArrayFromImage(moved)
-    if not np.isin(np.unique(voxels), (0, *(segment.value for segment in SEGMENTS))).all():
-        values = ", ".join(f"{segment.value} {segment.short_name}" for segment in SEGMENTS)
-        raise HipError("bad_labels", f"The {name} has other values than {values}; give them these.")
+    check_values(voxels, f"The {name}")
     return voxels.astype(np.uint8)
 
 

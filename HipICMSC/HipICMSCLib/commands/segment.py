@@ -224,8 +224,7 @@ def _items(chosen: argparse.Namespace) -> tuple[list[BatchItem], bool]:
     if to_folder:
         make_result_folder(output)
         return items_of(volumes, output, "." + chosen.format, chosen.overwrite, folder), True
-    if ending != DICOM_ENDING:
-        check_ending(output)
+    check_ending(output, _ENDINGS)
     if len(volumes) > 1 and folder and all(volume.is_dir() for volume in volumes):
         volumes = given  # series of a study, of which one is meant
     if len(volumes) > 1:

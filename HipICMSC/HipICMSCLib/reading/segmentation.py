@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
+from HipICMSCLib.anatomy.segments import SEGMENTS, Segment, check_values
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.volume_names import is_dicom
 from HipICMSCLib.reading.stored import Stored
@@ -66,13 +66,18 @@ def read_segmentation(path: Path) -> sitk.Image:
     other names are left out. In a plain label map the values must be ours.
 
     Raises:
-        HipError: ``no_segments`` where a segmentation has none of ours, or as `read_volume` and `read_dicom_seg`.
+        HipError: ``no_segments`` where a segmentation has none of ours, ``bad_labels``, or as `read_volume` and
+            `read_dicom_seg`.
     """
     path = Path(path)
     if path.name.lower().endswith(ENDING):
         stored, masks = read_segments(path)
         return bones_of(path, stored, masks)
-    return _of_dicom(path) if _is_dicom(path) else read_volume(path)
+    if _is_dicom(path):
+        return _of_dicom(path)
+    labels = read_volume(path)
+    check_values(sitk.GetArrayViewFromImage(labels), path.name, "give them these, or say what they mean (--values)")
+    return labels
 
 
 def bones_of(path: Path, stored: Stored, masks: list[NamedMask]) -> sitk.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,19 +44,21 @@ def write_segmentation(labels: sitk.Image, path: Path, provenance: dict[str, str
     write_image(image, path)
 
 
-def check_ending(path: Path) -> str:
+def check_ending(path: Path, endings: Sequence[str] = (SEGMENTATION_ENDING, *LABEL_MAP_ENDINGS)) -> str:
     """Return the ending of ``path`` that decides on the format; asked early, it saves the user a vain computation.
+
+    Args:
+        endings: what can be written.
 
     Raises:
         HipError: ``unknown_format``.
     """
-    for ending in (SEGMENTATION_ENDING, *LABEL_MAP_ENDINGS):
+    for ending in endings:
         if Path(path).name.lower().endswith(ending):
             return ending
     raise HipError(
         "unknown_format",
-        f"{Path(path).name} cannot be written; let its name end in "
-        f"{SEGMENTATION_ENDING}, {', '.join(LABEL_MAP_ENDINGS[:-1])} or {LABEL_MAP_ENDINGS[-1]}.",
+        f"{Path(path).name} cannot be written; let its name end in {', '.join(endings[:-1])} or {endings[-1]}.",
     )
 
 

@@ -153,7 +153,12 @@ def test_each_mistake_is_one_sentence_and_leaves_no_file(model, mri, folder, tmp
         "is not a 3-D volume": [flat, "-o", result, *common],
         "No hip joint was found": [ramp_without_hips(other / "ramp.nrrd"), "-o", result, *common],
         "looks like a CT": [other / "ct.nrrd", "-o", result, *common],
-        "cannot be written; let its name end in": [mri, "-o", out / "a.stl", *common],
+        "cannot be written; let its name end in .seg.nrrd, .nii.gz, .nii, .nrrd, .mha or .dcm.": [
+            mri,
+            "-o",
+            out / "a.stl",
+            *common,
+        ],
         "nowhere does not exist": [mri, "-o", out / "nowhere" / "a.seg.nrrd", *common],
         "gone does not exist": [mri, "-o", result, "--report", out / "gone" / "r.json", *common],
         "There is no device quantum": [mri, "-o", result, "--model", model, "--device", "quantum"],

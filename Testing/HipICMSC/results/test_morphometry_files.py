@@ -112,6 +112,14 @@ def test_values_that_name_no_bones_are_refused_in_a_sentence(labels, tmp_path, c
     assert "hipicmsc:" in capsys.readouterr().err
 
 
+def test_an_mri_is_no_segmentation(labels, tmp_path, capsys):
+    sitk.WriteImage(sitk.Cast(labels, sitk.sitkInt16) * 90, str(tmp_path / "mri.nii.gz"))
+    assert main(["morphometry", str(tmp_path / "mri.nii.gz"), "-o", str(tmp_path / "t.csv")]) == 2
+    said = capsys.readouterr().err
+    assert "mri.nii.gz has other values than 1 " in said and "--values" in said and said.count("\n") == 1
+    assert not (tmp_path / "t.csv").exists()
+
+
 def test_a_segmentation_that_slicer_saved_in_layers_is_read_by_its_names(labels, tmp_path):
     array = sitk.GetArrayFromImage(labels)
     layers = np.stack([np.where(array == 3, 1, 0), np.where(array == 1, 5, 0)], axis=-1).astype(np.uint8)
