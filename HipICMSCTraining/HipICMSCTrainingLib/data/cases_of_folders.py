@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from HipICMSCLib.cases.corrected_case import IMAGE, cases_in
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.volume_names import volume_files, volume_stem
+from HipICMSCLib.common.volume_names import dicom_files, volume_files, volume_stem
 
 from HipICMSCTrainingLib.data.dataset import Case, Dataset, Role, only_measures
 from HipICMSCTrainingLib.data.dataset_problems import checked
@@ -76,20 +76,21 @@ def with_corrected(dataset: Dataset, folder: Path, seed: int, labelled_mri: bool
 
 def cases_of_folder(folder: Path, modality: Literal["CT", "MR"], role: Role) -> list[Case]:
     """Each image X of ``folder`` with X_label where there is one, or another of :data:`LABEL_ENDINGS`, a patient each;
-    masks called X_ignore are no images.
+    masks called X_ignore are no images. An image may be a folder of DICOM files.
 
     Raises:
-        HipError: ``bad_dataset`` where two files are the image or the label map of one name.
+        HipError: ``bad_dataset`` where two files are the image or the label map of one name, or DICOM files lie in
+            ``folder`` itself, so that nobody knows whose they are.
         OSError: for a folder that cannot be read.
     """
     files: dict[str, Path] = {}
-    for path in volume_files(folder):
-        twin = files.setdefault(volume_stem(path), path)
+    for path in _volumes_in(folder):
+        name = path.name if path.is_dir() else volume_stem(path)
+        twin = files.setdefault(name, path)
         if twin != path:
             raise HipError(
                 "bad_dataset",
-                f"{twin.name} and {path.name} in {folder} are both called {volume_stem(path)}; rename one of them, or "
-                "leave it out.",
+                f"{twin.name} and {path.name} in {folder} are both called {name}; rename one of them, or leave it out.",
             )
     cases = []
     for stem, path in files.items():
@@ -98,6 +99,18 @@ def cases_of_folder(folder: Path, modality: Literal["CT", "MR"], role: Role) -> 
         label = next((files[stem + ending] for ending in LABEL_ENDINGS if stem + ending in files), None)
         cases.append(Case(stem, modality, role, stem, str(path.resolve()), str(label.resolve()) if label else None))
     return cases
+
+
+def _volumes_in(folder: Path) -> list[Path]:
+    """Files, and folders that hold DICOM anywhere."""
+    folders = (path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != ".")
+    volumes = [*volume_files(folder), *(path for path in folders if next(dicom_files(path), None))]
+    if not volumes and next(dicom_files(folder), None):
+        raise HipError(
+            "bad_dataset",
+            f"DICOM files lie in {folder} itself; give those of each patient a folder of their own.",
+        )
+    return volumes
 
 
 def corrected_cases(folder: Path, taken: Iterable[str] = ()) -> list[Case]:

@@ -7,12 +7,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
+from dicom_series import dicom_series
 from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.data.cases_of_folders import dataset_from_folders, suggest_roles
 from HipICMSCTrainingLib.data.dataset import Case, Dataset, LabelValues
 from HipICMSCTrainingLib.data.dataset_file import dataset_from_file, unchecked_dataset_from_file, write_dataset_file
 from HipICMSCTrainingLib.data.dataset_problems import dataset_problems
+from HipICMSCTrainingLib.data.slice_cache import read_case
 from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.trainer import Trainer
 from tiny_training import TinyData
@@ -69,6 +73,24 @@ def test_who_is_held_out_is_the_same_from_folders_and_in_the_panel(tmp_path):
     for seed in range(3):
         cases = dataset_from_folders(ct, mri, seed).cases
         assert suggest_roles([replace(case, role="train") for case in cases], seed) == list(cases)
+
+
+def test_a_folder_of_dicom_is_an_image_and_its_label_map_lies_beside_it(tmp_path):
+    ct, mri = folders(tmp_path, labelled("a"), ["m.nii", "n.nii"])
+    voxels = np.random.default_rng(0).integers(0, 900, (14, 60, 64)).astype(np.int16)
+    (ct / "b.old").mkdir()
+    dicom_series(ct / "b.old" / "inner", voxels)
+    (ct / "b.old_label.nii.gz").touch()
+    dicom_series(mri / "o", voxels)
+    (mri / "notes").mkdir()
+    by_name = {case.name: case for case in dataset_from_folders(ct, mri, seed=0).cases}
+    assert sorted(by_name) == ["a", "b.old", "m", "n", "o"]
+    assert by_name["b.old"].label == str((ct / "b.old_label.nii.gz").resolve())
+    image, labels = read_case(by_name["o"])
+    assert (sitk.GetArrayFromImage(image) == voxels).all() and labels is None
+    # Of files that lie about nobody knows whose they are.
+    with pytest.raises(HipError, match=r"DICOM files lie in .*inner itself; give those of each patient a folder"):
+        dataset_from_folders(ct / "b.old" / "inner", mri, seed=0)
 
 
 def test_missing_folder(tmp_path):
