@@ -44,11 +44,13 @@ def _about_series(path: Path) -> list[str]:
     # Loaded here: Slicer's own process has no such library.
     from HipICMSCLib.reading.dicom import volumes_in
 
-    volumes, aside = volumes_in(path)
+    volumes, aside, damaged = volumes_in(path)
     lines = [f"{path}: {len(volumes)} DICOM volume{'s' * (len(volumes) != 1)}"]
     lines += [f"  {volume}{', a localizer' if volume.is_localizer else ''}; UID {volume.uid}" for volume in volumes]
     if aside:
         lines.append(f"  left aside, as they are no slices of a volume: {len(aside)} file{'s' * (len(aside) != 1)}")
+    if damaged:
+        lines.append(f"  left aside, as they are cut off or damaged: {damaged} file{'s' * (damaged != 1)}")
     return lines
 
 

@@ -43,6 +43,7 @@ class Volume:
     Attributes:
         key: what it is chosen by: the number of its series, or the UID where that is not enough; where a series holds
             several volumes, the place among them follows: 4/2.
+        damaged: what is said of a file of its series that cannot be read.
         name: what the series is called, and what tells the volume from the others of its series.
     """
 
@@ -51,6 +52,7 @@ class Volume:
     uid: str
     name: str
     frames: tuple[Frame, ...]
+    damaged: HipError | None
 
     @property
     def is_localizer(self) -> bool:
@@ -73,11 +75,14 @@ def read(path: Path, series: str | None = None) -> Stored:
         HipError: ``unreadable``, ``several_series``, ``unknown_series``, ``bad_geometry``, ``not_3d``, ``not_scalar``
             or ``too_large``.
     """
-    volume, notes = _chosen(path, volumes_in(path)[0], series)
+    volumes, _, damaged = volumes_in(path)
+    volume, notes = _chosen(path, volumes, series)
     frames, to_lps = _in_order(path, volume)
     columns, rows = frames[0].size
     size = columns, rows, len(frames)
     check_size(path, size, 4)
+    if damaged:
+        notes.append(f"Damaged files of other series, left aside: {damaged}.")
     empty = sum(not file.stat().st_size for file in path.rglob("[!.]*") if file.is_file())
     if empty:
         notes.append(f"Empty files among the images: {empty}; if they were slices, export the series again.")
@@ -94,15 +99,16 @@ def headers(path: Path, series: str | None = None) -> list[Dataset]:
     return [dcmread(file, force=True, stop_before_pixels=True) for file in {frame.path: 0 for frame in volume.frames}]
 
 
-def volumes_in(path: Path) -> tuple[list[Volume], list[Path]]:
-    """What a file or folder, with those below it, holds that may be a volume, and the files that are no slices.
+def volumes_in(path: Path) -> tuple[list[Volume], list[Path], int]:
+    """What a file or folder, and those below, hold that may be a volume, the files that are no slices, and how many
+    are damaged.
 
     Raises:
         HipError: ``unreadable``, ``bad_geometry``, ``not_scalar`` or ``too_large``.
     """
     # What pydicom's own check would say goes nowhere, and takes time.
     with disable_value_validation():
-        frames, aside = frames_of(path, dicom_files(path) if path.is_dir() else [path])
+        frames, aside, damaged = frames_of(path, dicom_files(path) if path.is_dir() else [path])
     of_series: dict[str, list[Frame]] = {}
     for frame in frames:
         of_series.setdefault(frame.series[0], []).append(frame)
@@ -119,8 +125,12 @@ def volumes_in(path: Path) -> tuple[list[Volume], list[Path]]:
         parts = [part for alike in _alike(path, members) for part in _told_apart(alike)]
         for place, (frames_of_part, what) in enumerate(parts, start=1):
             own = f"{shown}/{place}" if len(parts) > 1 else shown
-            volumes.append(Volume(own, number, uid, f"{name}, {what}" if what else name, tuple(frames_of_part)))
-    return sorted(volumes, key=lambda volume: (volume.is_localizer, -len(volume.frames))), aside
+            volumes.append(
+                Volume(
+                    own, number, uid, f"{name}, {what}" if what else name, tuple(frames_of_part), dict(damaged).get(uid)
+                )
+            )
+    return sorted(volumes, key=lambda volume: (volume.is_localizer, -len(volume.frames))), aside, len(damaged)
 
 
 def _alike(path: Path, frames: Iterable[Frame]) -> list[list[Frame]]:
@@ -195,6 +205,8 @@ def _chosen(path: Path, volumes: Sequence[Volume], series: str | None) -> tuple[
             f"{path} holds {len(meant)} volumes: {_listed(meant)}. Choose one by its number, UID or description "
             "(--series), or put it into a folder of its own.",
         )
+    if meant[0].damaged:
+        raise meant[0].damaged
     others = [volume for volume in volumes if volume is not meant[0]]
     # Notes stay with the result: neither the folder's name nor a UID, which tell whose it is.
     names = [f"{v.number} '{v.name}' ({v.images})".strip() for v in (meant[0], *others)]

@@ -27,6 +27,7 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.networks.memory import free_bytes
 from HipICMSCLib.preprocessing.image_check import not_scalar
 from HipICMSCLib.reading.refusals import not_oriented, refused
@@ -75,15 +76,19 @@ class Frame:
     stored: np.ndarray | None
 
 
-def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Path]]:
-    """The frames of all images, each SOP instance once, and the files that hold no slices.
+def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Path], list[tuple[str, HipError]]]:
+    """The frames of all images, each SOP instance once, the files that hold no slices, and what is damaged.
+
+    Of each damaged file that still says its series there is the UID of the series and the error.
 
     Args:
         shown: what the user chose.
 
     Raises:
-        HipError: ``unreadable``, ``not_scalar``, ``bad_geometry`` or ``too_large``.
+        HipError: ``unreadable`` where a damaged file may be of any series, ``not_scalar``, ``bad_geometry`` or
+            ``too_large``.
     """
+    damaged: list[tuple[str, HipError]] = []
     frames: list[Frame] = []
     aside: list[Path] = []
     coloured = placeless = False
@@ -111,7 +116,12 @@ def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Pat
                 placeless, found = True, []
         except Exception as error:  # pydicom raises many kinds for a damaged file
             name = "the file" if path == shown else f"its file {path.name}"
-            raise refused(shown, f"{name} is cut off or damaged", repr(error)) from error
+            refusal = refused(shown, f"{name} is cut off or damaged", repr(error))
+            series = _series_of_damaged(path)
+            if path == shown or not series:
+                raise refusal from error
+            damaged.append((series, refusal))
+            continue
         if not found:
             aside.append(path)
         elif instance not in seen:
@@ -119,7 +129,19 @@ def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Pat
             frames += found
     if (placeless or coloured) and not frames:
         raise (not_oriented if placeless else not_scalar)(shown)
-    return frames, aside
+    if damaged and not frames:
+        raise damaged[0][1]
+    return frames, aside, damaged
+
+
+def _series_of_damaged(path: Path) -> str:
+    """The UID of the series of a file that is damaged further on; empty where it does not say so."""
+    try:
+        header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=["SeriesInstanceUID", "Rows"])
+    except Exception:  # pydicom raises many kinds for a damaged file
+        return ""
+    # A UID that is itself cut off would seem to be of another series; the rows come after it.
+    return str(header.get("SeriesInstanceUID", "")) if "Rows" in header else ""
 
 
 def stored_values(frames: Iterable[Frame]) -> Iterator[np.ndarray]:

@@ -188,7 +188,7 @@ class _Worker:
     def _series(request: SeriesRequest) -> dict:
         from HipICMSCLib.reading.dicom import volumes_in
 
-        volumes, _ = volumes_in(Path(request.folder))
+        volumes, _, _ = volumes_in(Path(request.folder))
         return {"series": [to_json(Series(volume.key, str(volume), volume.is_localizer)) for volume in volumes]}
 
     @staticmethod

@@ -174,6 +174,19 @@ def test_the_last_slice_is_not_lost_without_a_word_where_its_file_is_cut_off_or_
     assert "the file is empty" in refusal(last).sentence
 
 
+def test_a_damaged_file_of_another_series_is_left_aside_with_a_note_and_one_of_the_chosen_series_is_named(tmp_path):
+    write(tmp_path, slices(VOXELS))
+    write(tmp_path, slices(VOXELS[:3], "1.2.77"), "B{}")
+    other = next(tmp_path.glob("B*"))
+    other.write_bytes(other.read_bytes()[:-10])
+    image, notes = read_with_notes(tmp_path)
+    assert_sound(image)
+    assert "Damaged files of other series, left aside: 1." in notes
+    last = tmp_path / "IM0091"
+    last.write_bytes(last.read_bytes()[:-10])
+    assert "its file IM0091 is cut off or damaged" in refusal(tmp_path).sentence
+
+
 def test_what_is_saved_as_mr_but_lies_nowhere_is_left_aside_beside_a_volume(tmp_path):
     placeless = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "PixelSpacing": None}
     write(tmp_path, slices(VOXELS[:2], "1.2.77", SeriesDescription="curves", **placeless), "C{}")
