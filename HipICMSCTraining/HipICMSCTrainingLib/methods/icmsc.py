@@ -193,9 +193,7 @@ class Icmsc(Method):
             else:
                 teacher = self.networks[TEACHER]
                 follow(teacher, F_t, own.teacher_decay if moment.stage_fraction > 0 else 0.0)
-                losses = self_training_losses(
-                    F_t, teacher, batch, own, own.dice_weight, self.settings.augmentation, random
-                )
+                losses = self_training_losses(F_t, teacher, batch, own, own.dice_weight, random)
             if batch.x_c is not None:
                 # As often as not as another scanner might have given them.
                 x_c = spoiled(batch.x_c, random) if random.random() < 0.5 else batch.x_c

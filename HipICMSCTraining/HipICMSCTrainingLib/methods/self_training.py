@@ -1,5 +1,4 @@
-"""Self-training on unlabelled MRI: a steady teacher, what it is sure of, and a student who sees the slab moved and
-spoiled.
+"""Self-training on unlabelled MRI: a steady teacher, what it is sure of, and a student who sees the slab spoiled.
 
 The teacher is the moving average of F_t (Tarvainen and Valpola 2017, mean teacher); only pixels of which it is sure
 count (Sohn et al. 2020, FixMatch). Simulated slabs with labels stay in each step, so that nothing of them is forgotten.
@@ -7,7 +6,7 @@ count (Sohn et al. 2020, FixMatch). Simulated slabs with labels stay in each ste
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,11 +14,9 @@ import torch.nn.functional as nnf
 from HipICMSCLib.networks.paper_segmenter import CLASS_NAMES
 from torch import Tensor, nn
 
-from HipICMSCTrainingLib.data.augmentation import augment
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import summed_over_processes
 from HipICMSCTrainingLib.methods.losses import one_hot, segmentation_loss, soft_dice
-from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
 
 
 @dataclass(frozen=True)
@@ -86,16 +83,6 @@ def confident_loss(logits: Tensor, labels: Tensor, sure: Tensor, dice_weight: fl
     return mean + dice_weight * (1 - dice)
 
 
-def moved(
-    x_t: Tensor, labels: Tensor, sure: Tensor, settings: AugmentationSettings, random: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Slabs turned, scaled and shifted, with what the teacher said of them; of what comes in from outside it said
-    nothing."""
-    settings = replace(settings, flip=False, contrast=0.0)
-    x_t, masks = augment(x_t, torch.stack([labels, sure.long()], 1), settings, random)
-    return x_t, masks[:, 0], masks[:, 1] > 0
-
-
 def spoiled(x_t: Tensor, random: np.random.Generator) -> Tensor:
     """Slabs with another contrast, bias field, blur and noise, and with parts covered; nothing moves."""
     brightness = (x_t + 1) / 2
@@ -123,7 +110,6 @@ def self_training_losses(
     batch: Batch,
     own: SelfTrainingSettings,
     dice_weight: float,
-    augmentation: AugmentationSettings,
     random: np.random.Generator,
 ) -> dict[str, Tensor]:
     """The two terms of a step by name.
@@ -131,9 +117,8 @@ def self_training_losses(
     Args:
         batch: x_s are simulated slabs, y_s their classes, x_t real ones.
     """
-    x_s = batch.x_s
-    said = taught(teacher, batch.x_t, own.self_training_confidence, batch.plausible_t)
-    x_t, labels, sure = moved(batch.x_t, *said, augmentation, random)
+    x_s, x_t = batch.x_s, batch.x_t
+    labels, sure = taught(teacher, x_t, own.self_training_confidence, batch.plausible_t)
     logits_s, logits_t = student(torch.cat([x_s, spoiled(x_t, random)])).split([len(x_s), len(x_t)])
     return {
         "simulated": segmentation_loss(logits_s, one_hot(batch.y_s, len(CLASS_NAMES)), dice_weight),

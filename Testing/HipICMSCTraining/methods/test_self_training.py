@@ -15,8 +15,7 @@ from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.icmsc import LARGEST_GRADIENT, LEAST_RATE, WARM_UP_STEPS, Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.method import TEACHER, Moment
 from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.methods.self_training import confident_loss, follow, moved, spoiled, taught
-from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
+from HipICMSCTrainingLib.methods.self_training import confident_loss, follow, spoiled, taught
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, STAGES, TOGETHER, TRANSLATION
 from method_steps import changed, weights
 from packages import slab_threshold_network
@@ -115,28 +114,6 @@ def test_bone_where_it_is_not_plausible_is_background_for_sure():
     # Background that the teacher doubts stays in doubt.
     background = labels_anywhere[..., 10:] == 0
     assert torch.equal(sure[..., 10:][background], sure_anywhere[..., 10:][background])
-
-
-def test_what_the_teacher_said_moves_with_the_slab():
-    """Slabs that are as bright as their labels say: they still are after any move, and what comes in is not sure."""
-    labels = torch.zeros(6, 64, 64, dtype=torch.long)
-    labels[:, 10:30, 12:44], labels[:, 34:50, 20:60] = 1, 2
-    x_t = (labels / 2 - 0.5)[:, None].expand(-1, 3, -1, -1)
-    far = AugmentationSettings(flip=True, scaling=0.3, rotation_deg=30.0, shift=0.2, contrast=1.0)
-    slab, said, sure = moved(x_t, labels, torch.ones_like(labels, dtype=torch.bool), far, np.random.default_rng(0))
-    within = sure & (slab[:, 1] > -0.6)
-    # Linear on the slab, nearest on the labels: they may differ by half a class at an edge.
-    assert (slab[:, 1] - (said / 2 - 0.5))[within].abs().max() <= 0.5 + 1e-5
-    assert ((slab[:, 1] - (said / 2 - 0.5))[within].abs() < 1e-5).float().mean() > 0.85
-    assert not sure[slab[:, 1] < -0.99].any()
-    assert 0.4 < sure.float().mean() < 0.98
-    assert (said != labels).any((1, 2)).all()
-    # No mirror and no other contrast: those are the teacher's and the spoiling's.
-    still = AugmentationSettings(flip=True, scaling=0.0, rotation_deg=0.0, shift=0.0, contrast=1.0)
-    slab, said, sure = moved(x_t, labels, labels > 0, still, np.random.default_rng(0))
-    assert torch.allclose(slab, x_t, atol=1e-5)
-    assert torch.equal(said, labels)
-    assert torch.equal(sure, labels > 0)
 
 
 def test_spoiled_slabs_keep_their_place_and_their_range():
