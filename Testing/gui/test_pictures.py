@@ -119,7 +119,7 @@ def test_the_training_panel_in_each_state(open_panel, pictures: Path, tmp_path, 
 def test_the_measures_in_each_state(open_panel, pictures: Path, style, size):
     import slicer
     from HipICMSCTrainingLib.phantom.hip_labels import hip_labels
-    from test_measures_panel import BOX, SHAPES, add_segmentation
+    from measured_hips import BOX, SHAPES, add_segmentation
 
     panel = open_panel("HipICMSC")
     view, ui = panel.widget.panel, panel.ui

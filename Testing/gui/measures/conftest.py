@@ -1,0 +1,51 @@
+"""Hips whose every angle is known, measured by the real worker once, in the scene and in the section."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import SimpleITK as sitk
+from HipICMSCTrainingLib.phantom.hip_labels import hip_labels
+from measured_hips import BOX, SHAPES, Section, report_of, with_measures
+
+
+@pytest.fixture(scope="session")
+def labels() -> sitk.Image:
+    return hip_labels({"right": SHAPES, "left": SHAPES}, BOX)
+
+
+@pytest.fixture
+def section(bench):
+    app, application = bench
+    app.scene.Clear()
+    opened = Section(application, app.scene)
+    yield opened
+    opened.close()
+    app.scene.SetUndoOff()
+    app.scene.ClearUndoStack()
+    app.scene.Clear()
+
+
+@pytest.fixture(scope="session")
+def report(labels, tmp_path_factory) -> dict:
+    return report_of(labels, tmp_path_factory.mktemp("labels") / "labels.nrrd")
+
+
+@pytest.fixture(scope="session")
+def pelvis(tmp_path_factory) -> tuple[sitk.Image, dict]:
+    """Both hips with their iliac spines and pubic tubercles, and what the worker says of them."""
+    shapes = replace(SHAPES, pelvis=True)
+    box = replace(BOX, low=(-150, -110, -125), high=(150, 70, 130))
+    labels = hip_labels({"right": shapes, "left": shapes}, box)
+    return labels, report_of(labels, tmp_path_factory.mktemp("pelvis") / "labels.nrrd")
+
+
+@pytest.fixture
+def measured_pelvis(section, pelvis):
+    return with_measures(section, *pelvis)
+
+
+@pytest.fixture
+def measured(section, labels, report):
+    return with_measures(section, labels, report)
