@@ -7,6 +7,7 @@ Slicer's own widgets. Ordinary PySide code no longer works with such objects, so
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from types import ModuleType
 from typing import ClassVar
@@ -14,6 +15,11 @@ from typing import ClassVar
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 from PySide6.QtCore import Signal
 from slicer_stand_ins import QSettings
+
+# PySide6 6.12 takes a reference from None with each call that gives nothing back, and Python aborts when none is left.
+# From Python 3.12 on None cannot die.
+if sys.version_info < (3, 12):
+    ctypes.c_ssize_t.from_address(id(None)).value += 1 << 40
 
 
 def _with_properties(cls: type) -> type:

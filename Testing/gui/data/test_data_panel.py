@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 import SimpleITK as sitk
 import slicer_stand_ins
 from data_section import Bench, ball_classes, ct_image, dataset, fill_scene, write_pair
@@ -168,6 +169,7 @@ def test_a_check_ends_with_the_section(data, path):
     assert process.poll() is not None
 
 
+@pytest.mark.parametrize("typed", ["notes.txt", "dataset", "hips/dataset.json"])
 def test_a_path_that_cannot_be_a_data_set_is_refused(data, typed):
     data.ui.dataPathEdit.currentPath = typed
     assert data.panel.dataset_file is None and "ends in .json" in data.panel.blocking_sentence()
