@@ -30,9 +30,7 @@ def _wrong_ending(folder: Path, rng: Random) -> Case:
 
 
 def _unknown_ending(folder: Path, rng: Random) -> Case:
-    name = one_of(
-        rng, "mri", "mri.txt", "mri.img", "mri.hdr", "mri.exe", "mri.nii.gz.part", "mri.vtk", "mri.tif", "mri.zip"
-    )
+    name = one_of(rng, "mri", "mri.txt", "mri.img", "mri.exe", "mri.nii.gz.part", "mri.vtk", "mri.tif", "mri.zip")
     return placed(folder, name, _ANY[one_of(rng, *_ANY)]())
 
 
