@@ -133,7 +133,7 @@ def test_the_preview_shows_corrected_mris_too(finished, finished_slab_run):
 
 def test_the_package_says_what_it_was_corrected_with_and_names_nobody(finished, new, cases):
     training = read_package(new).manifest.training
-    known = [json.loads(path.read_text())["voxels_sha256"] for path in sorted(cases.glob("*/case.json"))]
+    known = [json.loads(path.read_bytes())["voxels_sha256"] for path in sorted(cases.glob("*/case.json"))]
     assert len(training["corrected"]) == 1 and training["corrected"][0] in known
     assert "1 of them as a person corrected them" in read_package(new).card
     assert str(cases) not in json.dumps(training)
@@ -194,7 +194,7 @@ def test_a_case_that_was_moved_meanwhile_is_said_and_the_run_goes_on_where_it_is
     assert main(["resume", str(run.path), "--ct", str(data.folder / "ct"), "--corrected", str(moved)]) == 0
     assert run.status().state == "finished"
     # Corrected once more, it is another case: the run has not read this one.
-    case = json.loads((moved / "case-001" / "case.json").read_text())
+    case = json.loads((moved / "case-001" / "case.json").read_bytes())
     assert case["case"] == 1
 
 
@@ -272,7 +272,7 @@ def test_worse_where_the_old_one_was_good_is_said_in_red_with_pictures(start, ne
     first = said.splitlines()[0]
     assert first.startswith("The new model is worse where the old one was good: ") and "right hip bone" in first
     assert "One MRI says little of others. Leave-one-out" in said
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert "#b42318" in text and text.index('<p class="worse">The new') < text.index("On 1 corrected") < text.index(
         "<td>"
     )
@@ -335,7 +335,7 @@ def test_leave_one_out_measures_each_case_with_a_model_that_never_saw_it(taught_
     assert main(command) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])["compared"]
     assert models[0].stat().st_mtime_ns == first
-    digests = {path.parent.name: json.loads(path.read_text())["voxels_sha256"] for path in cases.glob("*/case.json")}
+    digests = {path.parent.name: json.loads(path.read_bytes())["voxels_sha256"] for path in cases.glob("*/case.json")}
     names = [case.name for case in RunDescription.read(taught_by_two).dataset.corrected("train")]
     assert sorted(names) == ["case-001", "case-002"]
     for model, left_out in zip(models, names, strict=True):
@@ -345,7 +345,7 @@ def test_leave_one_out_measures_each_case_with_a_model_that_never_saw_it(taught_
     assert (told["old"], told["new"]) == ("start", "mine")
     assert "each without the MRI that it is measured on (leave-one-out)" in told["verdict"]
     assert "mine itself learned from all of these MRIs" in told["notes"][0]
-    assert "leave-one-out" in (tmp_path / "page.html").read_text()
+    assert "leave-one-out" in (tmp_path / "page.html").read_text(encoding="utf-8")
     # The run itself is as it was.
     assert taught_by_two.status().state == "finished"
 
