@@ -262,8 +262,8 @@ def _forgetting(metrics: Metrics) -> Iterator[Alarm]:
         yield Alarm(
             "forgetting",
             f"While corrected MRIs are learned, Dice on simulated MRIs fell from {max(known):.2f} to {known[-1]:.2f}.",
-            "The model unlearns other contrasts. Duplicate the run with a smaller corrections_share or "
-            "corrections_weight, or with fewer simulation_epochs.",
+            "The model unlearns other contrasts. Duplicate the run with a larger corrections_towards_start, a smaller "
+            "corrections_share or corrections_weight, or fewer simulation_epochs.",
         )
 
 
