@@ -76,7 +76,7 @@ def read_segmentation(path: Path) -> sitk.Image:
     if _is_dicom(path):
         return _of_dicom(path)
     labels = read_volume(path)
-    check_values(sitk.GetArrayViewFromImage(labels), path.name, "give them these, or say what they mean (--values)")
+    check_values(sitk.GetArrayViewFromImage(labels), path.name, "give them these, or morphometry --values")
     return labels
 
 
@@ -118,5 +118,6 @@ def _of_dicom(path: Path) -> sitk.Image:
 def _no_segments(path: Path) -> HipError:
     names = ", ".join(segment.name for segment in SEGMENTS)
     return HipError(
-        "no_segments", f"{path.name} has none of the segments {names}; rename its segments, or give --values."
+        "no_segments",
+        f"{path.name} has none of the segments {names}; rename its segments, or give morphometry --values.",
     )
