@@ -209,7 +209,7 @@ class _TimedTrainer(Trainer):
         bounds = self.schedule.bounds(stage)
         times: list[float] = []
         while len(times) < WARM_UP_STEPS + TIMED_STEPS or sum(times[WARM_UP_STEPS:]) < TIMED_SECONDS:
-            self.step = sum(bounds) // 2
+            self.pace.step = sum(bounds) // 2
             started = time.monotonic()
             self.do_step()
             times.append(time.monotonic() - started)

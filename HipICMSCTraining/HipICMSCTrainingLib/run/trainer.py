@@ -1,14 +1,11 @@
-"""The training loop: steps, scores, checkpoints, pause and stop. It knows no method by name."""
+"""The training loop: steps, scores and checkpoints. It knows no method by name."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import math
-import os
-import platform
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,7 +21,6 @@ from HipICMSCTrainingLib.data.distribution import Distribution, alone
 from HipICMSCTrainingLib.data.training_data import TrainingData, training_data
 from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.methods.registry import find_method
-from HipICMSCTrainingLib.methods.ways import ready_to_use
 from HipICMSCTrainingLib.networks.weight_average import WeightAverage
 from HipICMSCTrainingLib.run.checkpoint_state import check_optimizer, check_progress
 from HipICMSCTrainingLib.run.description import RunDescription
@@ -33,35 +29,33 @@ from HipICMSCTrainingLib.run.files import damaged_checkpoint
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.moved_data import record_images
 from HipICMSCTrainingLib.run.plausible import read_plausible, write_plausible
-from HipICMSCTrainingLib.run.previews import write_preview
 from HipICMSCTrainingLib.run.schedule import Schedule
-from HipICMSCTrainingLib.run.scores import label_free_scores
+from HipICMSCTrainingLib.run.selection import Selection
 from HipICMSCTrainingLib.run.starting_weights import load_starting_weights, mixed
-from HipICMSCTrainingLib.run.status import HEARTBEAT_SECONDS, Status, awake_seconds
-from HipICMSCTrainingLib.settings.training import SELF_TRAINING, STAGES, TRANSLATION
+from HipICMSCTrainingLib.run.status import State, Status
+from HipICMSCTrainingLib.run.watchers import Pace, Report, Watchers
+from HipICMSCTrainingLib.settings.training import SELF_TRAINING, STAGES
 
 #: Losses are averaged over this many steps before they are written.
 METRICS_EVERY = 20
-
-Report = Callable[[Status], None]
 
 
 class Trainer:
     """Trains one run, from its start or from its last checkpoint, to its end or to a request to stop."""
 
     def __init__(self, folder: RunFolder, report: Report = lambda status: None) -> None:
-        self.folder, self.report = folder, report
+        self.folder = folder
         self.run = RunDescription.read(folder)
         self.settings = self.run.settings
-        self.step, self.total_steps = 0, 0
-        self.seconds_per_step: float | None = None
-        self._said_at = self._saved_at = 0.0
+        self.pace = Pace()
+        self._saved_at = 0.0
         self._saved_step: int | None = None
         #: Of the steps since metrics were written; an interruption must not change what their mean is taken over.
         self._losses: list[dict[str, float]] = []
         self.distribution = Distribution()
+        self.watchers = Watchers(folder, self.pace, report, self.distribution.is_main)
         self.data: TrainingData | None = None
-        self._begun = self._prepared = self._terminated = False
+        self._begun = self._prepared = False
 
     def train(self) -> Status:
         """Returns the last status: finished, or paused after a stop.
@@ -82,7 +76,7 @@ class Trainer:
     def _terminate(self) -> None:
         """A scheduler's time limit, of which torchrun tells every process: while volumes are read the training ends at
         once, as by Ctrl-C, and from the first step on after the step at hand, which is saved."""
-        self._terminated = True
+        self.watchers.terminated = True
         if self._begun and not self._prepared:
             raise KeyboardInterrupt
 
@@ -117,49 +111,38 @@ class Trainer:
             return ""
         return f" The checkpoint of step {self._saved_step} is kept; resume starts there."
 
-    def _say_last(self, state: str, sentence: str, kind: str = "") -> None:
+    def _say_last(self, state: State, sentence: str, kind: str = "") -> None:
         # What ended the training matters more than that nobody can be told.
         with contextlib.suppress(HipError, OSError):
-            self._say(state, "stopped", sentence, kind)
+            self.watchers.say(state, "stopped", sentence, kind)
 
     def _train(self) -> Status:
         self._begun = True
-        if self._terminated:  # while the run was being locked, when it could not be said yet
+        if self.watchers.terminated:  # while the run was being locked, when it could not be said yet
             raise KeyboardInterrupt
         self.prepare()
         self._prepared = True
-        self._say("running", STAGES[self._moment().stage], "")
-        folder, distribution, gathered = self.folder, self.distribution, self._losses
-        while self.step < self.total_steps:
-            if distribution.agree(distribution.is_main and self._asked_to_stop()):
+        self.watchers.say("running", self._phase(), "")
+        pace, distribution = self.pace, self.distribution
+        while pace.step < pace.total_steps:
+            if distribution.agree(distribution.is_main and self.watchers.ask_to_stop(self._phase(), self.save)):
                 self.save()
-                return self._say("paused", "stopped", "Stopped on request; resume continues here.")
+                return self.watchers.say("paused", "stopped", "Stopped on request; resume continues here.")
             stage = self._moment().stage
             losses = self.do_step()
             if not distribution.is_main:
                 continue
-            gathered.append(losses)
-            if self.step % METRICS_EVERY == 0 or self.step == self.total_steps:
-                means = {name: float(np.mean([g[name] for g in gathered if name in g])) for name in gathered[-1]}
-                rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.method.optimizers.items()}
-                folder.append_metrics(
-                    {
-                        "step": self.step,
-                        "stage": stage,
-                        "losses": means,
-                        "learning_rates": rates,
-                        "seconds": self.seconds_per_step,
-                    }
-                )
-                gathered.clear()
-            if self.step % self.schedule.steps_per_epoch == 0 or self.step == self.total_steps:
+            self._losses.append(losses)
+            is_last = pace.step == pace.total_steps
+            if pace.step % METRICS_EVERY == 0 or is_last:
+                self._write_losses(stage)
+            if pace.step % self.schedule.steps_per_epoch == 0 or is_last:
                 self.score(stage)
                 self.save()
             elif time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
                 self.save()
-            if time.monotonic() - self._said_at > HEARTBEAT_SECONDS:
-                self._say("running", STAGES[self._moment().stage], "")
-        return self._say("finished", "finished", "Trained to the end.")
+            self.watchers.say_now_and_then("running", self._phase())
+        return self.watchers.say("finished", "finished", "Trained to the end.")
 
     # Before the first step.
 
@@ -176,7 +159,7 @@ class Trainer:
         torch.set_flush_denormal(True)
         torch.manual_seed(settings.seed)
         self.device = choose_device(settings.device)
-        self._say("running", "preparing", "Reading and preprocessing the volumes.")
+        self._say_preparing("Reading and preprocessing the volumes.")
         # The first process fills the cache, the others read it.
         if not self.distribution.is_main:
             self.distribution.wait_for_first()
@@ -186,21 +169,27 @@ class Trainer:
             self.folder.cache,
             self.distribution.rank,
             self.distribution.world_size,
-            lambda sentence: self._say("running", "preparing", sentence),
+            self._say_preparing,
         )
         if self.distribution.is_main:
             record_images(self.folder, self.run.dataset.in_training())
             self.distribution.wait_for_first()
         state = self.folder.checkpoints.last()
         self.schedule = Schedule(settings.epochs, self._steps_per_epoch(state))
-        self.total_steps = self.schedule.total_steps
+        self.pace.total_steps = self.schedule.total_steps
         self.method = find_method(self.run.method)(settings, self.run.method_settings, self.device, self.distribution)
         #: Of each network that is kept, as it was before corrected MRIs taught it; None where all is that was learned.
         self.start: dict[str, dict[str, torch.Tensor]] | None = None
         if state is None and settings.start_from is not None:
             self._start_from_package()
         self.average = WeightAverage(self._deployable(), settings.ema_decay)
-        self.best_score = -math.inf
+        self.selection = Selection(
+            self.folder,
+            self.data,
+            settings.validation_slices,
+            bool(self.run.dataset.corrected("train")),
+            self.device,
+        )
         self._resume(state)
         self._saved_at = time.monotonic()
 
@@ -233,10 +222,10 @@ class Trainer:
             except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
                 raise damaged_checkpoint(self.folder.checkpoints.last_file, repr(error)) from error
         if self.distribution.is_main:
-            self.folder.forget_metrics_after(self.step)
+            self.folder.forget_metrics_after(self.pace.step)
 
     def _take(self, state: dict[str, Any]) -> None:
-        check_progress(state, self.total_steps, self.settings.image_shape)
+        check_progress(state, self.pace.total_steps, self.settings.image_shape)
         for name, network in self.method.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, optimizer in self.method.optimizers.items():
@@ -249,7 +238,7 @@ class Trainer:
         self.start = state.get("start")
         self._losses = [{name: float(value) for name, value in losses.items()} for losses in state.get("losses", [])]
         self._saved_step = state["step"]
-        self.step, self.best_score = state["step"], state["best_score"]
+        self.pace.step, self.selection.best_score = state["step"], state["best_score"]
 
     # Step by step.
 
@@ -263,12 +252,11 @@ class Trainer:
         if moment.stage == SELF_TRAINING and self.data.batches.plausible is None:
             self._prepare_self_training(moment)
         started = time.monotonic()
-        random = np.random.default_rng([self.settings.seed, self.step, self.distribution.rank, 1 << 21])
-        batch = self.data.batches.draw(self.step, moment.stage).to(self.device)
+        random = np.random.default_rng([self.settings.seed, moment.step, self.distribution.rank, 1 << 21])
+        batch = self.data.batches.draw(moment.step, moment.stage).to(self.device)
         losses = self.method.train_step(batch, moment, random)
-        self.average.update(self._deployable(), self.step)
-        self.step += 1
-        self._keep_time(time.monotonic() - started)
+        self.average.update(self._deployable(), moment.step)
+        self.pace.step_done(time.monotonic() - started)
         self._refuse_non_finite(losses)
         return losses
 
@@ -282,9 +270,7 @@ class Trainer:
                 self.score(moment.stage)
             # The clean-up needs scipy's k-d tree.
             torch.set_flush_denormal(False)
-            write_plausible(
-                self.folder, cases, self.settings, lambda sentence: self._say("running", "preparing", sentence)
-            )
+            write_plausible(self.folder, cases, self.settings, self._say_preparing)
             torch.set_flush_denormal(True)
         self.distribution.wait_for_first()
         if begins:
@@ -295,15 +281,31 @@ class Trainer:
         self.data.batches.plausible = read_plausible(checkpoints.plausible_file, cases, shapes)
 
     def _moment(self) -> Moment:
-        return self.schedule.moment(self.step)
+        return self.schedule.moment(self.pace.step)
+
+    def _phase(self) -> str:
+        return STAGES[self._moment().stage]
+
+    def _say_preparing(self, sentence: str) -> None:
+        self.watchers.say("running", "preparing", sentence)
 
     def _deployable(self) -> dict[str, torch.nn.Module]:
         return {name: self.method.networks[name] for name in self.method.deployable}
 
-    def _keep_time(self, seconds: float) -> None:
-        if self.seconds_per_step is None:
-            self.seconds_per_step = seconds
-        self.seconds_per_step += 0.05 * (seconds - self.seconds_per_step)
+    def _write_losses(self, stage: int) -> None:
+        gathered = self._losses
+        means = {name: float(np.mean([g[name] for g in gathered if name in g])) for name in gathered[-1]}
+        rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.method.optimizers.items()}
+        self.folder.append_metrics(
+            {
+                "step": self.pace.step,
+                "stage": stage,
+                "losses": means,
+                "learning_rates": rates,
+                "seconds": self.pace.seconds_per_step,
+            }
+        )
+        gathered.clear()
 
     def _refuse_non_finite(self, losses: dict[str, float]) -> None:
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
@@ -319,8 +321,8 @@ class Trainer:
     def _not_finite(self, what: str) -> HipError:
         return HipError(
             "not_finite_loss",
-            f"{what} at step {self.step}; duplicate the run with lower learning rates or, if precision is bf16, with "
-            "fp32.",
+            f"{what} at step {self.pace.step}; duplicate the run with lower learning rates or, if precision is bf16, "
+            "with fp32.",
         )
 
     @alone()
@@ -332,33 +334,11 @@ class Trainer:
             HipError: ``not_finite_loss``; as for any file.
         """
         self._refuse_non_finite_weights()
-        data = self.data
-        x_t = data.mr_train.images(data.mr_train.evenly(self.settings.validation_slices))
-        ways = self.method.ways(stage)
-        if self.run.dataset.corrected("train"):
-            # These scores know nothing of what was corrected, so they must not go back to weights before it.
-            self.best_score = -math.inf
         candidates = {"last": self._deployable(), "average": self.average.networks}
-        for which, networks in candidates.items():
-            if self.start is not None:
-                networks = mixed(networks, self.start, self.settings.corrections_towards_start)
-            networks = ready_to_use(networks, ways, x_t, self.device)
-            scores = label_free_scores(
-                networks,
-                ways,
-                data.ct_val,
-                data.mr_val,
-                self.settings.validation_slices,
-                self.device,
-                data.simulated_val,
-            )
-            self.folder.append_metrics({"step": self.step, "stage": stage, "scores": scores, "weights": which})
-            # By the end of stage 1 the segmenters have learned nothing that a score could tell.
-            if stage != TRANSLATION and scores["selection"] > self.best_score:
-                self.best_score = scores["selection"]
-                self.folder.checkpoints.save_selected(networks, {"step": self.step, "weights": which, "scores": scores})
-        picture = self.folder.previews / f"step_{self.step:07d}.png"
-        write_preview(networks, ways, data.ct_val, data.mr_val, picture, self.device, data.corrected)
+        if self.start is not None:
+            share = self.settings.corrections_towards_start
+            candidates = {which: mixed(networks, self.start, share) for which, networks in candidates.items()}
+        self.selection.choose_from(candidates, self.method.ways(stage), self.pace.step, stage)
         for network in self._deployable().values():
             network.train()
 
@@ -373,9 +353,9 @@ class Trainer:
         self._refuse_non_finite_weights()
         self.folder.checkpoints.save(
             {
-                "step": self.step,
+                "step": self.pace.step,
                 "steps_per_epoch": self.schedule.steps_per_epoch,
-                "best_score": self.best_score,
+                "best_score": self.selection.best_score,
                 "networks": {name: network.state_dict() for name, network in self.method.networks.items()},
                 "optimizers": {name: optimizer.state_dict() for name, optimizer in self.method.optimizers.items()},
                 "average": {name: network.state_dict() for name, network in self.average.networks.items()},
@@ -384,38 +364,4 @@ class Trainer:
                 "losses": self._losses,
             }
         )
-        self._saved_at, self._saved_step = time.monotonic(), self.step
-
-    # Between this process and whoever watches.
-
-    def _asked_to_stop(self) -> bool:
-        """Wait as long as a pause is asked for; True if a stop is."""
-        if self.folder.requested("PAUSE"):
-            self.save()
-            waiting = ("paused", "waiting", "Paused on request; the process waits.")
-            self._say(*waiting)
-            while self.folder.requested("PAUSE") and not (self._terminated or self.folder.requested("STOP")):
-                if time.monotonic() - self._said_at > HEARTBEAT_SECONDS:
-                    self._say(*waiting)
-                time.sleep(0.2)
-            self._say("running", STAGES[self._moment().stage], "")
-        if self._terminated or self.folder.requested("STOP"):
-            self.folder.withdraw("STOP")
-            self.folder.withdraw("PAUSE")
-            return True
-        return False
-
-    def _say(self, state: str, phase: str, sentence: str, kind: str = "") -> Status:
-        left = None
-        if self.seconds_per_step is not None and state == "running":
-            left = self.seconds_per_step * (self.total_steps - self.step)
-        status = Status(
-            state, phase, sentence, self.step, self.total_steps, self.seconds_per_step, left, os.getpid(), time.time(),
-            kind, platform.node(), awake_seconds(),
-        )  # fmt: skip
-        if self.distribution.is_main:
-            write = self.folder.write_status if state == "running" else self.folder.write_last_status
-            write(status)
-            self.report(status)
-        self._said_at = time.monotonic()
-        return status
+        self._saved_at, self._saved_step = time.monotonic(), self.pace.step

@@ -28,7 +28,7 @@ from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.sifa import SifaSettings
 from HipICMSCTrainingLib.methods.target_model import TargetModelSettings
 from HipICMSCTrainingLib.methods.ways import through
-from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run import watchers
 from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
@@ -116,7 +116,7 @@ def test_every_method_is_tested_here():
 def test_stopped_and_resumed_it_ends_in_the_weights_of_an_unbroken_run(
     tiny_data, finished, tmp_path, monkeypatch, name, step
 ):
-    monkeypatch.setattr(trainer_module, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(watchers, "HEARTBEAT_SECONDS", 0.0)
     unbroken = finished(name).run
     run = tiny_data.start(tmp_path / "run", METHODS_UNDER_TEST[name])
     assert Trainer(run, at_step(step, lambda: run.request("STOP"))).train().step == step

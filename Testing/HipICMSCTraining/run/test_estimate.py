@@ -18,7 +18,7 @@ from HipICMSCTrainingLib.data.dataset import Dataset
 from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.run import estimate as estimate_module
-from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run import watchers
 from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.estimate import Estimate, estimate
 from HipICMSCTrainingLib.run.folder import RunFolder
@@ -173,7 +173,7 @@ def test_stages_without_epochs_cost_nothing(tiny_data, temporary):
 
 
 def test_it_touches_no_run_that_is_going_on(tiny_data, temporary, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer_module, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(watchers, "HEARTBEAT_SECONDS", 0.0)
     run = tiny_data.start(tmp_path / "run")
     half = run.cache / ".0123abcd-half.safetensors"  # the run's process is writing it
 

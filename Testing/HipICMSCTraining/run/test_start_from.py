@@ -16,7 +16,7 @@ from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.methods.adda import AddaSettings
 from HipICMSCTrainingLib.methods.cycada import CycadaSettings
 from HipICMSCTrainingLib.methods.icmsc import Icmsc
-from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run import watchers
 from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(autouse=True)
 def talkative(monkeypatch):
-    monkeypatch.setattr(trainer_module, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(watchers, "HEARTBEAT_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from HipICMSCTrainingLib.data.dataset import Dataset
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.icmsc import Icmsc
 from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run import watchers
 from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import Trainer
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(autouse=True)
 def talkative(monkeypatch):
     """The run reports after every step, so that a test can interfere at a certain one."""
-    monkeypatch.setattr(trainer_module, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(watchers, "HEARTBEAT_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.data.slice_cache import cache_file
 from HipICMSCTrainingLib.gui.running import training_process
-from HipICMSCTrainingLib.run import trainer as trainer_module
+from HipICMSCTrainingLib.run import watchers
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.status import Status
 from HipICMSCTrainingLib.run.trainer import Trainer
@@ -35,7 +35,7 @@ needs_inotify = pytest.mark.skipif(sys.platform != "linux", reason="inotify tell
 @pytest.fixture
 def talkative(monkeypatch):
     """The run reports after every step, so that something can happen to it at a certain one."""
-    monkeypatch.setattr(trainer_module, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(watchers, "HEARTBEAT_SECONDS", 0.0)
 
 
 @pytest.fixture
