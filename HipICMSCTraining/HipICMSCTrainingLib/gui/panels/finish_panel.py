@@ -18,18 +18,17 @@ from HipICMSCLib.models.chosen import ENDING, add_model, check_name
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from slicer.i18n import tr as _
 
+from HipICMSCTrainingLib.gui.panels.card_area import CardArea
 from HipICMSCTrainingLib.gui.panels.comparison_of_run import ComparisonOfRun
 from HipICMSCTrainingLib.gui.panels.measured_words import RED, compared_as_html, measured_as_html
-from HipICMSCTrainingLib.gui.panels.score_words import scores_in_words, used_labels_of_mri
+from HipICMSCTrainingLib.gui.panels.score_words import scores_in_words
+from HipICMSCTrainingLib.gui.panels.scored_weights import WEIGHTS, ScoredWeights
 from HipICMSCTrainingLib.gui.running.command import Command
 from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.metrics import MetricsReader
 from HipICMSCTrainingLib.settings.choices import Method
 
-#: As `hipicmsc export --weights` takes them, in the order of the list.
-_WEIGHTS = ("selected", "average", "last")
-#: How high the boxes of text are.
-_LINES = {"finishCitationsEdit": 3, "finishDataEdit": 3, "finishLimitsEdit": 3, "finishMeasuredText": 12}
+#: How many lines the measured numbers have room for.
+_MEASURED_LINES = 12
 _CONTROLS = ("finishExportButton", "finishUseButton", "finishCancelButton", "finishMeasureButton")
 
 
@@ -53,10 +52,9 @@ class FinishPanel:
         self._methods: Mapping[str, Method] = {}
         self._command: Command | None = None
         self._run: RunFolder | None = None
-        self._about: dict[str, Any] = {}
-        for name, lines in _LINES.items():
-            fit_lines(getattr(self.ui, name), lines)
-        self.ui.finishWeightsComboBox.addItems(list(_WEIGHTS))
+        self._card = CardArea(self.ui, self._say_error)
+        fit_lines(self.ui.finishMeasuredText, _MEASURED_LINES)
+        self.ui.finishWeightsComboBox.addItems(list(WEIGHTS))
         self.ui.finishWeightsComboBox.connect("currentIndexChanged(int)", self._on_changed)
         self.ui.finishNameEdit.connect("textChanged(QString)", self._on_changed)
         self.ui.finishExportButton.connect("clicked(bool)", self._on_export)
@@ -76,29 +74,29 @@ class FinishPanel:
         if run is not None and self._run is not None and run.path == self._run.path:
             self.refresh()
             return
-        self._keep_about()
-        self._run = run
-        self._reader = None if run is None else MetricsReader(run.metrics_file)
-        #: The newest line with scores, by weights.
-        self._scored: dict[str, dict[str, Any]] = {}
+        self._card.keep()
+        self._run, self._scored = run, ScoredWeights(run)
         self._say("")
         self.ui.finishMeasuredText.visible = False
         self.ui.finishNameEdit.text = "" if run is None else run.path.name
-        self._read_about()
+        self._card.attach(run)
         self._list_routes()
         self.refresh()
 
     def refresh(self) -> None:
         """Show what the folder says now, and keep there what was written here."""
-        self._keep_about()
-        self._read_scores()
-        for index, weights in enumerate(_WEIGHTS):
-            self.ui.finishWeightsComboBox.setItemText(index, self._in_words(weights))
+        self._card.keep()
+        try:
+            self._scored.read()
+        except HipError as error:
+            self._say_error(error)
+        for index, weights in enumerate(WEIGHTS):
+            self.ui.finishWeightsComboBox.setItemText(index, self._scored.in_words(weights))
         self._show()
 
     def close(self) -> None:
         """Slicer ends or the module is reloaded; an export that is under way is given up."""
-        self._keep_about()
+        self._card.keep()
         if self._command is not None:
             self._command.close()
             self._command = None
@@ -106,36 +104,7 @@ class FinishPanel:
     # What there is.
 
     def _weights(self) -> str:
-        return _WEIGHTS[max(0, self.ui.finishWeightsComboBox.currentIndex)]
-
-    def _read_scores(self) -> None:
-        try:
-            lines = [] if self._reader is None else self._reader.new_lines()
-        except HipError as error:
-            self._say_error(error)
-            return
-        if self._reader is not None and self._reader.restarted:
-            self._scored = {}
-        self._scored |= {line["weights"]: line for line in lines if "scores" in line and "weights" in line}
-
-    def _scores_of(self, weights: str) -> dict[str, Any] | None:
-        """``step`` and ``scores`` of these weights, as far as they were scored."""
-        if weights != "selected":
-            return self._scored.get(weights)
-        try:
-            return None if self._run is None else self._run.checkpoints.selection()
-        except HipError:
-            return None
-
-    def _in_words(self, weights: str) -> str:
-        scored = self._scores_of(weights)
-        if weights == "selected":
-            if scored is None:
-                return _("Best score (none yet)")
-            if used_labels_of_mri(scored["scores"]):
-                return _("Best Dice on held-out MRI (step {step})").format(step=scored["step"])
-            return _("Best label-free score (step {step})").format(step=scored["step"])
-        return _("Newest average of the weights") if weights == "average" else _("Newest weights")
+        return WEIGHTS[max(0, self.ui.finishWeightsComboBox.currentIndex)]
 
     def _list_routes(self) -> None:
         about = self._about_method()
@@ -156,43 +125,6 @@ class FinishPanel:
     def _route_arguments(self) -> list[str]:
         index = self.ui.finishRouteComboBox.currentIndex
         return ["--route", self.ui.finishRouteComboBox.currentText] if index > 0 else []
-
-    # The card.
-
-    def _read_about(self) -> None:
-        about: dict[str, Any] = {}
-        if self._run is not None:
-            try:
-                about = self._run.about()
-            except HipError as error:
-                self._say_error(error)
-        self.ui.finishLicenceEdit.text = str(about.get("licence", ""))
-        self.ui.finishCitationsEdit.plainText = "\n".join(map(str, about.get("citations", ())))
-        self.ui.finishDataEdit.plainText = str(about.get("data", ""))
-        self.ui.finishLimitsEdit.plainText = str(about.get("limits", ""))
-        self._about = self._written()
-
-    def _written(self) -> dict[str, Any]:
-        """What stands in the fields, as in export.About; an empty one is left to its default."""
-        ui = self.ui
-        citations = [line.strip() for line in ui.finishCitationsEdit.plainText.splitlines() if line.strip()]
-        values = {
-            "licence": ui.finishLicenceEdit.text.strip(),
-            "citations": citations,
-            "data": ui.finishDataEdit.plainText.strip(),
-            "limits": ui.finishLimitsEdit.plainText.strip(),
-        }
-        return {name: value for name, value in values.items() if value}
-
-    def _keep_about(self) -> None:
-        written = self._written()
-        if self._run is None or written == self._about:
-            return
-        try:
-            self._run.write_about(written)
-            self._about = written
-        except HipError as error:
-            self._say_error(error)
 
     # What the user does.
 
@@ -290,8 +222,8 @@ class FinishPanel:
         self._command.cancel()
 
     def _export(self, path: Path, when_done: Callable[[], None], clean_up: Callable[[], None] = lambda: None) -> None:
-        self._keep_about()
-        about = ["--about", str(self._run.about_file)] if self._about else []
+        self._card.keep()
+        about = [] if self._card.is_empty else ["--about", str(self._run.about_file)]
         self._say(_("Exporting …"))
         self._start(["export", "--output", str(path), "--overwrite", *about], lambda line: None, when_done, clean_up)
 
@@ -356,7 +288,7 @@ class FinishPanel:
     def _show(self) -> None:
         running = _("An export or a measurement is under way.") if self._command is not None else ""
         against = self._reason_against_export()
-        scored = self._scores_of(self._weights())
+        scored = self._scored.scores_of(self._weights())
         self.ui.finishScoresLabel.text = (
             scores_in_words(scored["step"], scored["scores"])
             if scored
