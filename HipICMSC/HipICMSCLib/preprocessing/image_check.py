@@ -25,7 +25,9 @@ def check_volume(image: sitk.Image, name: str) -> None:
     """
     if image.GetDimension() != 3 or 1 in image.GetSize():
         raise not_3d(name, image.GetSize())
-    if image.GetNumberOfComponentsPerPixel() != 1 or "complex" in image.GetPixelIDTypeAsString():
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise complex_numbers(name)
+    if image.GetNumberOfComponentsPerPixel() != 1:
         raise not_scalar(name)
     spacing = np.array(image.GetSpacing())
     geometry = np.concatenate([spacing, image.GetOrigin(), image.GetDirection()])
@@ -37,7 +39,8 @@ def check_volume(image: sitk.Image, name: str) -> None:
     extent = spacing * image.GetSize()
     if (extent < SMALLEST_EXTENT_MM).any():
         raise HipError(
-            "too_small", f"{name} measures only {times(np.round(extent))} mm, which cannot hold a hip joint."
+            "too_small",
+            f"{name} measures only {times(np.round(extent))} mm, which cannot hold a hip joint; choose one that does.",
         )
     voxels = sitk.GetArrayViewFromImage(image)
     if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
@@ -47,7 +50,7 @@ def check_volume(image: sitk.Image, name: str) -> None:
             "source, or put a number in their place.",
         )
     if voxels.min() == voxels.max():
-        raise HipError("constant", f"{name} is empty: every voxel has the value {voxels.flat[0]:g}.")
+        raise HipError("constant", f"{name} is empty: every voxel has the value {voxels.flat[0]:g}; choose another.")
 
 
 def zero_where_unmeasured(image: sitk.Image) -> tuple[sitk.Image, list[str]]:
@@ -92,8 +95,14 @@ def not_scalar(path: Path | str) -> HipError:
     return HipError("not_scalar", f"{path} has colours or several channels; a volume with one value a voxel is needed.")
 
 
+def complex_numbers(path: Path | str) -> HipError:
+    return HipError("not_scalar", f"{path} holds complex numbers; save their magnitude.")
+
+
 def not_3d(path: Path | str, size: Iterable[int]) -> HipError:
-    return HipError("not_3d", f"{path} is not a 3-D volume; its size is {times(size)}.")
+    return HipError(
+        "not_3d", f"{path} is not a 3-D volume; its size is {times(size)}. Save one volume of it, with all its slices."
+    )
 
 
 def bad_spacing(path: Path | str, spacing: Iterable[float]) -> HipError:

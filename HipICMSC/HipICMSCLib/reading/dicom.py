@@ -187,7 +187,11 @@ def _most_at_one_place(frames: list[Frame]) -> int:
 def _chosen(path: Path, volumes: Sequence[Volume], series: str | None) -> tuple[Volume, list[str]]:
     """The volume that is meant, or the only one that is no localizer."""
     if not volumes:
-        raise refused(path, "it holds no DICOM series of CT or MR images that say where they lie")
+        raise refused(
+            path,
+            "it holds no DICOM series of CT or MR images that say where they lie",
+            remedy="choose the folder that holds one, or export the series again",
+        )
     if series is not None:
         wanted = series.strip().lower()
         exact = [v for v in volumes if wanted == v.key] or [
@@ -271,4 +275,9 @@ def _voxels(path: Path, frames: list[Frame]) -> np.ndarray:
             slices.append((values * slope + intercept).astype(np.float32) if scaled else values)
         return np.stack(slices)
     except Exception as error:  # pydicom raises many kinds for voxels that are damaged
-        raise refused(path, "its voxels are damaged, or packed in a way that is not known here", str(error)) from error
+        raise refused(
+            path,
+            "its voxels are damaged, or packed in a way that is not known here",
+            str(error),
+            "export it again unpacked",
+        ) from error

@@ -13,7 +13,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import LARGEST_DISAGREEMENT_MM
-from HipICMSCLib.preprocessing.image_check import bad_spacing, not_3d, not_scalar
+from HipICMSCLib.preprocessing.image_check import bad_spacing, complex_numbers, not_3d, not_scalar
 from HipICMSCLib.reading.refusals import check_size, not_oriented, refused
 from HipICMSCLib.reading.stored import UNPACKING, Stored, files_beside, read_bytes
 
@@ -60,7 +60,7 @@ def _header_file(path: Path) -> Path:
         return path
     header = path.with_suffix(".HDR" if path.suffix.isupper() else ".hdr")
     if not header.is_file():
-        raise refused(path, f"the header that belongs to it, {header.name}, is not beside it")
+        raise refused(path, f"the header that belongs to it, {header.name}, is not beside it", remedy="put it there")
     return header
 
 
@@ -93,12 +93,16 @@ def _header(path: Path, head: bytes) -> nibabel.Nifti1Header:
     whole = kind is not None and len(head) >= kind.template_dtype.itemsize
     header = kind(head[: kind.template_dtype.itemsize], check=False) if whole else None
     if header is None and nibabel.AnalyzeHeader.may_contain_header(head):
-        raise refused(path, "an Analyze file does not say where left and right are; export it again as NIfTI or DICOM")
+        raise refused(
+            path, "an Analyze file does not say where left and right are", remedy="export it again as NIfTI or DICOM"
+        )
     if header is None or header["sizeof_hdr"] != header.sizeof_hdr:
         raise refused(path, "it is no NIfTI file, or the file is cut off or damaged")
     dtype = header.get_data_dtype()
     if header["bitpix"] != 8 * dtype.itemsize:
         raise refused(path, f"its header declares voxels of type {dtype} with {header['bitpix']} bits, which is none")
+    if dtype.kind == "c":
+        raise complex_numbers(path)
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise not_scalar(path)
     first = header.pair_vox_offset if _is_of_pair(header) else header.single_vox_offset
@@ -110,7 +114,7 @@ def _header(path: Path, head: bytes) -> nibabel.Nifti1Header:
     if not unscaled and not (np.isfinite(slope) and np.isfinite(intercept)):
         raise refused(path, "its header scales the voxels by what is no number")
     if int(header["xyzt_units"]) & 7 not in (0, 2):
-        raise refused(path, "its header does not measure in millimetres")
+        raise refused(path, "its header does not measure in millimetres", remedy="save it again in millimetres")
     return header
 
 

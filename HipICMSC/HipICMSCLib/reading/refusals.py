@@ -15,9 +15,14 @@ MOST_VOXELS = 2**29
 LONGEST_HEADER_BYTES = 1 << 20
 
 
-def refused(path: Path | str, reason: str, detail: str = "") -> HipError:
-    """The error for a file that is no image to rely on; ``reason`` goes on with "the file …" or "its header …"."""
-    return HipError("unreadable", f"{path} cannot be read as an image: {reason}.", detail)
+def refused(path: Path | str, reason: str, detail: str = "", remedy: str = "copy or export it again") -> HipError:
+    """The error for a file that is no image to rely on.
+
+    Args:
+        reason: goes on with "the file …" or "its header …".
+        remedy: what the user can do.
+    """
+    return HipError("unreadable", f"{path} cannot be read as an image: {reason}; {remedy}.", detail)
 
 
 def cut_off(path: Path | str, detail: str) -> HipError:
@@ -48,7 +53,7 @@ def check_size(path: Path | str, size: Sequence[int], voxel_bytes: int) -> None:
         raise refused(path, f"its header declares {shown} voxels")
     voxels = math.prod(size)
     if voxels > MOST_VOXELS:
-        raise HipError("too_large", f"{path} declares {shown} voxels, more than any volume of a pelvis has.")
+        raise HipError("too_large", f"{path} declares {shown} voxels, more than any volume of a pelvis has; crop it.")
     free = free_bytes()
     if free is not None and voxels * voxel_bytes > free // 2:
         raise HipError(

@@ -146,7 +146,9 @@ def files_beside(header: Path, named: str, listed: Sequence[str] = ()) -> list[P
     for name, file in zip(names, files, strict=True):
         plain = Path(name).name == name.removeprefix("./") and "\\" not in name and name.isprintable()
         if not plain or name in ("", ".", ".."):
-            raise refused(header, "its header names a file outside of its own folder for the voxels")
+            raise refused(
+                header, "its header names a file outside of its own folder for the voxels", remedy="put both into one"
+            )
         if not file.is_file() or file.resolve().parent != header.parent.resolve():
-            raise refused(header, f"the file {name}, which holds its voxels, is not beside it")
+            raise refused(header, f"the file {name}, which holds its voxels, is not beside it", remedy="put it there")
     return files

@@ -14,7 +14,7 @@ import nrrd
 import numpy as np
 
 from HipICMSCLib.preprocessing.image_check import not_3d, not_scalar
-from HipICMSCLib.reading.refusals import LONGEST_HEADER_BYTES, check_size, not_oriented, refused
+from HipICMSCLib.reading.refusals import LONGEST_HEADER_BYTES, check_size, cut_off, not_oriented, refused
 from HipICMSCLib.reading.stored import UNPACKING, Stored, bytes_of_files, files_beside
 
 _NRRD_FIELDS = {
@@ -42,6 +42,9 @@ _MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", 
 _FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 _META_VOXELS = "ElementDataFile"
+#: Encodings in which numbers are written out.
+_TEXT = {"ascii", "text", "txt"}
+_EXPORT = "export it again, in one file"
 _MOST_AXES = 16
 
 
@@ -61,7 +64,7 @@ def read_nrrd(path: Path, layers: bool = False) -> Stored:
     if not fields.keys() <= _NRRD_FIELDS:
         raise refused(path, f"its header has an unknown field, {min(fields.keys() - _NRRD_FIELDS)[:60]!r}")
     if "data file" not in fields and path.name.lower().endswith(".nhdr"):
-        raise refused(path, "its header does not name the file that holds its voxels")
+        raise refused(path, "its header does not name the file that holds its voxels", remedy=_EXPORT)
     for name, value in fields.items():
         if name in ("encoding", "endian", "space", "type"):
             fields[name] = value.lower()
@@ -145,10 +148,12 @@ def _stored(
         # pynrrd takes a list of lines for a file.
         fields = nrrd.read_header([magic, *map(": ".join, said.items())])
         sizes, encoding = fields["sizes"].tolist(), fields["encoding"]
-        if encoding not in UNPACKING:
-            raise refused(path, f"its voxels are encoded as {encoding[:40]!r}, which is not known here")
+        if encoding not in UNPACKING and encoding not in _TEXT:
+            raise refused(path, f"its voxels are encoded as {encoding[:40]!r}, which is not known here", remedy=_EXPORT)
         one = {name: fields[name] for name in ("type", "endian") if name in fields}
         one |= {"dimension": 1, "sizes": np.array([1]), "encoding": "raw"}
+        if encoding in _TEXT:
+            one["endian"] = "little"  # said of bytes alone
         kind = nrrd.read_data(one, io.BytesIO(bytes(8))).dtype
         if fields["dimension"] != len(sizes):
             raise refused(path, f"its header declares {len(sizes)} sizes of {fields['dimension']} axes")
@@ -159,7 +164,7 @@ def _stored(
         if axes is None or len(axes) != len(sizes) or fields.get("space") not in _SPACES:
             raise not_oriented(path)
         if not {unit.lower() for unit in fields.get("space units", [])} <= _MILLIMETRES:
-            raise refused(path, "its header does not measure in millimetres")
+            raise refused(path, "its header does not measure in millimetres", remedy="save it again in millimetres")
         apart = np.isnan(axes).all(axis=1)
         if apart[0] and sizes[0] > 1 and not layers:
             raise not_scalar(path)
@@ -172,16 +177,37 @@ def _stored(
         raise refused(path, "its header lacks a field or has a wrong one", str(error)) from error
     skipped = fields.get("byte skip", 0)
     if fields.get("line skip", 0) or skipped < -1 or (skipped and encoding != "raw"):
-        raise refused(path, "its header skips a part of the file that holds its voxels")
+        raise refused(path, "its header skips a part of the file that holds its voxels", remedy=_EXPORT)
 
     def voxels() -> np.ndarray:
         beside = "data file" in fields
         files = files_beside(path, fields["data file"], listed) if beside else [path]
         at = -1 if skipped == -1 else skipped + (0 if beside else start)
-        data = bytes_of_files(path, files, at, encoding, math.prod(sizes) * kind.itemsize, length)
-        return np.frombuffer(data, kind).reshape(*size[::-1], *([sizes[0]] if layers and apart[0] else []))
+        if encoding in _TEXT:
+            values = _from_text(path, files, at, kind, math.prod(sizes))
+        else:
+            values = np.frombuffer(
+                bytes_of_files(path, files, at, encoding, math.prod(sizes) * kind.itemsize, length), kind
+            )
+        return values.reshape(*size[::-1], *([sizes[0]] if layers and apart[0] else []))
 
     return Stored(path, tuple(size), np.diag([*_SPACES[fields["space"]], 1]) @ to_lps, voxels, texts or {})
+
+
+def _from_text(path: Path, files: list[Path], start: int, kind: np.dtype, count: int) -> np.ndarray:
+    """So many numbers that are written out, an equal share of them in each file."""
+    parts = []
+    try:
+        for file in files:
+            with open(file, "rb") as stream:
+                stream.seek(start)
+                parts.append(np.fromfile(stream, kind.newbyteorder("="), count // len(files), sep=" "))
+    except ValueError as error:
+        raise cut_off(path, str(error)) from error
+    values = np.concatenate(parts)
+    if len(values) != count:
+        raise cut_off(path, f"{count} numbers are declared, {len(values)} are there")
+    return values
 
 
 def _vector(numbers: np.ndarray) -> str:

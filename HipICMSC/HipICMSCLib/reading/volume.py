@@ -74,10 +74,10 @@ def found(path: Path, series: str | None = None, layers: bool = False) -> Iterat
         raise HipError("missing_file", f"There is no file {path}.")
     # GDCM and others take text alone.
     if str(path).encode("utf-8", "replace").decode("utf-8") != str(path):
-        raise refused(path, "its name, or that of its folder, is no text; rename it")
+        raise refused(path, "its name, or that of its folder, is no text", remedy="rename it")
     # A pipe or a device never ends.
     if not path.is_dir() and not path.is_file():
-        raise refused(path, "it is no file")
+        raise refused(path, "it is no file", remedy="choose a file or a folder")
     try:
         # What libraries would print is either an error, which is raised below in one sentence, or of no use.
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -116,4 +116,8 @@ def _stored(path: Path, series: str | None, layers: bool) -> Stored:
         from HipICMSCLib.reading import dicom
 
         return dicom.read(path, series)
-    raise refused(path, f"it is no DICOM, and its name ends in none of {', '.join(VOLUME_ENDINGS)}")
+    raise refused(
+        path,
+        f"it is no DICOM, and its name ends in none of {', '.join(VOLUME_ENDINGS)}",
+        remedy="rename it if it is one of these, or save it as one",
+    )

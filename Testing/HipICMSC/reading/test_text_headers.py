@@ -55,6 +55,19 @@ def test_nrrd_in_every_packing(tmp_path, encoding, pack):
         read_volume(tmp_path / "a.nrrd")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "text", "TXT"])
+def test_nrrd_whose_numbers_are_written_out(tmp_path, encoding):
+    text = "\n".join(" ".join(map(str, row)) for row in VOXELS.reshape(-1, VOXELS.shape[-1])).encode()
+    (tmp_path / "a.nrrd").write_bytes(nrrd(text + b"\n", encoding=encoding).replace(b"endian: little\n", b""))
+    assert_sound(read_volume(tmp_path / "a.nrrd"))
+    (tmp_path / "a.nrrd").write_bytes(nrrd(text[: len(text) // 2], encoding=encoding))
+    with pytest.raises(HipError, match="cut off or damaged; copy or export it again"):
+        read_volume(tmp_path / "a.nrrd")
+    (tmp_path / "a.nrrd").write_bytes(nrrd(text.replace(b" ", b" one ", 1), encoding=encoding))
+    with pytest.raises(HipError, match="cut off or damaged"):
+        read_volume(tmp_path / "a.nrrd")
+
+
 @pytest.mark.parametrize("place", [0, 1, 3])
 def test_an_nrrd_axis_of_one_volume_is_none_wherever_it_stands(tmp_path, place):
     def put(words: str, word: str) -> str:
