@@ -50,7 +50,7 @@ def _about_series(path: Path) -> list[str]:
     if aside:
         lines.append(f"  left aside, as they are no slices of a volume: {len(aside)} file{'s' * (len(aside) != 1)}")
     if damaged:
-        lines.append(f"  left aside, as they are cut off or damaged: {damaged} file{'s' * (damaged != 1)}")
+        lines.append(f"  left aside, as they are cut off or damaged: {len(damaged)} file{'s' * (len(damaged) != 1)}")
     return lines
 
 

@@ -76,13 +76,13 @@ def read(path: Path, series: str | None = None) -> Stored:
             or ``too_large``.
     """
     volumes, _, damaged = volumes_in(path)
-    volume, notes = _chosen(path, volumes, series)
+    volume, notes = _chosen(path, volumes, damaged, series)
     frames, to_lps = _in_order(path, volume)
     columns, rows = frames[0].size
     size = columns, rows, len(frames)
     check_size(path, size, 4)
     if damaged:
-        notes.append(f"Damaged files of other series, left aside: {damaged}.")
+        notes.append(f"Damaged files of other series, left aside: {len(damaged)}.")
     empty = sum(not file.stat().st_size for file in path.rglob("[!.]*") if file.is_file())
     if empty:
         notes.append(f"Empty files among the images: {empty}; if they were slices, export the series again.")
@@ -95,13 +95,14 @@ def headers(path: Path, series: str | None = None) -> list[Dataset]:
     Raises:
         HipError: as :func:`read`.
     """
-    volume, _ = _chosen(path, volumes_in(path)[0], series)
+    volumes, _, damaged = volumes_in(path)
+    volume, _ = _chosen(path, volumes, damaged, series)
     return [dcmread(file, force=True, stop_before_pixels=True) for file in {frame.path: 0 for frame in volume.frames}]
 
 
-def volumes_in(path: Path) -> tuple[list[Volume], list[Path], int]:
-    """What a file or folder, and those below, hold that may be a volume, the files that are no slices, and how many
-    are damaged.
+def volumes_in(path: Path) -> tuple[list[Volume], list[Path], list[tuple[str, HipError]]]:
+    """What a file or folder, and those below, hold that may be a volume, the files that are no slices, and of those
+    that are damaged the series and why it cannot be read.
 
     Raises:
         HipError: ``unreadable``, ``bad_geometry``, ``not_scalar`` or ``too_large``.
@@ -130,7 +131,7 @@ def volumes_in(path: Path) -> tuple[list[Volume], list[Path], int]:
                     own, number, uid, f"{name}, {what}" if what else name, tuple(frames_of_part), dict(damaged).get(uid)
                 )
             )
-    return sorted(volumes, key=lambda volume: (volume.is_localizer, -len(volume.frames))), aside, len(damaged)
+    return sorted(volumes, key=lambda volume: (volume.is_localizer, -len(volume.frames))), aside, damaged
 
 
 def _alike(path: Path, frames: Iterable[Frame]) -> list[list[Frame]]:
@@ -184,7 +185,9 @@ def _most_at_one_place(frames: list[Frame]) -> int:
     return max(Counter(map(tuple, np.round([frame.place for frame in frames], 2))).values())
 
 
-def _chosen(path: Path, volumes: Sequence[Volume], series: str | None) -> tuple[Volume, list[str]]:
+def _chosen(
+    path: Path, volumes: Sequence[Volume], damaged: Sequence[tuple[str, HipError]], series: str | None
+) -> tuple[Volume, list[str]]:
     """The volume that is meant, or the only one that is no localizer."""
     if not volumes:
         raise refused(
@@ -200,6 +203,9 @@ def _chosen(path: Path, volumes: Sequence[Volume], series: str | None) -> tuple[
         # A number that no series has must not be found in "t1 5 mm".
         meant = exact or [v for v in volumes if wanted in v.name.lower() and not _NUMBERS.fullmatch(wanted)]
         if not meant:
+            for uid, refusal in damaged:
+                if uid == wanted:
+                    raise refusal
             raise HipError("unknown_series", f"{path} holds no series {series}; it holds {_listed(volumes)}.")
     else:
         meant = [volume for volume in volumes if not volume.is_localizer] or list(volumes)

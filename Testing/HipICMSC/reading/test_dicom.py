@@ -187,6 +187,18 @@ def test_a_damaged_file_of_another_series_is_left_aside_with_a_note_and_one_of_t
     assert "its file IM0091 is cut off or damaged" in refusal(tmp_path).sentence
 
 
+def test_a_series_that_is_damaged_as_a_whole_is_not_said_to_be_unknown(tmp_path):
+    write(tmp_path, slices(VOXELS))
+    write(tmp_path, slices(VOXELS[:3], "1.2.77"), "B{}")
+    for file in tmp_path.glob("B*"):
+        file.write_bytes(file.read_bytes()[:-10])
+    assert_sound(read_volume(tmp_path))
+    with pytest.raises(HipError, match=r"its file B.* is cut off or damaged; copy or export it again"):
+        read_volume(tmp_path, "1.2.77")
+    with pytest.raises(HipError, match=r"holds no series 1\.2\.78"):
+        read_volume(tmp_path, "1.2.78")
+
+
 def test_what_is_saved_as_mr_but_lies_nowhere_is_left_aside_beside_a_volume(tmp_path):
     placeless = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "PixelSpacing": None}
     write(tmp_path, slices(VOXELS[:2], "1.2.77", SeriesDescription="curves", **placeless), "C{}")
