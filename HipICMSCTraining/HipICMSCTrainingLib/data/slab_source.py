@@ -58,6 +58,7 @@ class SlabSource:
         #: Of each corrected MRI, where its bones are: (pixel, 3) slice, row and column of hip bone and of femur.
         self._bones = [_bones_in(volume) for volume in corrected]
         self.shares = np.array(weights) / sum(weights)
+        self.mri_shares = _shares_of_mris(volumes)
         self.rank, self.world_size = rank, world_size
         self.shape = settings.slab_shape
         # PyTorch gives a thread that never asked the number of threads that any other one set last.
@@ -184,7 +185,7 @@ class SlabSource:
 
     def _mr_slab(self, random: np.random.Generator) -> _MrSlab:
         """A slab somewhere in an MRI; as in a mirror as often as not."""
-        number = random.integers(len(self.volumes))
+        number = random.choice(len(self.volumes), p=self.mri_shares)
         volume, shape = self.volumes[number], self.shape
         index = int(random.integers(len(volume["slices"])))
         corner = _corner_within(volume["covered"][index], shape.patch, random)
@@ -214,6 +215,13 @@ class _MrSlab:
     covered: torch.Tensor
     volume: Arrays
     plausible: torch.Tensor | None = None
+
+
+def _shares_of_mris(volumes: Sequence[Arrays]) -> np.ndarray:
+    """How often each MRI is drawn: a plane as the root of how many MRIs it has, so that a rare one is not drowned."""
+    planes = [plane_of(volume) for volume in volumes]
+    weights = np.array([planes.count(plane) ** -0.5 for plane in planes])
+    return weights / weights.sum()
 
 
 def _in_a_mirror(part: np.ndarray, volume: Arrays) -> np.ndarray:

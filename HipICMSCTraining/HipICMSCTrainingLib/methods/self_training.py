@@ -24,12 +24,15 @@ class SelfTrainingSettings:
     """How F_t learns from its own predictions on MRI.
 
     Attributes:
-        self_training_confidence: pixels count whose class the teacher gives at least this probability.
+        self_training_confidence: pixels count that the teacher calls bone with at least this probability.
+        self_training_confidence_background: the same of what it calls background, of which there is far more: were
+            both alike, bone that it half sees would be taught as background, and bones shrink.
         self_training_rate: the learning rate of F_t in self-training over that of the segmenters; linear to 0.
         teacher_decay: how slowly the teacher's weights follow F_t's.
     """
 
-    self_training_confidence: float = 0.8
+    self_training_confidence: float = 0.65
+    self_training_confidence_background: float = 0.9
     self_training_rate: float = 0.3
     teacher_decay: float = 0.997
 
@@ -46,21 +49,22 @@ def follow(teacher: nn.Module, student: nn.Module, decay: float) -> None:
 
 @torch.no_grad()
 def taught(
-    teacher: nn.Module, x_t: Tensor, confidence: float, plausible: Tensor | None = None
+    teacher: nn.Module, x_t: Tensor, of_bone: float, of_background: float, plausible: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """What the teacher says of slabs and their mirror images together.
 
     Args:
+        of_bone, of_background: the probability from which on the teacher is sure of each.
         plausible: (batch, rows, columns) bool, where the slabs may show bone; None is everywhere.
 
     Returns:
-        Classes, and where their probability is ``confidence`` or more, each (batch, rows, columns). Bone where it is
-        not plausible is background, for sure.
+        Classes, and where the teacher is sure of them, each (batch, rows, columns). Bone where it is not plausible is
+        background, for sure.
     """
     probabilities = teacher(x_t).float().softmax(1)
     probabilities = (probabilities + teacher(x_t.flip(-1)).float().softmax(1).flip(-1)) / 2
     highest, labels = probabilities.max(1)
-    sure = highest >= confidence
+    sure = highest >= torch.where(labels > 0, of_bone, of_background)
     if plausible is not None:
         stray = (labels > 0) & ~plausible
         labels, sure = labels.masked_fill(stray, 0), sure | stray
@@ -118,7 +122,9 @@ def self_training_losses(
         batch: x_s are simulated slabs, y_s their classes, x_t real ones.
     """
     x_s, x_t = batch.x_s, batch.x_t
-    labels, sure = taught(teacher, x_t, own.self_training_confidence, batch.plausible_t)
+    labels, sure = taught(
+        teacher, x_t, own.self_training_confidence, own.self_training_confidence_background, batch.plausible_t
+    )
     logits_s, logits_t = student(torch.cat([x_s, spoiled(x_t, random)])).split([len(x_s), len(x_t)])
     return {
         "simulated": segmentation_loss(logits_s, one_hot(batch.y_s, len(CLASS_NAMES)), dice_weight),

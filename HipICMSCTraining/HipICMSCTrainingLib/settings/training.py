@@ -153,6 +153,7 @@ _SLABS = TrainingSettings(
     self_training_epochs=2,
     steps_per_epoch=500,
     slab=SlabSettings(least_pixels=448),
+    slab_unet=SlabUNetSettings(slices=5),
     translator=TranslatorSettings(width=24, blocks=6),
     discriminator_width=32,
 )

@@ -146,6 +146,15 @@ def test_cts_come_as_often_as_their_weights(source):
     assert 0.5 < np.mean(labelled) < 0.85
 
 
+def test_a_plane_with_few_mris_comes_oftener_than_their_share(source):
+    """Four coronal MRIs and an axial one, which is the brighter one: a third of the slabs, not a fifth."""
+    volumes = [mri(CORONAL, first=-1.0) for _ in range(4)] + [mri(AXIAL)]
+    draws = source(volumes=volumes, batch_size=8, share_field_of_view=False)
+    # What the volumes do not fill is padded with the least value.
+    axial = [bool(slab.max() > 0.0) for step in range(60) for slab in draws.draw(step, SELF_TRAINING).x_t]
+    assert 0.27 < np.mean(axial) < 0.4
+
+
 @pytest.mark.parametrize("plane", [CORONAL, AXIAL, SAGITTAL])
 def test_ct_and_mri_are_cut_in_the_same_plane(source, plane):
     """In the block, bones are columns from foot to head: seen end on in axial slices, lengthwise in the others."""

@@ -80,11 +80,12 @@ def test_where_nothing_is_sure_nothing_is_learned():
 def test_the_teacher_says_what_slab_and_mirror_image_say_together():
     teacher = slab_threshold_network(gain=1.0)
     x_t = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    labels, sure = taught(teacher, x_t, 0.6)
+    labels, sure = taught(teacher, x_t, 0.6, 0.7)
     with torch.no_grad():
         probabilities = teacher(x_t).softmax(1)  # pixel by pixel, so that a mirror changes nothing
     assert torch.equal(labels, probabilities.argmax(1))
-    assert torch.equal(sure, probabilities.amax(1) >= 0.6)
+    assert torch.equal(sure & (labels > 0), (labels > 0) & (probabilities.amax(1) >= 0.6))
+    assert torch.equal(sure & (labels == 0), (labels == 0) & (probabilities.amax(1) >= 0.7))
     assert 0.1 < sure.float().mean() < 0.9
 
     class Lopsided(nn.Module):
@@ -95,7 +96,7 @@ def test_the_teacher_says_what_slab_and_mirror_image_say_together():
             logits[:, 2, :, :8] = 9.0
             return logits
 
-    labels, sure = taught(Lopsided(), x_t, 0.9)
+    labels, sure = taught(Lopsided(), x_t, 0.9, 0.9)
     assert not sure.any()
     assert (labels == 2).all()
 
@@ -104,8 +105,8 @@ def test_bone_where_it_is_not_plausible_is_background_for_sure():
     x_t = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     teacher, plausible = slab_threshold_network(gain=1.0), torch.zeros(2, 16, 16, dtype=torch.bool)
     plausible[:, :, :10] = True
-    labels, sure = taught(teacher, x_t, 0.6, plausible)
-    labels_anywhere, sure_anywhere = taught(teacher, x_t, 0.6)
+    labels, sure = taught(teacher, x_t, 0.6, 0.6, plausible)
+    labels_anywhere, sure_anywhere = taught(teacher, x_t, 0.6, 0.6)
     assert (labels_anywhere[..., 10:] > 0).any()
     assert torch.equal(labels[..., :10], labels_anywhere[..., :10])
     assert torch.equal(sure[..., :10], sure_anywhere[..., :10])

@@ -57,7 +57,10 @@ PHASES = {
     "icmsc, stage 1": Phase(IcmscSettings(), TRANSLATION),
     "icmsc, stage 2": Phase(IcmscSettings(), TOGETHER),
     "icmsc, self-training": Phase(
-        IcmscSettings(self_training_confidence=0.34), SELF_TRAINING, 0.3, SLAB_ASSIGNMENTS
+        IcmscSettings(self_training_confidence=0.34, self_training_confidence_background=0.34),
+        SELF_TRAINING,
+        0.3,
+        SLAB_ASSIGNMENTS,
     ),
     "no_adaptation": Phase(NoAdaptationSettings(), TOGETHER),
     "icmsc, stage 1 on slabs": Phase(IcmscSettings(), TRANSLATION, 0.0, SLAB_ASSIGNMENTS),
