@@ -65,7 +65,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "real_data"))
 from make_dataset import MEASURED as MEASURED_PATIENTS
 from make_dataset import write_dataset
 
-SEED = 1
+#: The seed of the phantoms.
+PHANTOMS = 1
 #: Bones of each case are all completed: the labels are the truth, or as near to it as there is.
 ALL = {segment.segment_id for segment in SEGMENTS}
 #: Of phantoms: pixels of 2.5 mm, as they have, and a network as deep as slices of 96 pixels allow.
@@ -120,6 +121,7 @@ def main() -> int:
     parser.add_argument("mode", choices=("phantoms", "sts"))
     parser.add_argument("out", type=Path)
     parser.add_argument("data", type=Path, nargs="?", help="the working set, of which sts/ is a part (sts alone)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of trainings; numbers are means over them")
     parser.add_argument("--quick", action="store_true")
     chosen = parser.parse_args()
     size = QUICK if chosen.quick else Size()
@@ -129,11 +131,12 @@ def main() -> int:
     os.environ["HIPICMSC_HOME"] = str(out / "home")
     try:
         if chosen.mode == "phantoms":
-            phantoms(out, size)
+            phantoms(out, size, chosen.seeds)
         elif chosen.data is None:
             parser.error("sts needs DATA")
         else:
-            sts(out, chosen.data.resolve(), replace(size, counts=tuple(count for count in size.counts if count <= 4)))
+            fewer = replace(size, counts=tuple(count for count in size.counts if count <= 4))
+            sts(out, chosen.data.resolve(), fewer, chosen.seeds)
     except HipError as error:
         print(f"corrections: {error.sentence}", file=sys.stderr)
         return 2
@@ -159,58 +162,84 @@ class Results:
         return self.found[name]
 
 
-def phantoms(out: Path, size: Size) -> None:
-    folder = out / "phantoms"
-    cts = [_ct(folder, number) for number in range(5)]
-    t1 = [_mri(folder, number, False) for number in MEASURED][: size.measured]
-    fat = [_mri(folder, number, True) for number in MEASURED][: size.measured]
-    results = Results(out / "corrections_phantoms.json")
+#: Numbers of a line of a table.
+Cells = list[float]
 
+
+def phantoms(out: Path, size: Size, seeds: Sequence[int]) -> None:
+    results = Results(out / "corrections_phantoms.json")
+    lines = _mean_of([_phantoms_of_a_seed(out / "phantoms", size, seed, results) for seed in seeds])
+    header = ["corrected MRIs", "fat-suppressed: hip bone", "femur", "mean", "T1: hip bone", "femur", "mean"]
+    write_text(
+        out / "corrections_phantoms.md",
+        "# Corrected phantoms: Dice % on held-out ones\n\n"
+        f"Synthetic. Mean over {size.measured} phantoms of each contrast, results as delivered. The start (0) learned "
+        f"{size.start_epochs * size.steps} steps of T1 simulated from four synthetic CTs; each line is a training of "
+        f"{size.epochs * size.steps} steps from there. T1 tells what was forgotten. {_of_seeds(seeds)}\n\n"
+        f"{markdown_table([header, *lines])}\n",
+    )
+    print((out / "corrections_phantoms.md").read_text())
+
+
+def _phantoms_of_a_seed(phantoms: Path, size: Size, seed: int, results: Results) -> dict[str, Cells]:
+    """By how many corrected MRIs: Dice % of the bones and their mean, on the new contrast and on T1."""
+    cts = [_ct(phantoms, number) for number in range(5)]
+    t1 = [_mri(phantoms, number, False) for number in MEASURED][: size.measured]
+    fat = [_mri(phantoms, number, True) for number in MEASURED][: size.measured]
+    unlabelled = [
+        _unlabelled(_mri(phantoms, FOR_SCORES + more, False), role) for more, role in ((0, "train"), (1, "val"))
+    ]
+    folder = phantoms / f"seed-{seed}"
     start = folder / "start.hipmodel"
     settings = TrainingSettings(
-        seed=SEED, reads="slabs", batch_size=4, simulation_epochs=size.start_epochs, stage1_epochs=0, stage2_epochs=0,
+        seed=seed, reads="slabs", batch_size=4, simulation_epochs=size.start_epochs, stage1_epochs=0, stage2_epochs=0,
         steps_per_epoch=size.steps, slab=SlabSettings(pixel_mm=PIXEL_MM), slab_unet=SlabUNetSettings(levels=5),
         simulation=SimulationSettings(patch=PATCH, least_patch=64, **T1_ONLY), recompute=False,
         translator=PRESETS["corrections"].translator, discriminator_width=32, ema_decay=0.99,
     )  # fmt: skip
-    unlabelled = [
-        _unlabelled(_mri(folder, FOR_SCORES + more, False), role) for more, role in ((0, "train"), (1, "val"))
-    ]
     _train(folder / "start", settings, Dataset((*cts, *unlabelled)), start)
 
-    corrected = [_mri(folder, number, True) for number in TAUGHT][: max(size.counts)]
+    corrected = [_mri(phantoms, number, True) for number in TAUGHT][: max(size.counts)]
     cases = [_kept(folder / "cases", each, start) for each in corrected]
-    held_out = _unlabelled(_mri(folder, FOR_SCORES, True), "val")
-    rows = [["corrected MRIs", "fat-suppressed: hip bone", "femur", "mean", "T1: hip bone", "femur", "mean"]]
+    held_out = _unlabelled(_mri(phantoms, FOR_SCORES, True), "val")
+    lines = {}
     for count, taught in _teachings(size, cases):
         package = start
         if taught:
             name = _file_name(count)
             package = folder / f"{name}.hipmodel"
-            _correct(folder / name, start, size, Dataset((*cts, *taught, held_out)), package, results)
-        cells = [
-            _means(results.get(f"{count} corrected, {contrast}", lambda package=package, of=of: _dice(package, of)))
-            for contrast, of in (("fat-suppressed", fat), ("T1", t1))
-        ]
-        rows.append([count, *(f"{value:.1f}" for of_contrast in cells for value in of_contrast)])
-    write_text(
-        out / "corrections_phantoms.md",
-        "# Corrected phantoms: Dice % on held-out ones\n\n"
-        f"Synthetic. Mean over {len(fat)} phantoms of each contrast, results as delivered. The start (0) learned "
-        f"{size.start_epochs * size.steps} steps of T1 simulated from four synthetic CTs; each line is a training of "
-        f"{size.epochs * size.steps} steps from there. T1 tells what was forgotten. Seed {SEED}, one run of each.\n\n"
-        f"{markdown_table(rows)}\n",
-    )
-    print((out / "corrections_phantoms.md").read_text())
+            _correct(folder / name, start, size, Dataset((*cts, *taught, held_out)), package, results, seed)
+        lines[count] = []
+        for contrast, of in (("fat-suppressed", fat), ("T1", t1)):
+            name = f"seed {seed}, {count} corrected, {contrast}"
+            lines[count] += _means(results.get(name, lambda package=package, of=of: _dice(package, of)))
+    return lines
 
 
-def sts(out: Path, data: Path, size: Size) -> None:
-    folder = out / "sts"
+def sts(out: Path, data: Path, size: Size, seeds: Sequence[int]) -> None:
     start = find_model("hip-mri")
     results = Results(out / "corrections_sts.json")
     sha256 = read_package(start).sha256
     if results.get("start", lambda: sha256) != sha256:
         raise HipError("changed_start", f"{out} was begun with another hip-mri; choose another folder.")
+    lines = _mean_of([_sts_of_a_seed(out / "sts" / f"seed-{seed}", data, start, size, seed, results) for seed in seeds])
+    bones = ["hip bone", "femur", "mean"]
+    header = ["corrected", *(f"{what}: {bone}" for what in (*MEASURED_PATIENTS, "coronal T1") for bone in bones)]
+    write_text(
+        out / "corrections_sts.md",
+        "# Corrected axial T1 of one hip: Dice % on two patients, 031 and 050, that no training saw\n\n"
+        "Labels carried over from CT; what is not known is left out; results as delivered. 0 is the shipped hip-mri "
+        f"(SHA-256 {sha256[:12]}…). Each line is a training of {size.epochs * size.steps} steps from there, beside "
+        f"MRIs simulated from at most {size.cts} CTs. Patients {', '.join(OTHERS)} teach, in this order; the fourth is "
+        "the one of 031 and 050 that is not measured then, so that line is two trainings. Coronal T1 of both hips "
+        f"({min(size.measured, len(CORONAL))}; what no reader knows left out) tells what was forgotten. Two patients "
+        f"are no validation. {_of_seeds(seeds)}\n\n{markdown_table([header, *lines])}\n",
+    )
+    print((out / "corrections_sts.md").read_text())
+
+
+def _sts_of_a_seed(folder: Path, data: Path, start: Path, size: Size, seed: int, results: Results) -> dict[str, Cells]:
+    """By how many corrected MRIs: Dice % of the bones and their mean, of each measured patient and of coronal T1."""
     listed = folder / "dataset.json"
     folder.mkdir(parents=True, exist_ok=True)
     write_dataset(data, listed)
@@ -231,31 +260,37 @@ def sts(out: Path, data: Path, size: Size) -> None:
         # Only of four one depends on who is measured.
         name = _file_name(count) + (f"-{patients[-1]}" if len(taught) > len(OTHERS) else "")
         package = folder / f"{name}.hipmodel"
-        _correct(folder / name, start, size, Dataset((*beside, *taught)), package, results)
+        _correct(folder / name, start, size, Dataset((*beside, *taught)), package, results, seed)
         return name, package
 
-    bones = ["hip bone", "femur", "mean"]
-    rows = [["corrected", *(f"{what}: {bone}" for what in (*MEASURED_PATIENTS, "coronal T1") for bone in bones)]]
+    lines = {}
     for count in (*map(str, size.counts), CONTROL):
         cells, forgotten = [], []
         for patient in MEASURED_PATIENTS:
             name, package = taught_by(count, patient)
-            axial = [_axial(data, patient)]
+            name, axial = f"seed {seed}, {name}", [_axial(data, patient)]
             cells += _means(results.get(f"{name}, {patient}", lambda p=package, of=axial: _dice(p, of)))
             forgotten.append(_means(results.get(f"{name}, coronal", lambda p=package: _dice(p, coronal))))
-        cells += [statistics.fmean(column) for column in zip(*forgotten, strict=True)]
-        rows.append([count, *(f"{value:.1f}" for value in cells)])
-    write_text(
-        out / "corrections_sts.md",
-        "# Corrected axial T1 of one hip: Dice % on two patients, 031 and 050, that no training saw\n\n"
-        "Labels carried over from CT; what is not known is left out; results as delivered. 0 is the shipped hip-mri "
-        f"(SHA-256 {sha256[:12]}…). Each line is a training of {size.epochs * size.steps} steps from there, beside "
-        f"MRIs simulated from at most {size.cts} CTs. Patients {', '.join(OTHERS)} teach, in this order; the fourth is "
-        "the one of 031 and 050 that is not measured then, so that line is two trainings. Coronal T1 of both hips "
-        f"({len(coronal)}; what no reader knows left out) tells what was forgotten. Two patients are no validation. "
-        f"Seed {SEED}.\n\n{markdown_table(rows)}\n",
-    )
-    print((out / "corrections_sts.md").read_text())
+        lines[count] = cells + [statistics.fmean(column) for column in zip(*forgotten, strict=True)]
+    return lines
+
+
+def _mean_of(lines: Sequence[dict[str, Cells]]) -> list[list[str]]:
+    """The lines of a table, each number the mean over seeds, with its deviation where there are several."""
+    table = []
+    for count in lines[0]:
+        cells = [str(count)]
+        for numbers in zip(*(of_seed[count] for of_seed in lines), strict=True):
+            spread = f" ± {statistics.stdev(numbers):.1f}" if len(numbers) > 1 else ""
+            cells.append(f"{statistics.fmean(numbers):.1f}{spread}")
+        table.append(cells)
+    return table
+
+
+def _of_seeds(seeds: Sequence[int]) -> str:
+    if len(seeds) == 1:
+        return f"Seed {seeds[0]}, one run of each."
+    return f"Seeds {', '.join(map(str, seeds))} of the trainings: mean ± standard deviation."
 
 
 # Trainings.
@@ -271,11 +306,13 @@ def _file_name(count: str) -> str:
     return "control" if count == CONTROL else f"with-{count}"
 
 
-def _correct(folder: Path, start: Path, size: Size, dataset: Dataset, package: Path, results: Results) -> None:
+def _correct(
+    folder: Path, start: Path, size: Size, dataset: Dataset, package: Path, results: Results, seed: int
+) -> None:
     """A training of the preset ``corrections`` from a model, into a package."""
     preset = replace(
         PRESETS["corrections"],
-        seed=SEED,
+        seed=seed,
         start_from=str(start),
         simulation_epochs=size.epochs,
         steps_per_epoch=size.steps,
@@ -286,7 +323,7 @@ def _correct(folder: Path, start: Path, size: Size, dataset: Dataset, package: P
         settings = replace(settings, simulation=shape)
     seconds = _train(folder, settings, dataset, package)
     if seconds is not None:
-        results.get(f"seconds per step, {folder.name}", lambda: round(seconds, 3))
+        results.get(f"seconds per step, seed {seed}, {folder.name}", lambda: round(seconds, 3))
 
 
 def _train(folder: Path, settings: TrainingSettings, dataset: Dataset, package: Path) -> float | None:
@@ -383,7 +420,7 @@ def _with_sides(image: sitk.Image, truth: sitk.Image) -> sitk.Image:
 
 
 def _ct(folder: Path, number: int) -> Case:
-    image, label = _written(folder, f"ct{number:02d}", lambda: make_ct(SEED, number, spacing_mm=SMOKE.ct_mm))
+    image, label = _written(folder, f"ct{number:02d}", lambda: make_ct(PHANTOMS, number, spacing_mm=SMOKE.ct_mm))
     name = f"ct{number:02d}"
     return Case(name, "CT", "train" if number < 4 else "val", name, str(image), str(label))
 
@@ -391,7 +428,7 @@ def _ct(folder: Path, number: int) -> Case:
 def _mri(folder: Path, number: int, fat_suppressed: bool) -> Measured:
     name = f"{'fat' if fat_suppressed else 't1'}{number:02d}"
     resolution = {"in_plane_mm": SMOKE.mri_in_plane_mm, "slice_mm": SMOKE.mri_slice_mm}
-    paths = _written(folder, name, lambda: make_mri(SEED, number, fat_suppressed=fat_suppressed, **resolution))
+    paths = _written(folder, name, lambda: make_mri(PHANTOMS, number, fat_suppressed=fat_suppressed, **resolution))
     return Measured(name, *paths)
 
 
