@@ -181,7 +181,7 @@ def cut(panel) -> list[str]:
         # Qt's own parts of a widget have no name.
         if not QtWidgets.QWidget.isVisible(widget) or not hasattr(widget, "name"):
             continue
-        size, least = QtWidgets.QWidget.size(widget), QtWidgets.QWidget.minimumSizeHint(widget)
+        size, least = QtWidgets.QWidget.size(widget), widget.minimumSizeHint
         if isinstance(widget, QtWidgets.QLabel) and QtWidgets.QLabel.wordWrap(widget):
             least.setHeight(QtWidgets.QLabel.heightForWidth(widget, size.width()))
         texts = (QtWidgets.QLabel, QtWidgets.QAbstractButton, QtWidgets.QLineEdit, QtWidgets.QComboBox)

@@ -224,9 +224,11 @@ def time_finding(run_times: RunTimes, model_sha256: str, device: str, slices: in
             f"The network reads {slices} slices; how long that takes is not known until the first run has been "
             "measured on this computer."
         )
-    else:
-        sentence = f"About {duration(seconds)} for {slices} slices, as measured in earlier runs on this computer."
-    return Finding("fine", "Time", sentence, brief="" if seconds is None else f"about {duration(seconds)}")
+        return Finding("fine", "Time", sentence)
+    # Nothing takes "about 0 s".
+    about = f"about {duration(max(seconds, 1.0))}"
+    sentence = f"{about.capitalize()} for {slices} slices, as measured in earlier runs on this computer."
+    return Finding("fine", "Time", sentence, brief=about)
 
 
 def verdict(findings: Iterable[Finding]) -> Finding:

@@ -152,8 +152,11 @@ def test_cancel_leaves_the_scene_as_it_was(measured):
     nodes = measured.scene.GetNumberOfNodes()
     measured.ui.measureButton.click()
     assert measured.ui.measureButton.text == "Cancel" and not measured.ui.measuresReportButton.enabled
+    state = measured.ui.measuresStateLabel
+    assert state.visible and state.text == "Measuring …"
     measured.wait(lambda: measured.ui.measuresProgressBar.value > 0)
     measured.ui.measureButton.click()
+    assert state.visible and state.text == "Cancelling …"
     measured.settle()
     assert "The measuring was cancelled; nothing was changed." in measured.ui.measuresStateLabel.text
     assert measured.row("LCEA").value == before and measured.scene.GetNumberOfNodes() == nodes

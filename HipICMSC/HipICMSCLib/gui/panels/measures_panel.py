@@ -175,7 +175,7 @@ class MeasuresPanel(VTKObservationMixin):
         ui, table = self.ui, self._table
         running = self._service.measuring
         ui.measuresProgressBar.visible = running
-        words = [self._said]
+        words = [_("Measuring …") if running else self._said]
         if table is not None and not running:
             frame, caution, notes = frame_of(table)
             if is_stale(table):
