@@ -113,6 +113,20 @@ class ctkCollapsibleButton(QT["QGroupBox"]):
     collapsed = QtCore.Property(bool, lambda self: self._collapsed, _set_collapsed)
 
 
+class QTableWidget(QT["QTableWidget"]):
+    """The header that Qt would make would be none of the classes above."""
+
+    def __init__(self, parent=None) -> None:
+        super().__init__(parent)
+        header = QT["QHeaderView"](QtCore.Qt.Horizontal, self)
+        header.setSectionsClickable(True)
+        header.setHighlightSections(True)
+        self.setHorizontalHeader(header)
+
+
+QT["QTableWidget"] = QTableWidget
+
+
 class ctkPathLineEdit(QT["QLineEdit"]):
     """Says nothing of a path that is empty but that it is no valid input, as ctk's."""
 
@@ -300,7 +314,7 @@ def install() -> None:
 
     qt, ctk = ModuleType("qt"), ModuleType("ctk")
     vars(qt).update(QT, QTimer=QTimer, QAction=QAction, Qt=QtCore.Qt, QFileDialog=QFileDialog)
-    for name in ("QTableWidgetItem", "QListWidgetItem", "QTreeWidgetItem", "QGridLayout"):
+    for name in ("QTableWidgetItem", "QListWidgetItem", "QTreeWidgetItem", "QGridLayout", "QStyle"):
         setattr(qt, name, getattr(QtWidgets, name))
     for name in ("QBrush", "QColor", "QIcon", "QPixmap", "QImage", "QKeySequence", "QShortcut", "QTextCursor"):
         setattr(qt, name, getattr(QtGui, name))

@@ -157,7 +157,42 @@ def test_a_language_of_longer_words_fits_into_the_training_panel(longer_words, t
         assert set(widths(window)) == {LAPTOP[0]}
         window.settle(lambda: overlapping(training))
         assert overlapping(training) == [] and window.panel_width <= PANEL_WIDTH
+        table = training.ui.dataTable
+        assert not table.horizontalScrollBar().isVisible()
+        assert min(table.columnWidth(column) for column in range(table.columnCount)) > 40
         window.picture(pictures / "longer-words-training.png")
+
+
+def open_everything(panel, window) -> None:
+    """All that the panel can ever show, side by side."""
+    from PySide6 import QtWidgets
+
+    for widget in panel.frame.findChildren(QtWidgets.QWidget):
+        # Qt's own parts of a widget have no name.
+        if getattr(widget, "name", ""):
+            if widget.name.endswith("CollapsibleButton"):
+                widget.collapsed = False
+            QtWidgets.QWidget.setVisible(widget, True)
+    window.pass_time()
+
+
+@pytest.mark.parametrize("words", ["english", "longer"])
+@pytest.mark.parametrize("name", ["HipICMSC", "HipICMSCTraining"])
+def test_whatever_a_panel_can_show_fits_into_its_width(request, open_panel, name, words):
+    if words == "longer":
+        request.getfixturevalue("longer_words")
+    panel = request.getfixturevalue("training") if name == "HipICMSCTraining" else open_panel(name)
+    with panel.in_window(LAPTOP) as window:
+        open_everything(panel, window)
+        assert window.panel_width <= PANEL_WIDTH, widest(panel)
+
+
+def widest(panel) -> list[tuple[int, str]]:
+    """The least widths and names of those widgets that ask for most of it."""
+    from PySide6 import QtWidgets
+
+    named = [widget for widget in panel.frame.findChildren(QtWidgets.QWidget) if getattr(widget, "name", "")]
+    return sorted(((widget.minimumSizeHint.width(), widget.name) for widget in named), reverse=True)[:12]
 
 
 @pytest.fixture

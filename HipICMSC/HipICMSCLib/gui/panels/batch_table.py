@@ -10,7 +10,8 @@ from slicer.i18n import tr as _
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.batch.queue import BatchItem, notes
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.gui.panels.list_height import fit_height, letters
+from HipICMSCLib.gui.panels.list_height import fit_height
+from HipICMSCLib.gui.panels.shared_columns import SharedColumns
 
 _NAME, _STATE, _DOUBT, _RIGHT, _LEFT, _NOTE = _COLUMNS = range(6)
 #: Letters; the whole name is in the tool tip.
@@ -30,6 +31,7 @@ class BatchTable:
     def __init__(self, table, note_label) -> None:
         self.ticked, self.selected = Signal(), Signal()
         self._table, self._note_label = table, note_label
+        self._shared_columns = SharedColumns(table, _NOTE, {_NAME: _WIDEST_NAME})
         self._items: list[BatchItem] = []
         self._is_ticked: Callable[[BatchItem], bool] = lambda item: False
         self._tickable = True
@@ -57,13 +59,13 @@ class BatchTable:
     def show(self, item: BatchItem) -> None:
         """Its state or share is another now."""
         self._show_row(self._items.index(item))
-        self._fit_columns()
+        self._shared_columns.fit()
         self._show_note()
 
     def _show_all(self) -> None:
         for row in range(len(self._items)):
             self._show_row(row)
-        self._fit_columns()
+        self._shared_columns.fit()
         self._show_note()
 
     def _show_row(self, row: int) -> None:
@@ -88,12 +90,6 @@ class BatchTable:
             )
         self._table.item(row, _NAME).setCheckState(qt.Qt.Checked if self._is_ticked(item) else qt.Qt.Unchecked)
         self._table.blockSignals(False)
-
-    def _fit_columns(self) -> None:
-        """The note takes what is left."""
-        for column in (_NAME, _STATE, _DOUBT, _RIGHT, _LEFT):
-            self._table.resizeColumnToContents(column)
-        self._table.setColumnWidth(_NAME, min(self._table.columnWidth(_NAME), letters(self._table, _WIDEST_NAME)))
 
     def _on_selection(self) -> None:
         self._show_note()

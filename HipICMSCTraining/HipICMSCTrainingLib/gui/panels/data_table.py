@@ -7,7 +7,8 @@ from pathlib import Path
 
 import qt
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.gui.panels.list_height import fit_height, letters
+from HipICMSCLib.gui.panels.list_height import fit_height
+from HipICMSCLib.gui.panels.shared_columns import SharedColumns
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.data.dataset import Case, only_measures
@@ -16,7 +17,7 @@ from HipICMSCTrainingLib.data.dataset_problems import Problem
 _NAME, _KIND, _LABELS, _ROLE, _PATIENT = _COLUMNS = range(5)
 _ROLES = ("train", "val", "test")
 _MOST_ROWS = 8
-#: Letters; names take what is left.
+#: Letters; names take what is left. Whole texts are in the tool tips.
 _WIDEST_PATIENT = 10
 
 
@@ -35,7 +36,7 @@ class DataTable:
         self._cases: list[Case] = []
         self._combos: list = []
         self._filling = False
-        table.horizontalHeader().setSectionResizeMode(_NAME, qt.QHeaderView.Stretch)
+        self._shared_columns = SharedColumns(table, _NAME, {_PATIENT: _WIDEST_PATIENT})
         table.connect("itemChanged(QTableWidgetItem*)", self._on_changed)
         table.connect("itemSelectionChanged()", self.selection_changed.emit)
 
@@ -51,10 +52,7 @@ class DataTable:
         for row, case in enumerate(cases):
             reasons = [f"{stop.sentence} {stop.fix}" for stop in stops if stop.case == case.name]
             self._show_row(row, case, "\n".join(reasons), labelled_mri)
-        for column in (_KIND, _LABELS, _ROLE, _PATIENT):
-            self._table.resizeColumnToContents(column)
-        widest = letters(self._table, _WIDEST_PATIENT)
-        self._table.setColumnWidth(_PATIENT, min(self._table.columnWidth(_PATIENT), widest))
+        self._shared_columns.fit()
         self._filling = False
 
     def selected(self) -> list[Case]:
@@ -90,10 +88,11 @@ class DataTable:
         return combo
 
     def _show_row(self, row: int, case: Case, reasons: str, labelled_mri: bool) -> None:
+        labels = _labels(case, labelled_mri)
         texts = {
-            _NAME: (case.name, case.image),
+            _NAME: (case.name, f"{case.name}\n{case.image}"),
             _KIND: (_("CT") if case.modality == "CT" else _("MRI"), case.corrected or ""),
-            _LABELS: (_labels(case, labelled_mri), case.label or ""),
+            _LABELS: (labels, f"{labels}\n{case.label or ''}".strip()),
             _PATIENT: (
                 case.patient,
                 _("{patient}\nDouble-click to change it; all volumes of a person must have one patient.").format(

@@ -13,15 +13,14 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.foreign_text import tool_tip
 from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.common.terminal import duration
-from HipICMSCLib.gui.panels.list_height import fit_height, letters
+from HipICMSCLib.gui.panels.list_height import fit_height
+from HipICMSCLib.gui.panels.shared_columns import SharedColumns
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.running.training_process import RunState, is_run, state_of
 from HipICMSCTrainingLib.run.folder import RunFolder
 
-_COLUMNS = 5
-#: Letters; the whole name is in the tool tip.
-_WIDEST_NAME = 14
+_NAME, _STATE, _STEP, _TIME_LEFT, _STARTED = _COLUMNS = range(5)
 #: Rows that are seen at once.
 _MOST_ROWS = 6
 
@@ -102,6 +101,7 @@ class RunsTable:
         self._table = table
         self._rows: list[RunRow] = []
         self._is_filling = False
+        self._shared_columns = SharedColumns(table, _NAME)
         fit_height(table, 0, _MOST_ROWS, header=True)
         table.connect("itemSelectionChanged()", self._on_selection)
 
@@ -115,7 +115,7 @@ class RunsTable:
                 self._table.setRowCount(len(rows))
                 fit_height(self._table, len(rows), _MOST_ROWS, header=True)
                 for number in range(len(rows)):
-                    for column in range(_COLUMNS):
+                    for column in _COLUMNS:
                         self._table.setItem(number, column, qt.QTableWidgetItem(""))
                 before = []
             if before != self._rows:
@@ -130,9 +130,9 @@ class RunsTable:
                 cell = self._table.item(number, column)
                 cell.setText(text)
                 cell.setToolTip(tool_tip(row.tip))
-        for column in range(_COLUMNS - 1):
-            self._table.resizeColumnToContents(column)
-        self._table.setColumnWidth(0, min(self._table.columnWidth(0), letters(self._table, _WIDEST_NAME)))
+        # Names need the room where nothing is going on.
+        self._table.setColumnHidden(_TIME_LEFT, not any(row.time_left for row in self._rows))
+        self._shared_columns.fit()
 
     def _select(self, path: Path | None) -> None:
         if path == self._selected():

@@ -24,7 +24,7 @@ from HipICMSCTrainingLib.gui.panels.settings_form import SettingsForm
 from HipICMSCTrainingLib.gui.panels.start_model import StartModel
 from HipICMSCTrainingLib.gui.running.activity import Activity
 from HipICMSCTrainingLib.gui.running.training_process import free_name
-from HipICMSCTrainingLib.settings.choices import START_FROM, Choices, Description, choices_of_run
+from HipICMSCTrainingLib.settings.choices import START_FROM, Choices, Description, Method, choices_of_run
 
 #: Settings with editors of their own above the form.
 _ABOVE = ("device", "seed", START_FROM)
@@ -278,8 +278,7 @@ class SettingsPanel:
 
     def _show_lists(self) -> None:
         methods = self.description.methods
-        # The whole title would be cut off in a narrow panel; it stands below.
-        _fill(self.ui.settingsMethodComboBox, [about.title.partition(":")[0] for about in methods.values()])
+        _fill(self.ui.settingsMethodComboBox, [_short(about) for about in methods.values()])
         self.ui.settingsMethodComboBox.currentIndex = list(methods).index(self._choices.method)
         about = methods[self._choices.method]
         self.ui.settingsMethodComboBox.toolTip = f"{about.title}. {about.help}"
@@ -353,7 +352,12 @@ def _groups(description: Description, method: str) -> list[tuple[str, str, list]
     # Those of no group come first.
     names.sort(key=bool)
     groups = [(titles[name], "", [field for field in shared if field.group == name]) for name in names]
-    return [*groups, (about.title, about.help, list(about.settings))]
+    return [*groups, (_short(about), f"{about.title}. {about.help}", list(about.settings))]
+
+
+def _short(about: Method) -> str:
+    """The whole title would be wider than a narrow panel; it stands below the choice of a method."""
+    return about.title.partition(":")[0]
 
 
 def _fill(box, texts: list[str]) -> None:

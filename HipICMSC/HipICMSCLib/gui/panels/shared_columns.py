@@ -1,0 +1,69 @@
+"""Columns of a table in a panel of any width: one takes what the others leave, and the widest of these give way first.
+
+Words are longer in other languages. Without this the last columns would lie out of view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import qt
+
+from HipICMSCLib.gui.panels.list_height import letters
+
+#: Letters of the column that takes what is left: it is never narrower.
+_LEAST = 10
+
+
+class SharedColumns:
+    """Keeps the columns of a QTableWidget within its width, also when the panel becomes wider or narrower."""
+
+    def __init__(self, table, stretched: int, widest: Mapping[int, int] | None = None) -> None:
+        """
+        Args:
+            stretched: the column that takes what is left.
+            widest: letters of columns that are never wider, however long their texts are.
+        """
+        self._table, self._stretched, self._widest = table, stretched, widest or {}
+        self._room = 0
+        header = table.horizontalHeader()
+        header.setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
+        header.connect("sectionResized(int,int,int)", self._on_resized)
+
+    def fit(self) -> None:
+        """Texts have changed."""
+        self._room = self._present_room()
+        others = [
+            column
+            for column in range(self._table.columnCount)
+            if column != self._stretched and not self._table.isColumnHidden(column)
+        ]
+        for column in others:
+            self._table.resizeColumnToContents(column)
+        for column, width in zip(others, shared([*map(self._wanted, others)], self._room), strict=True):
+            self._table.setColumnWidth(column, width)
+
+    def _wanted(self, column: int) -> int:
+        width = self._table.columnWidth(column)
+        return min(width, letters(self._table, self._widest[column])) if column in self._widest else width
+
+    def _present_room(self) -> int:
+        """Pixels for all but the stretched column, beside a scroll bar."""
+        bar = self._table.style().pixelMetric(qt.QStyle.PM_ScrollBarExtent)
+        return self._table.maximumViewportSize().width() - bar - letters(self._table, _LEAST)
+
+    def _on_resized(self, column: int, before: int, now: int) -> None:
+        """The stretched column follows the table's width, but also another column that the user makes wider."""
+        if column == self._stretched and self._present_room() != self._room:
+            self.fit()
+
+
+def shared(wanted: Sequence[int], room: int) -> list[int]:
+    """These widths, the widest of them cut to one width where together they are more than the room."""
+    left = room
+    for number, width in enumerate(sorted(wanted)):
+        share = max(left, 0) // (len(wanted) - number)
+        if width > share:
+            return [min(width, share) for width in wanted]
+        left -= width
+    return list(wanted)
