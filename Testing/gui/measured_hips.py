@@ -11,7 +11,7 @@ import slicer_stand_ins
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCTrainingLib.phantom.hip_labels import Sampling
 from HipICMSCTrainingLib.phantom.hip_shapes import HipShapes
-from waiting import wait
+from section import Section
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
 SHAPES = HipShapes(cam_radius=22.0, depth=-4.0, fossa_step=45.0)
@@ -42,25 +42,16 @@ def add_segmentation(image: sitk.Image, name: str = "hip MRI hips", named=lambda
     return node
 
 
-class Section:
-    """The section with a service of its own, in a scene with one slice view."""
+class MeasuresSection(Section):
+    """With a service of its own."""
 
     def __init__(self, application, scene) -> None:
-        import slicer
         from HipICMSCLib.gui.panels.measures_panel import MeasuresPanel
         from HipICMSCLib.gui.running.segmentation_service import SegmentationService
 
-        self.application, self.scene = application, scene
-        self.view = scene.AddNewNodeByClass("vtkMRMLSliceNode", "Green")
-        self.view.SetLayoutName("Green")
-        self.view.SetOrientation("Coronal")
-        self.view.SetDimensions(100, 100, 1)
         self.service = SegmentationService()
-        self.panel = MeasuresPanel(lambda name: str(RESOURCES / name), self.service)
-        self.ui = self.panel.ui
+        super().__init__(application, scene, MeasuresPanel(lambda name: str(RESOURCES / name), self.service))
         self.panel.widget.collapsed = False
-        self.panel.widget.show()
-        self.slicer = slicer
 
     @property
     def node(self):
@@ -71,9 +62,6 @@ class Section:
         from HipICMSCLib.gui.scene.measures_table import table_of
 
         return table_of(self.node)
-
-    def wait(self, until, seconds: float = 300) -> None:
-        wait(self.application, until, seconds)
 
     def settle(self) -> None:
         self.wait(lambda: self.panel.settled)
@@ -104,11 +92,6 @@ class Section:
     def select(self, name: str, column: int) -> None:
         self.ui.measuresTable.setCurrentItem(self.cell(name, column))
 
-    @property
-    def middle(self) -> np.ndarray:
-        """RAS of what the slice view shows in its middle."""
-        return (self.slicer.util.arrayFromVTKMatrix(self.view.GetXYToRAS()) @ (50, 50, 0, 1))[:3]
-
     def drag(self, name: str, number: int, to_ras) -> None:
         """As the mouse does: the point moves step by step, and then it is let go."""
         node = self.mark(name)
@@ -127,20 +110,9 @@ class Section:
         # Lateral of a right hip is towards +R.
         return points[0] + (c * away[0] + s * away[2], away[1], c * away[2] - s * away[0])
 
-    def picture(self, path: Path) -> None:
-        from PySide6 import QtWidgets
-
-        self.application.processEvents()
-        QtWidgets.QWidget.resize(self.panel.widget, 400, 10)
-        height = QtWidgets.QWidget.layout(self.panel.widget).totalHeightForWidth(400)
-        QtWidgets.QWidget.resize(self.panel.widget, 400, height)
-        self.application.processEvents()
-        QtWidgets.QWidget.grab(self.panel.widget).save(str(path))
-
     def close(self) -> None:
-        self.panel.close()
+        super().close()
         self.service.close()
-        self.panel.widget.deleteLater()
 
 
 def report_of(labels: sitk.Image, path: Path) -> dict:

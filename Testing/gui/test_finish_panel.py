@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import slicer_stand_ins
+from section import picture_of
 from training_run import trained_run
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSCTraining").parent / "Resources"
@@ -52,14 +53,8 @@ class Finish:
         return [getattr(self.ui, name).toolTip for name in BUTTONS]
 
     def picture(self, path: Path) -> None:
-        from PySide6 import QtWidgets
-
         self.application.processEvents()
-        layout = QtWidgets.QWidget.layout(self.panel.widget)
-        QtWidgets.QWidget.resize(self.panel.widget, 460, 10)
-        QtWidgets.QWidget.resize(self.panel.widget, 460, layout.totalHeightForWidth(460))
-        self.application.processEvents()
-        QtWidgets.QWidget.grab(self.panel.widget).save(str(path))
+        picture_of(self.application, self.panel.widget, path, 460)
 
 
 @pytest.fixture

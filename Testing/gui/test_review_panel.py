@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer_stand_ins
+from section import Section, opened
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
 PLACES = [
@@ -18,24 +19,17 @@ PLACES = [
 ]
 
 
-class Review:
-    """The section as the module opens it, in a scene with one slice view."""
+class Review(Section):
+    """The section as the module opens it, and an MRI to review a result of."""
 
     def __init__(self, application, scene) -> None:
         import slicer
         from HipICMSCLib.gui.panels.review_panel import ReviewPanel
 
-        self.application, self.scene = application, scene
-        self.view = scene.AddNewNodeByClass("vtkMRMLSliceNode", "Green")
-        self.view.SetLayoutName("Green")
-        self.view.SetOrientation("Coronal")
-        self.view.SetDimensions(100, 100, 1)
+        super().__init__(application, scene, ReviewPanel(lambda name: str(RESOURCES / name)))
         self.composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode", "Green")
         self.volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "hip MRI")
         slicer.util.updateVolumeFromArray(self.volume, np.zeros((4, 5, 6), np.int16))
-        self.panel = ReviewPanel(lambda name: str(RESOURCES / name))
-        self.ui = self.panel.ui
-        self.panel.widget.show()
 
     def result(self, places=PLACES):
         from HipICMSCLib.gui.scene.review import store_places
@@ -59,37 +53,18 @@ class Review:
 
     @property
     def middle_lps(self) -> list[float]:
-        """What the slice view shows in its middle."""
-        import slicer
-
-        x, y, z, _ = slicer.util.arrayFromVTKMatrix(self.view.GetXYToRAS()) @ (50, 50, 0, 1)
-        return [-x, -y, z]
+        return list(self.middle * (-1, -1, 1))
 
     def press(self, key, widget=None) -> None:
         from PySide6.QtTest import QTest
 
         QTest.keyClick(widget or self.ui.placesList, key)
 
-    def picture(self, path: Path) -> None:
-        from PySide6 import QtWidgets
-
-        self.application.processEvents()
-        QtWidgets.QWidget.resize(self.panel.widget, 420, 10)
-        height = QtWidgets.QWidget.layout(self.panel.widget).totalHeightForWidth(420)
-        QtWidgets.QWidget.resize(self.panel.widget, 420, height)
-        self.application.processEvents()
-        QtWidgets.QWidget.grab(self.panel.widget).save(str(path))
-
 
 @pytest.fixture
 def review(bench):
-    app, application = bench
-    app.scene.Clear()
-    opened = Review(application, app.scene)
-    yield opened
-    opened.panel.close()
-    opened.panel.widget.deleteLater()
-    app.scene.Clear()
+    with opened(bench, Review) as section:
+        yield section
 
 
 def test_without_a_result_it_says_what_it_is_for(review, pictures):

@@ -14,6 +14,7 @@ import fake_site
 import pytest
 import slicer_stand_ins
 from HipICMSCLib.common.errors import HipError
+from section import picture_of
 from waiting import wait
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"
@@ -55,12 +56,7 @@ class SetUp:
         self.wait()
 
     def picture(self, path: Path) -> None:
-        from PySide6 import QtWidgets
-
-        QtWidgets.QWidget.resize(self.panel.widget, 420, 10)
-        height = QtWidgets.QWidget.layout(self.panel.widget).totalHeightForWidth(420)
-        QtWidgets.QWidget.resize(self.panel.widget, 420, height)
-        QtWidgets.QWidget.grab(self.panel.widget).save(str(path))
+        picture_of(self._application, self.panel.widget, path, 420)
 
 
 @pytest.fixture

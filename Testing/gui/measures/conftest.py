@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import SimpleITK as sitk
 from HipICMSCTrainingLib.phantom.hip_labels import hip_labels
-from measured_hips import BOX, SHAPES, Section, report_of, with_measures
+from measured_hips import BOX, SHAPES, MeasuresSection, report_of, with_measures
+from section import opened
 
 
 @pytest.fixture(scope="session")
@@ -17,14 +18,10 @@ def labels() -> sitk.Image:
 
 @pytest.fixture
 def section(bench):
-    app, application = bench
-    app.scene.Clear()
-    opened = Section(application, app.scene)
-    yield opened
-    opened.close()
-    app.scene.SetUndoOff()
-    app.scene.ClearUndoStack()
-    app.scene.Clear()
+    with opened(bench, MeasuresSection) as section:
+        yield section
+        section.scene.SetUndoOff()
+        section.scene.ClearUndoStack()
 
 
 @pytest.fixture(scope="session")
