@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "gui"), str(HERE.parent)]
@@ -62,6 +63,7 @@ def main() -> None:
     import pythonqt
     import slicer
     import slicer_stand_ins
+    from conftest import Panel
     from PySide6.QtWidgets import QApplication
     from trame_slicer.core import SlicerApp
 
@@ -70,9 +72,13 @@ def main() -> None:
     pythonqt.install()
     slicer.app.processEvents = application.processEvents
     gaps = Gaps(application)
+
+    def open_panel(name: str) -> Panel:
+        return Panel(slicer_stand_ins.load_module(name), name, application)
+
     with tempfile.TemporaryDirectory() as folder:
-        _segment(gaps, application, Path(folder))
-        _train(gaps, application)
+        segment(gaps, open_panel, Path(folder)).close()
+        train(gaps, open_panel).close()
     from measuring import machine  # loads torch, which Slicer's process never does
 
     seconds = {step: {"clock": clock, "processor": own} for step, (clock, own) in gaps.longest.items()}
@@ -80,19 +86,17 @@ def main() -> None:
     (HERE / "gui_gaps.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
-def _segment(gaps: Gaps, application, folder: Path) -> None:
+def segment(gaps: Gaps, open_panel: Callable[[str], Any], folder: Path):
+    """From the opening of HipICMSC to a result that is reviewed; the panel."""
     import slicer
-    import slicer_stand_ins
-    from conftest import Panel
     from HipICMSCLib.models.chosen import PHANTOM_MODEL
     from HipICMSCTrainingLib.phantom.write_subject import write_subject
 
     write_subject("MR", 2026, 0, folder / "mri.nrrd", folder / "truth.nrrd")
-    module = slicer_stand_ins.load_module("HipICMSC")
     for name in ("Red", "Green", "Yellow"):
         slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode", name)
     with gaps.of("the module is opened"):
-        panel = gaps.do(lambda: Panel(module, "HipICMSC", application))
+        panel = gaps.do(lambda: open_panel("HipICMSC"))
     panel.logic.getParameterNode().model = PHANTOM_MODEL
     view, ui = panel.widget.panel, panel.ui
     volumes = slicer.modules.volumes.logic()
@@ -115,25 +119,23 @@ def _segment(gaps: Gaps, application, folder: Path) -> None:
     with gaps.of("the first MRI with its result again"):
         gaps.do(lambda: ui.inputSelector.setCurrentNode(first))
         gaps.wait(lambda: view.settled)
-    panel.close()
+    return panel
 
 
-def _train(gaps: Gaps, application) -> None:
-    import slicer_stand_ins
-    from conftest import Panel
+def train(gaps: Gaps, open_panel: Callable[[str], Any]):
+    """From the opening of HipICMSC Training to the curves of a run; the panel."""
     from training_run import trained_run
 
     run = trained_run()
-    module = slicer_stand_ins.load_module("HipICMSCTraining")
     with gaps.of("the training module is opened"):
-        panel = gaps.do(lambda: Panel(module, "HipICMSCTraining", application))
+        panel = gaps.do(lambda: open_panel("HipICMSCTraining"))
     view = panel.widget.panel
     gaps.wait(lambda: not view.settings_panel.reason_against_taking())
     with gaps.of("a run is chosen"):
         gaps.do(lambda: view.runs_panel.select(run))
     with gaps.of("its curves are shown"):
         gaps.do(panel.ui.liveCurvesButton.click)
-    panel.close()
+    return panel
 
 
 if __name__ == "__main__":

@@ -243,12 +243,26 @@ def test_another_volume_gets_a_card_of_its_own(panel):
 # Segmenting.
 
 
-def test_one_click_segments(panel, pictures):
+def test_the_key_segments_and_does_so_again_after_a_cancel(panel):
+    add_volume()
+    panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
+    key = "Ctrl+Shift+H"
+    assert panel.ui.segmentButton.shortcut.toString() == key and key in panel.ui.segmentButton.toolTip
+    panel.ui.segmentButton.click()
+    assert panel.ui.segmentButton.text == "Cancel" and panel.ui.segmentButton.shortcut.toString() == ""
+    panel.ui.segmentButton.click()
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert panel.ui.segmentButton.text == "Segment hip" and panel.ui.segmentButton.shortcut.toString() == key
+
+
+def test_one_click_segments(panel, pictures, monkeypatch):
     """The real worker, from the volume node to four segments, with progress and a Cancel button meanwhile."""
     import slicer
 
     volume = add_volume()
     view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Green")
+    three_d_views = []
+    monkeypatch.setattr(slicer.util, "resetThreeDViews", lambda: three_d_views.append("centred"))
     panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
     progress = []
     panel.ui.progressBar.valueChanged.connect(progress.append)
@@ -270,6 +284,7 @@ def test_one_click_segments(panel, pictures):
     centre = (bounds[::2] + bounds[1::2]) / 2 * (-1, -1, 1)
     assert centre == pytest.approx(np.array(ball_hips.RIGHT_CENTRE), abs=2.5)
     panel.wait(lambda: panel.widget.panel.settled)
+    assert three_d_views == ["centred"]
     # Views are where the hips are; the result is in the editor over its MRI, and there is something to review.
     middle = (np.array(ball_hips.RIGHT_CENTRE) + ball_hips.LEFT_CENTRE) / 2 * (-1, -1, 1)
     shown = [view.GetSliceToRAS().GetElement(row, 3) for row in range(3)]

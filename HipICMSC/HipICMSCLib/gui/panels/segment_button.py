@@ -17,6 +17,7 @@ class SegmentButton:
 
     def __init__(self, button, card: PreflightCard, model_panel: ModelPanel, set_up_panel: SetUpPanel) -> None:
         self._button, self._card, self._model_panel, self._set_up_panel = button, card, model_panel, set_up_panel
+        self._key = button.shortcut
 
     def offer_cancel(self, cancelling: bool) -> None:
         """A segmentation runs; ``cancelling`` says that it was asked to stop."""
@@ -30,12 +31,18 @@ class SegmentButton:
             choices: the parameter node; None while there is no scene.
         """
         reason = self._reason_against(choices)
-        self._button.text, self._button.enabled = _("Segment hip"), not reason
+        self._say_segment(not reason)
         self._button.toolTip = reason or _("Find the hip bones and femora in the chosen MRI (Ctrl+Shift+H).")
 
     def refuse(self, reason: str) -> None:
         """Something else is going on."""
-        self._button.text, self._button.enabled, self._button.toolTip = _("Segment hip"), False, reason
+        self._say_segment(False)
+        self._button.toolTip = reason
+
+    def _say_segment(self, enabled: bool) -> None:
+        self._button.text, self._button.enabled = _("Segment hip"), enabled
+        # Qt takes the key away with each new text; it never cancels.
+        self._button.shortcut = self._key
 
     def reason_of_set_up(self) -> str:
         """Why nothing at all can be segmented here and now; empty if something can."""
