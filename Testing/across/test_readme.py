@@ -1,4 +1,4 @@
-"""README's tutorials say word by word what is on the screen."""
+"""README's tutorials say word by word what is on the screen; the map of tests names tests that there are."""
 
 from __future__ import annotations
 
@@ -62,3 +62,22 @@ def test_what_the_tutorial_names_is_on_the_screen(title):
         if words not in OTHERS and plain(words) not in texts and not any(p.fullmatch(plain(words)) for p in patterns)
     ]
     assert len(named) > 10 and unknown == []
+
+
+def test_the_map_of_what_was_seen_in_slicer_names_tests_that_there_are():
+    text = (REPOSITORY / "Testing" / "gui" / "README.md").read_text(encoding="utf-8")
+    where, named = "", set()
+    for file, test in re.findall(r"`((?:\w+/)*test_\w+\.py)`|`(test_\w+)`", text):
+        where = file or where
+        if test:
+            # What the modules try in Slicer is named in Slicer's style, without further underscores.
+            named.add((where if "_" in test.removeprefix("test_") else "", test))
+    missing = [f"{file} {test}" for file, test in named if not is_defined(file, test)]
+    assert len(named) > 40 and missing == []
+
+
+def is_defined(file: str, test: str) -> bool:
+    """In the file, or, where none is named, among what the modules try in Slicer."""
+    beside = [REPOSITORY / "Testing" / folder / file for folder in ("gui", "")]
+    files = [path for path in beside if path.is_file()] if file else REPOSITORY.glob("HipICMSC*/*Lib/gui/own_tests.py")
+    return any(f"def {test}(" in path.read_text(encoding="utf-8") for path in files)

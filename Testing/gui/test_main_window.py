@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -205,6 +207,14 @@ def large_font(bench):
     application.setFont(larger)
     yield
     application.setFont(before)
+
+
+@pytest.mark.slow
+def test_on_a_screen_of_high_density_all_of_this_is_so_too():
+    """With two pixels of the screen for one of Qt's, which a process is told when it starts."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", __file__]
+    run = subprocess.run(command, env=os.environ | {"QT_SCALE_FACTOR": "2"}, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-5000:]
 
 
 def cut(panel) -> list[str]:
