@@ -231,7 +231,7 @@ def cut(panel) -> list[str]:
             least.setHeight(QtWidgets.QLabel.heightForWidth(widget, size.width()))
         texts = (QtWidgets.QLabel, QtWidgets.QAbstractButton, QtWidgets.QLineEdit, QtWidgets.QComboBox)
         if isinstance(widget, texts) and (size.width() < least.width() or size.height() < least.height()):
-            found.append(widget.name)
+            found.append(widget.name or type(widget).__name__)
         if isinstance(widget, QtWidgets.QTableWidget) and QtWidgets.QTableWidget.rowCount(widget):
             line = QtWidgets.QWidget.fontMetrics(widget).height()
             found += [widget.name] if QtWidgets.QTableWidget.rowHeight(widget, 0) < line else []

@@ -31,7 +31,7 @@ def test_pairs_of_a_folder_are_taken_where_they_are(data, path, tmp_path, pictur
     assert [row[:3] for row in data.rows()] == [
         ["ct-001", "CT", "present"], ["ct-002", "CT", "present"], ["ct-003", "CT", "missing"],
     ]  # fmt: skip
-    assert ui.dataTable.item(0, 0).toolTip() == str(folder / "a.nii.gz")
+    assert ui.dataTable.item(0, 0).toolTip() == f"ct-001\n{folder / 'a.nii.gz'}"
     assert "has no label map" in ui.dataTable.item(2, 2).toolTip()
     assert any(line.startswith("Stop: The CT ct-003 has no label map.") for line in data.problems())
     case = json.loads(path.read_text())["cases"][0]

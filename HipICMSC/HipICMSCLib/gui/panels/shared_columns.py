@@ -5,7 +5,7 @@ Words are longer in other languages. Without this the last columns would lie out
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import qt
 
@@ -18,13 +18,16 @@ _LEAST = 10
 class SharedColumns:
     """Keeps the columns of a QTableWidget within its width, also when the panel becomes wider or narrower."""
 
-    def __init__(self, table, stretched: int, widest: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, table, stretched: int, widest: Mapping[int, int] | None = None, whole: Collection[int] = ()
+    ) -> None:
         """
         Args:
             stretched: the column that takes what is left.
             widest: letters of columns that are never wider, however long their texts are.
+            whole: columns that never give way, since widgets in cells do not end a text that is cut with dots.
         """
-        self._table, self._stretched, self._widest = table, stretched, widest or {}
+        self._table, self._stretched, self._widest, self._whole = table, stretched, widest or {}, whole
         self._room = 0
         header = table.horizontalHeader()
         header.setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
@@ -40,7 +43,9 @@ class SharedColumns:
         ]
         for column in others:
             self._table.resizeColumnToContents(column)
-        for column, width in zip(others, shared([*map(self._wanted, others)], self._room), strict=True):
+        room = self._room - sum(self._table.columnWidth(column) for column in self._whole)
+        others = [column for column in others if column not in self._whole]
+        for column, width in zip(others, shared([*map(self._wanted, others)], room), strict=True):
             self._table.setColumnWidth(column, width)
 
     def _wanted(self, column: int) -> int:

@@ -36,7 +36,7 @@ class DataTable:
         self._cases: list[Case] = []
         self._combos: list = []
         self._filling = False
-        self._shared_columns = SharedColumns(table, _NAME, {_PATIENT: _WIDEST_PATIENT})
+        self._shared_columns = SharedColumns(table, _NAME, {_PATIENT: _WIDEST_PATIENT}, whole=[_ROLE])
         table.connect("itemChanged(QTableWidgetItem*)", self._on_changed)
         table.connect("itemSelectionChanged()", self.selection_changed.emit)
 
