@@ -125,7 +125,7 @@ class CheckArea:
             stops=len(self._report.stops), cautions=cautions
         )
         if not self._report.stops:
-            found = _("Last check: a training can start; cautions to keep in mind: {count}.").format(count=cautions)
+            found = _("Last check: a training can start; cautions: {count}.").format(count=cautions)
         if not self._report.problems:
             found = _("Last check: nothing was found.")
         if self._report.is_current:
