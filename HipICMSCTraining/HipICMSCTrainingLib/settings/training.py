@@ -150,7 +150,7 @@ _SLABS = TrainingSettings(
     simulation_epochs=40,
     stage1_epochs=1,
     stage2_epochs=1,
-    self_training_epochs=2,
+    self_training_epochs=5,
     steps_per_epoch=500,
     slab=SlabSettings(least_pixels=448),
     slab_unet=SlabUNetSettings(slices=5),
