@@ -310,7 +310,7 @@ def test_a_bad_volume_is_refused_at_once_by_its_name(panel):
     add_volume(sitk.Image([50, 50, 50], sitk.sitkInt16))
     panel.ui.segmentButton.click()
     assert not panel.logic.busy
-    assert panel.ui.statusLabel.text == "hips is empty: every voxel has the value 0."
+    assert panel.ui.statusLabel.text == "hips is empty: every voxel has the value 0; choose another."
 
 
 def test_an_error_of_the_worker_is_shown_as_its_sentence_and_explained_in_the_log(panel, ball_model, pictures):

@@ -597,7 +597,7 @@ def write_good_run(data: TinyData, path: Path) -> Path:
     class StopsInTime(Trainer):
         def do_step(self) -> dict[str, float]:
             losses = super().do_step()
-            if self.step == 8:
+            if self.pace.step == 8:
                 self.folder.request("STOP")
             return losses
 

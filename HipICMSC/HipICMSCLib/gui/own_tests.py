@@ -16,8 +16,12 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 from HipICMSCLib.gui.scene.result import result_of, volume_of
 from HipICMSCLib.gui.scene.sample_data import load_phantom
-from HipICMSCLib.models.chosen import PHANTOM_MODEL
+from HipICMSCLib.models.chosen import DEFAULT_MODEL, PHANTOM_MODEL
 
+#: Pixels.
+_SMALL_SCREEN = 1366, 768
+#: A turn of Slicer's event loop, in time of the processor; 1.3 to 2.3 s were seen before.
+_LONGEST_TURN_SECONDS = 0.5
 #: Python reads it by itself when it starts: a Python without what was installed into it.
 _HIDES_PACKAGES = "import sys\nsys.path[:] = [folder for folder in sys.path if 'site-packages' not in folder]\n"
 
@@ -29,6 +33,7 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
         slicer.util.selectModule("HipICMSC")
         self._takeWidget()
+        self._longestTurn = 0.0
 
     def tearDown(self):
         self.widget.logic.cancel()
@@ -79,6 +84,51 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
         limit = time.monotonic() + 3
         self._wait(lambda: time.monotonic() > limit, "three seconds")
         self.assertEqual(window.width, width)
+
+    def test_theButtonIsInView(self):
+        """On a small screen, without scrolling, before the click; after it the result is."""
+        slicer.util.mainWindow().resize(*_SMALL_SCREEN)
+        self._chooseSample()
+        self.assertFalse(self.widget.ui.segmentButton.visibleRegion().isEmpty())
+        self.widget.ui.segmentButton.click()
+        self._waitForTheResult()
+        self.assertFalse(self.panel.run_panel.ui.statusLabel.visibleRegion().isEmpty())
+        self.assertFalse(self.panel.review_panel.ui.nextPlaceButton.visibleRegion().isEmpty())
+
+    def test_slicerNeverStandsStill(self):
+        """From the choice of an MRI to the reviewed result; a rendering of Slicer's own counts, too."""
+        self._longestTurn = 0.0
+        self._chooseSample()
+        self.widget.ui.segmentButton.click()
+        self._waitForTheResult()
+        self.panel.review_panel.ui.nextPlaceButton.click()
+        self._wait(lambda: self.panel.settled, "the first doubtful place is shown")
+        self.assertLess(self._longestTurn, _LONGEST_TURN_SECONDS)
+
+    def test_theCardSaysWhatTheModelWasNotMeasuredOn(self):
+        volume = self._chooseSample()
+        turned = slicer.util.addVolumeFromArray(slicer.util.arrayFromVolume(volume).copy(), name="sagittal")
+        turned.SetSpacing(*volume.GetSpacing())
+        # The same slices as if they lay from the patient's left to the right.
+        turned.SetIJKToRASDirections(0, 0, 1, 1, 0, 0, 0, 1, 0)
+        choices = self.widget.logic.getParameterNode()
+        choices.model, choices.inputVolume = DEFAULT_MODEL, turned
+        self._wait(
+            lambda: any(
+                finding.sentence.startswith("Not measured on such an MRI") for finding in self.panel.card.findings
+            ),
+            "the card says that the model was not measured on such an MRI",
+        )
+
+    def test_bonesThatTheImageCutsAreSaid(self):
+        volume = self._chooseSample()
+        voxels = slicer.util.arrayFromVolume(volume)
+        # Rows go to the feet: the upper third is missing.
+        slicer.util.updateVolumeFromArray(volume, voxels[:, voxels.shape[1] // 3 :].copy())
+        self._wait(lambda: not self.panel.card.pending, "the card says what it found")
+        self.widget.ui.segmentButton.click()
+        self._waitForTheResult()
+        self.assertRegex(self._status(), "cut by the (border of the image|field of view)")
 
     def test_theEditorFollowsTheChosenResult(self):
         volume = self._chooseSample()
@@ -243,7 +293,9 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
                     f"Waited {seconds} s until {what}. The panel says: {self._status()!r}; the button: "
                     f"{button.toolTip!r}; the card: {card.findings}, more to come: {card.pending}."
                 )
+            began = time.process_time()
             slicer.app.processEvents()
+            self._longestTurn = max(self._longestTurn, time.process_time() - began)
             time.sleep(0.02)
 
     def _status(self):

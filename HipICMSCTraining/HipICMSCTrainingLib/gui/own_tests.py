@@ -38,6 +38,21 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
         self.assertFalse(self.widget.panel.runs_panel.ui.runsStartButton.enabled)
         self.assertTrue(self.widget.panel.runs_panel.ui.runsStartButton.toolTip)
 
+    def test_oneThingAtATime(self):
+        """While data are checked nothing is estimated, and one line says what goes on."""
+        said = self.widget.ui.activityLabel
+        data, settings = self.widget.panel.data_panel, self.widget.panel.settings_panel
+        self._wait(lambda: not settings.reason_against_taking(), "the settings are there")
+        data.set_dataset_file(self._makeData())
+        self.assertEqual(said.text, "Nothing is running.")
+        data.ui.dataCheckButton.click()
+        self.assertIn("check", said.text)
+        self.assertFalse(settings.ui.settingsEstimateButton.enabled)
+        self.assertIn(said.text, settings.ui.settingsEstimateButton.toolTip)
+        self._wait(lambda: said.text == "Nothing is running.", "the data are checked")
+        self.assertIn("Last check", data.ui.dataCheckLabel.text)
+        self.assertTrue(settings.ui.settingsEstimateButton.enabled, settings.ui.settingsEstimateButton.toolTip)
+
     def test_trainedModelSegments(self):
         """A smoke training on synthetic data, started here, left to itself and exported; HipICMSC then segments a
         synthetic MRI with the new model, which has learned nothing of use."""
@@ -51,6 +66,10 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
         self._wait(lambda: self.logic.state(run) not in ("starting", "running"), "the training ends", run)
         self.assertEqual(self.logic.state(run), "finished", started.tail_of_log(20))
         self.assertTrue(started.previews_of())
+        self.widget.panel.live_panel.ui.liveCurvesButton.checked = True
+        charts = {chart.GetTitle(): chart for chart in slicer.util.getNodesByClass("vtkMRMLPlotChartNode")}
+        self.assertFalse(charts["Losses"].GetXAxisRangeAuto())
+        self.assertEqual(charts["Losses"].GetXAxisRange()[0], 0.0)
 
         package, ended = Path(self.folder.name) / "smoke.hipmodel", []
         self.logic.export(run, package, onEnd=ended.append)
