@@ -87,7 +87,9 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
 
     def test_theButtonIsInView(self):
         """On a small screen, without scrolling, before the click; after it the result is."""
-        slicer.util.mainWindow().resize(*_SMALL_SCREEN)
+        window = slicer.util.mainWindow()
+        self.addCleanup(window.resize, window.width, window.height)
+        window.resize(*_SMALL_SCREEN)
         self._chooseSample()
         self.assertFalse(self.widget.ui.segmentButton.visibleRegion().isEmpty())
         self.widget.ui.segmentButton.click()
@@ -97,7 +99,6 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
 
     def test_slicerNeverStandsStill(self):
         """From the choice of an MRI to the reviewed result; a rendering of Slicer's own counts, too."""
-        self._longestTurn = 0.0
         self._chooseSample()
         self.widget.ui.segmentButton.click()
         self._waitForTheResult()
