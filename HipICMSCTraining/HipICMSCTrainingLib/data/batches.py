@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from HipICMSCTrainingLib.data.augmentation import augment
 from HipICMSCTrainingLib.data.slice_cache import CachedVolume
-from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
+from HipICMSCTrainingLib.settings.training import TOGETHER, TRANSLATION, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Batch:
 
     In simulation x_s are simulated MRI and there is no x_t; in self-training they are simulated, too. y_t, as y_s, is
     there for a method that reads the labels of MRIs, and for no other. plausible_t (batch, rows, columns) bool says in
-    self-training where x_t may show bone. Where a run has corrected MRIs, x_c are some of them in simulation and
-    self-training, y_c their classes and w_c (batch, rows, columns), 0 to 1, how much each pixel counts.
+    self-training where x_t may show bone. Where a run has corrected MRIs, x_c are some of them in every stage but
+    stage 1, y_c their classes and w_c (batch, rows, columns), 0 to 1, how much each pixel counts.
     """
 
     x_s: Tensor
@@ -37,6 +37,15 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         parts = (self.x_s, self.y_s, self.x_t, self.y_t, self.plausible_t, self.x_c, self.y_c, self.w_c)
         return Batch(*(None if part is None else part.to(device) for part in parts))
+
+    def with_corrected(self, drawn: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Batch:
+        """Besides, corrected slices or slabs, each (channels, rows, columns), with classes and weights."""
+        x_c, y_c, w_c = (torch.stack(part) for part in zip(*drawn, strict=True))
+        return replace(self, x_c=x_c, y_c=y_c, w_c=w_c)
+
+
+#: The order in which corrected MRIs have their turns is drawn from seeds of its own.
+_ORDER_OF_CORRECTED = 1 << 29
 
 
 class SliceStack:
@@ -74,12 +83,20 @@ class BatchSource:
     Args:
         ct, mr: training slices of both domains; MR's have labels only for a method that reads them.
         rank, world_size: which of several processes this is; each draws other slices.
+        corrected: corrected MRIs as `cached_corrections` gives them.
     """
 
     def __init__(
-        self, ct: SliceStack, mr: SliceStack, settings: TrainingSettings, rank: int = 0, world_size: int = 1
+        self,
+        ct: SliceStack,
+        mr: SliceStack,
+        settings: TrainingSettings,
+        rank: int = 0,
+        world_size: int = 1,
+        corrected: Sequence[CachedVolume] = (),
     ) -> None:
         self.ct, self.mr, self.settings = ct, mr, settings
+        self.corrected = corrected
         self.rank, self.world_size = rank, world_size
 
     @property
@@ -87,7 +104,7 @@ class BatchSource:
         return steps_per_epoch(self.settings, len(self.ct), len(self.mr), self.world_size)
 
     def draw(self, step: int, stage: int = TOGETHER) -> Batch:
-        """Augmented slices, of the same kind in every stage.
+        """Augmented slices; corrected MRIs come beside them once F_t learns.
 
         CT slices come in shuffled order, so that an epoch sees each once, and for each an MR slice from a similar place
         between front and back.
@@ -104,10 +121,23 @@ class BatchSource:
             x_s, x_t = x_s.where(both, PADDING), x_t.where(both, PADDING)
             y_s = y_s.where(both[:, 0], 0)
             y_t = None if y_t is None else y_t.where(both[:, 0], 0)
-        return Batch(x_s, y_s, x_t, y_t)
+        batch, of_corrected = Batch(x_s, y_s, x_t, y_t), corrected_in_a_batch(self.settings, self.corrected, stage)
+        if not of_corrected:
+            return batch
+        first = (step * self.world_size + self.rank) * of_corrected
+        return batch.with_corrected([self._corrected(first + place, random) for place in range(of_corrected)])
 
     def close(self) -> None:
         """Nothing is made ahead."""
+
+    def _corrected(self, drawn: int, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """An augmented slice of a corrected MRI of which something counts, its classes and weights."""
+        volume = self.corrected[in_turn(self.settings.seed, drawn, len(self.corrected))]
+        index = int(random.choice(np.flatnonzero((volume["weights"] > 0).any((1, 2)))))
+        image = torch.from_numpy(volume["slices"][index].astype(np.float32))
+        masks = torch.from_numpy(np.stack([volume[name][index].astype(np.float32) for name in ("classes", "weights")]))
+        (image,), ((classes, weights),) = augment(image[None, None], masks[None], self.settings.augmentation, random)
+        return image, classes.to(torch.uint8), weights
 
     def _ct_index(self, step: int, place: int) -> int:
         drawn = (step * self.settings.batch_size + place) * self.world_size + self.rank
@@ -119,6 +149,20 @@ class BatchSource:
         distance = np.abs(self.mr.position_mm - position_mm)
         near = np.flatnonzero(distance <= self.settings.position_window_mm)
         return int(random.choice(near)) if len(near) else int(distance.argmin())
+
+
+def corrected_in_a_batch(settings: TrainingSettings, corrected: Sequence[CachedVolume], stage: int) -> int:
+    """How many slices of corrected MRIs a batch has: their share, at least one where there are any and F_t learns."""
+    if not corrected or not settings.corrections_share or stage == TRANSLATION:
+        return 0
+    return max(1, round(settings.corrections_share * settings.batch_size))
+
+
+def in_turn(seed: int, drawn: int, count: int) -> int:
+    """The corrected MRI of ``count`` that comes after so many were drawn by all processes together: each has its turn
+    before one has the next."""
+    turn, place = divmod(drawn, count)
+    return int(np.random.default_rng([seed, turn, _ORDER_OF_CORRECTED]).permutation(count)[place])
 
 
 def steps_per_epoch(settings: TrainingSettings, ct_slices: int, mr_slices: int, world_size: int = 1) -> int:

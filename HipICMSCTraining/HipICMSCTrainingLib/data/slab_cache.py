@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from HipICMSCLib.common.files import replacing
-from HipICMSCLib.preprocessing.slabs import Plane, acquisition_plane, prepare_slices, slice_grid
-from safetensors.numpy import load_file, save
+from HipICMSCLib.preprocessing.slabs import Plane, acquisition_plane, prepare_slices
 
-from HipICMSCTrainingLib.data.corrections import digest_of, read_corrections
 from HipICMSCTrainingLib.data.dataset import Case
-from HipICMSCTrainingLib.data.slice_cache import fingerprint, naming, read_case
+from HipICMSCTrainingLib.data.kept_arrays import Arrays, kept_arrays
+from HipICMSCTrainingLib.data.slice_cache import fingerprint, read_case
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.simulation.anatomy import COARSE_MM, FINE_MM, Anatomy, Femur, anatomy_of
 
@@ -25,11 +22,6 @@ _OF_ANATOMY = {
     "bone_voxels": (2, np.int16), "heads": (2, np.float64), "femora_coarse": (4, np.float32),
 }  # fmt: skip
 _OF_SLICES = {"slices": (3, np.float16), "covered": (3, np.bool_), "step_mm": (1, np.float32), "plane": (1, np.uint8)}
-
-#: Beside the slices of a corrected MRI.
-_OF_CORRECTIONS = {"classes": (3, np.uint8), "weights": (3, np.float16)}
-
-Arrays = dict[str, np.ndarray]
 
 
 def cached_anatomy(case: Case, settings: TrainingSettings, folder: Path) -> Anatomy:
@@ -53,7 +45,7 @@ def cached_anatomy(case: Case, settings: TrainingSettings, folder: Path) -> Anat
             ),
         }
 
-    kept = _kept(anatomy_file(case, settings, folder), _OF_ANATOMY, make)
+    kept = kept_arrays(anatomy_file(case, settings, folder), _OF_ANATOMY, _is_anatomy, make)
     femora = tuple(Femur(head, far) for head, far in zip(kept["heads"], kept["femora_coarse"], strict=True))
     return Anatomy(kept["hu"], kept["hip"], kept["femur"], kept["hip_coarse"], femora, kept["bone_voxels"])
 
@@ -84,35 +76,7 @@ def cached_slices(case: Case, settings: TrainingSettings, folder: Path) -> Array
             "plane": np.array([_PLANES.index(plane)], np.uint8),
         }
 
-    return _kept(slices_file(case, settings, folder), _OF_SLICES, make)
-
-
-def cached_corrections(case: Case, settings: TrainingSettings, folder: Path) -> Arrays:
-    """What a corrected MRI teaches on the slices that :func:`cached_slices` gives of it, together with these.
-
-    Returns:
-        Besides: ``classes`` (slice, row, column) uint8; ``weights`` float16, 0 to 1, how much a pixel counts.
-
-    Raises:
-        HipError: as :func:`read_corrections`, and whatever is wrong with the image, naming the case.
-    """
-    with naming(case):  # each time, so that a case that was moved or changed is told of
-        name = fingerprint(case, "corrections", digest_of(case), settings.slab)
-    slices = cached_slices(case, settings, folder)
-
-    def make() -> Arrays:
-        with naming(case):
-            corrections = read_corrections(case)
-        grid = slice_grid(corrections.classes, plane_to_read(corrections.classes), settings.slab)
-        images = {"classes": corrections.classes, "weights": corrections.weights}
-        arrays = {
-            name: sitk.GetArrayFromImage(grid.resample(image, sitk.sitkNearestNeighbor, 0))
-            for name, image in images.items()
-        }
-        # Pixels that pad a slice show nothing.
-        return {"classes": arrays["classes"], "weights": (arrays["weights"] * slices["covered"]).astype(np.float16)}
-
-    return slices | _kept(folder / f"{name}.safetensors", _OF_CORRECTIONS, make)
+    return kept_arrays(slices_file(case, settings, folder), _OF_SLICES, _are_slices, make)
 
 
 def plane_to_read(image: sitk.Image) -> Plane:
@@ -130,34 +94,8 @@ def plane_of(arrays: Arrays) -> str:
     return _PLANES[int(arrays["plane"][0])]
 
 
-def _kept(file: Path, expected: dict[str, tuple[int, type]], make: Callable[[], Arrays]) -> Arrays:
-    """What a file holds; made and written where there is none, or where it is not what would be written there."""
-    if file.is_file():
-        try:
-            arrays = load_file(file)
-        except Exception:  # safetensors has kinds of its own
-            arrays = {}
-        kinds = {name: (array.ndim, array.dtype.type) for name, array in arrays.items()}
-        if kinds == expected and _fit_together(arrays):
-            return arrays
-    # safetensors writes the memory as it lies, so a transposed view must be laid out first.
-    arrays = {name: np.ascontiguousarray(array) for name, array in make().items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as beside:
-        beside.write_bytes(save(arrays))
-    return arrays
-
-
-def _fit_together(arrays: Arrays) -> bool:
-    """Whether the shapes and numbers of a file's arrays are those of one volume."""
-    if not all(np.isfinite(array).all() for array in arrays.values() if array.dtype.kind == "f"):
-        return False
-    if "slices" in arrays:
-        shapes = arrays["step_mm"].shape == arrays["plane"].shape == (1,)
-        same = arrays["slices"].shape == arrays["covered"].shape
-        return bool(shapes and same and arrays["slices"].size and arrays["plane"][0] < len(_PLANES))
-    if "classes" in arrays:
-        return bool(arrays["classes"].shape == arrays["weights"].shape and arrays["classes"].size)
+def _is_anatomy(arrays: Arrays) -> bool:
+    """Whether the shapes and numbers of a file's arrays are those of one CT."""
     shape = arrays["hu"].shape
     coarse = tuple(-(-voxels // round(COARSE_MM / FINE_MM)) for voxels in shape)
     femora = len(arrays["heads"])
@@ -171,3 +109,10 @@ def _fit_together(arrays: Arrays) -> bool:
         and voxels.shape[1] == 3
         and ((voxels >= 0) & (voxels < shape)).all()
     )
+
+
+def _are_slices(arrays: Arrays) -> bool:
+    """The same of one MRI."""
+    numbers = arrays["step_mm"].shape == arrays["plane"].shape == (1,)
+    same = arrays["slices"].shape == arrays["covered"].shape
+    return bool(numbers and same and arrays["slices"].size and arrays["plane"][0] < len(_PLANES))

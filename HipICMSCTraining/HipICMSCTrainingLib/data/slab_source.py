@@ -15,11 +15,12 @@ from HipICMSCLib.preprocessing.intensity import PADDING
 from torch import Tensor
 
 from HipICMSCTrainingLib.data.augmentation import augment
-from HipICMSCTrainingLib.data.batches import Batch, steps_per_epoch
-from HipICMSCTrainingLib.data.slab_cache import Arrays, plane_of
+from HipICMSCTrainingLib.data.batches import Batch, corrected_in_a_batch, in_turn, steps_per_epoch
+from HipICMSCTrainingLib.data.kept_arrays import Arrays
+from HipICMSCTrainingLib.data.slab_cache import plane_of
 from HipICMSCTrainingLib.data.slab_stack import ct_slab, slab_at, slab_covered
 from HipICMSCTrainingLib.settings.simulation import SlabShape
-from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TrainingSettings
+from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TrainingSettings
 from HipICMSCTrainingLib.simulation.anatomy import Anatomy
 from HipICMSCTrainingLib.simulation.pose import AIMED_AT_BONE, draw_pose_in
 from HipICMSCTrainingLib.simulation.simulator import simulated
@@ -28,8 +29,6 @@ from HipICMSCTrainingLib.simulation.simulator import simulated
 _AHEAD = 6
 #: Threads that make them; the network has the rest of the processor.
 _LARGEST_CREW = 8
-#: The order in which corrected MRIs have their turns is drawn from seeds of its own.
-_ORDER_OF_CORRECTED = 1 << 29
 
 
 class SlabSource:
@@ -78,7 +77,7 @@ class SlabSource:
         """
         Args:
             stage: in simulation there is no x_t; in self-training x_s is simulated; in between x_s is CT. Corrected
-                MRIs are drawn beside what is simulated.
+                MRIs take a share of what is simulated, and come beside the pairs of stage 2.
         """
         for later in range(step, step + _AHEAD):
             if (later, stage) not in self._waiting:
@@ -94,9 +93,10 @@ class SlabSource:
     def _made(self, step: int, stage: int) -> Batch:
         shape = self._shape(step, stage)
         samples = []
-        of_corrected = self._corrected_in_a_batch(stage)
-        # What is simulated stays in each batch, so that little of it is forgotten.
-        for place in range(max(1, self.settings.batch_size - of_corrected)):
+        of_corrected = corrected_in_a_batch(self.settings, self.corrected, stage)
+        # What is simulated stays in each batch, so that little of it is forgotten; pairs for the paper's losses all do.
+        replaced = 0 if stage == TOGETHER else of_corrected
+        for place in range(max(1, self.settings.batch_size - replaced)):
             random = self._random(step, place, stage)
             anatomy = self.anatomies[random.choice(len(self.anatomies), p=self.shares)]
             if stage in (SIMULATION, SELF_TRAINING):
@@ -112,33 +112,25 @@ class SlabSource:
         if not of_corrected:
             return batch
         before = (step * self.world_size + self.rank) * of_corrected
-        drawn = [
-            self._corrected_slab(before + place, shape, self._random(step, self.settings.batch_size + place, stage))
-            for place in range(of_corrected)
-        ]
-        x_c, y_c, w_c = (torch.stack(part) for part in zip(*drawn, strict=True))
-        return replace(batch, x_c=x_c, y_c=y_c, w_c=w_c)
+        return batch.with_corrected(
+            [
+                self._corrected_slab(before + place, shape, self._random(step, self.settings.batch_size + place, stage))
+                for place in range(of_corrected)
+            ]
+        )
 
     def _random(self, step: int, place: int, stage: int) -> np.random.Generator:
         return np.random.default_rng([self.settings.seed, step, place, self.rank, stage])
-
-    def _corrected_in_a_batch(self, stage: int) -> int:
-        """Slabs of corrected MRIs: their share, at least one where there are any."""
-        share = self.settings.corrections_share
-        if not self.corrected or not share or stage not in (SIMULATION, SELF_TRAINING):
-            return 0
-        return max(1, round(share * self.settings.batch_size))
 
     def _corrected_slab(self, drawn: int, shape: SlabShape, random: np.random.Generator) -> tuple[Tensor, ...]:
         """A slab of a corrected MRI, its classes and weights: mostly about a bone, turned and scaled a little, in a
         mirror as often as not.
 
         Args:
-            drawn: how many were drawn before it, by all processes. Each MRI has its turn before one has the next.
+            drawn: how many were drawn before it, by all processes.
         """
-        turn, place = divmod(drawn, len(self.corrected))
-        order = np.random.default_rng([self.settings.seed, turn, _ORDER_OF_CORRECTED]).permutation(len(self.corrected))
-        volume, bones = self.corrected[order[place]], self._bones[order[place]]
+        number = in_turn(self.settings.seed, drawn, len(self.corrected))
+        volume, bones = self.corrected[number], self._bones[number]
         if bones and random.random() < AIMED_AT_BONE:
             of_one = bones[random.integers(len(bones))]  # the smaller of the two as often as the other
             index, *pixel = (int(number) for number in of_one[random.integers(len(of_one))])

@@ -10,7 +10,7 @@ import torch
 from HipICMSCLib.preprocessing.intensity import PADDING, IntensitySettings, rescale
 from torch import Tensor
 
-from HipICMSCTrainingLib.data.slab_cache import Arrays
+from HipICMSCTrainingLib.data.kept_arrays import Arrays
 from HipICMSCTrainingLib.settings.simulation import SimulationSettings, SlabShape
 from HipICMSCTrainingLib.simulation.anatomy import FINE_MM, Anatomy
 from HipICMSCTrainingLib.simulation.pose import AXES, Pose, points_of

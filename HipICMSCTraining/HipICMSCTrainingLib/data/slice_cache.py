@@ -13,20 +13,21 @@ import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import replacing
 from HipICMSCLib.common.volume_names import exists
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import coronal_slices
 from HipICMSCLib.preprocessing.image_check import looks_like_ct
 from HipICMSCLib.reading.volume import read_volume
-from safetensors.numpy import load_file, save
 
 from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.data.kept_arrays import Arrays, kept_arrays
 from HipICMSCTrainingLib.data.label_maps import read_labels
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: slices (slice, row, column) float16 in [-1, 1]; covered bool; labels uint8 (CT only); position_mm float32.
-CachedVolume = dict[str, np.ndarray]
+CachedVolume = Arrays
+_KINDS = {"slices": (3, np.float16), "covered": (3, np.bool_), "position_mm": (1, np.float32)}
+_KIND_OF_LABELS = {"labels": (3, np.uint8)}
 
 
 def cached_volume(case: Case, settings: TrainingSettings, folder: Path) -> CachedVolume:
@@ -35,38 +36,14 @@ def cached_volume(case: Case, settings: TrainingSettings, folder: Path) -> Cache
     Raises:
         HipError: whatever is wrong with the image or its label map, naming the case.
     """
-    file = cache_file(case, settings, folder)
-    kept = _read(file, settings, bool(case.label))
-    if kept is None:
-        volume = _prepare_case(case, settings)
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as beside:
-            beside.write_bytes(save(volume))
-        return load_file(file)
-    return kept
-
-
-def _read(file: Path, settings: TrainingSettings, labelled: bool) -> CachedVolume | None:
-    """What a file of the cache holds; None where there is none, or where it is not what would be written there."""
-    if not file.is_file():
-        return None
-    try:
-        volume = load_file(file)
-    except Exception:  # safetensors has kinds of its own
-        return None
     columns, _, rows = settings.crop.size
-    count = len(volume["slices"]) if "slices" in volume else 0
-    expected = {
-        "slices": ((count, rows, columns), np.float16),
-        "covered": ((count, rows, columns), np.bool_),
-        "position_mm": ((count,), np.float32),
-    }
-    if labelled:
-        expected["labels"] = ((count, rows, columns), np.uint8)
-    if not count or {name: (array.shape, array.dtype.type) for name, array in volume.items()} != expected:
-        return None
-    whole = np.isfinite(volume["slices"]).all() and np.isfinite(volume["position_mm"]).all()
-    return volume if whole else None
+
+    def fit(volume: CachedVolume) -> bool:
+        shape = (len(volume["position_mm"]), rows, columns)
+        return shape[0] > 0 and all(array.shape == shape for array in volume.values() if array.ndim == 3)
+
+    kinds = _KINDS | (_KIND_OF_LABELS if case.label else {})
+    return kept_arrays(cache_file(case, settings, folder), kinds, fit, lambda: _prepare_case(case, settings))
 
 
 def cache_file(case: Case, settings: TrainingSettings, folder: Path) -> Path:
@@ -106,8 +83,7 @@ def _prepare_case(case: Case, settings: TrainingSettings) -> CachedVolume:
     if labels is not None:
         on_grid = prepared.grid.resample(labels, sitk.sitkLabelLinear, 0)
         volume["labels"] = coronal_slices(on_grid)
-    # safetensors writes the memory as it lies, so a transposed view must be laid out first.
-    return {name: np.ascontiguousarray(array) for name, array in volume.items()}
+    return volume
 
 
 @contextmanager

@@ -10,17 +10,12 @@ from typing import Any, TypeVar
 from HipICMSCLib.common.errors import HipError
 
 from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
+from HipICMSCTrainingLib.data.corrections_cache import cached_corrections
 from HipICMSCTrainingLib.data.dataset import Case
-from HipICMSCTrainingLib.data.slab_cache import (
-    anatomy_file,
-    cached_anatomy,
-    cached_corrections,
-    cached_slices,
-    slices_file,
-)
+from HipICMSCTrainingLib.data.slab_cache import anatomy_file, cached_anatomy, cached_slices, slices_file
 from HipICMSCTrainingLib.data.slab_source import SlabSource
 from HipICMSCTrainingLib.data.slab_stack import SlabStack, corrected_stack, ct_stack, mr_stack, simulated_stack
-from HipICMSCTrainingLib.data.slice_cache import cache_file, cached_volume
+from HipICMSCTrainingLib.data.slice_cache import CachedVolume, cache_file, cached_volume
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 T = TypeVar("T")
@@ -63,15 +58,21 @@ def training_data(
         HipError: for what is wrong with the cases, all at once.
     """
     prepared = _prepared(cases, lambda case: prepared_case(case, settings, cache), say)
+    corrected = [volume for case, volume in prepared["MR", "train"] if case.corrected]
     if settings.reads == "crop":
         stacks = {key: SliceStack([volume for _, volume in of_key]) for key, of_key in prepared.items()}
         mr_train = stacks["MR", "train"]
-        batches = BatchSource(stacks["CT", "train"], mr_train, settings, rank, world_size)
-        return TrainingData(batches, mr_train, stacks["CT", "val"], stacks["MR", "val"])
+        batches = BatchSource(stacks["CT", "train"], mr_train, settings, rank, world_size, corrected)
+        return TrainingData(
+            batches,
+            mr_train,
+            stacks["CT", "val"],
+            stacks["MR", "val"],
+            corrected=_known(corrected) if corrected else None,
+        )
     shape, held_out = settings.slab_shape, [anatomy for _, anatomy in prepared["CT", "val"]]
     volumes = [volume for _, volume in prepared["MR", "train"]]
     weights, anatomies = zip(*((case.weight, anatomy) for case, anatomy in prepared["CT", "train"]), strict=True)
-    corrected = [volume for case, volume in prepared["MR", "train"] if case.corrected]
     return TrainingData(
         SlabSource(anatomies, weights, volumes, settings, rank, world_size, corrected),
         mr_stack(volumes, shape),
@@ -80,6 +81,11 @@ def training_data(
         simulated_stack(held_out, settings.simulation, shape, settings.validation_slices),
         corrected_stack(corrected, shape) if corrected else None,
     )
+
+
+def _known(corrected: Sequence[CachedVolume]) -> SliceStack:
+    """Corrected MRIs on a crop, with those of their classes that count fully."""
+    return SliceStack([volume | {"labels": volume["classes"] * (volume["weights"] == 1)} for volume in corrected])
 
 
 def mr_stack_of(cases: Sequence[Case], settings: TrainingSettings, cache: Path) -> Stack:
@@ -98,10 +104,10 @@ def prepared_case(case: Case, settings: TrainingSettings, cache: Path) -> Any:
     Raises:
         HipError: whatever is wrong with it, naming it.
     """
-    if settings.reads == "crop":
-        return cached_volume(case, settings, cache)
     if case.corrected and case.role == "train":
         return cached_corrections(case, settings, cache)
+    if settings.reads == "crop":
+        return cached_volume(case, settings, cache)
     return (cached_anatomy if case.modality == "CT" else cached_slices)(case, settings, cache)
 
 

@@ -82,6 +82,7 @@ class Cycles(nn.Module):
         self.own = own
         self.ct_window_hu = settings.intensity.ct_window_hu
         self.bf16 = settings.precision == "bf16"
+        self.corrections_weight = settings.corrections_weight
         self.distribution = distribution
         slices = settings.image_shape[0]
         self.G_st = Translator(settings.translator, settings.recompute, slices)
@@ -141,14 +142,17 @@ class Cycles(nn.Module):
         if own.cmsc_t_symmetric:
             loss = segmentation_loss(self.F_s(x_ts), target_t, own.dice_weight)
             terms["cmsc_t_symmetric"] = (own.cmsc_weight, loss)
+        if batch.x_c is not None:
+            loss = corrections_loss(self.F_t(batch.x_c), batch.y_c, batch.w_c, own.dice_weight)
+            terms["corrections"] = (self.corrections_weight, loss)
         return terms, x_ts
 
 
 class Icmsc(Method):
     """Stage 1 trains translation alone; stage 2 adds the segmenters and their consistency (paper section 2.3).
 
-    On slabs, F_t may learn from simulated MRI before, and from its own predictions afterwards (both ours), and beside
-    either from MRIs whose results a person corrected.
+    On slabs, F_t may learn from simulated MRI before, and from its own predictions afterwards (both ours). In all but
+    stage 1 it may learn from MRIs, too, whose results a person corrected.
     """
 
     Settings: ClassVar[type] = IcmscSettings

@@ -46,8 +46,8 @@ class Method(ABC):
             labelled MRIs, and every other one refuses them.
         starts_with: a network that a model package must hold for a training to start from it, because what the others
             know is made from that one; None where each network may start by itself.
-        learns_from_corrections: whether it learns from corrected MRIs beside everything else, in simulation and
-            self-training.
+        learns_from_corrections: whether it learns from corrected MRIs beside everything else, in all stages but
+            stage 1.
         reads_slabs: whether it can be trained on slabs as well as on crops.
         slice_multiple: the rows and columns of a slice must be multiples of it.
         networks: every network that is trained, by the paper's names. One that only judges is called D_…, one that
@@ -112,16 +112,15 @@ class Method(ABC):
     @classmethod
     def check_corrections(cls, settings: TrainingSettings) -> None:
         """Raise HipError ``bad_setting`` unless corrected MRIs are learned from with these settings."""
-        if not cls.learns_from_corrections or settings.reads != "slabs":
+        if not cls.learns_from_corrections:
             raise HipError(
                 "bad_setting",
-                "Corrected MRIs teach models that read slabs, by the method icmsc; choose the preset corrections, and "
-                "start from such a model, or leave the corrected MRIs out.",
+                "This method learns nothing from corrected MRIs; choose the method icmsc, or leave them out.",
             )
-        if not settings.epochs[SIMULATION] and not settings.epochs[SELF_TRAINING]:
+        if not any(settings.epochs[stage] for stage in (SIMULATION, TOGETHER, SELF_TRAINING)):
             raise HipError(
                 "bad_setting",
-                "Corrected MRIs teach in simulation and self-training, and neither has an epoch; set "
+                "Corrected MRIs teach in simulation, stage 2 and self-training, and none of these has an epoch; set "
                 "simulation_epochs, as the preset corrections does, or leave the corrected MRIs out.",
             )
 

@@ -69,10 +69,11 @@ class TrainingSettings:
         ema_decay: how slowly the averaged copy of the weights follows them; 0 is the weights themselves.
         validation_slices: how many held-out slices of each domain the label-free scores are computed on.
         checkpoint_minutes: a checkpoint is written this often, besides one at the end of each epoch.
-        corrections_share: of the slabs of a batch, in simulation and self-training, those of corrected MRIs, where the
-            run has any; at least one slab stays simulated, so that nothing is forgotten.
-        corrections_weight: weight of the loss on corrected MRIs against that on simulated ones. What a person marked as
-            completed counts fully in it, a bone that was left as drawn a tenth, and the rest not at all.
+        corrections_share: of the slabs of a batch those of corrected MRIs, where the run has any, at least one; in
+            simulation and self-training one slab at least stays simulated, so that nothing is forgotten, and in stage 2
+            they come beside the pairs.
+        corrections_weight: weight of the loss on corrected MRIs beside the others' 1. What a person marked as completed
+            counts fully in it, a bone that was left as drawn a tenth, and the rest not at all.
         corrections_towards_start: how far back to its start a model lies that is kept, weight by weight, if corrected
             MRIs taught it (Wortsman et al. 2022, WiSE-FT): the farther, the less is forgotten, and the less thoroughly
             is a new contrast learned. 0 is what was learned, 1 the start.

@@ -10,19 +10,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from corrected import case_in
 from corrected_phantoms import ALL, corrected_phantom
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.preprocessing.geometry import CropSettings
+from HipICMSCTrainingLib.data.batches import BatchSource, SliceStack
 from HipICMSCTrainingLib.data.cases_of_folders import corrected_cases, dataset_from_folders, suggest_roles
 from HipICMSCTrainingLib.data.check import check_dataset
 from HipICMSCTrainingLib.data.corrections import DRAWN_WEIGHT, KNOWN_MM, counted, read_corrections
+from HipICMSCTrainingLib.data.corrections_cache import cached_corrections
 from HipICMSCTrainingLib.data.dataset import Case, Dataset
 from HipICMSCTrainingLib.data.dataset_file import dataset_from_file, write_dataset_file
-from HipICMSCTrainingLib.data.slab_cache import cached_corrections
 from HipICMSCTrainingLib.data.slab_source import SlabSource
+from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
-from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER
+from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION
 from test_slab_source import block, mri
 from tiny_training import SLAB_ASSIGNMENTS, tiny_settings
 
@@ -208,7 +211,10 @@ def test_corrected_slabs_lie_beside_simulated_ones_and_show_what_counts(stage):
         drawn = again.draw(2, stage)
         again.close()
         assert (drawn.x_c == batch.x_c).all() and (drawn.y_c == batch.y_c).all()
-        assert source.draw(0, TOGETHER).x_c is None
+        # The paper's losses keep their pairs; where F_t learns nothing, no correction is read.
+        pairs = source.draw(0, TOGETHER)
+        assert len(pairs.x_s) == len(pairs.x_t) == 4 and len(pairs.x_c) == 2
+        assert source.draw(0, TRANSLATION).x_c is None
     finally:
         source.close()
 
@@ -270,3 +276,67 @@ def test_a_simulated_slab_stays_in_a_batch_of_one_or_of_corrections_alone():
         batch = source.draw(0, SIMULATION)
         source.close()
         assert (len(batch.x_s), 0 if batch.x_c is None else len(batch.x_c)) == expected
+
+
+def test_on_a_crop_each_pixel_is_what_a_person_drew_there(tiny_data, tmp_path):
+    settings = tiny_settings()
+    kept = corrected_phantom(tiny_data.folder, 0, tmp_path / "cases", completed=ALL)
+    volume = cached_corrections(case_of(kept.folder), settings, tmp_path / "cache")
+    truth = next(case for case in tiny_data.with_labels_of_mri.cases if case.name == "mri00")
+    by_label_map = cached_volume(replace(truth, role="test"), settings, tmp_path / "cache")["labels"]
+    assert np.array_equal(volume["classes"], by_label_map) and set(np.unique(by_label_map)) == {0, 1, 2}
+    assert np.array_equal(volume["weights"] == 1, volume["covered"])
+
+
+def sliced(size: tuple[int, int, int] = (9, 24, 32), **more: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "slices": np.full(size, -0.4, np.float16),
+        "covered": np.ones(size, bool),
+        "position_mm": np.arange(size[0], dtype=np.float32),
+        **more,
+    }
+
+
+def corrected_slices(brightness: float = 0.8) -> dict[str, np.ndarray]:
+    """Of nine slices one shows a bright femur that counts; about it nothing does."""
+    classes, weights = np.zeros((9, 24, 32), np.uint8), np.zeros((9, 24, 32), np.float16)
+    classes[4, 8:16, 8:20], weights[4, 6:18, 6:22] = 2, 1
+    volume = sliced(classes=classes, weights=weights)
+    volume["slices"][classes == 2] = brightness
+    return volume
+
+
+def crop_source(corrected: list[dict[str, np.ndarray]], rank: int = 0, processes: int = 1, **changes) -> BatchSource:
+    ct = SliceStack([sliced(labels=np.ones((9, 24, 32), np.uint8))])
+    return BatchSource(ct, SliceStack([sliced()]), tiny_settings(**changes), rank, processes, corrected)
+
+
+def test_on_crops_corrected_slices_come_beside_the_pairs_where_F_t_learns():
+    moved = AugmentationSettings(scaling=0.2, rotation_deg=20, contrast=0)
+    source, without = (
+        crop_source(corrected, batch_size=4, augmentation=moved) for corrected in ([corrected_slices()], [])
+    )
+    for step in range(5):
+        batch, pairs = source.draw(step, TOGETHER), without.draw(step, TOGETHER)
+        assert torch.equal(batch.x_s, pairs.x_s) and torch.equal(batch.x_t, pairs.x_t) and pairs.x_c is None
+        assert batch.x_c.shape == (2, 1, 24, 32) and batch.y_c.shape == batch.w_c.shape == (2, 24, 32)
+        # What a person drew is moved with the image, to within half a pixel.
+        bright, bone = batch.x_c[:, 0] > 0.2, batch.y_c == 2
+        assert bone.any() and (bright != bone).sum() <= 0.2 * bone.sum() and (batch.w_c[bone] == 1).all()
+        assert torch.equal(source.draw(step, TOGETHER).x_c, batch.x_c)
+        assert source.draw(step, TRANSLATION).x_c is None
+
+
+def test_on_crops_too_each_corrected_mri_has_its_turn():
+    volumes = [corrected_slices(brightness) for brightness in (0.1, 0.4, 0.7)]
+    sources = [crop_source(volumes, rank, 2, augmentation=UNMOVED) for rank in (0, 1)]
+    drawn = [float(source.draw(step, TOGETHER).x_c.max()) for step in range(6) for source in sources]
+    assert (np.sort(np.reshape(drawn, (-1, 3)), 1) == np.float16([0.1, 0.4, 0.7])).all()
+
+
+def test_what_lies_nowhere_on_the_slices_is_said(tmp_path):
+    # The balls lie within 100 mm; the crop is no larger than a voxel of theirs.
+    kept = case_in(tmp_path / "cases")
+    far = tiny_settings(crop=CropSettings(spacing_mm=(0.5, 0.5, 0.5), size=(4, 4, 4)))
+    with pytest.raises(HipError, match="Case a: nothing of what is marked as completed lies where"):
+        cached_corrections(case_of(kept.folder), far, tmp_path / "cache")

@@ -13,6 +13,7 @@ from HipICMSCLib.networks.paper_segmenter import SegmenterSettings
 from HipICMSCLib.networks.translator import TranslatorSettings
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.methods.corrections import corrections_loss
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.image_pool import ImagePool
 from HipICMSCTrainingLib.methods.method import Moment
@@ -103,6 +104,26 @@ def test_which_networks_a_consistency_term_teaches(batch, term, half, networks):
 def test_which_networks_a_translation_term_teaches(batch, setting, half, networks):
     off, on = (replace(NO_CONSISTENCY, **{setting: weight}) for weight in (0.0, 1.0))
     assert taught(off, on, half, batch, STAGE_1) == networks
+
+
+def test_what_a_person_corrected_teaches_F_t_alone_by_its_weight(batch):
+    """Beside the paper's terms, and by the loss that is tested by hand in test_corrections_loss.py."""
+    generator = torch.Generator().manual_seed(2)
+    x_c, w_c = torch.rand(1, 1, 24, 32, generator=generator) * 2 - 1, torch.ones(1, 24, 32)
+    with_corrections = replace(batch, x_c=x_c, y_c=batch.y_s, w_c=w_c)
+    plain, with_it = (half_gradients(PRINTED, "MR", of, STAGE_2) for of in (batch, with_corrections))
+    for name in ("G_st", "G_ts"):
+        assert all(torch.equal(a, b) for a, b in zip(plain[name], with_it[name], strict=True))
+    assert all(g is None for g in with_it["F_s"])
+    assert not torch.equal(plain["F_t"][0], with_it["F_t"][0])
+    totals = []
+    for weight in (0.0, 3.0):
+        icmsc = method(PRINTED, corrections_weight=weight)
+        total, terms = half_loss(icmsc, "MR", with_corrections, STAGE_2)
+        totals.append(float(total.detach()))
+    expected = corrections_loss(icmsc.networks["F_t"](x_c), batch.y_s, w_c, PRINTED.dice_weight)
+    assert float(terms["corrections"]) == pytest.approx(float(expected.detach()), rel=1e-5)
+    assert totals[1] - totals[0] == pytest.approx(3 * float(expected.detach()), rel=1e-4)
 
 
 def test_supervision_teaches_F_s_alone_and_only_in_stage_2(batch):

@@ -33,10 +33,10 @@ from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.method import RunMethod
 from HipICMSCTrainingLib.run.previews import SLICES
 from HipICMSCTrainingLib.run.trainer import Trainer
-from HipICMSCTrainingLib.settings.training import SIMULATION, TrainingSettings
+from HipICMSCTrainingLib.settings.training import SIMULATION, TOGETHER, TrainingSettings
 from killed_training import CHECKPOINT, Moment, train_and_kill
 from PIL import Image
-from tiny_training import POOL, SLAB_ASSIGNMENTS, TinyData, set_arguments, tiny_settings
+from tiny_training import ASSIGNMENTS, POOL, SLAB_ASSIGNMENTS, TinyData, set_arguments, tiny_settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -165,19 +165,36 @@ def test_an_estimate_times_steps_with_corrected_slabs(data, start, monkeypatch):
     assert all("corrections" in losses for losses in seen)
 
 
-def test_a_crop_or_stages_without_corrections_are_refused(data, tiny_data, start, tmp_path):
+def test_what_learns_nothing_from_corrections_refuses_them(data, start, tmp_path):
+    slabs = tiny_settings(SLAB_ASSIGNMENTS, simulation_epochs=0, stage2_epochs=0, self_training_epochs=0)
     for name, chosen, words in (
-        ("icmsc", tiny_settings(), "Corrected MRIs teach models that read slabs"),
-        ("adda", tiny_settings(), "Corrected MRIs teach models that read slabs"),
-        (
-            "icmsc",
-            tiny_settings(SLAB_ASSIGNMENTS, simulation_epochs=0, self_training_epochs=0),
-            "set simulation_epochs",
-        ),
+        ("adda", tiny_settings(), "This method learns nothing from corrected MRIs; choose the method icmsc"),
+        ("icmsc", slabs, "none of these has an epoch; set simulation_epochs"),
     ):
         with pytest.raises(HipError, match=words) as refused:
             start_run(tmp_path / "run", RunDescription(name, chosen, METHODS[name].Settings(), data.dataset))
         assert refused.value.kind == "bad_setting" and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("assignments", [ASSIGNMENTS, SLAB_ASSIGNMENTS], ids=["crop", "slabs"])
+def test_beside_the_papers_losses_they_teach_in_stage_2(data, tiny_data, finished_run, cases, assignments, tmp_path):
+    """From the command line, on the crop of the paper too, whose sheet shows them, and whose model says so."""
+    lender = tiny_data if assignments is ASSIGNMENTS else data
+    run = RunFolder(tmp_path / "run")
+    lender.lend_cache(run.path)
+    stages = {"stage1_epochs": 1, "stage2_epochs": 1}
+    if assignments is SLAB_ASSIGNMENTS:
+        stages |= {"simulation_epochs": 0, "self_training_epochs": 0}
+    given = ["--ct", str(data.folder / "ct"), "--corrected", str(cases)]
+    assert main(["train", str(run.path), *given, *set_arguments(assignments | stages)]) == 0
+    last = [line for line in run.metrics() if "losses" in line][-1]
+    assert last["stage"] == TOGETHER and {"corrections", "imsc_t", "cmsc_t", "cmsc_s"} <= last["losses"].keys()
+    assert np.isfinite(list(last["losses"].values())).all()
+    assert len(export_package(run, tmp_path / "taught.hipmodel").training["corrected"]) == 1
+    if assignments is ASSIGNMENTS:
+        # Beside MR, CT-like and back to MR, the corrected one as a person drew it and as it is segmented now.
+        sheets = [Image.open(of.previews_of()[-1]).width for of in (finished_run, run)]
+        assert sheets[0] * 5 == sheets[1] * 3
 
 
 @pytest.mark.slow
