@@ -154,15 +154,20 @@ def test_a_check_says_which_cases_another_model_made(data, cases, start, new, tm
         assert "made by another model" not in capsys.readouterr().out
 
 
-def test_an_estimate_times_steps_with_corrected_slabs(data, start, monkeypatch):
+def test_an_estimate_times_steps_with_corrections(data, tiny_data, start, monkeypatch):
     monkeypatch.setattr(estimate_module, "TIMED_SECONDS", 0.0)
     seen = []
     step = estimate_module._TimedTrainer.do_step
     monkeypatch.setattr(estimate_module._TimedTrainer, "do_step", lambda self: seen.append(step(self)) or seen[-1])
-    described = RunDescription("icmsc", settings(start), IcmscSettings(image_pool=POOL), data.dataset)
-    told = estimate(described, data.cache)
-    assert told.volumes == 4 and told.steps["simulation"] == 4
-    assert all("corrections" in losses for losses in seen)
+    for chosen, cache, stage in (
+        (settings(start), data.cache, "simulation"),
+        (tiny_settings(stage1_epochs=0, stage2_epochs=1), tiny_data.cache, "stage 2"),
+    ):
+        described = RunDescription("icmsc", chosen, IcmscSettings(image_pool=POOL), data.dataset)
+        told = estimate(described, cache)
+        assert told.volumes == 4 and told.steps[stage] == 4
+        assert seen and all("corrections" in losses for losses in seen)
+        seen.clear()
 
 
 def test_what_learns_nothing_from_corrections_refuses_them(data, start, tmp_path):
