@@ -8,10 +8,10 @@ import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.preprocessing.geometry import Grid, coronal_slices, crop_grid
+from HipICMSCLib.preprocessing.geometry import coronal_slices, crop_grid
 from HipICMSCLib.preprocessing.slabs import slice_grid
 
-from HipICMSCTrainingLib.data.corrections import digest_of, read_corrections
+from HipICMSCTrainingLib.data.corrections import Corrections, digest_of, read_corrections
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.kept_arrays import Arrays, kept_arrays
 from HipICMSCTrainingLib.data.slab_cache import cached_slices, plane_to_read
@@ -39,15 +39,7 @@ def cached_corrections(case: Case, settings: TrainingSettings, folder: Path) -> 
     def make() -> Arrays:
         with naming(case):
             corrections = read_corrections(case)
-        grid = _crop(case, settings) if of_crop else _slices(corrections.classes, settings)
-        if of_crop:  # as the label maps of CTs are read there
-            classes = coronal_slices(grid.resample(corrections.classes, sitk.sitkLabelLinear, 0))
-            weights = coronal_slices(grid.resample(corrections.weights, sitk.sitkNearestNeighbor, 0))
-        else:
-            classes, weights = (
-                sitk.GetArrayFromImage(grid.resample(image, sitk.sitkNearestNeighbor, 0))
-                for image in (corrections.classes, corrections.weights)
-            )
+        classes, weights = _on_crop(case, corrections, settings) if of_crop else _on_slices(corrections, settings)
         # Pixels that pad a slice show nothing.
         return {"classes": classes, "weights": (weights * slices["covered"]).astype(np.float16)}
 
@@ -63,14 +55,21 @@ def cached_corrections(case: Case, settings: TrainingSettings, folder: Path) -> 
     return slices | kept
 
 
-def _crop(case: Case, settings: TrainingSettings) -> Grid:
-    """Where `cached_volume` reads it."""
+def _on_slices(corrections: Corrections, settings: TrainingSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Classes and weights where `cached_slices` reads the MRI."""
+    grid = slice_grid(corrections.classes, plane_to_read(corrections.classes), settings.slab)
+    classes, weights = (
+        sitk.GetArrayFromImage(grid.resample(image, sitk.sitkNearestNeighbor, 0))
+        for image in (corrections.classes, corrections.weights)
+    )
+    return classes, weights
+
+
+def _on_crop(case: Case, corrections: Corrections, settings: TrainingSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Classes and weights where `cached_volume` reads the MRI; classes in the way in which it reads label maps."""
     image, _ = read_case(case)
     with naming(case):
         heads = find_femoral_heads(image)
-    return crop_grid(image, heads.midpoint(), settings.crop)
-
-
-def _slices(image: sitk.Image, settings: TrainingSettings) -> Grid:
-    """Where `cached_slices` reads it."""
-    return slice_grid(image, plane_to_read(image), settings.slab)
+    grid = crop_grid(image, heads.midpoint(), settings.crop)
+    classes = coronal_slices(grid.resample(corrections.classes, sitk.sitkLabelLinear, 0))
+    return classes, coronal_slices(grid.resample(corrections.weights, sitk.sitkNearestNeighbor, 0))
