@@ -83,7 +83,7 @@ class TestRun:
     __test__ = False  # for pytest, which meets this class in our test of it
 
     def __init__(self) -> None:
-        self.passed = self.failed = 0
+        self.passed = self.failed = self.skipped = 0
 
     @property
     def succeeded(self) -> bool:
@@ -100,10 +100,13 @@ class TestRun:
             _say(f"{name} …")
             started = time.monotonic()
             with self._limited(name):
-                trouble = _trouble(test)
+                trouble, skipped = _outcome(test)
             took = f"({time.monotonic() - started:.1f} s)"
             if trouble:
                 self.fail(f"{trouble}{name} FAILED {took}")
+            elif skipped:
+                self.skipped += 1
+                _say(f"{name} skipped {took}: {skipped}")
             else:
                 self.passed += 1
                 _say(f"{name} passed {took}")
@@ -114,7 +117,7 @@ class TestRun:
         _say(text)
 
     def close(self) -> None:
-        _say(f"{self.passed} passed, {self.failed} failed")
+        _say(f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else ""))
 
     @contextlib.contextmanager
     def _limited(self, name: str) -> Iterator[None]:
@@ -141,15 +144,15 @@ class TestRun:
         os._exit(1)
 
 
-def _trouble(test: unittest.TestCase) -> str:
-    """What went wrong in a test, as text; empty if nothing did."""
+def _outcome(test: unittest.TestCase) -> tuple[str, str]:
+    """What went wrong in a test, as text, and why it could not be tried; empty if nothing did and it was."""
     result = unittest.TestResult()
     with _unheard_exceptions() as unheard:
         test.run(result)
     texts = [text for _, text in (*result.errors, *result.failures)]
-    if result.skipped or result.expectedFailures or result.unexpectedSuccesses:
+    if result.expectedFailures or result.unexpectedSuccesses:
         texts.append("A test that does not simply pass counts as failed here.\n")
-    return "".join(texts + unheard)
+    return "".join(texts + unheard), " ".join(reason for _, reason in result.skipped)
 
 
 @contextlib.contextmanager

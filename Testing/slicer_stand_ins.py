@@ -33,6 +33,7 @@ def install(app) -> None:
         testingEnabled=lambda: True,
         commandOptions=lambda: SimpleNamespace(noMainWindow=False),
         layoutManager=lambda: None,
+        translate=lambda context, text: text,
         topLevelWidgets=lambda: [],
         connect=lambda signal, function: APP_SIGNALS.setdefault(signal, []).append(function),
         disconnect=lambda signal, function: APP_SIGNALS[signal].remove(function),
@@ -50,9 +51,18 @@ def install(app) -> None:
         # Panels import them when they are loaded; the bench of Testing/gui puts real classes in.
         sys.modules.setdefault(name, ModuleType(name))
     sys.modules["qt"].QSettings = QSettings
-    _provide("slicer.i18n", tr=lambda text: text, translate=lambda context, text: text)
+    _provide("slicer.i18n", tr=tr, translate=lambda context, text: slicer.app.translate(context, text))
     _provide("slicer.ScriptedLoadableModule", **{kind.__name__: kind for kind in _BASES})
     _provide("slicer.parameterNodeWrapper", parameterNodeWrapper=parameterNodeWrapper, Choice=Choice)
+
+
+def tr(text: str) -> str:
+    """Translate a text of the file that asks, under the name that Slicer gives it: in a package with its folder's."""
+    import slicer
+
+    path = Path(sys._getframe(1).f_code.co_filename)
+    is_in_package = (path.parent / "__init__.py").is_file()
+    return slicer.app.translate(f"{path.parent.name}.{path.stem}" if is_in_package else path.stem, text)
 
 
 def module_file(name: str) -> Path:

@@ -272,12 +272,12 @@ class QFileDialog:
     getOpenFileName = getOpenFileNames = getSaveFileName = getExistingDirectory = _reply
 
 
-class Clipboard:
-    """``qt.QApplication.clipboard()``; the off-screen platform has one of its own that no other test can disturb."""
+class Application:
+    """``qt.QApplication``; the off-screen platform has a clipboard of its own that no other test can disturb."""
 
-    @staticmethod
-    def clipboard():
-        return QtWidgets.QApplication.clipboard()
+    clipboard = staticmethod(QtWidgets.QApplication.clipboard)
+    font, setFont = staticmethod(QtWidgets.QApplication.font), staticmethod(QtWidgets.QApplication.setFont)
+    style = staticmethod(QtWidgets.QApplication.style)
 
 
 class QDesktopServices:
@@ -318,7 +318,9 @@ def install() -> None:
         setattr(qt, name, getattr(QtWidgets, name))
     for name in ("QBrush", "QColor", "QIcon", "QPixmap", "QImage", "QKeySequence", "QShortcut", "QTextCursor"):
         setattr(qt, name, getattr(QtGui, name))
-    qt.QSettings, qt.QApplication, qt.QLocale = QSettings, Clipboard, QtCore.QLocale
+    qt.QSettings, qt.QApplication, qt.QLocale = QSettings, Application, QtCore.QLocale
+    qt.QCoreApplication, qt.QTranslator = QtCore.QCoreApplication, QtCore.QTranslator
+    slicer.app.translate = QtCore.QCoreApplication.translate
     qt.QDesktopServices, qt.QUrl = QDesktopServices, QtCore.QUrl
     vars(ctk).update(ctkCollapsibleButton=ctkCollapsibleButton, ctkPathLineEdit=ctkPathLineEdit)
     sys.modules |= {"qt": qt, "ctk": ctk}

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import slicer_stand_ins
 from main_window import DESKTOP, LAPTOP, PANEL_WIDTH
 
 #: More than a data set, a run list or a scene needs to make a table ask for another width.
@@ -101,31 +102,12 @@ def test_what_is_needed_before_and_after_the_click_is_in_view_on_a_small_screen(
 
 
 @pytest.fixture
-def longer_words(bench, monkeypatch):
-    """Every text of the panels by a third longer, as in a translation, and nothing of it as the code has it."""
-    import slicer
-    import slicer_stand_ins
-    from PySide6 import QtWidgets
+def longer_words(bench):
+    """Slicer in a language of longer words. What our libraries say when they are loaded, they have said already."""
+    from HipICMSCLib.gui.trial.longer_language import longer_language
 
-    def longer(text: str) -> str:
-        return text and text + " lang" * max(1, round(0.3 * len(text) / 5))
-
-    def load_ui(path: str, load=slicer.util.loadUI):
-        widget = load(path)
-        kinds = (QtWidgets.QLabel, QtWidgets.QAbstractButton, QtWidgets.QGroupBox)  # ctk's section is one here
-        for child in [widget, *widget.findChildren(QtWidgets.QWidget)]:
-            if isinstance(child, kinds) and isinstance(getattr(child, "text", None), str):
-                child.text = longer(child.text)
-        return widget
-
-    for name in ("HipICMSC", "HipICMSCTraining"):
-        slicer_stand_ins.load_module(name)
-    import HipICMSCTrainingLib.gui.panels.panel  # noqa: F401  the module loads it when it is opened
-
-    for name, module in list(sys.modules.items()):
-        if name.startswith("HipICMSC") and hasattr(module, "_"):
-            monkeypatch.setattr(module, "_", longer)
-    monkeypatch.setattr(slicer.util, "loadUI", load_ui)
+    with longer_language(*(slicer_stand_ins.module_file(name).parent for name in ("HipICMSC", "HipICMSCTraining"))):
+        yield
 
 
 def test_a_language_of_longer_words_fits_into_the_panel_and_changes_nothing(
@@ -199,14 +181,10 @@ def widest(panel) -> list[tuple[int, str]]:
 
 @pytest.fixture
 def large_font(bench):
-    """A font of 150 %, as on a screen of high density or for somebody who sees less well."""
-    application = bench[1]
-    before = application.font()
-    larger = application.font()
-    larger.setPointSizeF(1.5 * before.pointSizeF())
-    application.setFont(larger)
-    yield
-    application.setFont(before)
+    from HipICMSCLib.gui.trial.larger_font import larger_font
+
+    with larger_font():
+        yield
 
 
 @pytest.mark.slow
@@ -218,46 +196,16 @@ def test_on_a_screen_of_high_density_all_of_this_is_so_too():
 
 
 def cut(panel) -> list[str]:
-    """Names of what is seen but has less room than its text needs, and of tables whose rows are lower than a line."""
-    from PySide6 import QtWidgets
+    """What has less room than it needs."""
+    from HipICMSCLib.gui.trial import room
 
-    found = []
-    for widget in panel.frame.findChildren(QtWidgets.QWidget):
-        # Qt's own parts of a widget have no name.
-        if not QtWidgets.QWidget.isVisible(widget) or not hasattr(widget, "name"):
-            continue
-        size, least = QtWidgets.QWidget.size(widget), widget.minimumSizeHint
-        if isinstance(widget, QtWidgets.QLabel) and QtWidgets.QLabel.wordWrap(widget):
-            least.setHeight(QtWidgets.QLabel.heightForWidth(widget, size.width()))
-        texts = (QtWidgets.QLabel, QtWidgets.QAbstractButton, QtWidgets.QLineEdit, QtWidgets.QComboBox)
-        if isinstance(widget, texts) and (size.width() < least.width() or size.height() < least.height()):
-            found.append(widget.name or type(widget).__name__)
-        if isinstance(widget, QtWidgets.QTableWidget) and QtWidgets.QTableWidget.rowCount(widget):
-            line = QtWidgets.QWidget.fontMetrics(widget).height()
-            found += [widget.name] if QtWidgets.QTableWidget.rowHeight(widget, 0) < line else []
-        if isinstance(widget, QtWidgets.QPlainTextEdit | QtWidgets.QTextBrowser):
-            line = QtWidgets.QWidget.fontMetrics(widget).height()
-            found += [widget.name] if size.height() < 3 * line else []
-    return found + overlapping(panel)
+    return room.cut(panel.frame)
 
 
 def overlapping(panel) -> list[str]:
-    """Names of widgets side by side of which one covers a part of the other."""
-    from PySide6 import QtCore, QtWidgets
+    from HipICMSCLib.gui.trial import room
 
-    found = []
-    for parent in [panel.frame, *panel.frame.findChildren(QtWidgets.QWidget)]:
-        if QtWidgets.QWidget.layout(parent) is None:
-            continue
-        children = parent.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly)
-        shown = [child for child in children if QtWidgets.QWidget.isVisible(child) and hasattr(child, "name")]
-        found += [
-            f"{one.name} {other.name}"
-            for number, one in enumerate(shown)
-            for other in shown[:number]
-            if QtWidgets.QWidget.geometry(one).intersects(QtWidgets.QWidget.geometry(other))
-        ]
-    return found
+    return room.overlapping(panel.frame)
 
 
 def test_with_a_large_font_nothing_of_the_segmentation_panel_is_cut(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import pytest
@@ -12,10 +13,19 @@ import run_in_slicer
 SLOW = ("HipICMSC", "HipICMSCTraining")
 
 
+@pytest.fixture
+def python_slicer(tmp_path, monkeypatch) -> None:
+    """Slicer's Python, by the name under which Slicer looks for it: ours."""
+    path = tmp_path / "PythonSlicer"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(path.parent), os.environ["PATH"]]))
+
+
 @pytest.mark.parametrize(
     "module", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in run_in_slicer.MODULES]
 )
-def test_the_tests_of_a_module_pass(module_manager, module, capsys):
+def test_the_tests_of_a_module_pass(python_slicer, module_manager, module, capsys):
     import slicer_stand_ins
 
     slicer_stand_ins.load_module(module)

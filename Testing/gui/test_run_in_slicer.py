@@ -40,6 +40,10 @@ BREAKS = """
     def test_breaks(self):
         raise ZeroDivisionError("by nothing")
 """
+CANNOT_BE_TRIED = """
+    def test_cannot_be_tried(self):
+        self.skipTest("There is no network here.")
+"""
 FAILS_IN_A_SLOT = """
     def test_fails_in_a_slot(self):
         import qt
@@ -88,6 +92,7 @@ def run(script, slicer, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(script, "MODULES", ("HipICMSCFake",))
         monkeypatch.setattr(slicer.modules, "hipicmscfake", None, raising=False)
         sys.modules.pop("HipICMSCFake", None)
+        slicer.codes.clear()
         script.main()
         assert len(slicer.codes) == 1
         # Slicer's own code for a script in testing mode must not overwrite this one.
@@ -114,6 +119,16 @@ def test_each_test_is_run_whatever_becomes_of_the_others(run):
     assert printed.count("torn down") == 3
     assert printed.splitlines()[-1] == "1 passed, 2 failed"
     assert code == 1
+
+
+def test_what_could_not_be_tried_is_said_and_neither_passed_nor_failed(run):
+    printed, code = run(PASSES, CANNOT_BE_TRIED)
+    assert re.search(
+        r"^FakeTest\.test_cannot_be_tried skipped \(\d+\.\d s\): There is no network here\.$", printed, re.MULTILINE
+    )
+    assert printed.splitlines()[-1] == "1 passed, 0 failed, 1 skipped"
+    assert code == 0
+    assert run(CANNOT_BE_TRIED)[1] == 1, "a run in which nothing passed is no success"
 
 
 def test_an_exception_in_a_slot_fails_the_test(run):
