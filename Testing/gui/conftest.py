@@ -217,6 +217,21 @@ def bench():
     return app, application
 
 
+@pytest.fixture(params=["light", "dark"])
+def style(request, bench):
+    """Slicer's own two styles."""
+    from main_window import dark_palette
+
+    application = bench[1]
+    before = application.palette(), application.style().objectName()
+    application.setStyle("Fusion")
+    if request.param == "dark":
+        application.setPalette(dark_palette())
+    yield request.param
+    application.setStyle(before[1])
+    application.setPalette(before[0])
+
+
 @pytest.fixture
 def own_worker() -> None:
     """A test that asks for this has panels that start and end workers of their own."""

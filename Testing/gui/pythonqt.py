@@ -316,7 +316,17 @@ def install() -> None:
     vars(qt).update(QT, QTimer=QTimer, QAction=QAction, Qt=QtCore.Qt, QFileDialog=QFileDialog)
     for name in ("QTableWidgetItem", "QListWidgetItem", "QTreeWidgetItem", "QGridLayout", "QStyle"):
         setattr(qt, name, getattr(QtWidgets, name))
-    for name in ("QBrush", "QColor", "QIcon", "QPixmap", "QImage", "QKeySequence", "QShortcut", "QTextCursor"):
+    for name in (
+        "QBrush",
+        "QColor",
+        "QPalette",
+        "QIcon",
+        "QPixmap",
+        "QImage",
+        "QKeySequence",
+        "QShortcut",
+        "QTextCursor",
+    ):
         setattr(qt, name, getattr(QtGui, name))
     qt.QSettings, qt.QApplication, qt.QLocale = QSettings, Application, QtCore.QLocale
     qt.QCoreApplication, qt.QTranslator = QtCore.QCoreApplication, QtCore.QTranslator

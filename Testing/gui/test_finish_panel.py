@@ -156,7 +156,7 @@ def test_a_model_is_exported_with_what_was_written_about_it(finish, tmp_path, pi
     assert finish.reasons() == ["An export or a measurement is under way."] * 2
     finish.picture(pictures / "finish-exporting.png")
     path = tmp_path / "out.hipmodel"
-    assert finish.wait_for_export() == (f"The model is in {path}. For research use only; not a medical device.")
+    assert finish.wait_for_export() == f"The model is in {path}."
     details = read_details(path)
     assert (details.name, details.licence, details.method) == ("out", "CC BY 4.0", "icmsc")
     assert details.citations == ("Zeng et al. 2020", "Somebody 2026")
@@ -177,9 +177,7 @@ def test_a_model_is_used_in_hipicmsc(finish, selected_modules):
     finish.ui.finishRouteComboBox.currentIndex = 1
     finish.ui.finishUseButton.click()
     sentence = finish.wait_for_export()
-    assert sentence == (
-        "hip-t2 is among your models and chosen in HipICMSC. For research use only; not a medical device."
-    )
+    assert sentence == ("hip-t2 is among your models and chosen in HipICMSC.")
     assert finish.used == ["hip-t2"]
     assert is_users(find_model("hip-t2"))
     card = read_details(find_model("hip-t2")).card
@@ -314,7 +312,7 @@ def test_the_weights_are_measured_on_the_labelled_mri(finish, pictures):
     assert "never sees" in finish.ui.finishMeasureButton.toolTip
     finish.ui.finishMeasureButton.click()
     assert not finish.ui.finishMeasureButton.enabled
-    assert finish.wait_for_export() == "Measured. For research use only; not a medical device."
+    assert finish.wait_for_export() == "Measured."
     title, *lines = finish.ui.finishMeasuredText.plainText.splitlines()
     assert title.startswith("hip-t2, Best label-free score (step ")
     assert finish.ui.finishMeasuredText.visible and len(lines) == 5

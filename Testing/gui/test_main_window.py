@@ -55,6 +55,14 @@ def test_the_training_panel_keeps_slicers_window_as_wide_as_it_is(training, tmp_
         assert window.panel_width <= PANEL_WIDTH
 
 
+def test_the_headings_of_an_empty_list_can_be_read(training):
+    with training.in_window(LAPTOP):
+        table = training.ui.dataTable
+        header = table.horizontalHeader()
+        assert table.rowCount == 0
+        assert [c for c in range(table.columnCount) if table.columnWidth(c) < header.sectionSizeHint(c)] == []
+
+
 def test_the_button_that_checks_a_small_data_set_is_in_view_on_a_small_screen(training, tmp_path):
     with training.in_window(LAPTOP) as window:
         training.widget.panel.data_panel.set_dataset_file(data_set(tmp_path, 3))

@@ -10,24 +10,11 @@ import ball_hips
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from main_window import DESKTOP, LAPTOP, dark_palette
+from main_window import DESKTOP, LAPTOP
 
 pytestmark = pytest.mark.slow
 
 SIZES = {"laptop": LAPTOP, "desktop": DESKTOP}
-
-
-@pytest.fixture(params=["light", "dark"])
-def style(request, bench):
-    """Slicer's own two styles."""
-    application = bench[1]
-    before = application.palette(), application.style().objectName()
-    application.setStyle("Fusion")
-    if request.param == "dark":
-        application.setPalette(dark_palette())
-    yield request.param
-    application.setStyle(before[1])
-    application.setPalette(before[0])
 
 
 @pytest.fixture(params=list(SIZES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -255,3 +256,19 @@ def test_a_new_model_is_chosen_in_hipicmsc(module_manager):
     assert slicer.util.getModuleLogic("HipICMSC").getParameterNode().model == "mine"
     slicer.util.selectModule("HipICMSC")
     assert slicer.util.getModuleWidget("HipICMSC").panel.model_panel.current() == "mine"
+
+
+def test_what_comes_next_is_said_for_synthetic_data_that_are_there_already_and_until_it_has_come(panel, tmp_path):
+    import qt
+    from training_run import trained_run
+
+    run = tmp_path / "runs" / "first"
+    shutil.copytree(trained_run(), run)
+    qt.QSettings().setValue("HipICMSCTraining/RunsFolder", str(run.parent))
+    (tmp_path / "synthetic-data").mkdir()
+    (tmp_path / "synthetic-data" / "dataset.json").write_text('{"cases": []}')
+    panel.ui.sampleDataButton.click()
+    assert "Next: Check data" in panel.ui.sampleDataLabel.text and not panel.ui.sampleDataLabel.isHidden()
+    panel.widget.panel.runs_panel.enter()
+    panel.widget.panel.runs_panel.select(run)
+    assert panel.ui.sampleDataLabel.isHidden()

@@ -206,6 +206,7 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
         self.widget.panel.data_panel.set_dataset_file(self._makeData())
         settings = self.widget.panel.settings_panel
         self._wait(lambda: not settings.reason_against_taking(), "the settings are there")
+        self._wait(lambda: self.widget.panel.data_panel.ui.dataTable.visible, "the panel is shown")
         room.open_sections(self._view())
         return room.fixed_heights(self._view())
 

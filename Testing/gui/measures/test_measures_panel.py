@@ -33,7 +33,10 @@ def test_one_click_measures_and_the_panel_says_frame_and_research_use(section, l
             assert row.value == pytest.approx(expected[name], abs=tolerance)
             assert row.low < row.value < row.high
     ui = measured.ui
-    assert "Frame of the pelvis: BIHEAD. Supine image tilt, not corrected." in ui.measuresStateLabel.text
+    assert (
+        "Frame of the pelvis: both femoral heads (BIHEAD). Supine image tilt, not corrected."
+        in ui.measuresStateLabel.text
+    )
     assert "research use only" in ui.measuresLimitsLabel.text and "no diagnosis" in ui.measuresLimitsLabel.text
     lcea = measured.row("LCEA")
     text = measured.cell("Lateral centre-edge angle", 1).text()

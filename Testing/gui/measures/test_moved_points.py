@@ -113,7 +113,7 @@ def test_the_numbers_follow_moved_landmarks_and_the_frame_is_said_to_be_the_user
     from HipICMSCLib.gui.scene.measures_table import csv_of
 
     section = measured_pelvis
-    assert "Frame of the pelvis: APP" in section.ui.measuresStateLabel.text
+    assert "Frame of the pelvis: anterior pelvic plane (APP)" in section.ui.measuresStateLabel.text
     landmarks = section.mark("PelvicLandmarks")
     assert not landmarks.GetLocked()
     names = [landmarks.GetNthControlPointLabel(n) for n in range(4)]
@@ -135,7 +135,7 @@ def test_the_numbers_follow_moved_landmarks_and_the_frame_is_said_to_be_the_user
         assert "Frame set by hand" in row.cautions
     assert section.row("HeadRadius").value == radius and section.row("HeadRadius").frame == ""
     assert section.row("CoverageUpper").status == "outdated" and section.row("Coverage").status == "auto"
-    assert "Frame of the pelvis: USER. Frame set by hand" in section.ui.measuresStateLabel.text
+    assert "Frame of the pelvis: set by hand (USER). Frame set by hand" in section.ui.measuresStateLabel.text
     section.select("Acetabular version, central", 1)
     section.picture(pictures / "measures-user-frame.png")
     # The bones say the same, and table and page name the frame.
@@ -149,7 +149,7 @@ def test_the_numbers_follow_moved_landmarks_and_the_frame_is_said_to_be_the_user
     assert section.ui.measuresResetButton.enabled
     section.ui.measuresResetButton.click()
     section.settle()
-    assert "Frame of the pelvis: APP" in section.ui.measuresStateLabel.text
+    assert "Frame of the pelvis: anterior pelvic plane (APP)" in section.ui.measuresStateLabel.text
     assert section.row("VersionCentral").value == pytest.approx(before["right"].value, abs=1e-3)
     assert section.row("VersionCentral").status == "auto" and section.row("VersionCentral").frame == "APP"
     for number, point in enumerate(found):
@@ -170,7 +170,7 @@ def test_undo_brings_back_landmark_frame_and_numbers(measured_pelvis):
     section.settle()
     np.testing.assert_allclose(section.mark("PelvicLandmarks").GetNthControlPointPositionWorld(1), point, atol=1e-3)
     assert section.row("RimVersion").value == before and section.row("RimVersion").frame == "APP"
-    assert "Frame of the pelvis: APP" in section.ui.measuresStateLabel.text
+    assert "Frame of the pelvis: anterior pelvic plane (APP)" in section.ui.measuresStateLabel.text
     section.scene.Redo()
     section.settle()
     assert section.row("RimVersion").value == moved and section.row("RimVersion").frame == "USER"

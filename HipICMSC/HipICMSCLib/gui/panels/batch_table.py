@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.batch.queue import BatchItem, notes
 from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.gui.panels.contrast import show_boxes
 from HipICMSCLib.gui.panels.list_height import fit_height
 from HipICMSCLib.gui.panels.shared_columns import SharedColumns
 
@@ -32,6 +33,7 @@ class BatchTable:
         self.ticked, self.selected = Signal(), Signal()
         self._table, self._note_label = table, note_label
         self._shared_columns = SharedColumns(table, _NOTE, {_NAME: _WIDEST_NAME})
+        show_boxes(table)
         self._items: list[BatchItem] = []
         self._is_ticked: Callable[[BatchItem], bool] = lambda item: False
         self._tickable = True

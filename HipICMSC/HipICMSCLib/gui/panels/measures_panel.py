@@ -17,7 +17,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_may_write, write_text
 from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.gui.panels.file_to_save import file_to_save
-from HipICMSCLib.gui.panels.measures_view import MeasuresView
+from HipICMSCLib.gui.panels.measures_view import MeasuresView, frame_in_words
 from HipICMSCLib.gui.running.measuring_job import MeasuringJob
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.running.segmentation_service import SegmentationService
@@ -182,7 +182,9 @@ class MeasuresPanel(VTKObservationMixin):
                 words.append(_("The segmentation was changed since it was measured: measure again."))
             elif not is_whole(table):
                 words.append(_("Points were moved: the numbers that follow from them are shown, others need Measure."))
-            words.append(_("Frame of the pelvis: {name}. {caution}").format(name=frame, caution=caution).strip())
+            words.append(
+                _("Frame of the pelvis: {name}. {caution}").format(name=frame_in_words(frame), caution=caution).strip()
+            )
             ui.measuresStateLabel.toolTip = notes
         elif table is None and not running:
             words.append(reason_against_measuring(self._node))

@@ -8,6 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.gui.panels.contrast import weak_colour
 from HipICMSCLib.gui.panels.list_height import fit_height
 from HipICMSCLib.gui.scene.measures_table import MeasureRow
 
@@ -15,8 +16,7 @@ _NAME, _RIGHT, _LEFT, _UNIT = range(4)
 _COLUMN_OF = {"right": _RIGHT, "left": _LEFT}
 _MOST_ROWS = 6
 _UNITS = {"deg": "°", "h": _("o'clock")}
-#: What is not to be relied on as it stands; readable on Slicer's light and dark ground.
-_GREY = (128, 128, 128)
+#: What is not to be relied on as it stands.
 _WEAK = ("uncertain", "outdated", "stale", "refused")
 
 
@@ -90,7 +90,7 @@ class MeasuresView:
         cell = self._table.item(index, column)
         cell.setText(text)
         cell.setToolTip(tip)
-        cell.setForeground(qt.QBrush(qt.QColor(*_GREY)) if weak else qt.QBrush())
+        cell.setForeground(qt.QBrush(weak_colour(self._table)) if weak else qt.QBrush())
 
     def _on_selection(self) -> None:
         self._show_note()
@@ -105,6 +105,17 @@ class MeasuresView:
         side = {"right": _("right"), "left": _("left")}
         self._note_label.text = "" if row is None else f"{row.name}, {side[row.side]}: {in_words(row)}"
         self._note_label.visible = row is not None
+
+
+def frame_in_words(name: str) -> str:
+    """What the axes of the pelvis rest on, before the short name that tables and files give them."""
+    known = {
+        "APP": _("anterior pelvic plane"),
+        "BIHEAD": _("both femoral heads"),
+        "IMAGE": _("axes of the image"),
+        "USER": _("set by hand"),
+    }
+    return f"{known[name]} ({name})" if name in known else name
 
 
 def in_cell(row: MeasureRow) -> str:
@@ -144,7 +155,7 @@ def in_words(row: MeasureRow) -> str:
         sentences.append(_("The segmentation was changed since; measure again."))
     sentences.append(row.sentence)
     if row.frame:
-        sentences.append(_("Frame of the pelvis: {frame}.").format(frame=row.frame))
+        sentences.append(_("Frame of the pelvis: {frame}.").format(frame=frame_in_words(row.frame)))
     if not math.isnan(row.tilt_slope):
         sentences.append(_("{slope} per degree of forward tilt.").format(slope=f"{row.tilt_slope:+.2f}"))
     sentences.append(row.cautions)

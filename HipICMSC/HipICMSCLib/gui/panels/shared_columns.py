@@ -49,7 +49,8 @@ class SharedColumns:
             self._table.setColumnWidth(column, width)
 
     def _wanted(self, column: int) -> int:
-        width = self._table.columnWidth(column)
+        # A table that nobody has seen yet takes no heed of its headings.
+        width = max(self._table.columnWidth(column), self._table.horizontalHeader().sectionSizeHint(column))
         return min(width, letters(self._table, self._widest[column])) if column in self._widest else width
 
     def _present_room(self) -> int:

@@ -15,7 +15,6 @@ from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.gui.panels.file_to_save import file_to_save
 from HipICMSCLib.gui.panels.list_height import fit_lines
 from HipICMSCLib.models.chosen import ENDING, add_model, check_name
-from HipICMSCLib.results.research_use import RESEARCH_USE
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.gui.panels.card_area import CardArea
@@ -143,8 +142,8 @@ class FinishPanel:
             return
 
         def end() -> None:
-            done = _("The model is in {path}. {research_use}")
-            self._say(done.format(path=path, research_use=RESEARCH_USE))
+            done = _("The model is in {path}.")
+            self._say(done.format(path=path))
 
         self._export(path, end)
 
@@ -155,8 +154,8 @@ class FinishPanel:
         def use() -> None:
             name = add_model(path).stem
             self._use_model(name)
-            done = _("{name} is among your models and chosen in HipICMSC. {research_use}")
-            self._say(done.format(name=name, research_use=RESEARCH_USE))
+            done = _("{name} is among your models and chosen in HipICMSC.")
+            self._say(done.format(name=name))
             if slicer.util.confirmYesNoDisplay(_("{name} is chosen in HipICMSC. Open it now?").format(name=name)):
                 slicer.util.selectModule("HipICMSC")
 
@@ -237,7 +236,7 @@ class FinishPanel:
     def _on_measured(self, measured: str, line: dict[str, Any]) -> None:
         if "measured" in line:
             self._show_measured(measured_as_html(measured, line["measured"]))
-            self._say(_("Measured. {research_use}").format(research_use=RESEARCH_USE))
+            self._say(_("Measured."))
         elif "case" in line:
             self._say(_("Measuring on {case} …").format(case=line["case"]))
 

@@ -9,6 +9,7 @@ import qt
 import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.terminal import duration
+from HipICMSCLib.gui.panels.contrast import show_boxes
 from HipICMSCLib.gui.panels.list_height import fit_height
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from slicer.i18n import tr as _
@@ -48,6 +49,7 @@ class LivePanel:
         self.ui.liveChartComboBox.addItems([_("Losses"), _("Label-free scores"), _("Learning rates")])
         self.ui.liveChartComboBox.connect("currentIndexChanged(int)", self._on_chart_chosen)
         self.ui.liveCurvesButton.connect("toggled(bool)", self._on_curves_toggled)
+        show_boxes(self.ui.liveRunsList)
         self.ui.liveRunsList.connect("itemChanged(QListWidgetItem*)", self._on_run_ticked)
         self.ui.liveLogCollapsibleButton.connect("contentsCollapsed(bool)", self._on_log_toggled)
         self.attach(None)

@@ -148,6 +148,9 @@ class Panel:
     def _on_run_attached(self, run) -> None:
         self.live_panel.attach(run)
         self.finish_panel.attach(run)
+        if run is not None:
+            # What was to come next has come.
+            self._ui.sampleDataLabel.visible = False
         if self._choices is not None and run is not None:
             self._choices.runFolder = run.path
 
@@ -157,7 +160,7 @@ class Panel:
         """Make a small synthetic data set beside the runs and choose it."""
         folder = runs_folder().parent / "synthetic-data"
         if (folder / "dataset.json").exists():
-            self.data_panel.set_dataset_file(folder / "dataset.json")
+            self._choose_sample_data(folder)
             return
         self._ui.sampleDataLabel.visible = False
         self.activity.say(_("Synthetic CTs and MRIs are being made; this takes less than a minute."))
@@ -166,14 +169,17 @@ class Panel:
     def _on_sample_data_made(self, error: HipError | None, folder: Path) -> None:
         self._sample = None
         self.activity.end()
-        self._ui.sampleDataLabel.visible = True
         if error is None:
-            self._ui.sampleDataLabel.text = _(
-                "The synthetic data set is chosen. Next: Check data, then Start training with the preset smoke."
-            )
-            self.data_panel.set_dataset_file(folder / "dataset.json")
+            self._choose_sample_data(folder)
         else:
-            self._ui.sampleDataLabel.text = error.sentence
+            self._ui.sampleDataLabel.text, self._ui.sampleDataLabel.visible = error.sentence, True
+
+    def _choose_sample_data(self, folder: Path) -> None:
+        self._ui.sampleDataLabel.text = _(
+            "The synthetic data set is chosen. Next: Check data, then Start training with the preset smoke."
+        )
+        self._ui.sampleDataLabel.visible = True
+        self.data_panel.set_dataset_file(folder / "dataset.json")
 
 
 def _chosen(path) -> Path | None:

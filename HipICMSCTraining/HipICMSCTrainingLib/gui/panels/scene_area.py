@@ -9,6 +9,7 @@ from pathlib import Path
 import qt
 import slicer
 from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.gui.panels.contrast import show_boxes
 from HipICMSCLib.gui.panels.list_height import fit_height, letters
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.scene.result import volume_of
@@ -72,6 +73,7 @@ class SceneArea(VTKObservationMixin):
         self._listing = RepeatingTimer(_LISTING_MILLISECONDS, self.refresh)
         for table, stretched in ((ui.dataSceneTable, _VOLUME), (ui.dataMappingTable, 0)):
             table.horizontalHeader().setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
+        show_boxes(ui.dataSceneTable)
         ui.dataSceneTable.connect("itemChanged(QTableWidgetItem*)", self._on_ticked)
         ui.dataResampleCheckBox.connect("toggled(bool)", self._on_resample)
         scene = slicer.mrmlScene

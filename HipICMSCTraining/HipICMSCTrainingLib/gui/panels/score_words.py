@@ -19,7 +19,7 @@ def scores_in_words(step: int, scores: Mapping[str, float]) -> str:
     if used_labels_of_mri(scores):
         limits = _("The Dice on MRI chose the weights; only MRIs with the role test measure what the model can do.")
     else:
-        limits = _("These scores tell a collapsed training; they do not measure accuracy on MRI.")
+        limits = _("These scores show whether the training has collapsed; they do not measure accuracy on MRI.")
     return "\n".join([*lines, limits])
 
 
