@@ -16,6 +16,8 @@ from HipICMSCLib.measures.side import mirrored
 THICK_RATIO = 2.0
 # A label knows its surface to half a voxel; this much smoothing (voxels) evens out the steps of a slope.
 _SMOOTHING = 0.7
+# Between thick slices, so many finer ones.
+_BETWEEN = 3
 # Distances are computed up to here (mm); nothing looks farther.
 _FAR_MM = 15.0
 
@@ -73,6 +75,29 @@ class Field:
         values = np.moveaxis(self.values, axis, 0)
         values = values[:-1] + np.float32(share) * (values[1:] - values[:-1])
         return Field(np.moveaxis(values, 0, axis), self.origin + share * self.steps[:, axis], self.steps)
+
+    def between_slices(self) -> Field:
+        """The field with `_BETWEEN` times as many slices, a Catmull-Rom spline between thick ones.
+
+        A straight line between two slices cuts the corner of a round surface: of a neck, by 0.1 mm in the mean. A field
+        without thick slices is returned as it is.
+        """
+        spacing = np.linalg.norm(self.steps, axis=0)
+        if spacing.max() <= THICK_RATIO * spacing.min():
+            return self
+        axis = int(np.argmax(spacing))
+        values = np.moveaxis(self.values, axis, 0)
+        padded = np.concatenate([values[:1], values, values[-1:]])
+        one, two, three, four = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
+        fine = np.empty((_BETWEEN * (len(values) - 1) + 1, *values.shape[1:]), np.float32)
+        for part in range(_BETWEEN):
+            t = np.float32(part / _BETWEEN)
+            fine[part:-1:_BETWEEN] = two + t / 2 * (
+                (three - one) + t * (2 * one - 5 * two + 4 * three - four) + t * t * (3 * two - one - 3 * three + four)
+            )
+        fine[-1] = values[-1]
+        steps = self.steps / np.where(np.arange(3) == axis, _BETWEEN, 1)
+        return Field(np.moveaxis(fine, 0, axis), self.origin, steps)
 
     def thickness(self, directions: np.ndarray) -> np.ndarray:
         """mm (…) of a thick slice along unit vectors (…, 3); 0 where no axis has thick slices."""
