@@ -1,8 +1,9 @@
 """How far the measures of phantoms are from their truth: the acceptance table of the specification, cell by cell.
 
-    .venv/bin/python Testing/benchmarks/morphometry.py [--phantoms 50] [--seed 1]
+    .venv/bin/python Testing/benchmarks/morphometry.py [--phantoms 50] [--seed 1] [--parts cells broken ...]
 
-One process, about 20 minutes of processor time; writes ``morphometry.json`` and ``morphometry.md`` beside this file.
+One process, about 20 minutes of processor time; renews this seed's parts in ``morphometry.json`` beside this file and
+writes ``morphometry.md`` of all that is in it. Each part says at which commit it was measured.
 Each cell has as many phantoms as asked, of random shape, side, place in the grid and, every other pair, turned by 20
 degrees. The frame is given, so the cells test detection; frames, mirror images, repeats, broken labels and intervals
 have lines of their own.
@@ -332,74 +333,125 @@ def intervals(count: int, seed: int) -> dict:
     return held
 
 
-def as_markdown(result: dict) -> str:
-    """The acceptance table and the lines below it."""
-    made = result["made"]
+def as_markdown(results: dict) -> str:
+    """The document: how many cells each seed meets, then each seed's parts."""
+    tables = {seed: _table(result["cells"], result["made"]["cells"]["phantoms"]) for seed, result in results.items()}
     lines = [
-        f"{result['phantoms']} phantoms a cell, seed {result['seed']}. A cell: largest absolute error, standard "
-        "deviation in brackets; then what is accepted; bold where that is not reached; `-` where the measure was "
-        "refused, as it should be; n if fewer were measured.",
+        "A cell: largest absolute error, standard deviation in brackets; then what is accepted; bold where that is not "
+        "reached; `-` where the measure was refused, as it should be; n if fewer were measured.",
         "",
-        f"`{made['command']}` at commit {made['commit']}, {made['date']}, {made['machine']['cpu']}.",
-        "",
-        "| measure | " + " | ".join(COLUMNS) + " |",
-        "|---|" + "---|" * len(COLUMNS),
     ]
+    lines += [
+        f"- Seed {seed}, {results[seed]['made']['cells']['phantoms']} phantoms a cell: {met} of {total} cells are met."
+        for seed, (_, met, total) in tables.items()
+    ]
+    for seed, result in results.items():
+        lines += ["", f"## Seed {seed}", ""] + tables[seed][0]
+        for part, written in _PARTS_WRITTEN.items():
+            if part in result:
+                lines += ["", *written(result[part]), "", _made(result["made"][part])]
+    return "\n".join(lines) + "\n"
+
+
+def _made(made: dict) -> str:
+    return (
+        f"`{made['command']}`, {made['phantoms']} phantoms a cell, at commit {made['commit']}, {made['date']}, "
+        f"{made['machine']['cpu']}."
+    )
+
+
+def _table(cells: dict, phantoms: int) -> tuple[list[str], int, int]:
+    """Lines of the acceptance table, how many cells are met and of how many."""
+    lines = ["| measure | " + " | ".join(COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
     met = total = 0
     missed: dict[str, list[str]] = {}
     for title, name, limits in LINES:
         row = [title]
         for column, limit in zip(COLUMNS, limits, strict=True):
-            text, ok = _cell(result["cells"][column].get(name, {"n": 0}), limit, result["phantoms"])
+            text, ok = _cell(cells[column].get(name, {"n": 0}), limit, phantoms)
             row.append(text)
             met, total = met + ok, total + 1
             if not ok:
                 missed.setdefault(column, []).append(title)
         lines.append("| " + " | ".join(row) + " |")
-    lines += ["", f"{met} of {total} cells are met. Not reached:", ""]
+    lines += ["", "Not reached:", ""]
     lines += [f"- {column}: {', '.join(titles)}" for column, titles in missed.items()]
-    lines += ["", "Refused, of phantoms that have a true value:", ""]
-    lines += [f"- {column}: {_refusals(result['cells'][column])}" for column in COLUMNS]
-    lines += ["", "The fossa is a cone of one width, so of a shallow socket it takes a large part of the rim: there "
-              "`rim_missing` is right, the edge is not in the label."]  # fmt: skip
-    lines += ["", "| broken label | refused with the right code |", "|---|---|"]
-    lines += [f"| {kind} | {good} of {n}{'' if good == n else ' (' + ', '.join(w or 'measured' for w in wrong) + ')'} |"
-              for kind, (good, n, wrong) in result["broken"].items()]  # fmt: skip
-    mirror = result["mirror"]
-    lines += [
+    return lines, met, total
+
+
+def _cells(cells: dict) -> list[str]:
+    """What belongs to the acceptance table."""
+    seconds = ", ".join(f"{column} {cells[column]['seconds']['mean']:.2f}" for column in COLUMNS)
+    return [
+        "Refused, of phantoms that have a true value:",
         "",
+        *(f"- {column}: {_refusals(cells[column])}" for column in COLUMNS),
+        "",
+        "The fossa is a cone of one width, so of a shallow socket it takes a large part of the rim: there "
+        "`rim_missing` is right, the edge is not in the label.",
+        "",
+        f"Processor seconds a hip, one core, without intervals: {seconds}.",
+    ]
+
+
+def _broken(kinds: dict) -> list[str]:
+    lines = ["| broken label | refused with the right code |", "|---|---|"]
+    for kind, (good, count, wrong) in kinds.items():
+        instead = "" if good == count else f" ({', '.join(code or 'measured' for code in wrong)})"
+        lines.append(f"| {kind} | {good} of {count}{instead} |")
+    return lines
+
+
+def _mirror(mirror: dict) -> list[str]:
+    return [
         f"Mirrored: largest difference of any number {mirror['largest mirror difference']:.2g}. Repeated: "
         f"{mirror['largest repeat difference']:.2g}. Swapped sides refused: {mirror['swapped sides refused']} of "
-        f"{mirror['phantoms']}.",
-        "",
+        f"{mirror['phantoms']}."
+    ]
+
+
+def _frames(frames: dict) -> list[str]:
+    names = frames["largest error"]["APP"]
+    lines = [
         "Turned by 20 degrees, largest error (IMAGE: against the truth in the image's axes):",
         "",
-        "| frame | " + " | ".join(result["frames"]["largest error"]["APP"]) + " |",
-        "|---|" + "---|" * len(result["frames"]["largest error"]["APP"]),
+        "| frame | " + " | ".join(names) + " |",
+        "|---|" + "---|" * len(names),
     ]
-    for frame, worst in result["frames"]["largest error"].items():
-        cells = (f"{worst[name]:.2f}" if name in worst else "–" for name in result["frames"]["largest error"]["APP"])
+    for frame, worst in frames["largest error"].items():
+        cells = (f"{worst[name]:.2f}" if name in worst else "–" for name in names)
         lines.append(f"| {frame} | " + " | ".join(cells) + " |")
-    lines += [
-        "",
+    return lines
+
+
+def _intervals(kinds: dict) -> list[str]:
+    lines = [
         "Intervals that hold the truth:",
         "",
         "| noise | " + " | ".join(_SHOWN) + " |",
         "|---|" + "---|" * len(_SHOWN),
     ]
-    for kind, held in result["intervals"].items():
+    for kind, held in kinds.items():
         cells = (f"{held[name][0]} of {held[name][1]}" if name in held else "–" for name in _SHOWN)
         lines.append(f"| {kind} | " + " | ".join(cells) + " |")
-    seconds = {column: result["cells"][column]["seconds"]["mean"] for column in COLUMNS}
-    lines += [
-        "",
-        "Processor seconds a hip, one core: " + ", ".join(f"{c} {s:.2f}" for c, s in seconds.items())
-        + f"; with 50 repeats for the intervals, 1 mm: {result['seconds with intervals']:.2f}, which is "
-        f"{result['seconds with intervals'] / SECONDS_A_HIP:.2f} of the {SECONDS_A_HIP:g} s that a hip may take.",
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return lines
 
 
+def _seconds(seconds: float) -> list[str]:
+    return [
+        f"Processor seconds of a hip with 50 repeats for the intervals, 1 mm: {seconds:.2f}, which is "
+        f"{seconds / SECONDS_A_HIP:.2f} of the {SECONDS_A_HIP:g} s that a hip may take."
+    ]
+
+
+_PARTS_WRITTEN = {
+    "cells": _cells,
+    "broken": _broken,
+    "mirror": _mirror,
+    "frames": _frames,
+    "intervals": _intervals,
+    "seconds with intervals": _seconds,
+}
 _SHOWN = (
     "HeadRadius",
     "LCEA",
@@ -439,11 +491,12 @@ def _refusals(cells: dict) -> str:
     )
 
 
-def made_by(command: list[str]) -> dict:
-    """What the numbers depend on."""
+def made_by(command: list[str], phantoms: int) -> dict:
+    """What a part's numbers depend on."""
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
     return {
         "command": " ".join(["Testing/benchmarks/morphometry.py", *command]),
+        "phantoms": phantoms,
         "commit": commit.stdout.strip(),
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
@@ -463,26 +516,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--phantoms", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--parts", nargs="+", choices=_PARTS_WRITTEN, default=list(_PARTS_WRITTEN))
     chosen = parser.parse_args()
     assert all(
         name in DEFINITIONS for _, name, _ in LINES if name not in ("HeadCentre", "NeckAxis") and " " not in name
     )
     some = max(2, chosen.phantoms // 5)
-    result = {"made": made_by(sys.argv[1:]), "phantoms": chosen.phantoms, "seed": chosen.seed}
-    result["seconds with intervals"] = seconds_with_intervals()
-    parts = {
+    measures_of = {
         "cells": lambda: table(chosen.phantoms, chosen.seed),
         "broken": lambda: broken(some, chosen.seed),
         "mirror": lambda: mirror_and_repeat(some, chosen.seed),
         "frames": lambda: frames(max(3, some // 2), chosen.seed),
         "intervals": lambda: intervals(2 * some, chosen.seed),
+        "seconds with intervals": seconds_with_intervals,
     }
-    for name, measured_part in parts.items():
-        result[name] = measured_part()
+    stored = HERE / "morphometry.json"
+    results = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+    result = results.setdefault(str(chosen.seed), {"made": {}})
+    for name in chosen.parts:
+        result[name] = measures_of[name]()
+        result["made"][name] = made_by(sys.argv[1:], chosen.phantoms)
         # After each part, so that hours of work are not lost with the last.
-        (HERE / "morphometry.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (HERE / "morphometry.md").write_text(as_markdown(result), encoding="utf-8")
-    print(as_markdown(result))
+        stored.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (HERE / "morphometry.md").write_text(as_markdown(results), encoding="utf-8")
+    print(as_markdown(results))
 
 
 if __name__ == "__main__":
