@@ -19,7 +19,10 @@ from HipICMSCLib.measures.head import Head
 from HipICMSCLib.measures.hip import Edits
 from HipICMSCLib.measures.labels import with_our_values
 from HipICMSCLib.measures.morphometry import Morphometry, find_hips, measure, measured
+from HipICMSCLib.measures.rays import along as along_rays
+from HipICMSCLib.measures.rays import first_exit
 from HipICMSCLib.measures.registry import DEFINITIONS
+from HipICMSCLib.measures.rim import ORDER, TURNS, in_notch, smooth_round
 from HipICMSCLib.measures.shaft import Shaft
 from HipICMSCLib.measures.side import mirrored
 from HipICMSCLib.measures.skeleton import MovedPoints, follow, skeleton_of
@@ -356,3 +359,33 @@ def test_every_definition_is_whole():
             assert definition.reference.low < definition.reference.high
             # A work that can be looked up: by its DOI, or by volume and page.
             assert re.search(r"doi:\S+|\d+:\d+", definition.reference.source)
+
+
+def test_a_wavering_line_does_not_bend_a_flat_rim_and_one_that_waves_is_followed():
+    rng = np.random.default_rng(5)
+    keep = ~in_notch(TURNS)
+    flat = 70 + 6 * np.cos(np.radians(TURNS))
+    waving = flat + 3 * np.cos(3 * np.radians(TURNS + 20))
+    off: dict[str, list[float]] = {"flat": [], "waving": []}
+    for _ in range(20):
+        line = ndimage.gaussian_filter1d(rng.standard_normal(len(TURNS)), 1.5, mode="wrap")
+        line *= 1.1 / line.std()
+        for name, true in (("flat", flat), ("waving", waving)):
+            found = smooth_round(true + line, keep, ORDER, 1.0)
+            off[name].append(float(np.sqrt(((found - true)[keep] ** 2).mean())))
+    assert np.mean(off["flat"]) < 0.55 and np.mean(off["waving"]) < 0.75
+
+
+def test_between_thick_slices_a_round_neck_keeps_its_radius():
+    # A neck of 15 mm across slices of 5 mm; on the middle between two of them a chord would be 0.2 mm inside it.
+    across, along = np.meshgrid(np.arange(41) - 20.0, 5.0 * (np.arange(9) - 4) + 2.5, indexing="ij")
+    values = np.repeat((np.hypot(across, along) - 15)[..., None], 3, axis=2).astype(np.float32)
+    field = Field(values, np.array([-20.0, -17.5, -1.0]), np.diag([1.0, 5.0, 1.0]))
+    radii = np.arange(10, 20, 0.25)
+    # What faces the slices more is refused.
+    turns = np.radians(np.arange(-40, 41, 2.0))
+    spokes = np.stack([np.cos(turns), np.sin(turns), 0 * turns], axis=-1)
+    straight, spline = (
+        first_exit(along_rays(f, np.zeros(3), spokes, radii), radii) - 15 for f in (field, field.between_slices())
+    )
+    assert abs(spline.mean()) < abs(straight.mean()) / 3 and np.abs(spline).max() < 0.1
