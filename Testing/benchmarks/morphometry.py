@@ -354,10 +354,7 @@ def as_markdown(results: dict) -> str:
 
 
 def _made(made: dict) -> str:
-    return (
-        f"`{made['command']}`, {made['phantoms']} phantoms a cell, at commit {made['commit']}, {made['date']}, "
-        f"{made['machine']['cpu']}."
-    )
+    return f"`{made['command']}`, at commit {made['commit']}, {made['date']}, {made['machine']['cpu']}."
 
 
 def _table(cells: dict, phantoms: int) -> tuple[list[str], int, int]:
