@@ -32,6 +32,11 @@ class SharedColumns:
         header = table.horizontalHeader()
         header.setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
         header.connect("sectionResized(int,int,int)", self._on_resized)
+        # The header tells of one column while it still gives the others their widths, over any that are set meanwhile.
+        self._afterwards = qt.QTimer(table)
+        self._afterwards.setSingleShot(True)
+        self._afterwards.setInterval(0)
+        self._afterwards.connect("timeout()", self.fit)
 
     def fit(self) -> None:
         """Texts have changed."""
@@ -61,7 +66,7 @@ class SharedColumns:
     def _on_resized(self, column: int, before: int, now: int) -> None:
         """The stretched column follows the table's width, but also another column that the user makes wider."""
         if column == self._stretched and self._present_room() != self._room:
-            self.fit()
+            self._afterwards.start()
 
 
 def shared(wanted: Sequence[int], room: int) -> list[int]:

@@ -9,8 +9,6 @@ import qt
 
 #: Whose parts are looked at, too; what is inside any other widget is Qt's or Slicer's own affair.
 _CONTAINERS = {"QWidget", "QFrame", "QGroupBox", "QStackedWidget", "ctkCollapsibleButton", "qMRMLWidget"}
-_TEXTS = (qt.QLabel, qt.QPushButton, qt.QToolButton, qt.QCheckBox, qt.QRadioButton, qt.QLineEdit, qt.QComboBox)
-_BOXES = (qt.QPlainTextEdit, qt.QTextBrowser)
 #: The least lines of a box of text.
 _LINES = 3
 
@@ -32,10 +30,12 @@ def shown(panel) -> Iterator:
 def cut(panel) -> list[str]:
     """Names of what is seen but has less room than its text needs or covers something beside it, and of lists whose
     rows are lower than a line."""
+    texts = (qt.QLabel, qt.QPushButton, qt.QToolButton, qt.QCheckBox, qt.QRadioButton, qt.QLineEdit, qt.QComboBox)
+    boxes = (qt.QPlainTextEdit, qt.QTextBrowser)
     found = []
     for widget in shown(panel):
         name, line = widget.name or type(widget).__name__, widget.fontMetrics().height()
-        if isinstance(widget, _TEXTS):
+        if isinstance(widget, texts):
             least, size = widget.minimumSizeHint, widget.size
             height = least.height()
             if isinstance(widget, qt.QLabel) and widget.wordWrap:
@@ -43,7 +43,7 @@ def cut(panel) -> list[str]:
             found += [name] if size.width() < least.width() or size.height() < height else []
         if isinstance(widget, qt.QTableWidget) and widget.rowCount:
             found += [name] if widget.rowHeight(0) < line else []
-        if isinstance(widget, _BOXES):
+        if isinstance(widget, boxes):
             found += [name] if widget.size.height() < _LINES * line else []
     return found + overlapping(panel)
 
