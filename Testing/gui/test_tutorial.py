@@ -77,6 +77,8 @@ def test_from_synthetic_data_to_a_model_of_ones_own(module_manager, pictures, ho
     run = widget.panel.runs_panel.selected
     panel.wait(lambda: widget.logic.state(run) == "finished")
     panel.wait(lambda: panel.ui.liveProgressBar.value == 100)
+    # Finish looks at a run when its state has changed.
+    panel.wait(lambda: panel.ui.finishUseButton.enabled)
     panel.picture(pictures / "training-2-watched.png")
 
     panel.ui.finishNameEdit.text = "my-first-model"
