@@ -5,14 +5,27 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
+from main_window import dark_palette
 
 
-def test_what_is_not_to_be_relied_on_is_weaker_than_text_and_yet_readable(bench, style):
+@pytest.fixture(params=["light", "dark"])
+def table(request, bench):
+    """A list in one of Slicer's styles; it alone, since another style for the whole application would be given to all
+    that earlier tests have left of their panels."""
+    import qt
+
+    table = qt.QTableWidget()
+    if request.param == "dark":
+        table.setPalette(dark_palette())
+    return table
+
+
+def test_what_is_not_to_be_relied_on_is_weaker_than_text_and_yet_readable(table):
     """WCAG asks for 4.5 : 1 between a text and its ground."""
     import qt
     from HipICMSCLib.gui.panels.contrast import contrast, weak_colour
 
-    table = qt.QTableWidget()
     weak, palette = weak_colour(table), table.palette
     for ground in (qt.QPalette.Base, qt.QPalette.AlternateBase):
         assert contrast(weak, palette.color(ground)) >= 4.5
@@ -30,14 +43,13 @@ def test_contrast_is_that_of_the_standard(bench):
     assert 4.5 < contrast(grey, white) < 4.6
 
 
-def test_grey_measures_are_readable(bench, style):
+def test_grey_measures_are_readable(table):
     """As they stand in the table, not only as they were meant."""
     import qt
     from HipICMSCLib.gui.panels.contrast import contrast
     from HipICMSCLib.gui.panels.measures_view import MeasuresView
     from HipICMSCLib.gui.scene.measures_table import MeasureRow
 
-    table = qt.QTableWidget()
     table.setColumnCount(4)
     view = MeasuresView(table, qt.QLabel())
     known = {"id": "x", "name": "X", "side": "right", "value": 1.0, "unit": "deg", "status": "stale"}
@@ -47,12 +59,11 @@ def test_grey_measures_are_readable(bench, style):
     assert contrast(shown, table.palette.color(qt.QPalette.Base)) >= 4.5
 
 
-def test_an_empty_box_of_a_list_is_seen(bench, style):
+def test_an_empty_box_of_a_list_is_seen(bench, table):
     """Its frame stands out from the ground by 3 : 1, as WCAG asks of what one can click."""
     import qt
     from HipICMSCLib.gui.panels.contrast import contrast, show_boxes
 
-    table = qt.QTableWidget()
     table.setColumnCount(1)
     table.setRowCount(1)
     cell = qt.QTableWidgetItem("")
