@@ -1,4 +1,5 @@
-"""What HipICMSC tries of itself in Slicer: with the real panel, the real worker and no network."""
+"""What HipICMSC tries of itself in Slicer: with the real panel and worker; one test asks for packages, no other has a
+network."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ from HipICMSCLib.gui.setup.installation import install
 from HipICMSCLib.gui.trial import package, room
 from HipICMSCLib.gui.trial.larger_font import larger_font
 from HipICMSCLib.gui.trial.longer_language import longer, longer_language
+from HipICMSCLib.gui.trial.made_anew import made_anew
 from HipICMSCLib.models.chosen import DEFAULT_MODEL, PHANTOM_MODEL
 from HipICMSCLib.worker.environment import Problem
 
@@ -237,7 +239,7 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
             qt.QLocale.setDefault(before)
 
     def test_aLanguageOfLongerWordsFitsAndChangesNothing(self):
-        with self._madeAnew(longer_language(self._folder())):
+        with made_anew(longer_language(self._folder()), self._reload):
             button = self.widget.ui.segmentButton
             self.assertEqual(button.text, longer("Segment hip"))
             volume = self._chooseSample()
@@ -247,19 +249,19 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
             self.assertIsNotNone(result_of(volume), self._status())
             self.assertRegex(self._status(), "Done in .* lang")
             room.open_sections(self._view())
-            self._waitForNone(lambda: room.wider_than(self._view(), _PANEL_WIDTH - _SCROLL_BAR))
-            self._waitForNone(lambda: room.cut(self._view()))
+            self.assertEqual(room.after_layouts(lambda: room.wider_than(self._view(), _PANEL_WIDTH - _SCROLL_BAR)), [])
+            self.assertEqual(room.after_layouts(lambda: room.cut(self._view())), [])
             self.widget.ui.againButton.click()
             self.assertEqual(button.text, longer("Segment hip"))
-            self._waitForNone(lambda: room.cut(self._view()))
+            self.assertEqual(room.after_layouts(lambda: room.cut(self._view())), [])
         self.assertEqual(self.widget.ui.segmentButton.text, "Segment hip")
 
     def test_aLargerFontCutsNothing(self):
         """As on a screen of high density; what has a height of its own takes it from the font."""
         heights = self._heightsOfAResult()
-        with self._madeAnew(larger_font()):
+        with made_anew(larger_font(), self._reload):
             larger = self._heightsOfAResult()
-            self._waitForNone(lambda: room.cut(self._view()))
+            self.assertEqual(room.after_layouts(lambda: room.cut(self._view())), [])
         self.assertTrue(heights)
         self.assertEqual([name for name in heights if larger[name] < 1.15 * heights[name]], [])
 
@@ -331,16 +333,6 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
         self.assertIsNone(result_of(volume))
         self.assertTrue(self.widget.ui.segmentButton.visible)
 
-    @contextlib.contextmanager
-    def _madeAnew(self, under) -> Iterator[None]:
-        """With a panel that was made under these circumstances; afterwards there is one that was made without."""
-        try:
-            with under:
-                self._reload()
-                yield
-        finally:
-            self._reload()
-
     def _reload(self):
         slicer.mrmlScene.Clear()
         self.widget.onReload()
@@ -361,13 +353,6 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
         self._waitForTheResult()
         room.open_sections(self._view())
         return room.fixed_heights(self._view())
-
-    def _waitForNone(self, found, seconds=10):
-        """Layouts take their time."""
-        limit = time.monotonic() + seconds
-        while found() and time.monotonic() < limit:
-            slicer.app.processEvents()
-        self.assertEqual(found(), [])
 
     @staticmethod
     @contextlib.contextmanager

@@ -5,12 +5,10 @@ Slicer looks for it when the module's file is read; HipICMSC's library may not b
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import tempfile
 import time
 import unittest
-from collections.abc import Iterator
 from pathlib import Path
 
 import qt
@@ -144,8 +142,9 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
         import HipICMSCLib
         from HipICMSCLib.gui.trial import room
         from HipICMSCLib.gui.trial.longer_language import longer, longer_language
+        from HipICMSCLib.gui.trial.made_anew import made_anew
 
-        with self._madeAnew(longer_language(self._folder(), Path(HipICMSCLib.__file__).parents[1])):
+        with made_anew(longer_language(self._folder(), Path(HipICMSCLib.__file__).parents[1]), self._reload):
             said, data = self.widget.ui.activityLabel, self.widget.panel.data_panel
             data.set_dataset_file(self._makeData())
             self.assertEqual(said.text, longer("Nothing is running."))
@@ -156,19 +155,20 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
             settings = self.widget.panel.settings_panel
             self._wait(lambda: not settings.reason_against_taking(), "the settings are there")
             room.open_sections(self._view())
-            self._waitForNone(lambda: room.wider_than(self._view(), _PANEL_WIDTH - _SCROLL_BAR))
-            self._waitForNone(lambda: room.cut(self._view()))
+            self.assertEqual(room.after_layouts(lambda: room.wider_than(self._view(), _PANEL_WIDTH - _SCROLL_BAR)), [])
+            self.assertEqual(room.after_layouts(lambda: room.cut(self._view())), [])
         self.assertEqual(self.widget.ui.activityLabel.text, "Nothing is running.")
 
     def test_aLargerFontCutsNothing(self):
         """As on a screen of high density; what has a height of its own takes it from the font."""
         from HipICMSCLib.gui.trial import room
         from HipICMSCLib.gui.trial.larger_font import larger_font
+        from HipICMSCLib.gui.trial.made_anew import made_anew
 
         heights = self._heightsWithData()
-        with self._madeAnew(larger_font()):
+        with made_anew(larger_font(), self._reload):
             larger = self._heightsWithData()
-            self._waitForNone(lambda: room.cut(self._view()))
+            self.assertEqual(room.after_layouts(lambda: room.cut(self._view())), [])
         self.assertTrue(heights)
         self.assertEqual([name for name in heights if larger[name] < 1.15 * heights[name]], [])
 
@@ -176,16 +176,6 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
         from HipICMSCLib.gui.trial import room
 
         self.assertEqual(room.blurred_icons(self._folder() / "Resources" / "Icons"), [])
-
-    @contextlib.contextmanager
-    def _madeAnew(self, under) -> Iterator[None]:
-        """With a panel that was made under these circumstances; afterwards there is one that was made without."""
-        try:
-            with under:
-                self._reload()
-                yield
-        finally:
-            self._reload()
 
     def _reload(self):
         self.widget.onReload()
@@ -209,13 +199,6 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
         self._wait(lambda: self.widget.panel.data_panel.ui.dataTable.visible, "the panel is shown")
         room.open_sections(self._view())
         return room.fixed_heights(self._view())
-
-    def _waitForNone(self, found, seconds=10):
-        """Layouts take their time."""
-        limit = time.monotonic() + seconds
-        while found() and time.monotonic() < limit:
-            slicer.app.processEvents()
-        self.assertEqual(found(), [])
 
     def _takeWidget(self):
         self.widget = slicer.util.getModuleWidget("HipICMSCTraining")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import qt
+import slicer
 
 #: Whose parts are looked at, too; what is inside any other widget is Qt's or Slicer's own affair.
 _CONTAINERS = {"QWidget", "QFrame", "QGroupBox", "QStackedWidget", "ctkCollapsibleButton", "qMRMLWidget"}
@@ -25,6 +27,14 @@ def shown(panel) -> Iterator:
             yield child
             if type(child).__name__ in _CONTAINERS:
                 yield from shown(child)
+
+
+def after_layouts(found: Callable[[], list[str]], seconds: float = 10) -> list[str]:
+    """What is found once layouts have had their time; as soon as it is nothing, that."""
+    limit = time.monotonic() + seconds
+    while (names := found()) and time.monotonic() < limit:
+        slicer.app.processEvents()
+    return names
 
 
 def cut(panel) -> list[str]:
