@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-import torch
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
@@ -25,15 +24,9 @@ from HipICMSCTrainingLib.benchmark.plan import Plan
 from HipICMSCTrainingLib.benchmark.row import MeasuredRun
 from HipICMSCTrainingLib.benchmark.rows import rows_of
 from HipICMSCTrainingLib.benchmark.runs import Benchmark
-from HipICMSCTrainingLib.data.batches import SliceStack
-from HipICMSCTrainingLib.data.distribution import Distribution
+from HipICMSCTrainingLib.benchmark.translation import Translation
 from HipICMSCTrainingLib.data.label_maps import read_labels
-from HipICMSCTrainingLib.data.slice_cache import cached_volume
-from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.methods.ways import through
-from HipICMSCTrainingLib.run.description import RunDescription
-from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.previews import CONTOUR_COLOURS, about_the_heads
+from HipICMSCTrainingLib.run.previews import CONTOUR_COLOURS
 
 #: Figure 2 shows the paper's field of view in square pixels, whatever the networks read.
 FIELD = CropSettings(spacing_mm=(1.25, 1.25, 1.25), size=(300, 160, 192))
@@ -85,7 +78,7 @@ def write_figure_3(folder: Path, output: Path, seed: int, examples: int) -> None
             "nothing_measured", f"Neither CycleGAN nor ICMSC is measured with seed {seed} yet; make table1 first."
         )
     titles = ["input", *(f"{what}, {row.title}" for row in compared for what in ("translated", "reconstructed"))]
-    networks = [_Translation(benchmark.run(row, seed)) for row in compared]
+    networks = [Translation(benchmark.run(row, seed)) for row in compared]
     names, rows = [], []
     for way, modality in (("MR to CT", "MR"), ("CT to MR", "CT")):
         slices = networks[0].slices(modality, examples)
@@ -121,35 +114,6 @@ class _View:
         if labels is None:
             return _coloured(grey)
         return _coloured(grey, coronal_slices(self.prepared.grid.resample(labels, sitk.sitkLabelLinear, 0))[self.index])
-
-
-class _Translation:
-    """The selected generators of a run."""
-
-    def __init__(self, run: RunFolder) -> None:
-        self.run, self.description = run, RunDescription.read(run)
-        of = METHODS[self.description.method]
-        settings = self.description.settings
-        method = of(settings, self.description.method_settings, torch.device("cpu"), Distribution())
-        for name, weights in run.checkpoints.selected().items():
-            method.networks[name].load_state_dict(weights)
-            method.networks[name].eval()
-        self.networks, self.ways = method.networks, method.ways()
-
-    def slices(self, modality: str, count: int) -> list[Tensor]:
-        """Held-out slices about the femoral heads, each (1, 1, rows, columns)."""
-        cases = self.description.dataset.of(modality, "val")
-        stack = SliceStack([cached_volume(case, self.description.settings, self.run.cache) for case in cases])
-        return [stack.images([index]) for index in about_the_heads(stack)[:count]]
-
-    @torch.no_grad()
-    def there_and_back(self, x: Tensor, modality: str) -> tuple[Tensor, Tensor]:
-        """A slice of ``modality`` translated into the other one, and that translated back."""
-        there, back = self.ways.mr_to_ct, self.ways.ct_to_mr
-        if modality == "CT":
-            there, back = back, there
-        translated = through(self.networks, there)(x)
-        return translated, through(self.networks, back)(translated)
 
 
 def _picture(x: Tensor) -> Picture:
