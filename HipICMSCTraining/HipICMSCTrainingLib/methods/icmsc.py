@@ -200,7 +200,9 @@ class Icmsc(Method):
                 losses = self_training_losses(F_t, teacher, batch, own, own.dice_weight, random)
             if batch.x_c is not None:
                 # As often as not as another scanner might have given them.
-                x_c = spoiled(batch.x_c, random) if random.random() < 0.5 else batch.x_c
+                x_c = batch.x_c
+                if random.random() < 0.5:
+                    x_c = torch.stack([spoiled(slab, random) for slab in x_c])
                 loss = corrections_loss(F_t(x_c), batch.y_c, batch.w_c, own.dice_weight)
                 losses["corrections"] = self.settings.corrections_weight * loss
         sum(losses.values()).backward()

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import summed_over_processes
+from HipICMSCTrainingLib.methods.foreign_contrast import in_foreign_contrast
 from HipICMSCTrainingLib.methods.losses import one_hot, segmentation_loss, soft_dice
+from HipICMSCTrainingLib.simulation.acquisition import within_field_of_view
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class SelfTrainingSettings:
         teacher_decay: how slowly the teacher's weights follow F_t's.
     """
 
-    self_training_confidence: float = 0.65
-    self_training_confidence_background: float = 0.9
+    self_training_confidence: float = 0.5
+    self_training_confidence_background: float = 0.95
     self_training_rate: float = 0.3
     teacher_decay: float = 0.997
 
@@ -87,25 +89,45 @@ def confident_loss(logits: Tensor, labels: Tensor, sure: Tensor, dice_weight: fl
     return mean + dice_weight * (1 - dice)
 
 
-def spoiled(x_t: Tensor, random: np.random.Generator) -> Tensor:
-    """Slabs with another contrast, bias field, blur and noise, and with parts covered; nothing moves."""
-    brightness = (x_t + 1) / 2
-    spoiled_slabs = []
-    for slab in brightness:
-        coarse = torch.from_numpy(random.normal(0, 0.2, (1, 1, 3, 3)).astype(np.float32)).to(slab.device)
-        bias = nnf.interpolate(coarse, slab.shape[-2:], mode="bicubic", align_corners=True)[0].exp()
-        slab = (slab * bias).clamp_min(0) ** float(np.exp(random.normal(0, 0.3)))
-        if random.random() < 0.5:
-            slab = nnf.avg_pool2d(slab, 3, stride=1, padding=1, count_include_pad=False)
-        noise = random.normal(0, random.uniform(0, 0.06), slab.shape).astype(np.float32)
-        slab = slab + torch.from_numpy(noise).to(slab.device)
-        rows, columns = slab.shape[-2:]
-        for _ in range(random.integers(0, 4)):
-            height, width = (int(n) for n in random.uniform(0.06, 0.25, 2) * (rows, columns))
-            top, left = int(random.integers(rows - height)), int(random.integers(columns - width))
-            slab[:, top : top + height, left : left + width] = float(random.uniform(0, 1))
-        spoiled_slabs.append(slab)
-    return torch.stack(spoiled_slabs).clamp(0, 1) * 2 - 1
+def spoiled(slab: Tensor, random: np.random.Generator) -> Tensor:
+    """A slab with another contrast, bias field, blur and noise, and with parts covered; nothing moves.
+
+    Every other one has a contrast that may be of no sequence known.
+
+    Args:
+        slab: (slices, rows, columns) in [-1, 1].
+    """
+    slab = (slab + 1) / 2
+    if random.random() < 0.5:
+        slab = in_foreign_contrast(slab, random)
+    coarse = torch.from_numpy(random.normal(0, 0.2, (1, 1, 3, 3)).astype(np.float32)).to(slab.device)
+    bias = nnf.interpolate(coarse, slab.shape[-2:], mode="bicubic", align_corners=True)[0].exp()
+    slab = (slab * bias).clamp_min(0) ** float(np.exp(random.normal(0, 0.3)))
+    if random.random() < 0.5:
+        slab = nnf.avg_pool2d(slab, 3, stride=1, padding=1, count_include_pad=False)
+    noise = random.normal(0, random.uniform(0, 0.06), slab.shape).astype(np.float32)
+    slab = slab + torch.from_numpy(noise).to(slab.device)
+    rows, columns = slab.shape[-2:]
+    for _ in range(random.integers(0, 4)):
+        height, width = (int(n) for n in random.uniform(0.06, 0.25, 2) * (rows, columns))
+        top, left = int(random.integers(rows - height)), int(random.integers(columns - width))
+        slab[:, top : top + height, left : left + width] = float(random.uniform(0, 1))
+    return slab.clamp(0, 1) * 2 - 1
+
+
+def ended(slab: Tensor, labels: Tensor, sure: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Every other slab ends earlier than the MRI did; beyond, there is no bone for sure.
+
+    The teacher saw all of a bone, and so teaches what is left of it where a field of view cuts it.
+
+    Args:
+        slab: (slices, rows, columns) in [-1, 1].
+        labels, sure: (rows, columns), of the whole slab.
+    """
+    # Background counts as 1 here, so that 0 is what lies beyond the end.
+    brightness, left = within_field_of_view((slab + 1) / 2, labels + 1, random)
+    beyond = left == 0
+    return brightness * 2 - 1, labels.masked_fill(beyond, 0), sure | beyond
 
 
 def self_training_losses(
@@ -125,7 +147,9 @@ def self_training_losses(
     labels, sure = taught(
         teacher, x_t, own.self_training_confidence, own.self_training_confidence_background, batch.plausible_t
     )
-    logits_s, logits_t = student(torch.cat([x_s, spoiled(x_t, random)])).split([len(x_s), len(x_t)])
+    seen = [ended(spoiled(slab, random), *known, random) for slab, *known in zip(x_t, labels, sure, strict=True)]
+    x_t, labels, sure = (torch.stack(part) for part in zip(*seen, strict=True))
+    logits_s, logits_t = student(torch.cat([x_s, x_t])).split([len(x_s), len(x_t)])
     return {
         "simulated": segmentation_loss(logits_s, one_hot(batch.y_s, len(CLASS_NAMES)), dice_weight),
         "self_training": confident_loss(logits_t, labels, sure, dice_weight),

@@ -48,11 +48,11 @@ class SimulationSettings:
     plane_axial: float = 0.35
     plane_sagittal: float = 0.12
     plane_oblique: float = 0.08
-    contrast_t1: float = 0.34
+    contrast_t1: float = 0.26
     contrast_pd: float = 0.08
     contrast_t2: float = 0.08
     contrast_fat_suppressed: float = 0.12
-    contrast_gradient_echo: float = 0.16
+    contrast_gradient_echo: float = 0.24
     contrast_random: float = 0.22
 
     def __post_init__(self) -> None:

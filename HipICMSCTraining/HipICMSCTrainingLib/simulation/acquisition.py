@@ -96,6 +96,7 @@ def within_field_of_view(image: Tensor, labels: Tensor, random: np.random.Genera
         turn = random.normal(0, 15) if random.random() < 0.25 else 0.0
         angle = np.deg2rad(90 * side + turn)
         beyond = np.sin(angle) * y + np.cos(angle) * x > random.uniform(0.1, 0.5) * min(rows, columns)
+        beyond = beyond.to(image.device)
         image, labels = image.masked_fill(beyond, 0), labels.masked_fill(beyond, 0)
     return image, labels
 

@@ -15,7 +15,7 @@ from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.icmsc import LARGEST_GRADIENT, LEAST_RATE, WARM_UP_STEPS, Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.method import TEACHER, Moment
 from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.methods.self_training import confident_loss, follow, spoiled, taught
+from HipICMSCTrainingLib.methods.self_training import confident_loss, ended, follow, spoiled, taught
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, STAGES, TOGETHER, TRANSLATION
 from method_steps import changed, weights
 from packages import slab_threshold_network
@@ -117,21 +117,35 @@ def test_bone_where_it_is_not_plausible_is_background_for_sure():
     assert torch.equal(sure[..., 10:][background], sure_anywhere[..., 10:][background])
 
 
-def test_spoiled_slabs_keep_their_place_and_their_range():
-    bars = torch.full((4, 3, 64, 64), -0.6)
+def test_a_spoiled_slab_keeps_its_place_and_its_range():
+    bars = torch.full((3, 64, 64), -0.6)
     bars[..., 20:40] = 0.5
-    seen = torch.stack([spoiled(bars, np.random.default_rng(seed)) for seed in range(25)]).flatten(0, 1)
+    seen = torch.stack([spoiled(bars, np.random.default_rng(seed)) for seed in range(100)])
     assert seen.min() >= -1
     assert seen.max() <= 1
     assert not torch.equal(seen[0], seen[1])
-    mean = seen.mean((0, 1, 2))  # covered parts average out
-    assert mean[22:38].min() > mean[:18].max() + 0.3
-    assert mean[22:38].min() > mean[42:].max() + 0.3
+    # The contrast may be any, but what differs lies where it lay; covered parts average out.
+    steps = seen.mean((1, 2)).diff(dim=-1).abs().mean(0)
+    assert (seen[..., 30] - seen[..., 10]).abs().mean() > 0.2
+    assert set(steps.topk(2).indices.tolist()) <= {18, 19, 20, 38, 39, 40}
     # All slices of a slab are covered alike.
-    same = (spoiled(torch.zeros(1, 3, 64, 64), np.random.default_rng(3))[0].diff(dim=0) == 0).all(0)
+    same = (spoiled(torch.zeros(3, 64, 64), np.random.default_rng(3)).diff(dim=0) == 0).all(0)
     assert same.float().mean() > 0.005
-    again = spoiled(bars, np.random.default_rng(0))
-    assert torch.equal(again, spoiled(bars, np.random.default_rng(0)))
+    assert torch.equal(spoiled(bars, np.random.default_rng(0)), seen[0])
+
+
+def test_where_a_slab_ends_earlier_there_is_no_bone_for_sure_and_elsewhere_nothing_changes():
+    slab, labels, sure = torch.full((3, 32, 32), 0.4), torch.full((32, 32), 2), torch.zeros(32, 32, dtype=torch.bool)
+    shares = []
+    for seed in range(40):
+        seen, labels_left, sure_left = ended(slab, labels, sure, np.random.default_rng(seed))
+        beyond = seen[1] == -1
+        assert torch.allclose(seen, torch.where(beyond, -1.0, 0.4).expand_as(seen))
+        assert torch.equal(labels_left, torch.where(beyond, 0, 2))
+        assert torch.equal(sure_left, beyond)
+        shares.append(float(beyond.float().mean()))
+    assert 10 < np.count_nonzero(shares) < 30
+    assert max(shares) < 1
 
 
 # The stages.
