@@ -376,9 +376,27 @@ def _gap_inside(rim: Rim, hip: Field) -> tuple[np.ndarray, float]:
     keep = known & ~in_notch(TURNS)
     if keep.sum() < 20:
         return rim.gap, GREATEST_BEYOND_MM
-    smooth = smooth_round(median, keep, 2, 0.3)
+    smooth = smooth_round(median, _on_joint_side(median, keep), 2, 0.3)
     scatter = 1.4826 * float(np.nanmedian(np.abs(gap - smooth[:, None])[keep]))
     return smooth, scatter
+
+
+def _on_joint_side(gap: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Where the gap (turns,) is that of the joint-side surface, and not of the fossa's floor.
+
+    The fossa is open towards the notch, and of a shallow socket it takes a part of the rim beside it: there no edge of
+    the joint-side surface is in the label. A head off its socket's middle changes the gap, too, but evenly round it.
+    """
+    turns = np.radians(TURNS)
+    even = np.column_stack([np.ones(len(turns)), np.cos(turns), np.sin(turns)])
+    keep = known & (np.abs(gap - np.median(gap[known])) < GREATEST_BEYOND_MM)
+    for _ in range(10):
+        solved = np.linalg.lstsq(even[keep], gap[keep], rcond=None)[0]
+        joint_side = known & (gap - even @ solved < GREATEST_BEYOND_MM)
+        if joint_side.sum() < 20 or np.array_equal(joint_side, keep):
+            break
+        keep = joint_side
+    return keep
 
 
 def smooth_round(values: np.ndarray, keep: np.ndarray, order: int, least_scale: float) -> np.ndarray:

@@ -137,6 +137,27 @@ def test_where_a_hole_hides_the_rim_what_is_read_there_is_refused_and_the_rest_i
     assert rows["LCEA"].value == pytest.approx(truth(SHAPES)["LCEA"], abs=1.0)
 
 
+@pytest.mark.parametrize("fossa_depth", [2.5, 5.0])
+def test_the_floor_of_the_fossa_beside_the_rim_does_not_cover_the_head(fossa_depth):
+    """Of a shallow socket the fossa takes a part of the rim; its floor, taken for the joint side, was 10 % too much."""
+    shapes = HipShapes(
+        head_radius=27.0, inclination=48.0, version=26.0, depth=-8.0, gap=2.0, fossa_step=41.0, fossa_depth=fossa_depth
+    )
+    labels = hip_labels({"right": shapes}, Sampling(low=(-150, -60, -60), high=(-30, 60, 50), shift=(0.3, -0.2, 0.4)))
+    rows, true = rows_of(measure(labels, repeats=0)), truth(shapes)
+    for name in ("Coverage", "LCEA", "RimInclination"):
+        assert rows[name].value == pytest.approx(true[name], abs=TOLERANCES[name][0]), name
+    # In front it would be read where the fossa is.
+    assert rows["VersionCentral"].reason == "rim_missing"
+
+
+def test_where_the_fossa_takes_too_much_of_the_rim_it_is_refused():
+    shapes = HipShapes(inclination=60.0, version=28.0, depth=-9.0, gap=2.0, fossa_step=43.4, fossa_depth=4.0)
+    labels = hip_labels({"right": shapes}, Sampling(low=(-150, -60, -60), high=(-30, 60, 50)))
+    rows = rows_of(measure(labels, repeats=0))
+    assert {rows[name].reason for name in ("Coverage", "LCEA", "RimVersion")} == {"rim_missing"}
+
+
 @pytest.mark.parametrize("shift", [0.0, 1.25, 2.5, 3.75])
 def test_on_thick_slices_the_edge_behind_is_not_lost_between_two_of_them(shift):
     """It faces along the slices; between two of them it was placed up to 6 degrees too far inside."""
