@@ -31,6 +31,12 @@ _REACH_MM = 6.0
 # Five degrees of clock and one from the neck's axis a step.
 _WINDOW = (7, 5)
 _OUTLIER_MM = 4.7
+# About the point where it leaves the sphere, the femur is a straight line in each radial plane: so far (mm) along the
+# neck's axis towards the neck and towards the head, and over this many steps of clock to either side.
+_TOWARD_NECK_MM, _TOWARD_HEAD_MM, _CLOCK_STEPS = 8.0, 1.5, 4
+# Its slope is held to that of the surface this many steps about, as if that were known from a line of that variance.
+_SLOPE_STEPS, _SLOPE_HELD_MM2 = 9, 3.0
+_LINE_OUTLIER_MM, _GREATEST_MOVE = 3.0, 8.0
 _STEP_MM = 0.75
 _HALF_HOURS = {"1200": 0.0, "0100": 30.0, "0130": 45.0, "0200": 60.0, "0300": 90.0}
 
@@ -57,11 +63,11 @@ def find_profile(femur: Field, bone: Bone, head: Head, neck: Neck, clock: Clock)
     directions = np.cos(polar) * neck.axis + np.sin(polar) * clock.spoke(turns)
     radii = np.arange(head.radius - 3, head.radius + _REACH_MM + _STEP_MM / 2, _STEP_MM)
     excess = first_exit(along(femur.between_slices(), head.centre, directions, radii), radii) - head.radius
-    excess = _smooth(excess)
+    smooth = _smooth(excess)
     hidden = np.zeros(len(CLOCK), bool)
     if bone.thick_axis is not None and bone.spacing.max() > THICK_MM:
         hidden = np.abs(clock.spoke(CLOCK) @ bone.slice_normal) > np.cos(np.radians(FACING))
-    return Profile(excess, _leaving(excess), hidden)
+    return Profile(smooth, _on_a_line(excess, head.radius, _leaving(smooth)), hidden)
 
 
 def _smooth(excess: np.ndarray) -> np.ndarray:
@@ -90,6 +96,66 @@ def _leaving(excess: np.ndarray) -> np.ndarray:
     share = np.where(outside > TOLERANCE_MM, (TOLERANCE_MM - here) / np.where(outside == here, 1, outside - here), 0)
     alpha = GAMMA[first] - np.clip(share, 0, 1) * (GAMMA[first] - GAMMA[before])
     return np.where(starts.any(axis=1) & (alpha >= LEAST) & (alpha <= GREATEST), alpha, np.nan)
+
+
+def _on_a_line(excess: np.ndarray, radius: float, alpha: np.ndarray) -> np.ndarray:
+    """Alpha (clock,) where a line through the surface about the first guess of it leaves the sphere.
+
+    So it rests on a piece of bone of 9 mm along the neck, where at one point the label's line wavers. In cylindrical
+    coordinates about the neck's axis a neck is nearly straight, so the line is no bias where it is steep on the sphere.
+    """
+    known = np.isfinite(alpha)
+    polar = np.radians(GAMMA)
+    near = _neighbours(_CLOCK_STEPS)
+    along, out = (((radius + excess) * part)[near] for part in (np.cos(polar), np.sin(polar)))
+    usable = (excess < _REACH_MM - 0.1)[near] * _tapered(_CLOCK_STEPS)[:, None]
+    reach = radius + TOLERANCE_MM
+    found, kept = np.where(known, alpha, 60.0), 1.0
+    for _ in range(2):
+        start = reach * np.cos(np.radians(found))
+        off = along - start[:, None, None]
+        towards = np.where(off > 0, off / _TOWARD_NECK_MM, off / _TOWARD_HEAD_MM)
+        window = usable * np.clip(1 - towards**2, 0, 1) * (found[:, None, None] + 15 > GAMMA)
+        for _ in range(2):
+            weights = window * kept
+            level, slope, enough = _lines(off, out, weights, known)
+            residual = out - level[:, None, None] - slope[:, None, None] * off
+            kept = np.maximum(1 - (residual / _LINE_OUTLIER_MM) ** 2, 0) ** 2
+        # Of the line's two crossings with the sphere that on the neck's side.
+        square, half = 1 + slope**2, level * slope + start
+        under_root = half**2 - square * (level**2 + start**2 - reach**2)
+        step = (np.sqrt(np.maximum(under_root, 0)) - half) / square
+        new = np.degrees(np.arctan2(level + slope * step, start + step))
+        usual = known & enough & (under_root > 0) & (np.abs(new - alpha) < _GREATEST_MOVE)
+        found = np.where(usual, new, found)
+    return np.where(known & (found >= LEAST) & (found <= GREATEST), found, np.nan)
+
+
+def _lines(
+    off: np.ndarray, out: np.ndarray, weights: np.ndarray, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Level and slope (clock,) of weighted lines through (clock, n, m) points, and whether there are enough points."""
+    total = weights.sum(axis=(1, 2))
+    enough = known & (total > 1)
+    total = np.maximum(total, 1e-9)
+    off_mean, out_mean = ((weights * values).sum(axis=(1, 2)) / total for values in (off, out))
+    off, out = off - off_mean[:, None, None], out - out_mean[:, None, None]
+    variance, both = ((weights * off * values).sum(axis=(1, 2)) / total for values in (off, out))
+    about, taper = _neighbours(_SLOPE_STEPS), _tapered(_SLOPE_STEPS)
+    wide = [(taper * np.where(enough, total * values, 0)[about]).sum(axis=1) for values in (both, variance)]
+    usual = wide[0] / np.maximum(wide[1], 1e-6)
+    slope = (both + _SLOPE_HELD_MM2 * usual) / (variance + _SLOPE_HELD_MM2)
+    return out_mean - slope * off_mean, slope, enough
+
+
+def _neighbours(steps: int) -> np.ndarray:
+    """Indices (clock, 2 steps + 1) of the clock positions about each."""
+    return (np.arange(len(CLOCK))[:, None] + np.arange(-steps, steps + 1)) % len(CLOCK)
+
+
+def _tapered(steps: int) -> np.ndarray:
+    """Weights (2 steps + 1,) of neighbours, less the farther they are."""
+    return 1 - (np.arange(-steps, steps + 1) / (steps + 1)) ** 2
 
 
 def alpha_of(exit_point: np.ndarray, centre: np.ndarray, axis: np.ndarray) -> float:
