@@ -33,8 +33,8 @@ class SelfTrainingSettings:
         teacher_decay: how slowly the teacher's weights follow F_t's.
     """
 
-    self_training_confidence: float = 0.5
-    self_training_confidence_background: float = 0.95
+    self_training_confidence: float = 0.7
+    self_training_confidence_background: float = 0.85
     self_training_rate: float = 0.3
     teacher_decay: float = 0.997
 
