@@ -28,7 +28,8 @@ class SelfTrainingSettings:
     Attributes:
         self_training_confidence: pixels count that the teacher calls bone with at least this probability.
         self_training_confidence_background: the same of what it calls background, of which there is far more: were
-            both alike, bone that it half sees would be taught as background, and bones shrink.
+            both alike, bone that it half sees would be taught as background, and bones shrink; the further apart they
+            are, the more bones grow.
         self_training_rate: the learning rate of F_t in self-training over that of the segmenters; linear to 0.
         teacher_decay: how slowly the teacher's weights follow F_t's.
     """

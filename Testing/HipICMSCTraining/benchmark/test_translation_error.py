@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCTrainingLib.benchmark.data import settings_of_preset
+from real_data_scripts import real_data_script
 
-REAL_DATA = Path(__file__).parents[2] / "real_data"
 SHAPE, SPACING = (40, 100, 90), (1.0, 1.2, 3.0)
 SETTINGS = settings_of_preset("phantom-cpu", synthetic=False)
 PATIENT = "sts_001"
@@ -18,12 +15,8 @@ PATIENT = "sts_001"
 
 @pytest.fixture(scope="module")
 def script():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(REAL_DATA)
-        import translation_error
-
-        yield translation_error
-    sys.modules.pop("translation_error")
+    with real_data_script("translation_error") as script:
+        yield script
 
 
 def image(voxels: np.ndarray, turned_deg: float = 10.0) -> sitk.Image:

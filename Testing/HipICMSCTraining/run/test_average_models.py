@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.models.package import read_package, write_package
 from HipICMSCLib.networks.slab_unet import SlabUNet, SlabUNetSettings
 from packages import slab_manifest
-
-REAL_DATA = Path(__file__).parents[2] / "real_data"
+from real_data_scripts import real_data_script
 
 
 @pytest.fixture(scope="module")
 def average_models():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(REAL_DATA)
-        import average_models
-
-        yield average_models.average_models
-    sys.modules.pop("average_models")
+    with real_data_script("average_models") as script:
+        yield script.average_models
 
 
 @pytest.fixture

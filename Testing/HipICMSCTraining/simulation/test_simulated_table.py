@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-
-REAL_DATA = Path(__file__).parents[2] / "real_data"
+from real_data_scripts import real_data_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(REAL_DATA)
-        import simulated_table
-
-        yield simulated_table
-    sys.modules.pop("simulated_table")
+    with real_data_script("simulated_table") as script:
+        yield script
 
 
 def test_every_plane_contrast_and_distance_has_its_cell(script):
