@@ -235,6 +235,15 @@ def test_a_result_says_how_it_came_about(mrml, slicer_app, tmp_path):
     assert mrml.result_of(volume_node(slicer_app.scene, np.eye(3))) is None
 
 
+def test_of_two_results_of_one_second_the_later_is_the_newest(mrml, slicer_app, tmp_path):
+    node, about = volume_node(slicer_app.scene, np.eye(3)), report()
+    file = written_result(mrml, node, tmp_path)
+    first, second = (mrml.read_result(file, about, node) for _ in range(2))
+    assert first is not second and mrml.result_of(node) is second
+    first.SetAttribute(f"{TAG_PREFIX}Date", "2999-01-01T00:00:00Z")
+    assert mrml.result_of(node) is first
+
+
 @pytest.mark.parametrize("ending", [".seg.nrrd", ".mrb"])
 def test_where_a_result_comes_from_is_saved_with_it(mrml, slicer_app, tmp_path, ending):
     """In a scene the node and its segments say so; in a file of its own each segment does, also what became of it."""

@@ -93,8 +93,9 @@ def result_of(volume_node, chosen=None):
     results = [node for node in results_in_scene() if volume_of(node) is volume_node is not None]
     if chosen in results:
         return chosen
-    # A segmentation that was redone is newer than one that was only made later in the scene.
-    return max(results, key=lambda node: node.GetAttribute(_DATE), default=None)
+    # A segmentation that was redone is newer than one that was only made later in the scene; of the same second, for
+    # which dates are alike, the later in the scene is.
+    return max(reversed(results), key=lambda node: node.GetAttribute(_DATE), default=None)
 
 
 def read_result(
