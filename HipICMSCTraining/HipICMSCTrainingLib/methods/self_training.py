@@ -90,17 +90,22 @@ def confident_loss(logits: Tensor, labels: Tensor, sure: Tensor, dice_weight: fl
     return mean + dice_weight * (1 - dice)
 
 
-def spoiled(slab: Tensor, random: np.random.Generator) -> Tensor:
-    """A slab with another contrast, bias field, blur and noise, and with parts covered; nothing moves.
-
-    Every other one has a contrast that may be of no sequence known.
+def often_in_foreign_contrast(slab: Tensor, random: np.random.Generator) -> Tensor:
+    """Every other slab has a contrast that may be of no sequence known.
 
     Args:
         slab: (slices, rows, columns) in [-1, 1].
     """
-    slab = (slab + 1) / 2
-    if random.random() < 0.5:
-        slab = in_foreign_contrast(slab, random)
+    return in_foreign_contrast((slab + 1) / 2, random) * 2 - 1 if random.random() < 0.5 else slab
+
+
+def spoiled(slab: Tensor, random: np.random.Generator) -> Tensor:
+    """A slab with another contrast, bias field, blur and noise, and with parts covered; nothing moves.
+
+    Args:
+        slab: (slices, rows, columns) in [-1, 1].
+    """
+    slab = (often_in_foreign_contrast(slab, random) + 1) / 2
     coarse = torch.from_numpy(random.normal(0, 0.2, (1, 1, 3, 3)).astype(np.float32)).to(slab.device)
     bias = nnf.interpolate(coarse, slab.shape[-2:], mode="bicubic", align_corners=True)[0].exp()
     slab = (slab * bias).clamp_min(0) ** float(np.exp(random.normal(0, 0.3)))
@@ -148,8 +153,12 @@ def self_training_losses(
     labels, sure = taught(
         teacher, x_t, own.self_training_confidence, own.self_training_confidence_background, batch.plausible_t
     )
-    seen = [ended(spoiled(slab, random), *known, random) for slab, *known in zip(x_t, labels, sure, strict=True)]
-    x_t, labels, sure = (torch.stack(part) for part in zip(*seen, strict=True))
+    seen = [
+        # Where bone ends is known of a simulated slab, so that bones do not grow where the contrast is foreign.
+        (*ended(spoiled(mri, random), *known, random), often_in_foreign_contrast(simulated, random))
+        for simulated, mri, *known in zip(x_s, x_t, labels, sure, strict=True)
+    ]
+    x_t, labels, sure, x_s = (torch.stack(part) for part in zip(*seen, strict=True))
     logits_s, logits_t = student(torch.cat([x_s, x_t])).split([len(x_s), len(x_t)])
     return {
         "simulated": segmentation_loss(logits_s, one_hot(batch.y_s, len(CLASS_NAMES)), dice_weight),

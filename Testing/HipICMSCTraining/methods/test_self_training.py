@@ -15,7 +15,15 @@ from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.icmsc import LARGEST_GRADIENT, LEAST_RATE, WARM_UP_STEPS, Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.method import TEACHER, Moment
 from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.methods.self_training import confident_loss, ended, follow, spoiled, taught
+from HipICMSCTrainingLib.methods.self_training import (
+    SelfTrainingSettings,
+    confident_loss,
+    ended,
+    follow,
+    self_training_losses,
+    spoiled,
+    taught,
+)
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, STAGES, TOGETHER, TRANSLATION
 from method_steps import changed, weights
 from packages import slab_threshold_network
@@ -146,6 +154,31 @@ def test_where_a_slab_ends_earlier_there_is_no_bone_for_sure_and_elsewhere_nothi
         shares.append(float(beyond.float().mean()))
     assert 10 < np.count_nonzero(shares) < 30
     assert max(shares) < 1
+
+
+def test_simulated_slabs_are_shown_in_foreign_contrasts_as_often_as_not_and_otherwise_as_they_are():
+    class Watching(nn.Module):
+        """Keeps what it is shown."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.shown = slab_threshold_network(gain=1.0), []
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.shown.append(x)
+            return self.network(x)
+
+    student, given = Watching(), batch(SELF_TRAINING)
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        losses = self_training_losses(student, slab_threshold_network(), given, SelfTrainingSettings(), 1.0, random)
+        assert set(losses) == {"simulated", "self_training"}
+    simulated = [shown[:1] for shown in student.shown]
+    as_they_are = sum(torch.equal(shown, given.x_s) for shown in simulated)
+    assert 10 < as_they_are < 30
+    # None is covered, turned or cut off: what sent nothing sends nothing.
+    dark = given.x_s == given.x_s.min()
+    assert all(float(shown[dark]) < -0.9 for shown in simulated)
 
 
 # The stages.

@@ -21,7 +21,7 @@ from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.methods.method import TEACHER, Method, Moment
 from HipICMSCTrainingLib.methods.no_adaptation import NoAdaptationSettings
 from HipICMSCTrainingLib.methods.registry import METHODS
-from HipICMSCTrainingLib.methods.self_training import ended, spoiled
+from HipICMSCTrainingLib.methods.self_training import ended, often_in_foreign_contrast, spoiled
 from HipICMSCTrainingLib.methods.sifa import SifaSettings
 from HipICMSCTrainingLib.methods.target_model import TargetModelSettings
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION
@@ -126,9 +126,11 @@ def chance(phase: Phase, step: int, rank: int) -> np.random.Generator:
     """The second process goes on where one process with both batches is after the first."""
     random = np.random.default_rng(step)
     if rank and phase.stage == SELF_TRAINING:
-        (x_t,) = batch_of(phase, 0).x_t
+        batch = batch_of(phase, 0)
+        (x_s,), (x_t,) = batch.x_s, batch.x_t
         no_bone = torch.zeros(x_t.shape[1:])
         ended(spoiled(x_t, random), no_bone, no_bone > 0, random)
+        often_in_foreign_contrast(x_s, random)
     return random
 
 
