@@ -158,6 +158,22 @@ def test_where_the_fossa_takes_too_much_of_the_rim_it_is_refused():
     assert {rows[name].reason for name in ("Coverage", "LCEA", "RimVersion")} == {"rim_missing"}
 
 
+@pytest.mark.parametrize(("radius", "is_pit", "most"), [(5.0, True, 1.5), (3.5, True, 2.0), (3.5, False, 3.0)])
+def test_a_pit_or_a_bump_where_the_surface_leaves_the_sphere_hardly_moves_alpha(
+    fine, measured_fine, radius, is_pit, most
+):
+    alpha = rows_of(measured_fine)["Alpha_0130"]
+    exit_point = alpha.marks[0].points[2]
+    index = np.array(fine.TransformPhysicalPointToContinuousIndex(exit_point.tolist()))[::-1]
+    labels = sitk.GetArrayFromImage(fine)
+    near = np.linalg.norm(np.moveaxis(np.indices(labels.shape), 0, -1) - index, axis=-1) < radius
+    femur = segment_of(FEMUR, "right").value
+    labels[near & (labels == (femur if is_pit else 0))] = 0 if is_pit else femur
+    changed = sitk.GetImageFromArray(labels)
+    changed.CopyInformation(fine)
+    assert abs(rows_of(measure(changed, repeats=0))["Alpha_0130"].value - alpha.value) < most
+
+
 @pytest.mark.parametrize("shift", [0.0, 1.25, 2.5, 3.75])
 def test_on_thick_slices_the_edge_behind_is_not_lost_between_two_of_them(shift):
     """It faces along the slices; between two of them it was placed up to 6 degrees too far inside."""
