@@ -23,6 +23,7 @@ from HipICMSCLib.models.package import ModelPackage, read_package
 from HipICMSCLib.networks.devices import choose_device, device_name
 from HipICMSCLib.networks.doubt import Doubt, disagreement, slices_through_bone, unsure_of_bone
 from HipICMSCLib.networks.inference import Precision, SliceInference
+from HipICMSCLib.networks.steadied import steadied
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import PLANES, from_coronal_slices
 from HipICMSCLib.preprocessing.image_check import check_volume, looks_like_ct
@@ -186,7 +187,7 @@ class HipSegmenter:
                 within = partial(_part, watch.within, number / len(slices), 1 / len(slices))
                 foreground = self.inference.foreground(prepared.slices, within, watch.cancelled, mirrored)
                 doubts.append(self._doubt(prepared.slices, foreground, watch, prepared.plane, mirrored))
-                readings.append([prepared.grid.image(probabilities) for probabilities in foreground])
+                readings.append([prepared.grid.image(probabilities) for probabilities in steadied(foreground)])
                 read += len(prepared.slices)
         with watch.stage("mapping back"):
             classes, confidence = classes_and_confidence(readings, image)

@@ -54,7 +54,8 @@ def free_bytes() -> int | None:
 def needed_bytes(image: sitk.Image, grid: Grid, classes: int, activations: int) -> int:
     """What segmenting a volume takes of the computer's memory at its peak, with a margin of ``SAFETY``.
 
-    The stages follow one another, so the largest counts: finding the hips, the network, mapping back.
+    The stages follow one another, so the largest counts: finding the hips, the network, steadying what it says of
+    slices, mapping back.
 
     Args:
         grid: what the network reads of it (geometry.crop_grid).
@@ -67,7 +68,7 @@ def needed_bytes(image: sitk.Image, grid: Grid, classes: int, activations: int) 
     finding = HEAD_FINDING_BYTES * field_mm3 / COARSE**3
     network = probabilities + activations
     mapping = probabilities + MAPPING_BYTES * voxels_in_crop
-    return round(SAFETY * (FIXED_BYTES + max(finding, network, mapping)))
+    return round(SAFETY * (FIXED_BYTES + max(finding, network, 2 * probabilities, mapping)))
 
 
 def activation_bytes(network: nn.Module, shape: tuple[int, int, int, int]) -> int:
