@@ -20,22 +20,23 @@ class Batch:
     """Unpaired slices: x_s and x_t (batch, channels, rows, columns) in [-1, 1], y_s (batch, rows, columns) of classes.
 
     In simulation x_s are simulated MRI and there is no x_t; in self-training they are simulated, too. y_t, as y_s, is
-    there for a method that reads the labels of MRIs, and for no other. plausible_t (batch, rows, columns) bool says in
-    self-training where x_t may show bone. Where a run has corrected MRIs, x_c are some of them in every stage but
-    stage 1, y_c their classes and w_c (batch, rows, columns), 0 to 1, how much each pixel counts.
+    there for a method that reads the labels of MRIs, and for no other. bones_t (batch, 2, rows, columns) is what a
+    teacher says of x_t in self-training: how probably it is hip bone and femur. Where a run has corrected MRIs, x_c are
+    some of them in every stage but stage 1, y_c their classes and w_c (batch, rows, columns), 0 to 1, how much each
+    pixel counts.
     """
 
     x_s: Tensor
     y_s: Tensor
     x_t: Tensor | None
     y_t: Tensor | None = None
-    plausible_t: Tensor | None = None
+    bones_t: Tensor | None = None
     x_c: Tensor | None = None
     y_c: Tensor | None = None
     w_c: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        parts = (self.x_s, self.y_s, self.x_t, self.y_t, self.plausible_t, self.x_c, self.y_c, self.w_c)
+        parts = (self.x_s, self.y_s, self.x_t, self.y_t, self.bones_t, self.x_c, self.y_c, self.w_c)
         return Batch(*(None if part is None else part.to(device) for part in parts))
 
     def with_corrected(self, drawn: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Batch:

@@ -65,8 +65,9 @@ class SlabSource:
         crew = max(1, min(_LARGEST_CREW, (os.cpu_count() or 2) - 1))
         self._crew = ThreadPoolExecutor(crew, initializer=torch.set_num_threads, initargs=(1,))
         self._waiting: dict[tuple[int, int], Future[Batch]] = {}
-        #: Of each volume, bool (slice, row, column), in self-training.
-        self.plausible: Sequence[np.ndarray] | None = None
+        #: Of each volume, in self-training, how probably it is hip bone and femur: uint8 (2, slice, row, column), 255
+        #: is 1.
+        self.lessons: Sequence[np.ndarray] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -102,13 +103,11 @@ class SlabSource:
             if stage in (SIMULATION, SELF_TRAINING):
                 slab = simulated(anatomy, self.settings.simulation, shape, random)
                 mri = self._mr_slab(random) if stage == SELF_TRAINING else None
-                samples.append((slab.image, slab.labels, mri and mri.image, mri and mri.plausible))
+                samples.append((slab.image, slab.labels, mri and mri.image, mri and mri.bones))
             else:
                 samples.append((*self._pair(anatomy, random), None))
-        x_s, y_s, x_t, plausible_t = (
-            None if part[0] is None else torch.stack(part) for part in zip(*samples, strict=True)
-        )
-        batch = Batch(x_s, y_s, x_t, plausible_t=plausible_t)
+        x_s, y_s, x_t, bones_t = (None if part[0] is None else torch.stack(part) for part in zip(*samples, strict=True))
+        batch = Batch(x_s, y_s, x_t, bones_t=bones_t)
         if not of_corrected:
             return batch
         before = (step * self.world_size + self.rank) * of_corrected
@@ -185,13 +184,13 @@ class SlabSource:
             slab_at(volume["slices"], index, shape, corner),
             slab_at(volume["covered"], index, shape, corner, fill=False),
         ]
-        if self.plausible is not None:
+        if self.lessons is not None:
             one = replace(shape, slices=1)
-            parts.append(slab_at(self.plausible[number], index, one, corner, fill=False)[0])
+            parts += [slab_at(bone, index, one, corner, fill=0)[0] for bone in self.lessons[number]]
         if self.settings.augmentation.flip and random.random() < 0.5:
             parts = [_in_a_mirror(part, volume) for part in parts]
-        image, covered, *plausible = (torch.from_numpy(part.copy()) for part in parts)
-        return _MrSlab(image.float(), covered, volume, *plausible)
+        image, covered, *bones = (torch.from_numpy(part.copy()) for part in parts)
+        return _MrSlab(image.float(), covered, volume, torch.stack(bones).float() / 255 if bones else None)
 
 
 @dataclass(frozen=True)
@@ -200,13 +199,13 @@ class _MrSlab:
     image: (slices, rows, columns) float32 in [-1, 1].
     covered: bool, what of it the MRI has.
     volume: the MRI.
-    plausible: (rows, columns) bool, where the middle slice may show bone; None if nobody knows.
+    bones: (2, rows, columns), what a teacher says of the middle slice; None where none teaches.
     """
 
     image: torch.Tensor
     covered: torch.Tensor
     volume: Arrays
-    plausible: torch.Tensor | None = None
+    bones: torch.Tensor | None = None
 
 
 def _shares_of_mris(volumes: Sequence[Arrays]) -> np.ndarray:

@@ -6,7 +6,6 @@ x_st = G_st(x_s), cyc_s = G_ts(x_st), x_ts = G_ts(x_t), cyc_t = G_st(x_ts).
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -23,8 +22,8 @@ from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.contrast_prior import prior_terms, random_guess
 from HipICMSCTrainingLib.methods.corrections import corrections_loss
 from HipICMSCTrainingLib.methods.losses import TargetKind, one_hot, prediction_target, segmentation_loss
-from HipICMSCTrainingLib.methods.method import TEACHER, Method, Moment, decay, set_learning_rate
-from HipICMSCTrainingLib.methods.self_training import SelfTrainingSettings, follow, self_training_losses, spoiled
+from HipICMSCTrainingLib.methods.method import Method, Moment, decay, set_learning_rate
+from HipICMSCTrainingLib.methods.self_training import SelfTrainingSettings, self_training_losses, spoiled
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.methods.ways import Route, Ways
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
@@ -168,8 +167,6 @@ class Icmsc(Method):
         cycles = Cycles(settings, own, distribution).to(device)
         segmenters_and_generators = {"G_st": cycles.G_st, "G_ts": cycles.G_ts, "F_s": cycles.F_s, "F_t": cycles.F_t}
         self.networks = segmenters_and_generators | self.discriminators.networks
-        if settings.self_training_epochs:
-            self.networks[TEACHER] = copy.deepcopy(cycles.F_t).requires_grad_(False).eval()
         self.cycles = distribution.wrap(cycles)
         betas, rate = settings.adam_betas_translation, settings.learning_rate_translation
         self.optimizers = {
@@ -195,9 +192,7 @@ class Icmsc(Method):
                 target = one_hot(batch.y_s, len(CLASS_NAMES))
                 losses = {"simulated": segmentation_loss(F_t(batch.x_s), target, own.dice_weight)}
             else:
-                teacher = self.networks[TEACHER]
-                follow(teacher, F_t, own.teacher_decay if moment.stage_fraction > 0 else 0.0)
-                losses = self_training_losses(F_t, teacher, batch, own, own.dice_weight, random)
+                losses = self_training_losses(F_t, batch, own, own.dice_weight, random)
             if batch.x_c is not None:
                 # As often as not as another scanner might have given them.
                 x_c = batch.x_c

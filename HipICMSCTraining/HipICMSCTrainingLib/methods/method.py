@@ -18,9 +18,6 @@ from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.ways import Route, Ways, route_name
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TrainingSettings
 
-#: The name of a network that follows another and teaches it.
-TEACHER = "teacher"
-
 
 @dataclass(frozen=True)
 class Moment:
@@ -50,8 +47,7 @@ class Method(ABC):
             stage 1.
         reads_slabs: whether it can be trained on slabs as well as on crops.
         slice_multiple: the rows and columns of a slice must be multiples of it.
-        networks: every network that is trained, by the paper's names. One that only judges is called D_…, one that
-            only teaches another is the teacher.
+        networks: every network that is trained, by the paper's names. One that only judges is called D_….
         optimizers: every optimiser, by name.
     """
 
@@ -140,7 +136,7 @@ class Method(ABC):
     @property
     def deployable(self) -> tuple[str, ...]:
         """The networks that segment or translate, as opposed to those that only judge."""
-        return tuple(name for name in self.networks if not name.startswith("D_") and name != TEACHER)
+        return tuple(name for name in self.networks if not name.startswith("D_"))
 
     def extra_state(self) -> dict[str, Any]:
         """What a resumed training needs besides networks and optimisers."""

@@ -1,7 +1,9 @@
-"""Self-training on unlabelled MRI: a steady teacher, what it is sure of, and a student who sees the slab spoiled.
+"""Self-training on unlabelled MRI: a teacher who read each MRI as a whole, and a student who sees a slab of it spoiled.
 
-The teacher is the moving average of F_t (Tarvainen and Valpola 2017, mean teacher); only pixels of which it is sure
-count (Sohn et al. 2020, FixMatch). Simulated slabs with labels stay in each step, so that nothing of them is forgotten.
+The teacher is F_t as it was when self-training began (Xie et al. 2020, noisy student): it has seen the whole slices,
+in the mirror, too, and what the neighbours of a slice and the clean-up say (:mod:`..run.lessons`), which no network
+that follows the student from slab to slab can. Only pixels of which it is sure count (Sohn et al. 2020, FixMatch).
+Simulated slabs with labels stay in each step, so that nothing of them is forgotten.
 """
 
 from __future__ import annotations
@@ -31,47 +33,25 @@ class SelfTrainingSettings:
             both alike, bone that it half sees would be taught as background, and bones shrink; the further apart they
             are, the more bones grow.
         self_training_rate: the learning rate of F_t in self-training over that of the segmenters; linear to 0.
-        teacher_decay: how slowly the teacher's weights follow F_t's.
     """
 
-    self_training_confidence: float = 0.7
-    self_training_confidence_background: float = 0.85
+    self_training_confidence: float = 0.75
+    self_training_confidence_background: float = 0.8
     self_training_rate: float = 0.3
-    teacher_decay: float = 0.997
 
 
-@torch.no_grad()
-def follow(teacher: nn.Module, student: nn.Module, decay: float) -> None:
-    """Let the teacher's weights be the moving average of the student's; a decay of 0 makes them the same."""
-    for kept, new in zip(teacher.state_dict().values(), student.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1 - decay)
-        else:
-            kept.copy_(new)
-
-
-@torch.no_grad()
-def taught(
-    teacher: nn.Module, x_t: Tensor, of_bone: float, of_background: float, plausible: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """What the teacher says of slabs and their mirror images together.
+def lesson_of(bones: Tensor, of_bone: float, of_background: float) -> tuple[Tensor, Tensor]:
+    """What is to be learned of slabs.
 
     Args:
+        bones: (batch, 2, rows, columns), the teacher's probabilities of hip bone and femur.
         of_bone, of_background: the probability from which on the teacher is sure of each.
-        plausible: (batch, rows, columns) bool, where the slabs may show bone; None is everywhere.
 
     Returns:
-        Classes, and where the teacher is sure of them, each (batch, rows, columns). Bone where it is not plausible is
-        background, for sure.
+        Classes, and where the teacher is sure of them, each (batch, rows, columns).
     """
-    probabilities = teacher(x_t).float().softmax(1)
-    probabilities = (probabilities + teacher(x_t.flip(-1)).float().softmax(1).flip(-1)) / 2
-    highest, labels = probabilities.max(1)
-    sure = highest >= torch.where(labels > 0, of_bone, of_background)
-    if plausible is not None:
-        stray = (labels > 0) & ~plausible
-        labels, sure = labels.masked_fill(stray, 0), sure | stray
-    return labels, sure
+    highest, labels = torch.cat([1 - bones.sum(1, keepdim=True), bones], 1).max(1)
+    return labels, highest >= torch.where(labels > 0, of_bone, of_background)
 
 
 def confident_loss(logits: Tensor, labels: Tensor, sure: Tensor, dice_weight: float) -> Tensor:
@@ -138,7 +118,6 @@ def ended(slab: Tensor, labels: Tensor, sure: Tensor, random: np.random.Generato
 
 def self_training_losses(
     student: nn.Module,
-    teacher: nn.Module,
     batch: Batch,
     own: SelfTrainingSettings,
     dice_weight: float,
@@ -147,12 +126,10 @@ def self_training_losses(
     """The two terms of a step by name.
 
     Args:
-        batch: x_s are simulated slabs, y_s their classes, x_t real ones.
+        batch: x_s are simulated slabs, y_s their classes, x_t real ones, bones_t what the teacher says of these.
     """
     x_s, x_t = batch.x_s, batch.x_t
-    labels, sure = taught(
-        teacher, x_t, own.self_training_confidence, own.self_training_confidence_background, batch.plausible_t
-    )
+    labels, sure = lesson_of(batch.bones_t, own.self_training_confidence, own.self_training_confidence_background)
     seen = [
         # Where bone ends is known of a simulated slab, so that bones do not grow where the contrast is foreign.
         (*ended(spoiled(mri, random), *known, random), often_in_foreign_contrast(simulated, random))

@@ -26,8 +26,8 @@ class Checkpoints:
         self.folder = folder
         self.last_file = folder / "last.pt"
         self.selected_file = folder / "selected.safetensors"
-        #: Where MRIs may show bone, once self-training has begun.
-        self.plausible_file = folder / "plausible.safetensors"
+        #: What teaches in self-training, once it has begun.
+        self.lessons_file = folder / "lessons.safetensors"
 
     def save(self, state: dict[str, Any]) -> None:
         import torch

@@ -27,8 +27,8 @@ from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.ending import in_one_sentence
 from HipICMSCTrainingLib.run.files import damaged_checkpoint
 from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.lessons import read_lessons, write_lessons
 from HipICMSCTrainingLib.run.moved_data import record_images
-from HipICMSCTrainingLib.run.plausible import read_plausible, write_plausible
 from HipICMSCTrainingLib.run.schedule import Schedule
 from HipICMSCTrainingLib.run.selection import Selection
 from HipICMSCTrainingLib.run.starting_weights import load_starting_weights, mixed
@@ -249,7 +249,7 @@ class Trainer:
             HipError: ``not_finite_loss``.
         """
         moment = self._moment()
-        if moment.stage == SELF_TRAINING and self.data.batches.plausible is None:
+        if moment.stage == SELF_TRAINING and self.data.batches.lessons is None:
             self._prepare_self_training(moment)
         started = time.monotonic()
         random = np.random.default_rng([self.settings.seed, moment.step, self.distribution.rank, 1 << 21])
@@ -261,16 +261,15 @@ class Trainer:
         return losses
 
     def _prepare_self_training(self, moment: Moment) -> None:
-        """Whoever learns from what it says itself begins as the best of all that were scored, and knows what of it is
-        plausible."""
+        """F_t begins as the best of all that were scored, which says of each MRI as a whole what is learned of it."""
         checkpoints, cases = self.folder.checkpoints, self.run.dataset.of("MR", "train")
         begins = moment.stage_fraction == 0
-        if self.distribution.is_main and (begins or not checkpoints.plausible_file.exists()):
+        if self.distribution.is_main and (begins or not checkpoints.lessons_file.exists()):
             if checkpoints.selected() is None:  # nothing was trained before
                 self.score(moment.stage)
             # The clean-up needs scipy's k-d tree.
             torch.set_flush_denormal(False)
-            write_plausible(self.folder, cases, self.settings, self._say_preparing)
+            write_lessons(self.folder, cases, self.settings, self._say_preparing)
             torch.set_flush_denormal(True)
         self.distribution.wait_for_first()
         if begins:
@@ -278,7 +277,7 @@ class Trainer:
                 self.method.networks[name].load_state_dict(weights)
             self.average = WeightAverage(self._deployable(), self.settings.ema_decay)
         shapes = [volume["slices"].shape for volume in self.data.batches.volumes]
-        self.data.batches.plausible = read_plausible(checkpoints.plausible_file, cases, shapes)
+        self.data.batches.lessons = read_lessons(checkpoints.lessons_file, cases, shapes)
 
     def _moment(self) -> Moment:
         return self.schedule.moment(self.pace.step)

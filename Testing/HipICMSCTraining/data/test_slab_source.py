@@ -298,15 +298,18 @@ def test_slabs_of_a_padded_mri_show_what_it_covers(source):
 
 
 @pytest.mark.parametrize("plane", [CORONAL, SAGITTAL])
-def test_where_bone_is_plausible_lies_on_the_slab_that_it_was_said_of(source, plane):
+def test_what_a_teacher_says_lies_on_the_slab_that_it_says_it_of(source, plane):
     volume = mri(plane)
     made = source(volumes=[volume])
-    made.plausible = [volume["slices"] > 0.312]
+    bright, dark = (volume["slices"] > 0.312, volume["slices"] < 0.2)
+    made.lessons = [np.stack([255 * bright, 51 * dark]).astype(np.uint8)]
     seen = set()
     for step in range(8):
         batch = made.draw(step, SELF_TRAINING)
         middle = batch.x_t[:, batch.x_t.shape[1] // 2]
-        assert torch.equal(batch.plausible_t, middle > 0.312)
-        seen |= set(batch.plausible_t.unique().tolist())
-    assert seen == {True, False}
-    assert made.draw(0, SIMULATION).plausible_t is None
+        assert torch.equal(batch.bones_t[:, 0], (middle > 0.312).float())
+        # Beyond the MRI nothing is said.
+        assert torch.equal(batch.bones_t[:, 1] > 0, (middle < 0.2) & (middle > PADDING))
+        seen |= set(batch.bones_t[:, 1].unique().tolist())
+    assert seen == pytest.approx({0.0, 0.2})
+    assert made.draw(0, SIMULATION).bones_t is None

@@ -18,7 +18,7 @@ from HipICMSCTrainingLib.methods.alignment import AlignmentSettings
 from HipICMSCTrainingLib.methods.cycada import CycadaSettings
 from HipICMSCTrainingLib.methods.cyclegan import CycleGanSettings
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
-from HipICMSCTrainingLib.methods.method import TEACHER, Method, Moment
+from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.no_adaptation import NoAdaptationSettings
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.self_training import ended, often_in_foreign_contrast, spoiled
@@ -113,8 +113,8 @@ def batch_of(phase: Phase, seed: int) -> Batch:
     y_s, y_t = (
         (torch.rand(1, rows, columns, generator=generator) * (1.2 + seed % 2)).long().clamp(max=2) for _ in range(2)
     )
-    plausible = torch.rand(1, rows, columns, generator=generator) < 0.7
-    return Batch(x_s, y_s, x_t, y_t, plausible if phase.stage == SELF_TRAINING else None)
+    bones = torch.rand(1, 3, rows, columns, generator=generator).mul(6).softmax(1)[:, 1:]
+    return Batch(x_s, y_s, x_t, y_t, bones if phase.stage == SELF_TRAINING else None)
 
 
 def joint(batches: Sequence[Batch]) -> Batch:
@@ -152,11 +152,9 @@ def done(phase: Phase, ranks: Sequence[int], distribution: Distribution) -> Foun
 
 
 def weights_of(method: Method) -> list[tuple[str, torch.nn.Parameter]]:
-    """Teachers learn nothing."""
     return [
         (f"{name}/{key}", weight)
         for name, network in method.networks.items()
-        if name != TEACHER
         for key, weight in network.named_parameters()
     ]
 

@@ -228,9 +228,9 @@ def test_on_slabs_every_stage_but_translation_is_scored_on_simulated_mri_and_may
     assert about["step"] != 8
 
 
-def test_on_slabs_the_checkpoint_holds_the_teacher_and_the_selection_does_not(finished_slab_run):
+def test_on_slabs_the_checkpoint_holds_all_networks_and_the_selection_no_discriminator(finished_slab_run):
     state = finished_slab_run.checkpoints.last()
-    assert set(state["networks"]) == {"G_st", "G_ts", "F_s", "F_t", "D_s", "D_t", "teacher"}
+    assert set(state["networks"]) == {"G_st", "G_ts", "F_s", "F_t", "D_s", "D_t"}
     assert set(state["average"]) == set(finished_slab_run.checkpoints.selected()) == {"G_st", "G_ts", "F_s", "F_t"}
     assert state["step"] == SLAB_STEPS
 

@@ -1,4 +1,4 @@
-"""Where an MRI may show bone: about the bones that the clean-up left, and anywhere where it may have lost one."""
+"""What an MRI teaches in self-training: what F_t reads in it, but for strays that the clean-up took away."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.bones import separate_sides
 from HipICMSCLib.anatomy.doubts import Notice
 from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.engine import HipSegmenter
+from HipICMSCLib.networks.inference import FP32
 from HipICMSCLib.preprocessing.slabs import SlabSettings, slice_grid
 from HipICMSCTrainingLib.data.dataset import Case
-from HipICMSCTrainingLib.run.plausible import AROUND_MM, plausible_bone, read_plausible
+from HipICMSCTrainingLib.run.lessons import AROUND_MM, lesson_of, packed, plausible_bone, read_lessons
+from packages import BRIGHT, DARK, GREY, dice, write_slab_package
 from safetensors.numpy import save
 from simple_patient import simple_patient
 
@@ -57,19 +61,50 @@ def test_a_result_that_may_lack_bone_does_not_say_where_there_is_none(labels, ki
     assert not plausible_bone(labels, [Notice("bone_cut", "…")], grid).all()
 
 
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory) -> HipSegmenter:
+    """Dark is hip bone, bright femur."""
+    package = write_slab_package(tmp_path_factory.mktemp("model") / "a.hipmodel", slab=SLAB)
+    return HipSegmenter(package, "cpu", FP32)
+
+
+def test_a_lesson_lies_where_the_bones_lie_and_holds_no_stray(labels, segmenter):
+    classes, stray = with_stray(labels)
+    image = sitk.GetImageFromArray(np.choose(sitk.GetArrayFromImage(classes), [GREY, DARK, BRIGHT]).astype(np.int16))
+    image.CopyInformation(labels)
+    lesson = lesson_of(segmenter, image)
+    grid = slice_grid(labels, "axial", SLAB)
+    assert lesson.shape == (2, *grid.size[::-1])
+    truth = sitk.GetArrayFromImage(grid.resample(labels, sitk.sitkNearestNeighbor, 0))
+    for bone, found in zip((HIP_BONE, FEMUR), lesson, strict=True):
+        assert dice(found > 0.5, truth == bone) > 0.95
+    column, row, number = grid.image(lesson[1]).TransformPhysicalPointToIndex(stray)
+    around = lesson[:, number - 1 : number + 2, row - 3 : row + 4, column - 3 : column + 4]
+    assert around.size and not around.any()
+
+
+def test_a_slice_learns_from_its_neighbours_what_lies_in_it(segmenter):
+    """Where bone begins, the last slice without it has a fifth of what the first with it has."""
+    image = sitk.GetImageFromArray(np.full((20, 64, 64), GREY, np.int16))
+    image.SetSpacing((2.0, 2.0, 4.0))
+    image[20:40, 20:40, 14:20] = BRIGHT
+    found = lesson_of(segmenter, image)[1][11:18, 30, 30]
+    assert found == pytest.approx([0, 0, 0.2, 0.8, 1, 1, 1], abs=0.02)
+
+
 @pytest.mark.parametrize("broken", ["no file", "no case", "other size", "rubbish"])
 def test_what_was_kept_is_read_again_or_refused_in_a_sentence(tmp_path, broken):
-    file, case, shape = tmp_path / "plausible.safetensors", Case("a", "MR", "train", "a", "a.nii"), (3, 5, 11)
-    mask = np.random.default_rng(0).random(shape) > 0.5
-    file.write_bytes(save({"a": np.packbits(mask, axis=-1)}))
-    assert np.array_equal(read_plausible(file, [case], [shape])[0], mask)
+    file, case, shape = tmp_path / "lessons.safetensors", Case("a", "MR", "train", "a", "a.nii"), (3, 5, 11)
+    bones = np.random.default_rng(0).random((2, *shape), np.float32) / 2
+    file.write_bytes(save({"a": packed(bones)}))
+    assert read_lessons(file, [case], [shape])[0] / 255 == pytest.approx(bones, abs=0.5 / 255 + 1e-6)
     if broken == "no file":
         file.unlink()
     elif broken == "no case":
-        file.write_bytes(save({"b": np.packbits(mask, axis=-1)}))
+        file.write_bytes(save({"b": packed(bones)}))
     elif broken == "other size":
         shape = (3, 6, 11)
     else:
         file.write_bytes(b"rubbish")
     with pytest.raises(HipError, match="damaged"):
-        read_plausible(file, [case], [shape])
+        read_lessons(file, [case], [shape])
