@@ -25,7 +25,7 @@ MIN_PIECE_OF_MAIN = 0.01
 # femur has no such thin part: in view, nothing of it is farther off than a few slices.
 MAX_GAP_MM = {HIP_BONE: 40.0, FEMUR: 15.0}
 # What a network is sure of hangs together more closely: gaps in it are rarely wider than a few slices ...
-SURE = 0.8
+SURE = 0.7
 MAX_GAP_OF_SURE_MM = 15.0
 # ... and what it is less sure of belongs to the bone that it lies at; strays hang on to bones by unsure bridges.
 AROUND_SURE_MM = 6.0
@@ -33,9 +33,6 @@ AROUND_SURE_MM = 6.0
 MAX_GAP_AT_BORDER_MM = 40.0
 # The main component is sought about the femoral head if that is known: bone farther away is not of this hip.
 MAIN_WITHIN_MM = 60.0
-# What comes so near to the head's centre is at the joint, and so of this hip even where the field of view or a gap
-# parts it from the main component: a large head's radius, the joint space, and what a coarse centre may be off.
-AT_JOINT_MM = 38.0
 # A component with less than this on the other side of the midplane only leans over it and belongs to one side.
 MIN_SPLIT_FRACTION = 0.05
 # An image that is narrower shows one hip.
@@ -69,9 +66,9 @@ def separate_sides(
 
     A component of a class goes to one side as a whole, unless it lies on both sides of the midplane (hip bones that
     touch at the symphysis): then the plane splits it. Of each bone the main component stays, and each further one of
-    at least 1 ml and 1 % of the main one that lies at the joint, or not too far from what does and from the main one:
-    thick slices, faint rami and the field of view interrupt bones. Where a network's confidence is known, pieces are
-    what it is sure of, and the rest of a bone is what lies at them.
+    at least 1 ml and 1 % of the main one that is not too far away from it, or from another one that stays: thick
+    slices, faint rami and the field of view interrupt bones. Where a network's confidence is known, pieces are what it
+    is sure of, and the rest of a bone is what lies at them.
 
     Args:
         classes: integer image, 0 background, 1 hip bone, 2 femur; any orientation. It is not modified.
@@ -246,21 +243,21 @@ def _bridged(mask: np.ndarray, grid: _Grid) -> np.ndarray:
 def _kept_pieces(
     pieces: _Pieces, ids: np.ndarray, head: tuple[float, float, float] | None, gap_mm: float, grid: _Grid
 ) -> list[int]:
-    """Ids of the main piece of a bone, of those at the joint, and of those that are near to these."""
+    """Ids of the main piece of a bone and of those that belong to it, from each to the next."""
     large = sorted(ids[pieces.sizes_ml[ids] >= MIN_PIECE_ML], key=lambda i: -pieces.sizes_ml[i])
     if not large:
         return []
     boxes = ndimage.find_objects(pieces.labels)
     points = {piece: _points_of(pieces.labels, piece, boxes[piece - 1], grid) for piece in large}
     main = _main_piece(large, points, head)
-    of_hip = [points[piece] for piece in large if piece == main or _nearest_mm(points[piece], head) <= AT_JOINT_MM]
-    tree = cKDTree(np.concatenate(of_hip))
-    return [
-        piece
-        for piece in large
-        if pieces.sizes_ml[piece] >= MIN_PIECE_OF_MAIN * pieces.sizes_ml[main]
-        and tree.query(points[piece])[0].min() <= _largest_gap_mm(gap_mm, boxes[piece - 1], grid)
-    ]
+    left = [i for i in large if i != main and pieces.sizes_ml[i] >= MIN_PIECE_OF_MAIN * pieces.sizes_ml[main]]
+    kept = [main]
+    for piece in kept:  # which grows meanwhile
+        tree = cKDTree(points[piece])
+        near = [i for i in left if tree.query(points[i])[0].min() <= _largest_gap_mm(gap_mm, boxes[i - 1], grid)]
+        kept += near
+        left = [i for i in left if i not in near]
+    return kept
 
 
 def _largest_gap_mm(gap_mm: float, box: tuple[slice, ...], grid: _Grid) -> float:
@@ -282,13 +279,12 @@ def _points_of(labels: np.ndarray, piece: int, box: tuple[slice, ...], grid: _Gr
 
 def _main_piece(large: list[int], points: dict[int, np.ndarray], head: tuple[float, float, float] | None) -> int:
     """The largest piece about the head; the largest of all if there is none or the head is not known."""
-    near = [piece for piece in large if _nearest_mm(points[piece], head) <= MAIN_WITHIN_MM]
+    near = [
+        piece
+        for piece in large
+        if head is not None and np.linalg.norm(points[piece] - np.array(head), axis=1).min() <= MAIN_WITHIN_MM
+    ]
     return (near or large)[0]
-
-
-def _nearest_mm(points: np.ndarray, head: tuple[float, float, float] | None) -> float:
-    """How near points come to a head's centre; infinite where the head is not known."""
-    return float(np.linalg.norm(points - np.array(head), axis=1).min()) if head is not None else np.inf
 
 
 def _fill_holes(sides: np.ndarray, grid: _Grid) -> None:

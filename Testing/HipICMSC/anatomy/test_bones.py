@@ -370,18 +370,22 @@ def test_a_stray_on_an_unsure_bridge_goes_and_the_unsure_rim_of_a_bone_stays(nam
     assert sitk.GetArrayFromImage(separate_sides(classes, HEADS).labels)[from_stray <= 12.0].all()
 
 
-def test_what_lies_at_the_joint_stays_however_far_the_rest_of_its_bone_is():
-    """As where the field of view cuts an axial MRI of one hip: ilium above, ischium below, nothing between."""
-    ilium, ischium, belly = (1, (85.0, 0.0, 75.0), 30.0), (1, (60.0, 5.0, -22.0), 12.0), (1, (30.0, -70.0, 60.0), 8.0)
-    femur = (2, LEFT_HEAD, 22.0)
-    classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), ilium, ischium, belly, femur)
+def test_a_bone_that_is_cut_into_pieces_stays_as_far_as_each_is_near_to_the_next():
+    """As where the field of view cuts an axial MRI of one hip: ilium, acetabulum and ischium, with gaps of 10 mm."""
+    ilium, acetabulum, ischium = (
+        (1, (85.0, 0.0, 80.0), 30.0),
+        (1, (55.0, 0.0, 25.0), 23.0),
+        (1, (45.0, 0.0, -25.0), 17.0),
+    )
+    belly, femur = (1, (15.0, -75.0, 80.0), 12.0), (2, (100.0, 0.0, 0.0), 22.0)
+    classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), ilium, acetabulum, ischium, belly, femur)
     found = sitk.GetArrayFromImage(
         separate_sides(classes, FemoralHeads(None, LEFT_HEAD), confidence_of(classes)).labels
     )
     from_belly = np.linalg.norm(points_of(classes) - np.float32(belly[1]), axis=-1)
     of_hip = sitk.GetArrayFromImage(classes) == 1
-    assert (found[of_hip & (from_belly > 8.0)] == 2).all()
-    assert not found[of_hip & (from_belly <= 8.0)].any()
+    assert (found[of_hip & (from_belly > 12.0)] == 2).all()
+    assert not found[from_belly <= 12.0].any()
 
 
 def test_unsure_voxels_between_two_sure_sides_go_to_the_nearer_one():
