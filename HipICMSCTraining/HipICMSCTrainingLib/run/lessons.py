@@ -124,9 +124,12 @@ def read_lessons(file: Path, cases: Sequence[Case], shapes: Sequence[tuple[int, 
     """
     try:
         kept = load_file(file)
-        return [
-            np.frombuffer(zlib.decompress(kept[case.name].tobytes()), np.uint8).reshape(_BONES, *shape)
-            for case, shape in zip(cases, shapes, strict=True)
-        ]
+        return [_unpacked(kept[case.name], (_BONES, *shape)) for case, shape in zip(cases, shapes, strict=True)]
     except Exception as error:  # safetensors and zlib raise their own kinds
         raise damaged_checkpoint(file, repr(error)) from error
+
+
+def _unpacked(packed_bones: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    # No more than there should be: a few bytes may claim to hold gigabytes.
+    bones = zlib.decompressobj().decompress(packed_bones.tobytes(), int(np.prod(shape)) + 1)
+    return np.frombuffer(bones, np.uint8).reshape(shape)

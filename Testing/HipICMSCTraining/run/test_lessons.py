@@ -92,7 +92,7 @@ def test_a_slice_learns_from_its_neighbours_what_lies_in_it(segmenter):
     assert found == pytest.approx([0, 0, 0.2, 0.8, 1, 1, 1], abs=0.02)
 
 
-@pytest.mark.parametrize("broken", ["no file", "no case", "other size", "rubbish"])
+@pytest.mark.parametrize("broken", ["no file", "no case", "other size", "more than it should be", "rubbish"])
 def test_what_was_kept_is_read_again_or_refused_in_a_sentence(tmp_path, broken):
     file, case, shape = tmp_path / "lessons.safetensors", Case("a", "MR", "train", "a", "a.nii"), (3, 5, 11)
     bones = np.random.default_rng(0).random((2, *shape), np.float32) / 2
@@ -102,6 +102,8 @@ def test_what_was_kept_is_read_again_or_refused_in_a_sentence(tmp_path, broken):
         file.unlink()
     elif broken == "no case":
         file.write_bytes(save({"b": packed(bones)}))
+    elif broken == "more than it should be":
+        file.write_bytes(save({"a": packed(np.zeros((2, 3, 5, 1_000_000)))}))
     elif broken == "other size":
         shape = (3, 6, 11)
     else:
