@@ -6,6 +6,7 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Collection
 from typing import Any, Literal, TypeVar, Union
 
 from HipICMSCLib.common.errors import HipError
@@ -21,8 +22,11 @@ def to_json(settings: Any) -> dict[str, Any]:
     return dataclasses.asdict(settings)
 
 
-def from_json(cls: type[T], values: dict[str, Any]) -> T:
+def from_json(cls: type[T], values: dict[str, Any], retired: Collection[str] = ()) -> T:
     """Build ``cls`` from JSON values; fields that are absent keep their defaults.
+
+    Args:
+        retired: names that an earlier version wrote and that mean nothing any more; they are passed over.
 
     Raises:
         HipError: ``bad_setting`` for an unknown name or a value of the wrong type, ``missing_setting`` for a field
@@ -33,6 +37,7 @@ def from_json(cls: type[T], values: dict[str, Any]) -> T:
     hints = typing.get_type_hints(cls)
     fields = dataclasses.fields(cls)
     known = {field.name for field in fields}
+    values = {name: value for name, value in values.items() if name not in retired}
     unknown = sorted(set(values) - known)
     if unknown:
         raise HipError("bad_setting", f"There is no setting {unknown[0]}; there are {', '.join(sorted(known))}.")

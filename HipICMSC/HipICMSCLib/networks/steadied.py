@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-#: The share of each neighbour; the slice's own is what they leave.
+#: The share of each neighbour; the slice's own is what they leave. Of 0.1, 0.2 and 0.3 the best on simulated volumes
+#: of 3 mm.
 NEIGHBOUR = 0.2
 
 

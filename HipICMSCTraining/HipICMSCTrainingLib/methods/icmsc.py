@@ -157,6 +157,8 @@ class Icmsc(Method):
     Settings: ClassVar[type] = IcmscSettings
     learns_from_corrections: ClassVar[bool] = True
     reads_slabs: ClassVar[bool] = True
+    # Of the mean teacher that self-training had.
+    retired_settings: ClassVar[frozenset[str]] = frozenset({"teacher_decay"})
 
     def __init__(
         self, settings: TrainingSettings, own: IcmscSettings, device: torch.device, distribution: Distribution

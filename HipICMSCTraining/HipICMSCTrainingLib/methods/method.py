@@ -46,6 +46,7 @@ class Method(ABC):
         learns_from_corrections: whether it learns from corrected MRIs beside everything else, in all stages but
             stage 1.
         reads_slabs: whether it can be trained on slabs as well as on crops.
+        retired_settings: names in the settings of this method that runs of earlier versions hold, and none reads.
         slice_multiple: the rows and columns of a slice must be multiples of it.
         networks: every network that is trained, by the paper's names. One that only judges is called D_….
         optimizers: every optimiser, by name.
@@ -56,6 +57,7 @@ class Method(ABC):
     starts_with: ClassVar[str | None] = None
     learns_from_corrections: ClassVar[bool] = False
     reads_slabs: ClassVar[bool] = False
+    retired_settings: ClassVar[frozenset[str]] = frozenset()
     slice_multiple: ClassVar[int] = 4
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]

@@ -40,7 +40,7 @@ class SelfTrainingSettings:
     self_training_rate: float = 0.3
 
 
-def lesson_of(bones: Tensor, of_bone: float, of_background: float) -> tuple[Tensor, Tensor]:
+def sure_classes(bones: Tensor, of_bone: float, of_background: float) -> tuple[Tensor, Tensor]:
     """What is to be learned of slabs.
 
     Args:
@@ -129,7 +129,7 @@ def self_training_losses(
         batch: x_s are simulated slabs, y_s their classes, x_t real ones, bones_t what the teacher says of these.
     """
     x_s, x_t = batch.x_s, batch.x_t
-    labels, sure = lesson_of(batch.bones_t, own.self_training_confidence, own.self_training_confidence_background)
+    labels, sure = sure_classes(batch.bones_t, own.self_training_confidence, own.self_training_confidence_background)
     seen = [
         # Where bone ends is known of a simulated slab, so that bones do not grow where the contrast is foreign.
         (*ended(spoiled(mri, random), *known, random), often_in_foreign_contrast(simulated, random))

@@ -55,7 +55,7 @@ class RunDescription:
             return cls(
                 method=values["method"],
                 settings=from_json(TrainingSettings, values["settings"]),
-                method_settings=from_json(method.Settings, values["method_settings"]),
+                method_settings=from_json(method.Settings, values["method_settings"], method.retired_settings),
                 dataset=from_json(Dataset, values["dataset"]),
                 started_from=from_json(StartingModel, started_from) if started_from else None,
                 corrected=tuple(map(str, values.get("corrected", ()))),

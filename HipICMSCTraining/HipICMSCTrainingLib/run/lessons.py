@@ -38,10 +38,7 @@ _BONES = 2
 
 
 def write_lessons(
-    folder: RunFolder,
-    cases: Sequence[Case],
-    settings: TrainingSettings,
-    say: Callable[[str], None],
+    folder: RunFolder, cases: Sequence[Case], settings: TrainingSettings, say: Callable[[str], None]
 ) -> None:
     """Read the MRIs of a run with its selected weights and keep how probable each bone is where.
 

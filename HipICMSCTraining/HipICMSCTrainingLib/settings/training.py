@@ -54,7 +54,7 @@ class TrainingSettings:
         simulation_epochs: epochs in which F_t learns from MRI simulated from CT, before stage 1 (slabs only).
         stage1_epochs: epochs of stage 1, which trains translation alone; ADDA and CyCADA share both stages out anew.
         stage2_epochs: epochs of stage 2, which trains everything together.
-        self_training_epochs: epochs in which F_t learns from its own steady predictions on MRI, after stage 2 (slabs
+        self_training_epochs: epochs in which F_t learns from what it read itself in whole MRIs, after stage 2 (slabs
             only).
         steps_per_epoch: unless it is given, the paper's rule holds: max(#CT slices, #MR slices) / batch size.
         position_window_mm: an MR slice is drawn from as far front or back of the femoral heads as the CT slice, give

@@ -18,9 +18,9 @@ from HipICMSCTrainingLib.methods.self_training import (
     SelfTrainingSettings,
     confident_loss,
     ended,
-    lesson_of,
     self_training_losses,
     spoiled,
+    sure_classes,
 )
 from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, STAGES, TOGETHER, TRANSLATION
 from method_steps import changed, weights
@@ -65,7 +65,7 @@ def test_what_the_teacher_is_sure_of_is_learned_bone_from_less_than_background()
     # Three pixels of hip bone, background and femur, each once surely and once not.
     hip_bone, femur = [0.75, 0.65, 0.1, 0.2, 0.0, 0.3], [0.2, 0.05, 0.02, 0.0, 0.71, 0.6]
     bones = torch.tensor([hip_bone, femur]).reshape(1, 2, 1, 6)
-    labels, sure = lesson_of(bones, 0.7, 0.85)
+    labels, sure = sure_classes(bones, 0.7, 0.85)
     assert labels.tolist() == [[[1, 1, 0, 0, 2, 2]]]
     assert sure.tolist() == [[[True, False, True, False, True, False]]]
 

@@ -16,6 +16,7 @@ from HipICMSCTrainingLib.methods.icmsc import Icmsc
 from HipICMSCTrainingLib.run import trainer as trainer_module
 from HipICMSCTrainingLib.run import watchers
 from HipICMSCTrainingLib.run.description import RunDescription
+from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import Trainer
 from tiny_training import at_step, differences, tiny_dataset
@@ -233,6 +234,20 @@ def test_on_slabs_the_checkpoint_holds_all_networks_and_the_selection_no_discrim
     assert set(state["networks"]) == {"G_st", "G_ts", "F_s", "F_t", "D_s", "D_t"}
     assert set(state["average"]) == set(finished_slab_run.checkpoints.selected()) == {"G_st", "G_ts", "F_s", "F_t"}
     assert state["step"] == SLAB_STEPS
+
+
+def test_a_run_of_the_version_with_a_mean_teacher_is_read_and_exported(finished_slab_run, tmp_path):
+    shutil.copytree(finished_slab_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("cache"))
+    run = RunFolder(tmp_path / "run")
+    described = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
+    described["method_settings"]["teacher_decay"] = 0.997
+    (run.path / "run.json").write_text(json.dumps(described), encoding="utf-8")
+    assert RunDescription.read(run) == RunDescription.read(finished_slab_run)
+    assert export_package(run, tmp_path / "a.hipmodel").name
+    described["method_settings"]["teacher_decoy"] = 0.997
+    (run.path / "run.json").write_text(json.dumps(described), encoding="utf-8")
+    with pytest.raises(HipError, match="no setting teacher_decoy"):
+        RunDescription.read(run)
 
 
 @pytest.mark.parametrize("left", ["simulation_epochs", "stage1_epochs", "stage2_epochs", "self_training_epochs"])
