@@ -2,7 +2,8 @@
 
 The run may be interrupted at any time, also by a kill; the same command goes on. Where there is no run yet, it begins
 with what an earlier machine left in checkpoints/, if anything. With --limit it stops after so many hours, and leaves
-such a checkpoint. --skip-icmsc and --skip-self-training leave stages out, for the ablation.
+such a checkpoint. --skip-icmsc and --skip-self-training leave stages out, for the ablation; with --teachers several
+models read the MRIs from which F_t learns in self-training, not F_t alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.export import About, export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.lessons import write_lessons
 from HipICMSCTrainingLib.run.trainer import Trainer
 from HipICMSCTrainingLib.settings.training import PRESETS, SIMULATION, TrainingSettings
 from make_dataset import write_dataset
@@ -42,9 +44,14 @@ def main() -> int:
     parser.add_argument("--limit", type=float, metavar="HOURS")
     parser.add_argument("--skip-icmsc", action="store_true")
     parser.add_argument("--skip-self-training", action="store_true")
+    parser.add_argument("--teachers", type=Path, nargs="+", metavar="MODEL")
     chosen = parser.parse_args()
     try:
         run = make_run(chosen.data, chosen.run, settings(chosen.skip_icmsc, chosen.skip_self_training))
+        if chosen.teachers and not run.checkpoints.lessons_file.exists():
+            made = RunDescription.read(run)
+            cases = made.dataset.of("MR", "train")
+            write_lessons(run.checkpoints.lessons_file, chosen.teachers, cases, made.settings.device, print)
         if chosen.limit is not None:
             timer = threading.Timer(3600 * chosen.limit, run.request, ["STOP"])
             timer.daemon = True

@@ -1,4 +1,5 @@
-"""What F_t teaches itself in self-training: its own reading of whole MRIs, less what the clean-up takes away.
+"""What F_t learns from in self-training: a reading of whole MRIs, its own or of several models, less what the clean-up
+takes away.
 
 The clean-up knows what no pixel does: that a bone is one piece, at a joint. So a stray teaches F_t what is no bone.
 """
@@ -37,26 +38,41 @@ _LACKING = {"bone_missing", "one_hip", "sides_differ", "sides_uncertain", "volum
 _BONES = 2
 
 
-def write_lessons(
+def write_own_lessons(
     folder: RunFolder, cases: Sequence[Case], settings: TrainingSettings, say: Callable[[str], None]
 ) -> None:
-    """Read the MRIs of a run with its selected weights and keep how probable each bone is where.
-
-    Args:
-        say: called with a sentence before each MRI.
+    """As :func:`write_lessons` of the selected weights of a run, for that run.
 
     Raises:
-        HipError: as for an export, for reading a case and for segmenting it.
+        HipError: as for an export and :func:`write_lessons`.
     """
     with tempfile.TemporaryDirectory() as beside:
         package = Path(beside) / f"selected{ENDING}"
         export_package(folder, package)
-        segmenter = HipSegmenter(package, settings.device)
+        write_lessons(folder.checkpoints.lessons_file, [package], cases, settings.device, say)
+
+
+def write_lessons(
+    file: Path, packages: Sequence[Path], cases: Sequence[Case], device: str, say: Callable[[str], None]
+) -> None:
+    """Read MRIs and keep how probable each bone is where, in the mean of all that read.
+
+    What one alone takes for bone is then sure to none, so that a student does not learn a single model's mistakes.
+
+    Args:
+        packages: models of slabs, of the same pixels and intensities.
+        say: called with a sentence before each MRI.
+
+    Raises:
+        HipError: as for loading a model, for reading a case and for segmenting it.
+    """
+    segmenters = [HipSegmenter(package, device) for package in packages]
     lessons = {}
     for number, case in enumerate(cases, start=1):
         say(f"Segmenting {number} of {len(cases)} MRIs, from which F_t then learns.")
-        lessons[case.name] = packed(lesson_of(segmenter, read_case(case)[0]))
-    with replacing(folder.checkpoints.lessons_file) as beside:
+        image = read_case(case)[0]
+        lessons[case.name] = packed(sum(lesson_of(each, image) for each in segmenters) / len(segmenters))
+    with replacing(file) as beside:
         beside.write_bytes(save(lessons))
 
 

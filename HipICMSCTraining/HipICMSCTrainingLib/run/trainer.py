@@ -27,7 +27,7 @@ from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.ending import in_one_sentence
 from HipICMSCTrainingLib.run.files import damaged_checkpoint
 from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.lessons import read_lessons, write_lessons
+from HipICMSCTrainingLib.run.lessons import read_lessons, write_own_lessons
 from HipICMSCTrainingLib.run.moved_data import record_images
 from HipICMSCTrainingLib.run.schedule import Schedule
 from HipICMSCTrainingLib.run.selection import Selection
@@ -264,12 +264,12 @@ class Trainer:
         """F_t begins as the best of all that were scored, which says of each MRI as a whole what is learned of it."""
         checkpoints, cases = self.folder.checkpoints, self.run.dataset.of("MR", "train")
         begins = moment.stage_fraction == 0
-        if self.distribution.is_main and (begins or not checkpoints.lessons_file.exists()):
-            if checkpoints.selected() is None:  # nothing was trained before
-                self.score(moment.stage)
+        if self.distribution.is_main and begins and checkpoints.selected() is None:  # nothing was trained before
+            self.score(moment.stage)
+        if self.distribution.is_main and not checkpoints.lessons_file.exists():
             # The clean-up needs scipy's k-d tree.
             torch.set_flush_denormal(False)
-            write_lessons(self.folder, cases, self.settings, self._say_preparing)
+            write_own_lessons(self.folder, cases, self.settings, self._say_preparing)
             torch.set_flush_denormal(True)
         self.distribution.wait_for_first()
         if begins:

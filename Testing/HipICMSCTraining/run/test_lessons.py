@@ -5,18 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from HipICMSCLib.anatomy.bones import separate_sides
 from HipICMSCLib.anatomy.doubts import Notice
 from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.engine import HipSegmenter
+from HipICMSCLib.models.package import write_package
 from HipICMSCLib.networks.inference import FP32
 from HipICMSCLib.preprocessing.slabs import SlabSettings, slice_grid
 from HipICMSCTrainingLib.data.dataset import Case
-from HipICMSCTrainingLib.run.lessons import AROUND_MM, lesson_of, packed, plausible_bone, read_lessons
-from packages import BRIGHT, DARK, GREY, dice, write_slab_package
+from HipICMSCTrainingLib.run.lessons import AROUND_MM, lesson_of, packed, plausible_bone, read_lessons, write_lessons
+from packages import BRIGHT, DARK, GREY, dice, slab_manifest, slab_threshold_network, write_slab_package
 from safetensors.numpy import save
+from scipy import ndimage
 from simple_patient import simple_patient
 
 SLAB = SlabSettings(pixel_mm=2.0, least_pixels=160)
@@ -90,6 +93,29 @@ def test_a_slice_learns_from_its_neighbours_what_lies_in_it(segmenter):
     image[20:40, 20:40, 14:20] = BRIGHT
     found = lesson_of(segmenter, image)[1][11:18, 30, 30]
     assert found == pytest.approx([0, 0, 0.2, 0.8, 1, 1, 1], abs=0.02)
+
+
+def test_what_only_one_of_two_teachers_sees_is_sure_to_none(tmp_path):
+    """The second one takes bright for hip bone and dark for femur."""
+    packages = [write_slab_package(tmp_path / "a.hipmodel", slab=SLAB), tmp_path / "b.hipmodel"]
+    other = slab_threshold_network()
+    with torch.no_grad():
+        other.classes.weight[[HIP_BONE, FEMUR]] = other.classes.weight[[FEMUR, HIP_BONE]]
+    write_package(packages[1], slab_manifest(slab=SLAB), {"F_t": other.state_dict()}, "# The other way round")
+    voxels = np.full((20, 64, 64), GREY, np.int16)
+    voxels[6:14, 20:40, 20:40] = BRIGHT
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing((2.0, 2.0, 4.0))
+    sitk.WriteImage(image, str(tmp_path / "mri.nii"))
+    case, said = Case("a", "MR", "train", "a", str(tmp_path / "mri.nii")), []
+    write_lessons(tmp_path / "lessons.safetensors", packages, [case], "cpu", said.append)
+    grid = slice_grid(image, "axial", SLAB)
+    (found,) = read_lessons(tmp_path / "lessons.safetensors", [case], [grid.size[::-1]])
+    truth = sitk.GetArrayFromImage(grid.resample(image, sitk.sitkNearestNeighbor, 0)) == BRIGHT
+    inside = ndimage.binary_erosion(truth, iterations=2)
+    assert inside.any()
+    assert found[:, inside] / 255 == pytest.approx(0.5, abs=0.02)
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize("broken", ["no file", "no case", "other size", "more than it should be", "rubbish"])

@@ -7,6 +7,7 @@ import math
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
@@ -18,7 +19,9 @@ from HipICMSCTrainingLib.run import watchers
 from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.lessons import read_lessons, write_lessons
 from HipICMSCTrainingLib.run.trainer import Trainer
+from packages import write_slab_package
 from tiny_training import at_step, differences, tiny_dataset
 
 STAGE_1_STEPS, STEPS, SLAB_STEPS = 4, 12, 16
@@ -257,6 +260,21 @@ def test_each_stage_can_be_all_there_is(slab_data, tmp_path, left):
     status = Trainer(run).train()
     assert (status.state, status.step) == ("finished", 2)
     assert (run.checkpoints.selected() is None) == (left == "stage1_epochs")
+
+
+def test_lessons_of_other_teachers_that_a_run_begins_with_are_what_it_learns_from(slab_data, tmp_path):
+    only = dict.fromkeys(("simulation_epochs", "stage1_epochs", "stage2_epochs"), 0)
+    run = slab_data.start(tmp_path / "run", **only, self_training_epochs=1, steps_per_epoch=2)
+    write_slab_package(tmp_path / "teacher.hipmodel", slab=RunDescription.read(run).settings.slab)
+    cases, lessons = RunDescription.read(run).dataset.of("MR", "train"), run.checkpoints.lessons_file
+    write_lessons(lessons, [tmp_path / "teacher.hipmodel"], cases, "cpu", lambda sentence: None)
+    before, trainer = lessons.read_bytes(), Trainer(run)
+    assert trainer.train().state == "finished"
+    assert lessons.read_bytes() == before
+    shapes = [volume["slices"].shape for volume in trainer.data.batches.volumes]
+    for learned, kept in zip(trainer.data.batches.lessons, read_lessons(lessons, cases, shapes), strict=True):
+        assert kept.any()
+        np.testing.assert_array_equal(learned, kept)
 
 
 def test_translation_alone_selects_nothing(tiny_data, tmp_path):
