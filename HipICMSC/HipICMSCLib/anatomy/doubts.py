@@ -68,7 +68,7 @@ def _notices_of_sides(with_joint: list[str], volumes: dict[int, float], heads: F
         notices.append(
             Notice(
                 "sides_uncertain",
-                "The femoral heads were not located, so right and left were told apart by the middle of the image; "
+                "The femoral heads were not located, so where the middle between right and left lies is a guess; "
                 "check the sides.",
             )
         )
