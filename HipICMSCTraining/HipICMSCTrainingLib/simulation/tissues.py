@@ -99,7 +99,9 @@ def _own_bones(hu: Tensor, section: Section, bone: Tensor, random: np.random.Gen
     cortex = cortex.masked_fill(shell, 1)
     # The trochanters of an adult may be all fat beside a neck full of red marrow.
     variation = smooth_field(rows_and_columns, 9, random.uniform(0.1, 0.45), random).expand(bone.shape)[bone]
-    red_hip, red_femur = random.uniform(0.1, 1.0), random.uniform(0.0, 0.6)
+    # In the old both bones may be all fat, the ischium as bright as the femur: brightness must not tell them apart.
+    red_hip = max(0.0, random.uniform(-0.4, 1.0))
+    red_femur = red_hip * random.uniform(0.0, 1.0)
     red = (variation + torch.where(hip < femur, red_hip, red_femur)).clamp(0, 1)
     # Trabeculae take room from marrow.
     marrow = (1 - cortex) * (1 - float(random.uniform(0, 0.35)) * ((hu - 120) / 400).clamp(0, 1))
