@@ -337,7 +337,9 @@ MEASURES = (
         _maximum,
     ),
     Measure(
-        Definition("AlphaMaxClock", "Clock position of the largest alpha", "h", "As hours, 3 is anterior."),
+        Definition(
+            "AlphaMaxClock", "Clock position of the largest alpha", "h", "As hours, 3 is anterior.", has_interval=False
+        ),
         lambda hip: Value((_alpha_max(hip)[1] / 30) % 12, cautions=_alpha_max(hip)[2]),
     ),
     Measure(

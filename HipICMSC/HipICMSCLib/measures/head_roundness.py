@@ -33,21 +33,26 @@ MEASURES = (
         Definition(
             "Sphericity", "Head out of round (RMS)", "mm",
             "Root mean square distance of the head's surface from its sphere, more than 60 degrees off the neck; the "
-            "steps of the label are in it.",
+            "steps and the roughness of the label are in it and raise it, so that it has no interval.",
+            has_interval=False,
         ),
         lambda hip: Value(hip.head.rms),
     ),
     Measure(
         Definition(
             "SphericityP95", "Head out of round (95 %)", "mm",
-            "Distance from the sphere that 95 % of the head's surface keeps, more than 60 degrees off the neck.",
+            "Distance from the sphere that 95 % of the head's surface keeps, more than 60 degrees off the neck; a "
+            "rough label raises it, so that it has no interval.",
+            has_interval=False,
         ),
         lambda hip: Value(hip.head.p95),
     ),
     Measure(
         Definition(
             "HeadAxisRatio", "Head shortest to longest axis", "",
-            "Shortest to longest half axis of an ellipsoid fitted to the head's surface.",
+            "Shortest to longest half axis of an ellipsoid fitted to the head's surface; a rough label lowers it, so "
+            "that it has no interval.",
+            has_interval=False,
         ),
         lambda hip: Value(hip.head.axis_ratio),
     ),

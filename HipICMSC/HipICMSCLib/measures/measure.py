@@ -39,6 +39,8 @@ class Definition:
         reference: usual values; none where no source states them for this very definition.
         class_width: a wider interval than this says nothing; none where no classes are in use.
         version: of this definition.
+        has_interval: whether a wavering boundary moves it up as well as down. A place on a clock has no lower and upper
+            end, and what any roughness of a label only raises (or lowers) lies outside of its own interval.
     """
 
     id: str
@@ -49,6 +51,7 @@ class Definition:
     reference: Reference | None = None
     class_width: float | None = None
     version: int = 1
+    has_interval: bool = True
 
 
 @dataclass(frozen=True)

@@ -239,8 +239,7 @@ def _with_intervals(hip: Hip, rows: list[Row], repeats: int, progress: Callable[
 
 
 def _with_interval(row: Row, numbers: np.ndarray) -> Row:
-    # A place on a clock has no lower and upper end.
-    if row.status == "refused" or row.definition.unit == "h":
+    if row.status == "refused" or not row.definition.has_interval:
         return row
     known = numbers[np.isfinite(numbers)]
     if len(known) < _LEAST_SUCCESS * len(numbers):

@@ -116,6 +116,15 @@ def test_the_interval_holds_the_truth_and_the_slope_is_the_geometry(measured_fin
     assert rows_of(measured_fine)["RimVersion"].tilt_slope == pytest.approx(expected, abs=0.03)
 
 
+def test_what_a_rough_label_only_raises_has_no_interval():
+    """The head of this phantom is a sphere; an interval about what is measured of its rough label would not hold 0."""
+    rows = rows_of(measure(right_hip(noise_voxels=0.6, seed=4), repeats=5))
+    assert rows["Sphericity"].value > 0.3
+    for name in ("Sphericity", "SphericityP95", "HeadAxisRatio"):
+        assert (rows[name].status, math.isnan(rows[name].low), math.isnan(rows[name].high)) == ("auto", True, True)
+        assert "no interval" in rows[name].definition.text
+
+
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_label_is_refused_for_the_right_reason(kind):
     names, codes = BROKEN[kind]
