@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from HipICMSCLib.anatomy.doubts import Notice, notices_of
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
-from HipICMSCLib.anatomy.heads_of_bones import is_right
+from HipICMSCLib.anatomy.heads_of_bones import side_in_scanner, side_told_by
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, SIDES, segment_of
 from HipICMSCLib.common.voxels import steps_of
 
@@ -169,9 +169,10 @@ def _in_the_place_of_heads(grid: _Grid, classes: np.ndarray) -> FemoralHeads:
     hip, femur = (grid.points(np.argwhere(classes == bone)) for bone in (HIP_BONE, FEMUR))
     if not len(femur):
         return FemoralHeads(None, None)
-    middle = tuple(map(float, femur.mean(axis=0)))
-    right = is_right(femur.mean(axis=0), hip, grid.voxel_ml)
-    return FemoralHeads(middle, None) if right else FemoralHeads(None, middle)
+    middle = femur.mean(axis=0)
+    point = tuple(map(float, middle))
+    side = side_told_by(middle, hip, grid.voxel_ml) or side_in_scanner(middle)
+    return FemoralHeads(point, None) if side == "right" else FemoralHeads(None, point)
 
 
 def _by_side(

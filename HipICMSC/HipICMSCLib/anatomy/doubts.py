@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.field_of_view import border_in_words, is_cut, share_in_view
-from HipICMSCLib.anatomy.heads_of_bones import ENOUGH_ML
+from HipICMSCLib.anatomy.heads_of_bones import side_of_head
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, SIDES, segment_of
 
 # What may lie in an image of an adult hip, from a tight crop about the joint to the whole bone.
@@ -50,7 +50,7 @@ def notices_of(labels: sitk.Image, volumes: dict[int, float], heads: FemoralHead
     ]
     return (
         *_notices_of_volumes(labels, with_joint, volumes, heads),
-        *_notices_of_sides(with_joint, volumes, heads),
+        *_notices_of_sides(labels, with_joint, volumes, heads),
         *_notices_of_cut_joints(with_cut_joint),
         *_notices_of_cut_bones(labels, [side for side in with_joint if side not in with_cut_joint]),
     )
@@ -62,7 +62,9 @@ def _has_joint(side: str, volumes: dict[int, float]) -> bool:
     return volumes[segment_of(FEMUR, side).value] > 0 or hip_bone[side] > 0.25 * max(hip_bone.values())
 
 
-def _notices_of_sides(with_joint: list[str], volumes: dict[int, float], heads: FemoralHeads) -> list[Notice]:
+def _notices_of_sides(
+    labels: sitk.Image, with_joint: list[str], volumes: dict[int, float], heads: FemoralHeads
+) -> list[Notice]:
     notices = []
     if heads.right is None and heads.left is None:
         notices.append(
@@ -74,11 +76,12 @@ def _notices_of_sides(with_joint: list[str], volumes: dict[int, float], heads: F
         )
     elif heads.right is None or heads.left is None:
         side = "right" if heads.left is None else "left"
-        if volumes[segment_of(HIP_BONE, side).value] < ENOUGH_ML:
+        hip = np.isin(sitk.GetArrayViewFromImage(labels), [segment_of(HIP_BONE, each).value for each in SIDES])
+        if side_of_head(getattr(heads, side), hip, labels) != side:
             notices.append(
                 Notice(
                     "sides_uncertain",
-                    "Too little of the hip bone was found to tell whether this is the right or the left hip; "
+                    "What was found of the hip bone does not tell whether this is the right or the left hip; "
                     "check the side.",
                 )
             )

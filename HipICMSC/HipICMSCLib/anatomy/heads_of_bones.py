@@ -24,8 +24,8 @@ _LARGEST_GAP_MM = 12.0
 _LEAST_APART_MM, _LARGEST_OFFSET_MM = 90.0, 60.0
 #: The surface about a ball is fitted out to so many times its radius; a sphere that is no head's is not believed.
 _FITTED_TIMES, _LARGEST_SHIFT_MM = 1.35, 8.0
-#: Hip bone about a head tells its side, for it lies towards the middle; if there is enough of it.
-_ABOUT_MM, ENOUGH_ML = 60.0, 15.0
+#: Hip bone about a head tells its side, for it lies towards the middle; if there is enough of it, clearly on one side.
+_ABOUT_MM, _ENOUGH_ML, _CLEARLY_MM = 60.0, 15.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -62,24 +62,45 @@ def heads_of_bones(classes: sitk.Image) -> FemoralHeads:
     if not balls:
         return FemoralHeads(None, None)
     only = max(balls, key=lambda ball: ball.radius).centre
-    all_hip_points = lps.points(np.argwhere(hip))
     point = tuple(map(float, only))
-    return FemoralHeads(point, None) if is_right(only, all_hip_points, lps.voxel_ml) else FemoralHeads(None, point)
+    side = side_of_head(point, hip, classes) or side_in_scanner(only)
+    return FemoralHeads(point, None) if side == "right" else FemoralHeads(None, point)
 
 
-def is_right(head: np.ndarray, hip_points: np.ndarray, voxel_ml: float) -> bool:
-    """Whether the only femur of an image is the patient's right one.
-
-    Where too little hip bone was found to tell, the scanner's middle is taken for the patient's.
+def side_of_head(head: tuple[float, float, float], hip: np.ndarray, image: sitk.Image) -> str | None:
+    """On which side of the patient the only head of an image is, as far as the hip bone about it tells.
 
     Args:
-        head: the femur's head, or its middle, LPS mm.
-        hip_points: all voxels of hip bone, (n, 3), LPS mm.
+        head: its centre, LPS mm.
+        hip: bool, where hip bone is (z, y, x) in ``image``.
     """
-    near = hip_points[np.linalg.norm(hip_points - head, axis=1) < _ABOUT_MM]
-    if len(near) * voxel_ml < ENOUGH_ML:
-        return bool(head[0] < 0)
-    return bool(near[:, 0].mean() > head[0])
+    lps, centre = _Lps(image), np.array(head)
+    points = lps.points(np.argwhere(hip))
+    # Above the head the ilium spreads to both sides.
+    not_above = points[points[:, 2] <= centre[2]]
+    return side_told_by(centre, not_above, lps.voxel_ml) or side_told_by(centre, points, lps.voxel_ml)
+
+
+def side_told_by(place: np.ndarray, hip_points: np.ndarray, voxel_ml: float) -> str | None:
+    """The patient's side on which a femur is by the hip bone near it, which lies towards the middle; None where too
+    little of it was found, or as much on either side.
+
+    Args:
+        place: the femur's head, or its middle, LPS mm.
+        hip_points: voxels of hip bone, (n, 3), LPS mm.
+    """
+    near = hip_points[np.linalg.norm(hip_points - place, axis=1) < _ABOUT_MM]
+    if len(near) * voxel_ml < _ENOUGH_ML:
+        return None
+    to_the_left = float(near[:, 0].mean() - place[0])
+    if abs(to_the_left) < _CLEARLY_MM:
+        return None
+    return "right" if to_the_left > 0 else "left"
+
+
+def side_in_scanner(place: np.ndarray) -> str:
+    """The side if the scanner's middle were the patient's, which is no more than likely."""
+    return "right" if place[0] < 0 else "left"
 
 
 class _Lps:

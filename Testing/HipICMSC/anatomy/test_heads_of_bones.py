@@ -46,6 +46,21 @@ def test_one_hip_has_its_side_by_where_its_bones_lie(name, side):
     assert getattr(found, "left" if side == "right" else "right") is None
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_muscle_beside_the_ilium_that_is_taken_for_it_does_not_change_the_side(side):
+    """It lies above the head; what lies below tells the side."""
+    labels = simple_patient((2.0, 2.0, 3.0), (side,), ischium=True).labels
+    outwards = -1 if side == "right" else 1
+    points = np.moveaxis(np.indices(labels.GetSize()), 0, -1) * labels.GetSpacing() + labels.GetOrigin()
+    muscle = np.linalg.norm(points - np.add(HEADS[side], [outwards * 32, 0, 42]), axis=-1) < 28
+    array = sitk.GetArrayFromImage(labels)
+    array[muscle.T & (array == 0)] = 1
+    shown = sitk.GetImageFromArray(array)
+    shown.CopyInformation(labels)
+    found = heads_of_bones(shown)
+    assert (found.right is None, found.left is None) == (side == "left", side == "right")
+
+
 def test_the_sides_hold_wherever_the_scanner_has_its_zero():
     labels = simple_patient((2.0, 2.0, 3.0)).labels
     shift = np.array([500.0, -300.0, 900.0])
