@@ -264,9 +264,10 @@ class Trainer:
         """F_t begins as the best of all that were scored, which says of each MRI as a whole what is learned of it."""
         checkpoints, cases = self.folder.checkpoints, self.run.dataset.of("MR", "train")
         begins = moment.stage_fraction == 0
-        if self.distribution.is_main and begins and checkpoints.selected() is None:  # nothing was trained before
-            self.score(moment.stage)
-        if self.distribution.is_main and not checkpoints.lessons_file.exists():
+        there_are_lessons = checkpoints.lessons_file.exists()
+        if self.distribution.is_main and (begins or not there_are_lessons) and checkpoints.selected() is None:
+            self.score(moment.stage)  # nothing was trained before
+        if self.distribution.is_main and not there_are_lessons:
             # The clean-up needs scipy's k-d tree.
             torch.set_flush_denormal(False)
             write_own_lessons(self.folder, cases, self.settings, self._say_preparing)
