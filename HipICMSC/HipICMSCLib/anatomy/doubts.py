@@ -81,8 +81,7 @@ def _notices_of_sides(
             notices.append(
                 Notice(
                     "sides_uncertain",
-                    "What was found of the hip bone does not tell whether this is the right or the left hip; "
-                    "check the side.",
+                    f"What was found of the hip bone does not show that this is the {side} hip; check the side.",
                 )
             )
     if len(with_joint) == 1:

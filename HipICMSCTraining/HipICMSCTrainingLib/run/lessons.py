@@ -64,9 +64,16 @@ def write_lessons(
         say: called with a sentence before each MRI.
 
     Raises:
-        HipError: as for loading a model, for reading a case and for segmenting it.
+        HipError: ``teachers_differ``; as for loading a model, for reading a case and for segmenting it.
     """
     segmenters = [HipSegmenter(package, device) for package in packages]
+    read_as = [(each.package.manifest.slab, each.package.manifest.intensity) for each in segmenters]
+    if any(one != read_as[0] or one[0] is None for one in read_as):
+        raise HipError(
+            "teachers_differ",
+            "These models do not read MRIs alike, so they cannot teach together; take models of slabs with the same "
+            "pixels and intensities.",
+        )
     lessons = {}
     for number, case in enumerate(cases, start=1):
         say(f"Segmenting {number} of {len(cases)} MRIs, from which F_t then learns.")

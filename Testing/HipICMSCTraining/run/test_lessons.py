@@ -118,6 +118,14 @@ def test_what_only_one_of_two_teachers_sees_is_sure_to_none(tmp_path):
     assert len(said) == 1
 
 
+def test_teachers_that_read_other_pixels_are_refused(tmp_path):
+    other = SlabSettings(pixel_mm=1.0, least_pixels=160)
+    packages = [write_slab_package(tmp_path / f"{s.pixel_mm:g}.hipmodel", slab=s) for s in (SLAB, other)]
+    with pytest.raises(HipError, match="do not read MRIs alike"):
+        write_lessons(tmp_path / "lessons.safetensors", packages, [], "cpu", print)
+    assert not (tmp_path / "lessons.safetensors").exists()
+
+
 @pytest.mark.parametrize("broken", ["no file", "no case", "other size", "more than it should be", "rubbish"])
 def test_what_was_kept_is_read_again_or_refused_in_a_sentence(tmp_path, broken):
     file, case, shape = tmp_path / "lessons.safetensors", Case("a", "MR", "train", "a", "a.nii"), (3, 5, 11)
