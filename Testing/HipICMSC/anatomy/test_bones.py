@@ -160,6 +160,25 @@ def test_a_narrow_image_without_a_known_head_shows_the_side_on_which_its_femur_l
     assert set(np.unique(array(result.labels))) == values
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_below_the_head_the_ischium_is_of_the_femurs_side_and_the_other_pubis_is_not(side):
+    # Femur from 25 mm below the head's centre on, ischium and rami, and the pubis beyond the middle.
+    image = empty_image(AXIAL, (3.0, 3.0, 3.0), extent_mm=200)
+    image.SetOrigin(np.array(image.GetOrigin()) + np.array([side * 60.0, 0, 0]))
+    shaft = [(2, (side * (130.0 - 0.2 * down), 0.0, -float(down)), 16.0) for down in range(30, 90, 8)]
+    ischium, ramus = (1, (side * 58.0, 25.0, -45.0), 16.0), (1, (side * 22.0, -15.0, -50.0), 9.0)
+    other_pubis = (1, (-side * 16.0, -30.0, -40.0), 9.0)
+    result = separate_sides(painted(image, *shaft, ischium, ramus, other_pubis), FemoralHeads(None, None))
+    labels = array(result.labels)
+
+    def value_at(point):
+        return int(labels[image.TransformPhysicalPointToIndex(point)[::-1]])
+
+    own, other = ((1, 3), 2) if side < 0 else ((2, 4), 1)
+    assert (value_at(ischium[1]), value_at(ramus[1]), value_at(shaft[3][1])) == (own[0], own[0], own[1])
+    assert value_at(other_pubis[1]) == other
+
+
 def test_a_larger_mistake_far_from_the_head_does_not_take_the_place_of_the_bone():
     mistake = (2, (-60.0, 110.0, 110.0), 36.0)  # twice the femur's volume, 150 mm from the head
     classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), *hips(), mistake)
