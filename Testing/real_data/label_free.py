@@ -1,0 +1,155 @@
+"""What can be said of packages without a label of an MRI: `python label_free.py DATA MODEL [MODEL …]`
+
+By these numbers and by pictures the model that ships is chosen:
+
+- `simulated`: Dice on simulated MRI of the held-out CTs, 160 slabs that no training saw.
+- `coronal`, `axial`: Dice of a model's two views of one MRI, as it is, and in the mirror and darker; of the coronal
+  MRIs that are held out, and of the axial ones that teach without labels. The mean of both bones, as above.
+- `muscle`: of what is drawn on T1-weighted MRIs, how much of its inside is as bright as muscle, hip bone and femur, in
+  coronal and in axial MRIs. Views may well agree on a muscle that both call bone: self-training makes itself sure of
+  it. Red marrow and what slices blur is as bright here and there, so that 0 is not the best, but more is worse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.engine import HipSegmenter
+from HipICMSCLib.preprocessing.slabs import prepare_slices
+from HipICMSCTrainingLib.data.slab_cache import plane_to_read
+from HipICMSCTrainingLib.data.slab_stack import simulated_stack
+from HipICMSCTrainingLib.settings.training import PRESETS
+from make_dataset import HELD_OUT, SAMPLE, TRAINED
+from scipy import ndimage
+from simulated_table import anatomy
+from skimage.filters import threshold_multiotsu
+
+_BONES = {"hip bone": HIP_BONE, "femur": FEMUR}
+_SLABS = 160
+#: A slab's own view in another contrast, as the trainer's score has it.
+_DARKER = 1.4
+#: Coils brighten a slice over such a distance, pixels of 1 mm or a little less; noise is averaged over the second one.
+_COIL, _NOISE = 25.0, 1.2
+#: What lies this far inside a bone, pixels, has neither cortex nor the blur of its surface.
+_INSIDE = 3
+#: As bright as muscle: from this share of its median, up to this share of the way from there to where marrow begins.
+_FROM, _UP_TO = 0.65, 0.65
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("models", type=Path, nargs="+")
+    chosen = parser.parse_args()
+    try:
+        stack = simulated_slabs(chosen.data)
+        for model in chosen.models:
+            print(f"{model.stem}: {in_words(HipSegmenter(model, 'cpu'), chosen.data, *stack)}", flush=True)
+    except HipError as error:
+        print(f"label_free: {error.sentence}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def simulated_slabs(data: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(slab, slices, rows, columns) and classes (slab, rows, columns)."""
+    held_out = [anatomy(data, f"ct_sim/{name}") for name in sorted(HELD_OUT) if name.startswith("ctsim")]
+    preset = PRESETS["slabs"]
+    stack = simulated_stack(held_out, preset.simulation, preset.slab_shape, _SLABS)
+    return stack.slabs.astype(np.float32), stack.labels
+
+
+def in_words(segmenter: HipSegmenter, data: Path, slabs: np.ndarray, labels: np.ndarray) -> str:
+    coronal = sorted((data / "mri_unlabelled").glob("*.nii.gz"))
+    held_out = [path for path in coronal if path.name.partition(".")[0] in HELD_OUT]
+    taught = [path for path in coronal if path not in held_out and path.name.partition(".")[0] != SAMPLE]
+    axial = [data / "sts" / f"sts_{patient}_t1.nii.gz" for patient in TRAINED]
+    said = [f"simulated {dice(classes_of_slabs(segmenter, slabs), labels):.3f}"]
+    for plane, paths in (("coronal", held_out), ("axial", axial)):
+        said.append(f"{plane} {agreement_of_views(segmenter, [sitk.ReadImage(str(path)) for path in paths]):.3f}")
+    for plane, paths in (("coronal", held_out + taught), ("axial", axial)):
+        found = [drawn(segmenter, sitk.ReadImage(str(path))) for path in paths]
+        for bone in _BONES:
+            inside, muscle = (sum(one[bone][which] for one in found) for which in (0, 1))
+            share = muscle / max(inside, 1e-9)
+            said.append(f"muscle in {plane} {bone} {share:.3f} ({muscle:.0f} of {inside:.0f} ml)")
+    return ", ".join(said)
+
+
+@torch.no_grad()
+def classes_of_slabs(segmenter: HipSegmenter, slabs: np.ndarray) -> np.ndarray:
+    """(slab, rows, columns) uint8 of slabs that belong to no volume."""
+    network = segmenter.inference.network
+    logits = [network(part).float().argmax(1).byte() for part in torch.from_numpy(slabs).split(8)]
+    return torch.cat(logits).numpy()
+
+
+def agreement_of_views(segmenter: HipSegmenter, images: list[sitk.Image]) -> float:
+    """Dice over all slices of all images."""
+    as_they_are, other_views, read_as = [], [], segmenter.package.manifest
+    for image in images:
+        plane = plane_to_read(image)
+        slices = prepare_slices(image, plane, "MR", read_as.slab, read_as.intensity, read_as.slab_unet.multiple).slices
+        darker = ((slices + 1) / 2) ** _DARKER * 2 - 1
+        as_they_are.append(classes_of_slices(segmenter, slices).ravel())
+        other_views.append(classes_of_slices(segmenter, darker[..., ::-1])[..., ::-1].ravel())
+    return dice(np.concatenate(as_they_are), np.concatenate(other_views))
+
+
+def classes_of_slices(segmenter: HipSegmenter, slices: np.ndarray) -> np.ndarray:
+    """uint8, (slice, row, column) as the slices are."""
+    bones = segmenter.inference.foreground(np.ascontiguousarray(slices), lambda share: None, lambda: False)
+    return np.concatenate([1 - bones.sum(0, keepdims=True), bones]).argmax(0).astype(np.uint8)
+
+
+def drawn(segmenter: HipSegmenter, image: sitk.Image) -> dict[str, tuple[float, float]]:
+    """Of each bone of a T1-weighted MRI, ml: what lies inside it, and what of that is as bright as muscle."""
+    labels = sitk.GetArrayFromImage(segmenter.segment(image).labels)
+    voxel_ml = float(np.prod(image.GetSpacing())) / 1000
+    like_muscle = as_bright_as_muscle(sitk.GetArrayFromImage(image).astype(np.float32))
+    found = {}
+    for bone, value in _BONES.items():
+        here = np.isin(labels, [segment.value for segment in SEGMENTS if segment.bone == value])
+        inside = np.stack([ndimage.binary_erosion(slice_, iterations=_INSIDE) for slice_ in here])
+        found[bone] = (inside.sum() * voxel_ml, (inside & like_muscle).sum() * voxel_ml)
+    return found
+
+
+def as_bright_as_muscle(voxels: np.ndarray) -> np.ndarray:
+    """
+    Args:
+        voxels: (slice, row, column) of a T1-weighted MRI: marrow is brighter than muscle, fat brighter than both.
+
+    Returns:
+        bool, same shape.
+    """
+    voxels = voxels / np.percentile(voxels, 99)
+    tissue = (voxels > 0.08).astype(np.float32)
+    coil = [0, _COIL, _COIL]
+    about, weight = (ndimage.gaussian_filter(values, coil) for values in (voxels * tissue, tissue))
+    even = np.where(tissue > 0, voxels / np.maximum(about / np.maximum(weight, 1e-3), 0.02), 0)
+    even = ndimage.gaussian_filter(even, [0, _NOISE, _NOISE])
+    of_tissue = even[(even > 0.15) & (tissue > 0)]
+    marrow_from = threshold_multiotsu(of_tissue[::17], 3)[0]
+    muscle = np.median(of_tissue[of_tissue < marrow_from])
+    return (even > _FROM * muscle) & (even < muscle + _UP_TO * (marrow_from - muscle))
+
+
+def dice(found: np.ndarray, truth: np.ndarray) -> float:
+    """The mean of both bones."""
+    values = []
+    for value in _BONES.values():
+        a, b = found == value, truth == value
+        values.append(2 * int((a & b).sum()) / max(1, int(a.sum() + b.sum())))
+    return float(np.mean(values))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
