@@ -24,9 +24,10 @@ MIN_PIECE_OF_MAIN = 0.01
 # ... and not farther from the main one than a pubic ramus is long, which thick slices or low contrast may interrupt. A
 # femur has no such thin part: in view, nothing of it is farther off than a few slices.
 MAX_GAP_MM = {HIP_BONE: 40.0, FEMUR: 15.0}
-# What a network is sure of hangs together more closely: gaps in it are rarely wider than a few slices ...
+# What a network is sure of hangs together more closely: gaps in it are rarely wider than a few slices, as between ilium
+# and socket where the field of view ends behind them ...
 SURE = 0.7
-MAX_GAP_OF_SURE_MM = 15.0
+MAX_GAP_OF_SURE_MM = 20.0
 # ... and what it is less sure of belongs to the bone that it lies at; strays hang on to bones by unsure bridges.
 AROUND_SURE_MM = 6.0
 # What meets the border of the image may hang together outside.
