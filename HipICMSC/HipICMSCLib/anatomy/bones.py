@@ -40,8 +40,8 @@ MIN_SPLIT_FRACTION = 0.05
 WIDEST_SINGLE_HIP_MM = 280.0
 # Half of a usual distance between adult femoral head centres: where the midplane lies if only one of them is known.
 HALF_HEAD_DISTANCE_MM = 88.0
-# The middle of a femur whose head is cut or out of view lies so much farther outside (CT of 38 hips from 15 or 25 mm below
-# the head's centre on: 35 mm, SD 7).
+# The middle of a femur whose head is cut or out of view lies so much farther outside: from 15, 25 or 40 mm below the
+# head's centre on, those of 38 hips on CT lay 119 to 121 mm beside the midline (SD 8).
 MIDDLE_BESIDE_HEAD_MM = 35.0
 # Slices this much thicker than their pixels are filled one by one, as 3-D cavities are rarely closed there.
 THICK_SLICE_RATIO = 2.0
@@ -77,8 +77,8 @@ def separate_sides(
     Args:
         classes: integer image, 0 background, 1 hip bone, 2 femur; any orientation. It is not modified.
         heads: femoral head centres, LPS, mm. The midplane lies between them, orthogonal to their line. If one is
-            known it is a sagittal plane 88 mm medial to it; if none is, and the image is too narrow for both hips, 123 mm
-            medial to the femur's middle; otherwise it goes through the image centre.
+            known it is a sagittal plane 88 mm medial to it; if none is, and the image is too narrow for both hips,
+            123 mm medial to the femur's middle; otherwise it goes through the image centre.
         confidence: on the same grid, the network's probability of the class that it chose; None for a label map.
     """
     array = sitk.GetArrayViewFromImage(classes)
