@@ -25,6 +25,7 @@ from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.preprocessing.slabs import prepare_slices
 from HipICMSCTrainingLib.data.slab_cache import plane_to_read
 from HipICMSCTrainingLib.data.slab_stack import simulated_stack
+from HipICMSCTrainingLib.run.scores import mean_dice, other_view, predicted
 from HipICMSCTrainingLib.settings.training import PRESETS
 from make_dataset import HELD_OUT, SAMPLE, TRAINED
 from scipy import ndimage
@@ -33,8 +34,6 @@ from skimage.filters import threshold_multiotsu
 
 _BONES = {"hip bone": HIP_BONE, "femur": FEMUR}
 _SLABS = 160
-#: A slab's own view in another contrast, as the trainer's score has it.
-_DARKER = 1.4
 #: Coils brighten a slice over such a distance, pixels of 1 mm or a little less; noise is averaged over the second one.
 _COIL, _NOISE = 25.0, 1.2
 #: What lies this far inside a bone, pixels, has neither cortex nor the blur of its surface.
@@ -58,20 +57,22 @@ def main() -> int:
     return 0
 
 
-def simulated_slabs(data: Path) -> tuple[np.ndarray, np.ndarray]:
+def simulated_slabs(data: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """(slab, slices, rows, columns) and classes (slab, rows, columns)."""
     held_out = [anatomy(data, f"ct_sim/{name}") for name in sorted(HELD_OUT) if name.startswith("ctsim")]
     preset = PRESETS["slabs"]
     stack = simulated_stack(held_out, preset.simulation, preset.slab_shape, _SLABS)
-    return stack.slabs.astype(np.float32), stack.labels
+    return stack.images(range(_SLABS)), torch.from_numpy(stack.labels)
 
 
-def in_words(segmenter: HipSegmenter, data: Path, slabs: np.ndarray, labels: np.ndarray) -> str:
+def in_words(segmenter: HipSegmenter, data: Path, slabs: torch.Tensor, labels: torch.Tensor) -> str:
     coronal = sorted((data / "mri_unlabelled").glob("*.nii.gz"))
     held_out = [path for path in coronal if path.name.partition(".")[0] in HELD_OUT]
     taught = [path for path in coronal if path not in held_out and path.name.partition(".")[0] != SAMPLE]
     axial = [data / "sts" / f"sts_{patient}_t1.nii.gz" for patient in TRAINED]
-    said = [f"simulated {dice(classes_of_slabs(segmenter, slabs), labels):.3f}"]
+    with torch.no_grad():
+        on_simulated = predicted(segmenter.inference.network, slabs, torch.device("cpu")).argmax(1)
+    said = [f"simulated {mean_dice(on_simulated, labels):.3f}"]
     for plane, paths in (("coronal", held_out), ("axial", axial)):
         said.append(f"{plane} {agreement_of_views(segmenter, [sitk.ReadImage(str(path)) for path in paths]):.3f}")
     for plane, paths in (("coronal", held_out + taught), ("axial", axial)):
@@ -83,30 +84,22 @@ def in_words(segmenter: HipSegmenter, data: Path, slabs: np.ndarray, labels: np.
     return ", ".join(said)
 
 
-@torch.no_grad()
-def classes_of_slabs(segmenter: HipSegmenter, slabs: np.ndarray) -> np.ndarray:
-    """(slab, rows, columns) uint8 of slabs that belong to no volume."""
-    network = segmenter.inference.network
-    logits = [network(part).float().argmax(1).byte() for part in torch.from_numpy(slabs).split(8)]
-    return torch.cat(logits).numpy()
-
-
 def agreement_of_views(segmenter: HipSegmenter, images: list[sitk.Image]) -> float:
     """Dice over all slices of all images."""
     as_they_are, other_views, read_as = [], [], segmenter.package.manifest
     for image in images:
         plane = plane_to_read(image)
         slices = prepare_slices(image, plane, "MR", read_as.slab, read_as.intensity, read_as.slab_unet.multiple).slices
-        darker = ((slices + 1) / 2) ** _DARKER * 2 - 1
-        as_they_are.append(classes_of_slices(segmenter, slices).ravel())
-        other_views.append(classes_of_slices(segmenter, darker[..., ::-1])[..., ::-1].ravel())
-    return dice(np.concatenate(as_they_are), np.concatenate(other_views))
+        as_they_are.append(classes_of_slices(segmenter, slices).flatten())
+        other = other_view(torch.from_numpy(slices)).numpy()
+        other_views.append(classes_of_slices(segmenter, other).flip(-1).flatten())
+    return mean_dice(torch.cat(as_they_are), torch.cat(other_views))
 
 
-def classes_of_slices(segmenter: HipSegmenter, slices: np.ndarray) -> np.ndarray:
-    """uint8, (slice, row, column) as the slices are."""
-    bones = segmenter.inference.foreground(np.ascontiguousarray(slices), lambda share: None, lambda: False)
-    return np.concatenate([1 - bones.sum(0, keepdims=True), bones]).argmax(0).astype(np.uint8)
+def classes_of_slices(segmenter: HipSegmenter, slices: np.ndarray) -> torch.Tensor:
+    """(slice, row, column) as the slices are."""
+    bones = torch.from_numpy(segmenter.inference.foreground(slices, lambda share: None, lambda: False))
+    return torch.cat([1 - bones.sum(0, keepdim=True), bones]).argmax(0)
 
 
 def drawn(segmenter: HipSegmenter, image: sitk.Image) -> dict[str, tuple[float, float]]:
@@ -140,15 +133,6 @@ def as_bright_as_muscle(voxels: np.ndarray) -> np.ndarray:
     marrow_from = threshold_multiotsu(of_tissue[::17], 3)[0]
     muscle = np.median(of_tissue[of_tissue < marrow_from])
     return (even > _FROM * muscle) & (even < muscle + _UP_TO * (marrow_from - muscle))
-
-
-def dice(found: np.ndarray, truth: np.ndarray) -> float:
-    """The mean of both bones."""
-    values = []
-    for value in _BONES.values():
-        a, b = found == value, truth == value
-        values.append(2 * int((a & b).sum()) / max(1, int(a.sum() + b.sum())))
-    return float(np.mean(values))
 
 
 if __name__ == "__main__":

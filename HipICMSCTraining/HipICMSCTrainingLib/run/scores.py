@@ -50,25 +50,25 @@ def label_free_scores(
     y_s = torch.from_numpy(ct.labels[chosen_ct]).long()
 
     def labels(route: tuple[str, ...], images: Tensor) -> Tensor:
-        return _predicted(through(networks, route), images, device).argmax(1)
+        return predicted(through(networks, route), images, device).argmax(1)
 
     scores, evidence = {}, []
-    p_t = _predicted(through(networks, ways.best), x_t, device).softmax(1)
+    p_t = predicted(through(networks, ways.best), x_t, device).softmax(1)
     labels_t = p_t.argmax(1)
     if ways.segment_ct:
-        on_ct = scores[f"dice_{route_name(ways.segment_ct)}"] = _dice(labels(ways.segment_ct, x_s), y_s)
+        on_ct = scores[f"dice_{route_name(ways.segment_ct)}"] = mean_dice(labels(ways.segment_ct, x_s), y_s)
     if ways.ct_to_mr:
-        on_translated = _dice(labels((*ways.ct_to_mr, *ways.best), x_s), y_s)
+        on_translated = mean_dice(labels((*ways.ct_to_mr, *ways.best), x_s), y_s)
         scores[f"dice_{route_name(ways.best)}"] = on_translated
         evidence.append(on_translated)
     if len(ways.adapted) > 1:
-        scores["agreement"] = _dice(labels_t, labels(ways.adapted[1], x_t))
+        scores["agreement"] = mean_dice(labels_t, labels(ways.adapted[1], x_t))
         evidence.append(scores["agreement"])
     if simulated is not None:
         chosen = simulated.evenly(count)
         truth = torch.from_numpy(simulated.labels[chosen]).long()
-        scores["dice_simulated"] = _dice(labels(ways.best, simulated.images(chosen)), truth)
-        scores["agreement_of_views"] = _dice(labels_t, labels(ways.best, _view(x_t)).flip(-1))
+        scores["dice_simulated"] = mean_dice(labels(ways.best, simulated.images(chosen)), truth)
+        scores["agreement_of_views"] = mean_dice(labels_t, labels(ways.best, other_view(x_t)).flip(-1))
         evidence = [scores["dice_simulated"], scores["agreement_of_views"]]
     scores["entropy"] = float(
         -(p_t * p_t.clamp_min(1e-9).log()).sum(1).mean() / torch.tensor(float(len(CLASS_NAMES))).log()
@@ -80,7 +80,7 @@ def label_free_scores(
         scores[f"foreground_{name}"] = share
         penalty += _penalty(share)
     if mr.labels is not None:
-        scores["dice_MR"] = scores["selection"] = _dice(labels_t, torch.from_numpy(mr.labels[chosen_mr]).long())
+        scores["dice_MR"] = scores["selection"] = mean_dice(labels_t, torch.from_numpy(mr.labels[chosen_mr]).long())
     elif ways.best == ways.segment_ct:
         scores["selection"] = on_ct
     else:
@@ -94,21 +94,21 @@ def _penalty(share: float) -> float:
     return min(1.0, max(0.0, abs(math.log2(max(share, 1e-9))) - 1))
 
 
-def _view(x: Tensor) -> Tensor:
+def other_view(x: Tensor) -> Tensor:
     """The same slices in a mirror and darker, as another scanner might give them."""
     return ((x.flip(-1) + 1) / 2) ** 1.4 * 2 - 1
 
 
-def _predicted(network: nn.Module, images: Tensor, device: torch.device) -> Tensor:
+def predicted(network: nn.Module, images: Tensor, device: torch.device) -> Tensor:
     """What ``network`` says of many slices, a few at a time."""
     return torch.cat([network(part.to(device)).float().cpu() for part in images.split(8)])
 
 
-def _dice(predicted: Tensor, truth: Tensor) -> float:
+def mean_dice(found: Tensor, truth: Tensor) -> float:
     """Mean over foreground classes of the Dice over all slices together; a class that is in neither counts as 1."""
     values = []
     for value in range(1, len(CLASS_NAMES)):
-        p, t = predicted == value, truth == value
+        p, t = found == value, truth == value
         total = int(p.sum() + t.sum())
         values.append(2 * int((p & t).sum()) / total if total else 1.0)
     return sum(values) / len(values)
