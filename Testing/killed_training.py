@@ -21,6 +21,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.gui.running import training_process
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.metrics import MetricsReader
+from patience import PATIENCE
 from PIL import Image
 from tiny_training import child, command, differences
 
@@ -35,7 +36,6 @@ HALF_WRITTEN = ".????????-*"
 _PREFIX = len(".????????-")
 _IN_MODIFY, _IN_CREATE = 0x2, 0x100
 _EVENT = struct.Struct("iIII")
-_PATIENCE = 600.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def train_and_kill(run: RunFolder, start: list[object], moments: Iterable[Moment
     if not _is_finished(run):
         outcome.starts += 1
         process = child(command(*_arguments(run, start)))
-        out, err = process.communicate(timeout=_PATIENCE)
+        out, err = process.communicate(timeout=PATIENCE)
         if (process.returncode, out) != (0, "finished: Trained to the end.\n"):
             outcome.losses.append(f"not finished: code {process.returncode}, {out}{err}")
     outcome.losses += losses_at_the_end(run, unbroken)
@@ -125,14 +125,14 @@ def _kill_at(run: RunFolder, arguments: list[object], moment: Moment, outcome: O
     with _begun_files(run) as begun:
         process = child(command(*arguments))
         awaited = moment.times if moment.writing else 0
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + PATIENCE
         while awaited > 0 and process.poll() is None and time.monotonic() < end:
             awaited -= begun().count(moment.writing)
         try:
             process.wait(moment.seconds)
         except subprocess.TimeoutExpired:
             process.kill()
-        out, err = process.communicate(timeout=_PATIENCE)
+        out, err = process.communicate(timeout=PATIENCE)
     if process.returncode != -signal.SIGKILL:
         if process.returncode:
             outcome.losses.append(f"it failed by itself: {out}{err}")

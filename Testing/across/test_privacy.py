@@ -51,6 +51,7 @@ from HipICMSCTrainingLib.data.slice_cache import cache_file
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import Trainer
+from patience import PATIENCE
 from tiny_training import TinyData, set_arguments, tiny_dataset, tiny_settings
 
 #: What tells who somebody is, none of which is part of anything else that is written.
@@ -249,7 +250,7 @@ def answers(patient, ball_model, tmp_path_factory) -> SimpleNamespace:
         while not isinstance(said[-1], Finished | Failed):
             said.append(decode(process.stdout.readline()))
         events += said
-    _, printed = process.communicate(timeout=60)
+    _, printed = process.communicate(timeout=PATIENCE)
     return SimpleNamespace(folder=folder, home=home, events=events, printed=printed)
 
 

@@ -20,6 +20,7 @@ from HipICMSCLib.worker.run_times import RunTimes
 from HipICMSCTrainingLib.data.slice_cache import CachedVolume, cached_volume
 from HipICMSCTrainingLib.run.folder import RunFolder
 from packages import write_threshold_package
+from patience import PATIENCE
 from tiny_training import TinyData, child, command, differences, tiny_settings
 
 
@@ -42,12 +43,12 @@ def begin():
         child([sys.executable, "-c", wait + program, str(number), *map(str, own)])
         for number, own in enumerate(arguments)
     ]
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + PATIENCE
     while len(list(folder.glob("ready-*"))) < len(children):
         assert time.monotonic() < limit and all(process.poll() is None for process in children)
         time.sleep(0.01)
     (folder / "start").touch()
-    ended = [process.communicate(timeout=120) for process in children]
+    ended = [process.communicate(timeout=PATIENCE) for process in children]
     assert all(process.returncode == 0 for process in children), ended
     return [printed.splitlines() for printed, _ in ended]
 
@@ -188,7 +189,7 @@ def test_two_workers_side_by_side_find_what_each_finds_alone(ball_model, tmp_pat
         return output
 
     def wait() -> None:
-        limit = time.monotonic() + 300
+        limit = time.monotonic() + PATIENCE
         while any(client.busy for client in clients):
             assert time.monotonic() < limit
             for client in clients:
@@ -268,7 +269,7 @@ def test_two_trainings_on_one_dataset_end_with_the_weights_of_one_alone(tiny_dat
     runs = [tiny_data.start(tmp_path / name) for name in ("first", "second")]
     children = [child(command("resume", run.path)) for run in runs]
     for process in children:
-        printed = process.communicate(timeout=300)
+        printed = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, printed
     for run in runs:
         assert differences(run.checkpoints.last()["networks"], finished_run.checkpoints.last()["networks"]) == []
@@ -279,6 +280,6 @@ def test_a_second_training_in_a_folder_is_one_sentence_and_disturbs_nothing(tiny
     with run.locked():
         before = (run.path / "run.json").read_bytes()
         second = child(command("resume", run.path))
-        _, complaint = second.communicate(timeout=120)
+        _, complaint = second.communicate(timeout=PATIENCE)
     assert second.returncode != 0 and "is being trained already" in complaint and "Traceback" not in complaint
     assert (run.path / "run.json").read_bytes() == before and not (run.path / "status.json").exists()

@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from ball_hips import ball_image
 from HipICMSCTrainingLib.run.folder import RunFolder
+from patience import PATIENCE
 from tiny_training import set_arguments
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "Resources/Slurm"
@@ -43,7 +44,7 @@ def test_a_training_whose_time_is_up_saves_itself_queues_again_and_goes_on(tiny_
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(120) == 0
+        assert process.wait(PATIENCE) == 0
         assert (tmp_path / "asked").read_text() == job * "requeue 7\n"
         before, done = done, run.checkpoints.last()["step"]
         assert run.status().state == "paused" and run.status().step == done > before

@@ -63,9 +63,9 @@ class Panel:
         self.close()
         self._make(module)
 
-    def wait(self, until: Callable[[], bool], seconds: float = 300) -> None:
+    def wait(self, until: Callable[[], bool]) -> None:
         """Let Qt work until something is so."""
-        wait(self._application, until, seconds)
+        wait(self._application, until)
 
     @contextmanager
     def held_at(self, share: float) -> Iterator[None]:

@@ -30,8 +30,8 @@ class Bench:
     def _count(self) -> None:
         self.changes += 1
 
-    def wait(self, until, seconds: float = 120) -> None:
-        wait(self._application, until, seconds)
+    def wait(self, until) -> None:
+        wait(self._application, until)
 
     def shows(self, widget) -> bool:
         """Whether the user sees it in the section."""

@@ -34,8 +34,8 @@ class Section:
 
         return (slicer.util.arrayFromVTKMatrix(self.view.GetXYToRAS()) @ (50, 50, 0, 1))[:3]
 
-    def wait(self, until, seconds: float = 300) -> None:
-        wait(self.application, until, seconds)
+    def wait(self, until) -> None:
+        wait(self.application, until)
 
     def picture(self, path: Path) -> None:
         self.application.processEvents()

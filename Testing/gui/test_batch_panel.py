@@ -78,8 +78,8 @@ class Section:
         self.panel.widget.show()
         self.settle()
 
-    def wait(self, until: Callable[[], bool], seconds: float = 120) -> None:
-        wait(self.application, until, seconds)
+    def wait(self, until: Callable[[], bool]) -> None:
+        wait(self.application, until)
 
     def settle(self) -> None:
         """Until the list has followed the scene or the folder."""

@@ -27,8 +27,8 @@ class Bench:
         (self._library / "cli.py").write_text(textwrap.dedent(code), encoding="utf-8")
         return Command(list(arguments), self.lines.append, self.ends.append)
 
-    def wait(self, until, seconds: float = 30) -> None:
-        wait(self._application, until, seconds)
+    def wait(self, until) -> None:
+        wait(self._application, until)
 
     def end(self):
         """What the command ended with, and that it is said only once."""
@@ -170,7 +170,7 @@ def test_closing_ends_the_tree_and_tells_nobody(commands):
     command = commands.start(TREE)
     commands.wait(lambda: commands.lines)
     command.close()
-    commands.wait(lambda: not any(map(lives, commands.lines[0]["pids"])), seconds=1)
+    commands.wait(lambda: not any(map(lives, commands.lines[0]["pids"])))
     commands._let_pass(0.3)
     assert commands.ends == [] and not command.running
 
@@ -184,7 +184,7 @@ def test_a_process_that_leaves_another_one_behind_ends_all_the_same(commands):
         print(json.dumps({"pid": subprocess.Popen([sys.executable, "-c", code], start_new_session=True).pid}))
         """
     )
-    commands.wait(lambda: commands.ends, seconds=15)
+    commands.wait(lambda: commands.ends)
     os.kill(commands.lines[0]["pid"], 9)
     assert commands.end() is None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import slicer_stand_ins
+from patience import PATIENCE
 from section import picture_of
 from training_run import trained_run
 
@@ -33,7 +34,7 @@ class Finish:
 
     def wait_for_export(self) -> str:
         """What the section says when the export has ended."""
-        limit = time.monotonic() + 300
+        limit = time.monotonic() + PATIENCE
         while self.ui.finishCancelButton.enabled:
             assert time.monotonic() < limit
             self.application.processEvents()

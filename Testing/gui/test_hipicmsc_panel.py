@@ -206,7 +206,7 @@ def test_what_is_missing_on_this_computer_is_said_on_the_card_and_on_the_button(
 
 def test_the_card_says_before_the_click_whether_it_will_work(panel, pictures):
     add_volume()
-    panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
+    panel.wait(lambda: not panel.widget.panel.card.pending)
     subjects = [finding.subject for finding in panel.widget.panel.card.findings]
     assert len(subjects) == len(set(subjects)) or subjects
     assert panel.widget.panel.card.stop() is None
@@ -220,20 +220,20 @@ def test_where_no_hip_is_found_the_card_says_so_and_the_user_can_mark_them(panel
     noise = sitk.GetImageFromArray(voxels)
     noise.CopyInformation(image)
     volume = add_volume(noise)
-    panel.wait(panel.widget.panel.card.stop, seconds=120)
+    panel.wait(panel.widget.panel.card.stop)
     assert "No hip joint was found" in panel.card_text()
     heads = volume.GetScene().AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "heads")
     panel.ui.headsSelector.setCurrentNode(heads)
     panel.wait(lambda: "heads has 0 points" in panel.card_text())
     for x, y, z in (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE):
         heads.AddControlPoint(-x, -y, z)
-    panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
+    panel.wait(lambda: not panel.widget.panel.card.pending)
     assert panel.widget.panel.card.stop() is None
 
 
 def test_another_volume_gets_a_card_of_its_own(panel):
     add_volume(name="first")
-    panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
+    panel.wait(lambda: not panel.widget.panel.card.pending)
     flat = sitk.Image([50, 50, 50], sitk.sitkInt16)
     panel.ui.inputSelector.setCurrentNode(add_volume(flat, "second"))
     panel.wait(panel.widget.panel.card.stop)
@@ -245,7 +245,7 @@ def test_another_volume_gets_a_card_of_its_own(panel):
 
 def test_the_key_segments_and_does_so_again_after_a_cancel(panel):
     add_volume()
-    panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
+    panel.wait(lambda: not panel.widget.panel.card.pending)
     key = "Ctrl+Shift+H"
     assert panel.ui.segmentButton.shortcut.toString() == key and key in panel.ui.segmentButton.toolTip
     panel.ui.segmentButton.click()
@@ -263,7 +263,7 @@ def test_one_click_segments(panel, pictures, monkeypatch):
     view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Green")
     three_d_views = []
     monkeypatch.setattr(slicer.util, "resetThreeDViews", lambda: three_d_views.append("centred"))
-    panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
+    panel.wait(lambda: not panel.widget.panel.card.pending)
     progress = []
     panel.ui.progressBar.valueChanged.connect(progress.append)
     panel.ui.segmentButton.click()
@@ -300,7 +300,7 @@ def test_cancel_gives_the_button_back_and_changes_nothing(panel):
     panel.ui.segmentButton.click()
     panel.ui.segmentButton.click()
     assert not panel.ui.segmentButton.enabled or not panel.logic.busy
-    panel.wait(lambda: not panel.logic.busy, seconds=5)
+    panel.wait(lambda: not panel.logic.busy)
     assert "cancelled" in panel.ui.statusLabel.text
     assert panel.ui.segmentButton.text == "Segment hip" and panel.ui.segmentButton.enabled
     assert volume.GetScene().GetFirstNodeByClass("vtkMRMLSegmentationNode") is None
@@ -457,7 +457,7 @@ def test_who_insists_may_segment_what_looks_like_a_ct(panel):
     as_ct = sitk.GetImageFromArray(voxels - 350)
     as_ct.CopyInformation(image)
     add_volume(as_ct, "like a CT")
-    panel.wait(panel.widget.panel.card.stop, seconds=120)
+    panel.wait(panel.widget.panel.card.stop)
     assert not panel.ui.segmentButton.enabled and "looks like a CT" in panel.ui.segmentButton.toolTip
     panel.ui.preflightInsistCheckBox.click()
     assert panel.ui.segmentButton.enabled
@@ -470,7 +470,7 @@ def test_the_femoral_heads_can_be_marked_from_the_card(panel):
     noise = sitk.GetImageFromArray(np.random.default_rng(1).normal(300, 100, image.GetSize()[::-1]).astype(np.int16))
     noise.CopyInformation(image)
     add_volume(noise)
-    panel.wait(panel.widget.panel.card.stop, seconds=120)
+    panel.wait(panel.widget.panel.card.stop)
     assert "Mark the femoral" in panel.ui.preflightRemedyButton.text.replace("&", "")
     panel.ui.preflightRemedyButton.click()
     heads = panel.logic.getParameterNode().heads
@@ -485,7 +485,7 @@ def test_closing_the_scene_cancels(panel):
     volume = add_volume()
     panel.ui.segmentButton.click()
     volume.GetScene().Clear()
-    panel.wait(lambda: not panel.logic.busy, seconds=5)
+    panel.wait(lambda: not panel.logic.busy)
     assert "cancelled" in panel.ui.statusLabel.text
     assert panel.ui.segmentButton.toolTip == NO_MRI
 
@@ -494,7 +494,7 @@ def test_deleting_the_input_cancels(panel):
     volume = add_volume()
     panel.ui.segmentButton.click()
     volume.GetScene().RemoveNode(volume)
-    panel.wait(lambda: not panel.logic.busy, seconds=5)
+    panel.wait(lambda: not panel.logic.busy)
     assert "was deleted" in panel.ui.statusLabel.text
 
 
@@ -528,7 +528,7 @@ def test_when_slicer_asks_for_the_end_a_second_time_nothing_that_is_gone_is_touc
     import shiboken6
 
     add_volume()
-    panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
+    panel.wait(lambda: not panel.widget.panel.card.pending)
     segment(panel)
     process = panel.logic.service._worker._process
     for quit_slicer in [*slicer_stand_ins.APP_SIGNALS["aboutToQuit()"]]:

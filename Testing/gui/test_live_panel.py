@@ -47,8 +47,8 @@ class Watch:
             self.panel.refresh()
         self.application.processEvents()
 
-    def wait(self, until, seconds: float = 30) -> None:
-        wait(self.application, until, seconds)
+    def wait(self, until) -> None:
+        wait(self.application, until)
 
     def say(self, **changes) -> None:
         """The training process reports something else."""

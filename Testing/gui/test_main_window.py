@@ -88,7 +88,7 @@ def test_what_is_needed_before_and_after_the_click_is_in_view_on_a_small_screen(
     ui = panel.ui
     with panel.in_window(LAPTOP) as window:
         add_volume()
-        panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
+        panel.wait(lambda: not panel.widget.panel.card.pending)
         window.pass_time()
         assert window.is_in_view(ui.segmentButton) and window.is_in_view(ui.preflightBodyLabel)
         # Looked at whenever progress is told, as the work itself may be done before the bench looks again.
@@ -131,7 +131,7 @@ def test_a_language_of_longer_words_fits_into_the_panel_and_changes_nothing(
     assert panel.ui.segmentButton.text == "Segment hip lang"
     with panel.in_window(LAPTOP) as window:
         volume = add_volume()
-        panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
+        panel.wait(lambda: not panel.widget.panel.card.pending)
         assert window.panel_width <= PANEL_WIDTH
         panel.ui.segmentButton.click()
         panel.wait(lambda: panel.widget.panel.settled)
@@ -227,7 +227,7 @@ def test_with_a_large_font_nothing_of_the_segmentation_panel_is_cut(
     panel.logic.getParameterNode().model = "balls"
     with panel.in_window(DESKTOP) as window:
         add_volume()
-        panel.wait(lambda: not panel.widget.panel.card.pending, seconds=120)
+        panel.wait(lambda: not panel.widget.panel.card.pending)
         panel.ui.segmentButton.click()
         panel.wait(lambda: panel.widget.panel.settled)
         panel.ui.againButton.click()

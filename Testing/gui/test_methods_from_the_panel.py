@@ -71,7 +71,7 @@ def test_a_method_is_trained_exported_and_run(panels, bench, tmp_path, name):
     panels.runs.refresh()
     assert panels.ui("runsStartButton").enabled, panels.ui("runsStartButton").toolTip
     panels.ui("runsStartButton").click()
-    panels.wait(lambda: panels.states().get(run_path.name) in ("Finished", "Failed", "Lost"), seconds=600)
+    panels.wait(lambda: panels.states().get(run_path.name) in ("Finished", "Failed", "Lost"))
     assert panels.states()[run_path.name] == "Finished", panels.said()
     assert f"Method: {name}" in panels.ui("runsTable").item(0, 0).toolTip()
 

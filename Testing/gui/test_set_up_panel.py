@@ -46,7 +46,7 @@ class SetUp:
 
     def wait(self, until=None) -> None:
         """Until the interpreter was looked at, or something else is so."""
-        wait(self._application, until or (lambda: self.panel._reading is None), 60)
+        wait(self._application, until or (lambda: self.panel._reading is None))
 
     def choose(self, path: Path | str) -> None:
         """Type a path, letter by letter as the widget tells it, and wait until it was tried."""
@@ -386,7 +386,7 @@ def test_what_cannot_be_loaded_is_found_when_a_segmentation_fails_and_can_be_ins
     panel.wait(lambda: set_up._reading is None)
     assert set_up.problems == () and set_up.widget.collapsed, "it looks whole"
     add_volume()
-    panel.wait(lambda: set_up.problems, seconds=120)
+    panel.wait(lambda: set_up.problems)
     sentence = "safetensors is installed, but cannot be loaded; it must be installed again."
     assert [problem.sentence for problem in set_up.problems] == [sentence]
     assert not set_up.widget.collapsed and panel.ui.setUpStateLabel.text.startswith(f"Stop: {sentence}")

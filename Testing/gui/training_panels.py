@@ -46,8 +46,8 @@ class TrainingPanels:
         except AttributeError:
             return False
 
-    def wait(self, until: Callable[[], object], seconds: float = 300) -> None:
-        wait(self._application, until, seconds, self.said)
+    def wait(self, until: Callable[[], object]) -> None:
+        wait(self._application, until, self.said)
 
     def said(self) -> str:
         return f"{self.ui('settingsStateLabel').text} {self.ui('runsNoteLabel').text} {self.rows()}"

@@ -16,6 +16,7 @@ import scripted_worker
 import SimpleITK as sitk
 import slicer_stand_ins
 from HipICMSCLib.common.errors import HipError
+from patience import PATIENCE
 
 c, s = np.cos(0.5), np.sin(0.5)
 GEOMETRIES = {
@@ -199,7 +200,7 @@ class Clock:
 
 
 def run_clock(logic) -> None:
-    limit = time.monotonic() + 300
+    limit = time.monotonic() + PATIENCE
     while logic.busy:
         assert time.monotonic() < limit
         Clock.running.tick()
@@ -288,7 +289,7 @@ def ready_result(ball_model, tmp_path_factory):
     image, output, cancel_flag, confidence = (str(folder / name) for name in names)
     sitk.WriteImage(ball_hips.ball_image(), image)
     client.send(SegmentRequest(image, output, str(ball_model), cancel_flag, confidence, "cpu"), told.append)
-    limit = time.monotonic() + 300
+    limit = time.monotonic() + PATIENCE
     while client.busy:
         assert time.monotonic() < limit
         client.poll()
@@ -409,7 +410,7 @@ def test_a_look_at_a_volume_that_fails_stops_with_one_sentence_and_the_next_one_
         logic.service.preflight(
             volume, "balls", "cpu", None, lambda findings, pending: told.append((findings, pending))
         )
-        limit = time.monotonic() + 20
+        limit = time.monotonic() + PATIENCE
         while told[-1][1]:
             assert time.monotonic() < limit
             Clock.running.tick()
@@ -497,7 +498,7 @@ def test_the_card_is_filled_at_once_and_then_by_the_worker(outcomes, scene, ball
     volume = add_volume(scene, ball_hips.ball_image())
     logic.service.preflight(volume, "balls", "cpu", None, lambda findings, pending: told.append((findings, pending)))
     assert [pending for _, pending in told] == [True]
-    limit = time.monotonic() + 300
+    limit = time.monotonic() + PATIENCE
     while len(told) < 2:
         assert time.monotonic() < limit
         Clock.running.tick()

@@ -23,6 +23,7 @@ from dicom_objects import slices, write
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.preprocessing.geometry import same_geometry
 from packages import HEADS, as_ct, blank, dice, distance, scene, write_threshold_package
+from patience import PATIENCE
 
 CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 POINTS = ["--right-head", *map(str, HEADS.right), "--left-head", *map(str, HEADS.left)]
@@ -319,7 +320,7 @@ def test_a_time_limit_leaves_whole_results_and_a_summary(model, mri, tmp_path):
         assert child.poll() is None
         time.sleep(0.05)
     child.send_signal(signal.SIGTERM)
-    assert child.wait(timeout=120) == 128 + signal.SIGTERM
+    assert child.wait(PATIENCE) == 128 + signal.SIGTERM
     states = [row["state"] for row in json.loads((tmp_path / "s.json").read_text())]
     done = states.count("done")
     assert 1 <= done < 40 and len(states) == 40 and set(states) <= {"done", "cancelled", "waiting"}

@@ -24,6 +24,7 @@ from HipICMSCLib.models.chosen import (
     user_models_folder,
 )
 from packages import write_threshold_package
+from patience import PATIENCE
 
 #: Several processes add at the same moment, when the file that they wait for appears.
 _ADD = """
@@ -217,7 +218,7 @@ def test_several_slicers_add_at_the_same_moment(mine, packages, tmp_path, home):
         subprocess.Popen([*command, path, start], stdout=subprocess.PIPE, text=True) for path in (mine, mine, other)
     ]
     start.touch()
-    answers = [child.communicate(timeout=60)[0].split("\n") for child in children]
+    answers = [child.communicate(timeout=PATIENCE)[0].split("\n") for child in children]
     assert os.listdir(home / "models") == ["mine.hipmodel"]
     kept = home / "models" / "mine.hipmodel"
     assert kept.read_bytes() in (mine.read_bytes(), other.read_bytes())

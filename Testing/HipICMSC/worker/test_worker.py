@@ -26,6 +26,7 @@ from HipICMSCLib.worker.protocol import (
     decode,
     encode,
 )
+from patience import PATIENCE
 
 HEADS = {"heads": (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE)}
 
@@ -37,8 +38,8 @@ class Conversation:
         self.events: list = []
         self.client = WorkerClient(arguments) if arguments else WorkerClient()
 
-    def wait(self, until: Callable[[], bool] | None = None, seconds: float = 300) -> None:
-        limit = time.monotonic() + seconds
+    def wait(self, until: Callable[[], bool] | None = None) -> None:
+        limit = time.monotonic() + PATIENCE
         while not (until() if until else not self.client.busy):
             assert time.monotonic() < limit, self.events
             time.sleep(0.02)
@@ -192,7 +193,7 @@ def test_an_idle_worker_ends_by_itself_and_the_next_click_works(ball_model):
     conversation = Conversation("-m", "HipICMSCLib.worker", "0.2")
     test = SelfTestRequest(str(ball_model), "cpu")
     assert isinstance(conversation.ask(test), Finished)
-    assert conversation.client._process.wait(20) == 0
+    assert conversation.client._process.wait(PATIENCE) == 0
     assert isinstance(conversation.ask(test), Finished)
     conversation.client.close()
 
@@ -223,7 +224,7 @@ def test_the_worker_ends_with_its_input(request_for):
     conversation.send(request_for())
     conversation.wait(lambda: bool(conversation.of(Ready)))
     conversation.client._process.stdin.close()
-    assert conversation.client._process.wait(20) == 0
+    assert conversation.client._process.wait(PATIENCE) == 0
     conversation.wait()
     conversation.client.close()
 

@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.worker.protocol import Failed, Finished, Progress, SegmentRequest, SelfTestRequest, encode
+from patience import PATIENCE
 
 HEADS = (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE)
 #: The worker as it is, but for torch and what it computes: for what the process around them does.
@@ -48,8 +49,8 @@ class Asked:
         self.events: list = []
         self.client = WorkerClient(arguments) if arguments else WorkerClient()
 
-    def wait(self, until=None, seconds: float = 120) -> None:
-        limit = time.monotonic() + seconds
+    def wait(self, until=None) -> None:
+        limit = time.monotonic() + PATIENCE
         while not (until() if until else not self.client.busy):
             assert time.monotonic() < limit, self.events
             time.sleep(0.02)
@@ -158,7 +159,7 @@ def test_a_stopped_process_is_ended_and_the_next_request_works(scripted, request
     asked.client.SILENT_SECONDS = 1.0
     asked.client.send(request_here, asked.events.append)
     process = asked.client._process
-    asked.wait(seconds=20)
+    asked.wait()
     (failed,) = asked.events
     assert failed.kind == "no_answer" and failed.sentence.endswith(".")
     assert process.poll() == -signal.SIGKILL

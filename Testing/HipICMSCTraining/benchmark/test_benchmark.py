@@ -37,10 +37,10 @@ from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.previews import CONTOUR_COLOURS
 from HipICMSCTrainingLib.run.trainer import Trainer
+from patience import PATIENCE
 from PIL import Image
 from tiny_training import ASSIGNMENTS, child, command, differences, tiny_settings
 
-PATIENCE = 300.0
 #: Two rows of Table 2, which have stage 1 in common; the second is a row of Table 1, too.
 FIRST, SECOND = "icmsc-step2", "icmsc"
 ROI_MM = 60.0

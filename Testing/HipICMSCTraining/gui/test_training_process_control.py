@@ -18,6 +18,7 @@ from HipICMSCTrainingLib.data.dataset_file import write_dataset_file
 from HipICMSCTrainingLib.gui.running import training_process
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.status import Status
+from patience import PATIENCE
 from tiny_training import set_arguments
 
 PARENT = """
@@ -47,8 +48,8 @@ def no_process_is_left() -> Iterator[None]:
     training_process._processes.clear()
 
 
-def wait(until: Callable[[], object], seconds: float = 120) -> None:
-    limit = time.monotonic() + seconds
+def wait(until: Callable[[], object]) -> None:
+    limit = time.monotonic() + PATIENCE
     while not until():
         assert time.monotonic() < limit
         time.sleep(0.02)
@@ -68,13 +69,10 @@ def kind_of(action: Callable[[], object]) -> str:
     return caught.value.kind
 
 
-def test_a_training_outlives_a_killed_parent_and_is_controlled_by_another_process_to_its_end(
-    tiny_data, dataset, tmp_path
-):
+def test_a_training_outlives_a_killed_parent_and_is_controlled_by_another_process(tiny_data, dataset, tmp_path):
     run = RunFolder(tmp_path / "runs" / "first")
     tiny_data.lend_cache(run.path)
-    # Long enough that it is not finished before it is asked to stop: its step is told every five seconds only.
-    command = [sys.executable, "-c", PARENT, str(run.path), str(dataset), *arguments(steps_per_epoch=400)]
+    command = [sys.executable, "-c", PARENT, str(run.path), str(dataset), *arguments(**ENDLESS)]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     with parent:
         assert parent.stdout.readline() == "started\n"
@@ -93,10 +91,18 @@ def test_a_training_outlives_a_killed_parent_and_is_controlled_by_another_proces
     training_process.stop_all(training_process.running_runs(run.path.parent))
     # A process that said its last word needs a moment to end.
     wait(lambda: training_process.state_of(run) == "stopped" and not run.in_use())
-    assert 0 < step_of(run) < 1200
+    assert step_of(run) > paused_at
     assert training_process.running_runs(run.path.parent) == []
     assert kind_of(lambda: training_process.stop(run)) == "not_running"
     assert kind_of(lambda: training_process.pause(run)) == "not_running"
+
+
+def test_a_stopped_training_is_resumed_to_its_end(tiny_data, dataset, tmp_path):
+    path = tmp_path / "runs" / "first"
+    tiny_data.lend_cache(path)
+    run = training_process.start(path, dataset, arguments(steps_per_epoch=20))
+    training_process.stop(run)
+    wait(lambda: training_process.state_of(run) == "stopped" and not run.in_use())
 
     training_process.resume(run)
     assert training_process.state_of(run) == "starting"
@@ -104,7 +110,7 @@ def test_a_training_outlives_a_killed_parent_and_is_controlled_by_another_proces
     states = ["starting"]
     wait(lambda: states.append(training_process.state_of(run)) or states[-1] == "finished")
     assert [state for before, state in pairwise(states) if state != before] == ["running", "finished"]
-    assert step_of(run) == 1200 and training_process.failures() == []
+    assert step_of(run) == 60 and training_process.failures() == []
     assert kind_of(lambda: training_process.resume(run)) == "finished"
 
 

@@ -23,9 +23,9 @@ from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.estimate import Estimate, estimate
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import Trainer
+from patience import PATIENCE
 from tiny_training import POOL, TinyData, child, command, set_arguments, tiny_settings
 
-PATIENCE = 600.0
 STEPS_OF_AN_EPOCH = 30
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -22,6 +22,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
 from HipICMSCTrainingLib.run.metrics import MetricsReader
 from HipICMSCTrainingLib.run.status import STALLED_AFTER_SECONDS, Status, awake_seconds
+from patience import PATIENCE
 from torch import nn
 
 
@@ -51,7 +52,7 @@ def live_process(run):
     ready = context.Event()
     process = context.Process(target=train_and_wait, args=(run.path, ready))
     process.start()
-    assert ready.wait(20)
+    assert ready.wait(PATIENCE)
     yield process
     process.kill()
     process.join()

@@ -16,9 +16,8 @@ import SimpleITK as sitk
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import Trainer
+from patience import PATIENCE
 from tiny_training import TinyData, child, command, set_arguments
-
-PATIENCE = 600.0
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen) -> None:

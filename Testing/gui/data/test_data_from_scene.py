@@ -21,7 +21,7 @@ def test_a_ct_waits_for_what_is_drawn_on_it_and_for_what_that_means(data, path):
     )
     classes = ball_classes(ball_image())
     add_segmentation(volume, "S", A=classes == 1, B=classes == 2)
-    data.wait(lambda: ui.dataSceneTable.cellWidget(0, 2).count == 2, seconds=5)
+    data.wait(lambda: ui.dataSceneTable.cellWidget(0, 2).count == 2)
     assert data.ticked() == ["CT"], "the user's tick is gone"
     data.choose("CT", 2, "S")
     assert data.meanings() == {"A": "leave out", "B": "leave out"}
@@ -173,16 +173,16 @@ def test_a_deleted_volume_leaves_the_list(data, path):
     data.scene.RemoveNode(second)
     data.ui.dataSceneAddButton.click()
     assert data.rows() == []
-    data.wait(lambda: [row[0] for row in data.scene_rows()] == ["MRI 1"], seconds=5)
+    data.wait(lambda: [row[0] for row in data.scene_rows()] == ["MRI 1"])
     drawn = add_segmentation(data.scene.GetFirstNodeByName("MRI 1"), "S", Femur=ball_classes(ball_image()) == 2)
-    data.wait(lambda: data.ui.dataSceneTable.cellWidget(0, 2).count == 2, seconds=5)
+    data.wait(lambda: data.ui.dataSceneTable.cellWidget(0, 2).count == 2)
     data.choose("MRI 1", 2, "S")
     data.scene.RemoveNode(drawn)
     data.choose("MRI 1", 1, "CT")
     data.tick("MRI 1")
     assert data.ui.dataSceneAddButton.toolTip.startswith("Choose what is drawn on MRI 1")
     data.scene.Clear()
-    data.wait(lambda: data.scene_rows() == [], seconds=5)
+    data.wait(lambda: data.scene_rows() == [])
     assert data.ui.dataSceneAddButton.toolTip == "The scene has no volumes; load some first."
 
 

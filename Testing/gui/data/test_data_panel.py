@@ -144,7 +144,7 @@ def test_a_check_can_be_cancelled(data, path, dialogs):
     data.ui.dataCheckButton.click()
     assert data.ui.dataCheckButton.enabled and data.shows(data.ui.dataCheckProgressBar)
     data.ui.dataCheckButton.click()
-    data.wait(lambda: data.ui.dataCheckButton.text == "Check data", seconds=2)
+    data.wait(lambda: data.ui.dataCheckButton.text == "Check data")
     assert dialogs == [] and "not been checked" in data.ui.dataCheckLabel.text
     assert not (path.parent / "dataset.check.json").exists()
 
