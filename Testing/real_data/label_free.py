@@ -25,21 +25,17 @@ from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.preprocessing.slabs import prepare_slices
 from HipICMSCTrainingLib.data.slab_cache import plane_to_read
 from HipICMSCTrainingLib.data.slab_stack import simulated_stack
+from HipICMSCTrainingLib.run.muscle import as_bright_as_muscle
 from HipICMSCTrainingLib.run.scores import mean_dice, other_view, predicted
 from HipICMSCTrainingLib.settings.training import PRESETS
 from make_dataset import HELD_OUT, SAMPLE, TRAINED
 from scipy import ndimage
 from simulated_table import anatomy
-from skimage.filters import threshold_multiotsu
 
 _BONES = {"hip bone": HIP_BONE, "femur": FEMUR}
 _SLABS = 160
-#: Coils brighten a slice over such a distance, pixels of 1 mm or a little less; noise is averaged over the second one.
-_COIL, _NOISE = 25.0, 1.2
 #: What lies this far inside a bone, pixels, has neither cortex nor the blur of its surface.
 _INSIDE = 3
-#: As bright as muscle: from this share of its median, up to this share of the way from there to where marrow begins.
-_FROM, _UP_TO = 0.65, 0.65
 
 
 def main() -> int:
@@ -113,26 +109,6 @@ def drawn(segmenter: HipSegmenter, image: sitk.Image) -> dict[str, tuple[float, 
         inside = np.stack([ndimage.binary_erosion(slice_, iterations=_INSIDE) for slice_ in here])
         found[bone] = (inside.sum() * voxel_ml, (inside & like_muscle).sum() * voxel_ml)
     return found
-
-
-def as_bright_as_muscle(voxels: np.ndarray) -> np.ndarray:
-    """
-    Args:
-        voxels: (slice, row, column) of a T1-weighted MRI: marrow is brighter than muscle, fat brighter than both.
-
-    Returns:
-        bool, same shape.
-    """
-    voxels = voxels / np.percentile(voxels, 99)
-    tissue = (voxels > 0.08).astype(np.float32)
-    coil = [0, _COIL, _COIL]
-    about, weight = (ndimage.gaussian_filter(values, coil) for values in (voxels * tissue, tissue))
-    even = np.where(tissue > 0, voxels / np.maximum(about / np.maximum(weight, 1e-3), 0.02), 0)
-    even = ndimage.gaussian_filter(even, [0, _NOISE, _NOISE])
-    of_tissue = even[(even > 0.15) & (tissue > 0)]
-    marrow_from = threshold_multiotsu(of_tissue[::17], 3)[0]
-    muscle = np.median(of_tissue[of_tissue < marrow_from])
-    return (even > _FROM * muscle) & (even < muscle + _UP_TO * (marrow_from - muscle))
 
 
 if __name__ == "__main__":

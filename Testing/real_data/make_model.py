@@ -51,7 +51,7 @@ def main() -> int:
         if chosen.teachers and not run.checkpoints.lessons_file.exists():
             made = RunDescription.read(run)
             cases = made.dataset.of("MR", "train")
-            write_lessons(run.checkpoints.lessons_file, chosen.teachers, cases, made.settings.device, print)
+            write_lessons(run.checkpoints.lessons_file, chosen.teachers, cases, made.settings.device, True, print)
         if chosen.limit is not None:
             timer = threading.Timer(3600 * chosen.limit, run.request, ["STOP"])
             timer.daemon = True

@@ -2,6 +2,7 @@
 takes away.
 
 The clean-up knows what no pixel does: that a bone is one piece, at a joint. So a stray teaches F_t what is no bone.
+What is as bright as muscle on T1 teaches nothing where it was called hip bone: it may be muscle, and may be red marrow.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from HipICMSCTrainingLib.data.slice_cache import read_case
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.files import damaged_checkpoint
 from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.muscle import muscle_called_bone
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: Bone may go on so far beyond what was found.
@@ -36,10 +38,12 @@ AROUND_MM = 6.0
 #: A result with one of these doubts may lack bone, so it does not tell where there is none.
 _LACKING = {"bone_missing", "one_hip", "sides_differ", "sides_uncertain", "volume_implausible"}
 _BONES = 2
+#: A probability that teaches neither bone nor its absence.
+_UNSURE = 0.5
 
 
 def write_own_lessons(
-    folder: RunFolder, cases: Sequence[Case], settings: TrainingSettings, say: Callable[[str], None]
+    folder: RunFolder, cases: Sequence[Case], settings: TrainingSettings, t1_weighted: bool, say: Callable[[str], None]
 ) -> None:
     """As :func:`write_lessons` of the selected weights of a run, for that run.
 
@@ -49,11 +53,16 @@ def write_own_lessons(
     with tempfile.TemporaryDirectory() as beside:
         package = Path(beside) / f"selected{ENDING}"
         export_package(folder, package)
-        write_lessons(folder.checkpoints.lessons_file, [package], cases, settings.device, say)
+        write_lessons(folder.checkpoints.lessons_file, [package], cases, settings.device, t1_weighted, say)
 
 
 def write_lessons(
-    file: Path, packages: Sequence[Path], cases: Sequence[Case], device: str, say: Callable[[str], None]
+    file: Path,
+    packages: Sequence[Path],
+    cases: Sequence[Case],
+    device: str,
+    t1_weighted: bool,
+    say: Callable[[str], None],
 ) -> None:
     """Read MRIs and keep how probable each bone is where, in the mean of all that read.
 
@@ -61,6 +70,7 @@ def write_lessons(
 
     Args:
         packages: models of slabs, of the same pixels and intensities.
+        t1_weighted: whether the MRIs are, so that their brightness tells of muscle (:mod:`..run.muscle`).
         say: called with a sentence before each MRI.
 
     Raises:
@@ -78,7 +88,13 @@ def write_lessons(
     for number, case in enumerate(cases, start=1):
         say(f"Segmenting {number} of {len(cases)} MRIs, from which F_t then learns.")
         image = read_case(case)[0]
-        lessons[case.name] = packed(sum(lesson_of(each, image) for each in segmenters) / len(segmenters))
+        lesson = sum(lesson_of(each, image) for each in segmenters) / len(segmenters)
+        hip_bone = lesson[0] > 0.5
+        if t1_weighted and hip_bone.any():
+            slices = prepare_slices(image, plane_to_read(image), "MR", *read_as[0]).slices
+            muscle = muscle_called_bone((slices + 1) / 2, hip_bone)
+            lesson[0, muscle] = np.minimum(lesson[0, muscle], _UNSURE)
+        lessons[case.name] = packed(lesson)
     with replacing(file) as beside:
         beside.write_bytes(save(lessons))
 

@@ -270,7 +270,8 @@ class Trainer:
         if self.distribution.is_main and not there_are_lessons:
             # The clean-up needs scipy's k-d tree.
             torch.set_flush_denormal(False)
-            write_own_lessons(self.folder, cases, self.settings, self._say_preparing)
+            t1_weighted = self.run.method_settings.contrast_prior == "t1"
+            write_own_lessons(self.folder, cases, self.settings, t1_weighted, self._say_preparing)
             torch.set_flush_denormal(True)
         self.distribution.wait_for_first()
         if begins:

@@ -12,40 +12,13 @@ from HipICMSCLib.networks.inference import FP32
 from HipICMSCLib.preprocessing.slabs import SlabSettings
 from packages import write_slab_package
 from real_data_scripts import real_data_script
-from scipy import ndimage
-
-MUSCLE, MARROW, FAT = 0.4, 0.65, 1.0
+from thigh import MUSCLE, inside, thigh
 
 
 @pytest.fixture(scope="module")
 def script():
     with real_data_script("label_free") as script:
         yield script
-
-
-#: Small beside the distance over which a coil's brightness is told from tissue's.
-TILE = 12
-
-
-def thigh(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A T1-weighted MRI of tiles of tissue within air, as its brightness and as a noisy coil gives it."""
-    tiles = random.choice([MUSCLE, MARROW, FAT], (3, 14, 16), p=[0.5, 0.2, 0.3])
-    true = np.pad(tiles.repeat(TILE, 1).repeat(TILE, 2), ((0, 0), (20, 20), (20, 20)))
-    coil = np.linspace(1.0, 1.8, true.shape[2])
-    return true, (800 * true * coil + random.normal(0, 12, true.shape)).clip(0)
-
-
-def inside(mask: np.ndarray, pixels: int) -> np.ndarray:
-    return np.stack([ndimage.binary_erosion(slice_, iterations=pixels) for slice_ in mask])
-
-
-def test_muscle_is_told_from_marrow_and_fat_whatever_the_coil_and_the_units(script):
-    true, voxels = thigh(np.random.default_rng(0))
-    found = script.as_bright_as_muscle(voxels)
-    assert found[inside(true == MUSCLE, 3)].mean() > 0.97
-    for tissue in (MARROW, FAT, 0.0):
-        assert found[inside(true == tissue, 3)].mean() < 0.02
-    assert np.array_equal(script.as_bright_as_muscle(voxels * 7), found)
 
 
 def test_of_a_drawn_bone_the_part_that_is_muscle_is_told_in_millilitres(script):

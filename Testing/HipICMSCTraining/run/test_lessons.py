@@ -108,7 +108,7 @@ def test_what_only_one_of_two_teachers_sees_is_sure_to_none(tmp_path):
     image.SetSpacing((2.0, 2.0, 4.0))
     sitk.WriteImage(image, str(tmp_path / "mri.nii"))
     case, said = Case("a", "MR", "train", "a", str(tmp_path / "mri.nii")), []
-    write_lessons(tmp_path / "lessons.safetensors", packages, [case], "cpu", said.append)
+    write_lessons(tmp_path / "lessons.safetensors", packages, [case], "cpu", False, said.append)
     grid = slice_grid(image, "axial", SLAB)
     (found,) = read_lessons(tmp_path / "lessons.safetensors", [case], [grid.size[::-1]])
     truth = sitk.GetArrayFromImage(grid.resample(image, sitk.sitkNearestNeighbor, 0)) == BRIGHT
@@ -118,11 +118,38 @@ def test_what_only_one_of_two_teachers_sees_is_sure_to_none(tmp_path):
     assert len(said) == 1
 
 
+@pytest.mark.parametrize("t1_weighted", [False, True])
+def test_what_is_as_bright_as_muscle_on_t1_and_goes_on_beside_the_bone_teaches_nothing(tmp_path, t1_weighted):
+    """The model calls the darker half of a muscle hip bone, and two bones as dark, one of them within marrow."""
+    package = write_slab_package(tmp_path / "a.hipmodel", slab=SLAB)
+    dark, dim, marrow = 160, 250, 360
+    voxels = np.full((12, 70, 70), GREY, np.int16)
+    voxels[:, 5:12, 5:65], voxels[:, 12:14, 5:65] = 0, BRIGHT
+    voxels[:, 20:60, 8:20], voxels[:, 20:60, 20:38] = dark, dim
+    voxels[:, 20:60, 42:68], voxels[:, 30:50, 48:62] = marrow, dark
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing((2.0, 2.0, 5.0))
+    sitk.WriteImage(image, str(tmp_path / "mri.nii"))
+    case, file = Case("a", "MR", "train", "a", str(tmp_path / "mri.nii")), tmp_path / "lessons.safetensors"
+    write_lessons(file, [package], [case], "cpu", t1_weighted, print)
+    grid = slice_grid(image, "axial", SLAB)
+    (found,) = read_lessons(file, [case], [grid.size[::-1]])
+    there = sitk.GetArrayFromImage(grid.resample(image, sitk.sitkNearestNeighbor, 0))
+    muscle, red = (there == dark).copy(), (there == dark).copy()
+    muscle[..., 40:], red[..., :40] = False, False
+    muscle, red = (ndimage.binary_erosion(part, np.ones((1, 7, 7))) for part in (muscle, red))
+    assert muscle.any() and (found[0, red] / 255 > 0.75).all()
+    if t1_weighted:
+        assert found[0, muscle] / 255 == pytest.approx(0.5, abs=0.01)
+    else:
+        assert (found[0, muscle] / 255 > 0.75).all()
+
+
 def test_teachers_that_read_other_pixels_are_refused(tmp_path):
     other = SlabSettings(pixel_mm=1.0, least_pixels=160)
     packages = [write_slab_package(tmp_path / f"{s.pixel_mm:g}.hipmodel", slab=s) for s in (SLAB, other)]
     with pytest.raises(HipError, match="do not read MRIs alike"):
-        write_lessons(tmp_path / "lessons.safetensors", packages, [], "cpu", print)
+        write_lessons(tmp_path / "lessons.safetensors", packages, [], "cpu", False, print)
     assert not (tmp_path / "lessons.safetensors").exists()
 
 

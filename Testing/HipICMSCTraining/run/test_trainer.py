@@ -267,7 +267,7 @@ def test_lessons_of_other_teachers_that_a_run_begins_with_are_what_it_learns_fro
     run = slab_data.start(tmp_path / "run", **only, self_training_epochs=1, steps_per_epoch=2)
     write_slab_package(tmp_path / "teacher.hipmodel", slab=RunDescription.read(run).settings.slab)
     cases, lessons = RunDescription.read(run).dataset.of("MR", "train"), run.checkpoints.lessons_file
-    write_lessons(lessons, [tmp_path / "teacher.hipmodel"], cases, "cpu", lambda sentence: None)
+    write_lessons(lessons, [tmp_path / "teacher.hipmodel"], cases, "cpu", False, lambda sentence: None)
     before, trainer = lessons.read_bytes(), Trainer(run)
     assert trainer.train().state == "finished"
     assert lessons.read_bytes() == before
