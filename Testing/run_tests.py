@@ -14,11 +14,18 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
+#: What trains in processes of its own waits for them, while others of its part compute.
+_RUNS = ["run", "gui"]
 #: Folders by process.
 PROCESSES = {
     "gui": ["gui"],
     "segmentation": ["HipICMSC", "across"],
-    "training": ["HipICMSCTraining"],
+    "runs": [f"HipICMSCTraining/{name}" for name in _RUNS],
+    "training": sorted(
+        f"HipICMSCTraining/{folder.name}"
+        for folder in (HERE / "HipICMSCTraining").iterdir()
+        if folder.name not in _RUNS and any(folder.glob("test_*.py"))
+    ),
     "mrml": ["mrml"],
 }
 NO_TEST_SELECTED = 5
