@@ -332,7 +332,7 @@ MEASURES = (
     Measure(
         Definition(
             "AlphaMax", "Largest alpha angle", "deg",
-            "Of all positions round the neck where it is known, every 5 degrees.", class_width=15,
+            "Of all positions round the neck where it is known, every 5 degrees.", class_width=15, is_largest=True,
         ),
         _maximum,
     ),

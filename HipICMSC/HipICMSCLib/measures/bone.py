@@ -99,6 +99,18 @@ class Field:
         steps = self.steps / np.where(np.arange(3) == axis, _BETWEEN, 1)
         return Field(np.moveaxis(fine, 0, axis), self.origin, steps)
 
+    def leaning(self) -> np.ndarray | np.float32:
+        """How many mm within a thick slice (i, j, k) cross one mm of depth below the surface: 1 where that stands
+        upright on the slices, more where it leans. 1 in a field without thick slices.
+        """
+        spacing = np.linalg.norm(self.steps, axis=0)
+        if spacing.max() <= THICK_RATIO * spacing.min():
+            return np.float32(1)
+        axis = int(np.argmax(spacing))
+        change = np.abs(np.diff(self.values, axis=axis)) / np.float32(spacing[axis])
+        ends = [[(0, 0)] * axis + [sides] + [(0, 0)] * (2 - axis) for sides in ((1, 0), (0, 1))]
+        return np.hypot(np.float32(1), np.maximum(*(np.pad(change, pad, "edge") for pad in ends)))
+
     def thickness(self, directions: np.ndarray) -> np.ndarray:
         """mm (…) of a thick slice along unit vectors (…, 3); 0 where no axis has thick slices."""
         spacing = np.linalg.norm(self.steps, axis=0)

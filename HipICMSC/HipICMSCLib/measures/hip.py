@@ -95,7 +95,7 @@ class Hip:
         hip = Hip(self.side, self.femur, self.hip_bone, self.head, self.axes, self.frame_name, self.edits)
         if self.edits.head_centre is None and self.edits.head_radius is None:
             surface = self.once("surface", lambda: _near_head(self.femur, self.head))
-            shifted = replace(surface, points=noise.shifted(surface.points, self.head.centre, self.femur.slice_normal))
+            shifted = replace(surface, points=noise.shifted(surface.points, self.head.centre))
             hip.head = fit_head(shifted, self.head.centre, self.head.radius, self.head.toward_neck)
         hip._before = self
         hip._found["femur_field"] = noise.added(self.femur_field)

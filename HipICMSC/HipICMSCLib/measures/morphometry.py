@@ -26,7 +26,8 @@ REPEATS = 50
 TILT = 5.0
 _LEAST_SUCCESS = 0.8
 _THICK = (
-    "Thick slices: the interval counts in that they might lie elsewhere, but no error of the label from slice to slice."
+    "Thick slices: the interval counts in that they might lie elsewhere and that the label wavers by a fraction of a "
+    "pixel, in each slice by itself; a slice in which a bone was missed it does not count in."
 )
 
 
@@ -252,7 +253,10 @@ def _with_interval(row: Row, numbers: np.ndarray) -> Row:
     # A rank of n values is expected at rank / (n + 1). By rank / n, numpy's usual way, an interval of 50 repeats would
     # hold 91 of 100 further ones, not 95.
     low, middle, high = np.percentile(known, [2.5, 50, 97.5], method="weibull")
-    low, high = row.value + low - middle, row.value + high - middle
+    below, above = middle - low, high - middle
+    if row.definition.is_largest:
+        below, above = above, below
+    low, high = row.value - below, row.value + above
     row = replace(row, low=max(low, 0.0) if known.min() >= 0 else low, high=high)
     width = row.definition.class_width
     if width is not None and row.high - row.low > width:

@@ -19,6 +19,7 @@ from HipICMSCLib.measures.head import Head
 from HipICMSCLib.measures.hip import Edits
 from HipICMSCLib.measures.labels import with_our_values
 from HipICMSCLib.measures.morphometry import Morphometry, find_hips, measure, measured
+from HipICMSCLib.measures.noise import BoundaryNoise
 from HipICMSCLib.measures.rays import along as along_rays
 from HipICMSCLib.measures.rays import first_exit
 from HipICMSCLib.measures.registry import DEFINITIONS
@@ -48,9 +49,9 @@ TOLERANCES = {
 }
 
 
-def right_hip(**sampling) -> sitk.Image:
+def right_hip(shapes: HipShapes = SHAPES, **sampling) -> sitk.Image:
     box = {"low": (-150, -60, -150), "high": (-30, 60, 50), "shift": (0.3, -0.2, 0.4)}
-    return hip_labels({"right": SHAPES}, Sampling(**(box | sampling)))
+    return hip_labels({"right": shapes}, Sampling(**(box | sampling)))
 
 
 def rows_of(result: Morphometry, side: str = "right") -> dict:
@@ -114,6 +115,17 @@ def test_the_interval_holds_the_truth_and_the_slope_is_the_geometry(measured_fin
     # Of a plane: cos(version) / tan(inclination) degrees per degree, less with forward tilt.
     expected = -math.cos(math.radians(SHAPES.version)) / math.tan(math.radians(SHAPES.inclination))
     assert rows_of(measured_fine)["RimVersion"].tilt_slope == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.9, 5.0, 0.9)])
+def test_the_interval_holds_the_truth_where_each_slice_wavers_by_itself(spacing):
+    """Alpha is the same all round this neck, so that the largest one is nothing but noise more."""
+    shapes = replace(SHAPES, cam_radius=None)
+    rows = rows_of(measure(right_hip(shapes, noise_voxels=0.6, seed=5, spacing=spacing)))
+    true = truth(shapes)
+    for name in ("HeadRadius", "LCEA", "Coverage", "Alpha_1200", "AlphaMax"):
+        assert rows[name].low <= true[name] <= rows[name].high, name
+    assert rows["AlphaMax"].value > true["AlphaMax"] + 2
 
 
 def test_what_a_rough_label_only_raises_has_no_interval():
@@ -243,6 +255,20 @@ def test_on_thick_slices_each_repeat_reads_them_elsewhere():
     assert moved == pytest.approx([2.5 - 9, 0.648], abs=0.01)
     fine = Field(sphere.values, low, np.eye(3))
     assert fine.resliced(0.4) is fine
+
+
+@pytest.mark.parametrize("lean", [0.0, 0.75])
+def test_a_label_wavers_across_its_surface_however_that_leans_to_thick_slices(lean):
+    """Within a slice it is drawn off by more where it leans, so that it is off as far in depth."""
+    low, steps = np.array([-10.0, -15.0, -10.0]), np.diag([1.0, 5.0, 1.0])
+    index = np.moveaxis(np.indices((21, 7, 21)), 0, -1) @ steps + low
+    # Distances within the slices, as those of a label of thick slices are about its surface.
+    plane = Field((index @ [1.0, lean, 0.0]).astype(np.float32), low, steps)
+    noise = BoundaryNoise(np.full((5, 5, 5), 0.5, np.float32), np.full(3, -20.0), 10.0, phase=0.0)
+    normal = np.array([1.0, lean, 0.0]) / math.hypot(1.0, lean)
+    points = np.array([[0.0, 0.0, 0.0], [-4 * lean, 4.0, 3.0]])
+    assert noise.added(plane).at(points - 0.5 * normal) == pytest.approx([0, 0], abs=1e-4)
+    assert noise.shifted(points - 9 * normal, points[0] - 30 * normal)[0] == pytest.approx(-9.5 * normal)
 
 
 def test_an_edited_rim_point_moves_the_number_and_keeps_the_automatic_one(fine):
