@@ -2,20 +2,28 @@
 
 Coronal T1 of both hips (mri_val/), as drawn and with what the readers left out masked, and axial T1 of one hip (sts/,
 the two patients that no training sees). The labels only measure here: nothing is chosen by them.
+
+Of the coronal ones the hip bone counts within 50 mm of the heads, and the femur as a whole and, beside that, as near:
+the readers drew the marrow of shafts, and where slices cut a shaft's cortex lengthwise no band of it is masked.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
+from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
+from HipICMSCLib.anatomy.segments import FEMUR
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.engine import HipSegmenter, Quality
+from HipICMSCTrainingLib.evaluation.label_classes import read_classes, read_label_map
+from HipICMSCTrainingLib.evaluation.metrics import METRICS, score_mask, within_balls
 from HipICMSCTrainingLib.evaluation.pairs import Pair
 from HipICMSCTrainingLib.evaluation.scores import evaluate_pairs
 from make_dataset import MEASURED
@@ -89,9 +97,27 @@ def scores(model: Path, data: Path, quality: Quality) -> dict[str, object]:
     for (kind, words, which), of_kind in cases.items():
         # Of one hip the field of view may end at the head, whose centre is then not known.
         evaluation = evaluate_pairs(of_kind, ROI_MM if kind.startswith("coronal") else None)
-        found.setdefault(kind, {}).setdefault(words, {})[which] = evaluation.as_dict()["summary"]["raw"]
+        summary = evaluation.as_dict()["summary"]["raw"]
+        if kind.startswith("coronal"):
+            summary[f"femur within {ROI_MM:g} mm"] = femur_near_heads(of_kind)
+        found.setdefault(kind, {}).setdefault(words, {})[which] = summary
         print(f"\n## {model.stem}: {kind}, {words}, {which}\n\n{evaluation.table()}", flush=True)
     return found
+
+
+def femur_near_heads(cases: Sequence[Pair]) -> dict[str, dict[str, float]]:
+    """Each metric's mean over volumes in which a head is found, counting as near to it as the hip bone counts."""
+    near = []
+    for case in cases:
+        truth = read_classes(case.truth, case.name)
+        counted = within_balls(truth, filter(None, astuple(heads_of_bones(truth))), ROI_MM)
+        for mask in case.ignore:
+            counted &= read_label_map(mask, mask.name) == 0
+        near.append(score_mask(read_classes(case.prediction, case.name) == FEMUR, truth == FEMUR, counted))
+    return {
+        metric: {"mean": statistics.fmean(getattr(scores, metric) for scores in near), "volumes": len(near)}
+        for metric in METRICS
+    }
 
 
 if __name__ == "__main__":
