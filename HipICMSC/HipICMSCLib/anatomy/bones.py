@@ -34,6 +34,9 @@ AROUND_SURE_MM = 6.0
 MAX_GAP_AT_BORDER_MM = 40.0
 # The main component is sought about the femoral head if that is known: bone farther away is not of this hip.
 MAIN_WITHIN_MM = 60.0
+# Of several pieces of a hip bone the main one is that with most of itself so near to the femur: the socket, which where
+# little of it is in view is smaller than a muscle may be that was taken for bone.
+JOINT_MM = 10.0
 # A component with less than this on the other side of the midplane only leans over it and belongs to one side.
 MIN_SPLIT_FRACTION = 0.05
 # An image that is narrower shows one hip.
@@ -88,8 +91,10 @@ def separate_sides(
         grid = _Grid(classes, box)
         offset = grid.signed_distance(*_midplane(classes, heads, grid, array[box]))
         sure = None if confidence is None else sitk.GetArrayViewFromImage(confidence)[box] >= SURE
-        for bone in (HIP_BONE, FEMUR):
-            for side, mask in _by_side(array[box] == bone, sure, MAX_GAP_MM[bone], offset < 0, heads, grid).items():
+        femora = _by_side(array[box] == FEMUR, sure, MAX_GAP_MM[FEMUR], offset < 0, heads, grid, {})
+        hip_bones = _by_side(array[box] == HIP_BONE, sure, MAX_GAP_MM[HIP_BONE], offset < 0, heads, grid, femora)
+        for bone, by_side in ((HIP_BONE, hip_bones), (FEMUR, femora)):
+            for side, mask in by_side.items():
                 sides[box][mask] = segment_of(bone, side).value
         _fill_holes(sides[box], grid)
     labels = sitk.GetImageFromArray(sides)
@@ -181,7 +186,13 @@ def _in_the_place_of_heads(grid: _Grid, classes: np.ndarray) -> FemoralHeads:
 
 
 def _by_side(
-    bone: np.ndarray, sure: np.ndarray | None, gap_mm: float, is_right: np.ndarray, heads: FemoralHeads, grid: _Grid
+    bone: np.ndarray,
+    sure: np.ndarray | None,
+    gap_mm: float,
+    is_right: np.ndarray,
+    heads: FemoralHeads,
+    grid: _Grid,
+    joints: dict[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """The pieces of a class that belong to the bone of each side.
 
@@ -189,6 +200,7 @@ def _by_side(
         bone: all voxels of the class.
         sure: where the network is; None if nobody knows.
         gap_mm: how far from the main piece a piece may be if nobody knows.
+        joints: by side, the bone to which the main piece makes a joint.
     """
     core = bone if sure is None else bone & sure
     if core.sum() * grid.voxel_ml < MIN_PIECE_ML:
@@ -197,26 +209,28 @@ def _by_side(
     pieces = _pieces(core, is_right, grid)
     kept = {
         side: pieces.mask_of(
-            _kept_pieces(pieces, ids, getattr(heads, side), MAX_GAP_OF_SURE_MM if is_part else gap_mm, grid)
+            _kept_pieces(
+                pieces, ids, getattr(heads, side), MAX_GAP_OF_SURE_MM if is_part else gap_mm, grid, joints.get(side)
+            )
         )
         for side, ids in zip(SIDES, pieces.ids_by_side, strict=True)
     }
     if not is_part:
         return kept
-    right, left = (_near(mask, grid) & bone for mask in kept.values())
+    right, left = (_near(mask, AROUND_SURE_MM, grid) & bone for mask in kept.values())
     return {"right": right & (is_right | ~left), "left": left & ~(is_right & right)}
 
 
-def _near(mask: np.ndarray, grid: _Grid) -> np.ndarray:
-    """What lies within :data:`AROUND_SURE_MM` of a mask."""
+def _near(mask: np.ndarray, within_mm: float, grid: _Grid) -> np.ndarray:
+    """What lies so near to a mask."""
     near, box = np.zeros_like(mask), _bounding_box(mask)
     if box is not None:
-        reach = [int(np.ceil(AROUND_SURE_MM / mm)) for mm in grid.spacing]
+        reach = [int(np.ceil(within_mm / mm)) for mm in grid.spacing]
         box = tuple(
             slice(max(0, axis.start - by), min(size, axis.stop + by))
             for axis, by, size in zip(box, reach, mask.shape, strict=True)
         )
-        near[box] = ndimage.distance_transform_edt(~mask[box], sampling=grid.spacing) <= AROUND_SURE_MM
+        near[box] = ndimage.distance_transform_edt(~mask[box], sampling=grid.spacing) <= within_mm
     return near
 
 
@@ -247,12 +261,20 @@ def _bridged(mask: np.ndarray, grid: _Grid) -> np.ndarray:
 
 
 def _kept_pieces(
-    pieces: _Pieces, ids: np.ndarray, head: tuple[float, float, float] | None, gap_mm: float, grid: _Grid
+    pieces: _Pieces,
+    ids: np.ndarray,
+    head: tuple[float, float, float] | None,
+    gap_mm: float,
+    grid: _Grid,
+    joint: np.ndarray | None,
 ) -> list[int]:
     """Ids of the main piece of a bone and of those that belong to it, from each to the next."""
     large = sorted(ids[pieces.sizes_ml[ids] >= MIN_PIECE_ML], key=lambda i: -pieces.sizes_ml[i])
     if not large:
         return []
+    if joint is not None and len(large) > 1:
+        at_joint = np.bincount(pieces.labels[_near(joint, JOINT_MM, grid)], minlength=len(pieces.sizes_ml))
+        large.sort(key=lambda i: -at_joint[i])
     boxes = ndimage.find_objects(pieces.labels)
     points = {piece: _points_of(pieces.labels, piece, boxes[piece - 1], grid) for piece in large}
     main = _main_piece(large, points, head)
@@ -283,14 +305,14 @@ def _points_of(labels: np.ndarray, piece: int, box: tuple[slice, ...], grid: _Gr
     return grid.points(indices[:: max(1, len(indices) // 10_000)])
 
 
-def _main_piece(large: list[int], points: dict[int, np.ndarray], head: tuple[float, float, float] | None) -> int:
-    """The largest piece about the head; the largest of all if there is none or the head is not known."""
+def _main_piece(ordered: list[int], points: dict[int, np.ndarray], head: tuple[float, float, float] | None) -> int:
+    """The first piece about the head; the first of all if there is none or the head is not known."""
     near = [
         piece
-        for piece in large
+        for piece in ordered
         if head is not None and np.linalg.norm(points[piece] - np.array(head), axis=1).min() <= MAIN_WITHIN_MM
     ]
-    return (near or large)[0]
+    return (near or ordered)[0]
 
 
 def _fill_holes(sides: np.ndarray, grid: _Grid) -> None:

@@ -416,6 +416,18 @@ def test_a_bone_that_is_cut_into_pieces_stays_as_far_as_each_is_near_to_the_next
     assert not found[from_belly <= 12.0].any()
 
 
+@pytest.mark.parametrize("heads", [FemoralHeads(None, LEFT_HEAD), FemoralHeads(None, None)], ids=["head", "no head"])
+def test_a_small_socket_is_the_hip_bone_and_a_larger_muscle_in_front_of_the_joint_is_none(heads):
+    """As where a field of view ends behind the joint: little of the socket is in view, and a muscle was called bone."""
+    joint = [(1, (76.0, 0.0, 8.0), 27.0), (2, LEFT_HEAD, 24.0), (2, (93.0, 0.0, -40.0), 22.0)]
+    muscle = (1, (85.0, -76.0, 0.0), 22.0)
+    classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), *joint, muscle)
+    socket = array(painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), *joint)) == 1
+    assert socket.sum() < (array(classes) == 1).sum() / 2, "the muscle is not the larger one"
+    labels = array(separate_sides(classes, heads, confidence=sitk.Cast(classes > 0, sitk.sitkFloat32)).labels)
+    assert np.array_equal(np.isin(labels, (1, 2)), socket)
+
+
 def test_unsure_voxels_between_two_sure_sides_go_to_the_nearer_one():
     classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), (1, (-20.0, 0.0, 40.0), 22.0), (1, (20.0, 0.0, 40.0), 22.0))
     confidence = confidence_of(classes, (0.6, (0.0, 0.0, 40.0), 5.0))
