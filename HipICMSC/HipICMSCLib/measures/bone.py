@@ -107,9 +107,10 @@ class Field:
         if spacing.max() <= THICK_RATIO * spacing.min():
             return np.float32(1)
         axis = int(np.argmax(spacing))
-        change = np.abs(np.diff(self.values, axis=axis)) / np.float32(spacing[axis])
-        ends = [[(0, 0)] * axis + [sides] + [(0, 0)] * (2 - axis) for sides in ((1, 0), (0, 1))]
-        return np.hypot(np.float32(1), np.maximum(*(np.pad(change, pad, "edge") for pad in ends)))
+        change = np.abs(np.diff(np.moveaxis(self.values, axis, 0), axis=0)) / np.float32(spacing[axis])
+        # From the slice before, or to the next one, whichever changes more.
+        change = np.maximum(np.concatenate([change[:1], change]), np.concatenate([change, change[-1:]]))
+        return np.moveaxis(np.hypot(np.float32(1), change), 0, axis)
 
     def thickness(self, directions: np.ndarray) -> np.ndarray:
         """mm (…) of a thick slice along unit vectors (…, 3); 0 where no axis has thick slices."""

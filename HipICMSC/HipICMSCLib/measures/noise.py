@@ -1,11 +1,10 @@
 """A smooth random shift of a bone's boundary: how far a number moves when a reader's line would have wavered.
 
-The line is uncertain by `DEVIATION_VOXELS` of a pixel, across the surface: where that leans to thick slices the line in
-each of them by more. Across thick slices the bone between two of them
-was not seen: there the slices might as well have lain elsewhere, so each repeat reads it on slices moved by a random
-part of their thickness. On phantoms of 5 mm that moves the numbers by 0.6 to 2.5 times what they are off without any
-noise (RMS, moved and off: LCEA 0.09 and 0.15 degrees, central version 0.31 and 0.17, coverage 0.49 and 0.20 %, alpha at
-1:30 0.43 and 0.48, at 12:00 0.43 and 0.44; eight phantoms).
+The line is uncertain by `DEVIATION_VOXELS` of a pixel, across the surface: where that leans to thick slices the line
+in each of them by more. Between two thick slices the bone was not seen: they might as well have lain elsewhere, so
+each repeat reads it on slices moved by a random part of their thickness. On phantoms of 5 mm that moves the numbers
+by 0.6 to 2.5 times what they are off without any noise (RMS, moved and off: LCEA 0.09 and 0.15 degrees, central
+version 0.31 and 0.17, coverage 0.49 and 0.20 %, alpha at 1:30 0.43 and 0.48, at 12:00 0.43 and 0.44; eight phantoms).
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class ContrastPriorSettings:
     Attributes:
         contrast_prior: a pointwise guess g of the MR contrast that holds the generators: adds ‖G_st(x_s) − g(x_s)‖₁ +
             ‖G_ts(g(x_s)) − x_s‖₁ (ours, off). Its weight fades to ``contrast_prior_rest`` of itself while translation
-            is trained alone.
+            is trained alone. Of T1-weighted MRIs muscle that was called bone teaches nothing in self-training.
         contrast_prior_weight: weight of the two terms of ``contrast_prior`` at the start.
         contrast_prior_rest: the share of ``contrast_prior_weight`` that is left afterwards.
     """
