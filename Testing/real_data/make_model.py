@@ -51,7 +51,10 @@ def main() -> int:
         if chosen.teachers and not run.checkpoints.lessons_file.exists():
             made = RunDescription.read(run)
             cases = made.dataset.of("MR", "train")
-            write_lessons(run.checkpoints.lessons_file, chosen.teachers, cases, made.settings.device, True, print)
+            t1_weighted = made.method_settings.contrast_prior == "t1"
+            write_lessons(
+                run.checkpoints.lessons_file, chosen.teachers, cases, made.settings.device, t1_weighted, print
+            )
         if chosen.limit is not None:
             timer = threading.Timer(3600 * chosen.limit, run.request, ["STOP"])
             timer.daemon = True

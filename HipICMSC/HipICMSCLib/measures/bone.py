@@ -56,6 +56,11 @@ class Field:
     origin: np.ndarray
     steps: np.ndarray
 
+    @property
+    def thick_axis(self) -> int | None:
+        """The axis across thick slices; none where voxels are about as deep as wide."""
+        return _thick_axis(np.linalg.norm(self.steps, axis=0))
+
     def at(self, points: np.ndarray) -> np.ndarray:
         """Distances at points (…, 3); beyond the grid those of its border."""
         index = (points.reshape(-1, 3) - self.origin) @ np.linalg.inv(self.steps).T
@@ -68,10 +73,9 @@ class Field:
         Between slices it is interpolated, here once more, so what this changes is as large as what the slices' chance
         place has done already. A field without thick slices is returned as it is.
         """
-        spacing = np.linalg.norm(self.steps, axis=0)
-        if spacing.max() <= THICK_RATIO * spacing.min():
+        axis = self.thick_axis
+        if axis is None:
             return self
-        axis = int(np.argmax(spacing))
         values = np.moveaxis(self.values, axis, 0)
         values = values[:-1] + np.float32(share) * (values[1:] - values[:-1])
         return Field(np.moveaxis(values, 0, axis), self.origin + share * self.steps[:, axis], self.steps)
@@ -82,10 +86,9 @@ class Field:
         A straight line between two slices cuts the corner of a round surface: of a neck, by 0.1 mm in the mean. A field
         without thick slices is returned as it is.
         """
-        spacing = np.linalg.norm(self.steps, axis=0)
-        if spacing.max() <= THICK_RATIO * spacing.min():
+        axis = self.thick_axis
+        if axis is None:
             return self
-        axis = int(np.argmax(spacing))
         values = np.moveaxis(self.values, axis, 0)
         padded = np.concatenate([values[:1], values, values[-1:]])
         one, two, three, four = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
@@ -103,21 +106,19 @@ class Field:
         """How many mm within a thick slice (i, j, k) cross one mm of depth below the surface: 1 where that stands
         upright on the slices, more where it leans. 1 in a field without thick slices.
         """
-        spacing = np.linalg.norm(self.steps, axis=0)
-        if spacing.max() <= THICK_RATIO * spacing.min():
+        axis = self.thick_axis
+        if axis is None:
             return np.float32(1)
-        axis = int(np.argmax(spacing))
-        change = np.abs(np.diff(np.moveaxis(self.values, axis, 0), axis=0)) / np.float32(spacing[axis])
+        apart = np.float32(np.linalg.norm(self.steps[:, axis]))
+        change = np.abs(np.diff(np.moveaxis(self.values, axis, 0), axis=0)) / apart
         # From the slice before, or to the next one, whichever changes more.
         change = np.maximum(np.concatenate([change[:1], change]), np.concatenate([change, change[-1:]]))
         return np.moveaxis(np.hypot(np.float32(1), change), 0, axis)
 
     def thickness(self, directions: np.ndarray) -> np.ndarray:
         """mm (…) of a thick slice along unit vectors (…, 3); 0 where no axis has thick slices."""
-        spacing = np.linalg.norm(self.steps, axis=0)
-        if spacing.max() <= THICK_RATIO * spacing.min():
-            return np.zeros(directions.shape[:-1])
-        return np.abs(directions @ self.steps[:, np.argmax(spacing)])
+        axis = self.thick_axis
+        return np.zeros(directions.shape[:-1]) if axis is None else np.abs(directions @ self.steps[:, axis])
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,7 @@ class Bone:
     @property
     def thick_axis(self) -> int | None:
         """The axis across thick slices; none where voxels are about as deep as wide."""
-        spacing = self.spacing
-        return int(np.argmax(spacing)) if spacing.max() > THICK_RATIO * spacing.min() else None
+        return _thick_axis(self.spacing)
 
     @property
     def slice_normal(self) -> np.ndarray | None:
@@ -249,6 +249,10 @@ def bone_of(labels: sitk.Image, value: int, side: str) -> Bone | None:
     box = np.ascontiguousarray(mask[tuple(slice(f, e + 1) for f, e in zip(first, last, strict=True))])
     image = np.stack([-first, np.array(mask.shape) - 1 - first], axis=1)
     return Bone(box, origin + steps @ first, steps, image)
+
+
+def _thick_axis(spacing: np.ndarray) -> int | None:
+    return int(np.argmax(spacing)) if spacing.max() > THICK_RATIO * spacing.min() else None
 
 
 def _depth(mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
