@@ -21,6 +21,7 @@ from HipICMSCTrainingLib.data.training_data import prepared_case
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.phantom.dataset import SMOKE, Resolution, write_dataset
+from HipICMSCTrainingLib.run.processor import making_threads, networks_beside
 from HipICMSCTrainingLib.settings.training import PRESETS, SIMULATION
 from measuring import SMALLEST, in_child
 
@@ -40,8 +41,14 @@ def made_and_taken() -> dict[str, float]:
         dataset = dataset_from_folders(folder / "data/ct", folder / "data/mri", seed=0)
         cases = dataset.of("CT", "train")
         anatomies = [prepared_case(case, SETTINGS, folder / "cache") for case in cases]
-        source = SlabSource(anatomies, [1.0] * len(anatomies), [], SETTINGS)
-        method = Icmsc(SETTINGS, IcmscSettings(), torch.device("cpu"), Distribution())
+        device = torch.device("cpu")
+        method = Icmsc(SETTINGS, IcmscSettings(), device, Distribution())
+
+        def new_source() -> SlabSource:
+            """A new one for each measurement, or what was made ahead would count for nothing."""
+            return SlabSource(anatomies, [1.0] * len(anatomies), [], SETTINGS, makers=making_threads(device))
+
+        source = new_source()
 
         def step(number: int) -> tuple[float, float]:
             """When the batch was asked for and when it was there; the network's step follows."""
@@ -55,8 +62,7 @@ def made_and_taken() -> dict[str, float]:
             step(number)
         source.close()
 
-        # A new source for each, or what was made ahead would count for nothing.
-        source = SlabSource(anatomies, [1.0] * len(anatomies), [], SETTINGS)
+        source = new_source()
         started = time.perf_counter()
         batches = [source.draw(number, SIMULATION) for number in range(STEPS)]
         making = (time.perf_counter() - started) / STEPS
@@ -66,9 +72,10 @@ def made_and_taken() -> dict[str, float]:
             method.train_step(batch, Moment(number, SIMULATION, 0.0), np.random.default_rng(number))
         taking = (time.perf_counter() - started) / STEPS
 
-        source = SlabSource(anatomies, [1.0] * len(anatomies), [], SETTINGS)
+        source = new_source()
         started = time.perf_counter()
-        waited = sum(there - asked for asked, there in map(step, range(STEPS)))
+        with networks_beside(source.busy_threads(SIMULATION), device):
+            waited = sum(there - asked for asked, there in map(step, range(STEPS)))
         together = time.perf_counter() - started
         source.close()
     slabs = SETTINGS.batch_size

@@ -104,6 +104,10 @@ class BatchSource:
     def steps_per_epoch(self) -> int:
         return steps_per_epoch(self.settings, len(self.ct), len(self.mr), self.world_size)
 
+    def busy_threads(self, stage: int) -> int:
+        """None: slices are cut when they are asked for."""
+        return 0
+
     def draw(self, step: int, stage: int = TOGETHER) -> Batch:
         """Augmented slices; corrected MRIs come beside them once F_t learns.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,8 +26,6 @@ from HipICMSCTrainingLib.simulation.simulator import simulated
 
 #: Batches that are made before they are asked for.
 _AHEAD = 6
-#: Threads that make them; the network has the rest of the processor.
-_LARGEST_CREW = 8
 
 
 class SlabSource:
@@ -40,6 +37,7 @@ class SlabSource:
         volumes: MRIs as :func:`cached_slices` gives them.
         corrected: corrected MRIs as :func:`cached_corrections` gives them.
         rank, world_size: which of several processes this is; each draws other slabs.
+        makers: how many threads make batches.
     """
 
     def __init__(
@@ -51,6 +49,7 @@ class SlabSource:
         rank: int = 0,
         world_size: int = 1,
         corrected: Sequence[Arrays] = (),
+        makers: int = 1,
     ) -> None:
         self.anatomies, self.volumes, self.settings = anatomies, volumes, settings
         self.corrected = corrected
@@ -62,8 +61,8 @@ class SlabSource:
         self.shape = settings.slab_shape
         # PyTorch gives a thread that never asked the number of threads that any other one set last.
         torch.get_num_threads()
-        crew = max(1, min(_LARGEST_CREW, (os.cpu_count() or 2) - 1))
-        self._crew = ThreadPoolExecutor(crew, initializer=torch.set_num_threads, initargs=(1,))
+        self._makers = makers
+        self._crew = ThreadPoolExecutor(makers, initializer=torch.set_num_threads, initargs=(1,))
         self._waiting: dict[tuple[int, int], Future[Batch]] = {}
         #: Of each volume, in self-training, how probably it is hip bone and femur: uint8 (2, slice, row, column), 255
         #: is 1.
@@ -73,6 +72,10 @@ class SlabSource:
     def steps_per_epoch(self) -> int:
         mr_slices = sum(len(volume["slices"]) for volume in self.volumes)
         return steps_per_epoch(self.settings, 0, mr_slices, self.world_size)
+
+    def busy_threads(self, stage: int) -> int:
+        """How many cores batches of a stage keep busy: a slab takes as long to simulate as to learn from."""
+        return self._makers - 1 if stage in (SIMULATION, SELF_TRAINING) else 0
 
     def draw(self, step: int, stage: int) -> Batch:
         """

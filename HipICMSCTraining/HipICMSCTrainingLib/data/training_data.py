@@ -48,10 +48,12 @@ def training_data(
     rank: int,
     world_size: int,
     say: Callable[[str], Any],
+    makers: int = 1,
 ) -> TrainingData:
     """Read and prepare all cases of a training, or take what ``cache`` has of them.
 
     Args:
+        makers: how many threads simulate slabs.
         say: called with a sentence after each volume.
 
     Raises:
@@ -74,7 +76,7 @@ def training_data(
     volumes = [volume for _, volume in prepared["MR", "train"]]
     weights, anatomies = zip(*((case.weight, anatomy) for case, anatomy in prepared["CT", "train"]), strict=True)
     return TrainingData(
-        SlabSource(anatomies, weights, volumes, settings, rank, world_size, corrected),
+        SlabSource(anatomies, weights, volumes, settings, rank, world_size, corrected, makers),
         mr_stack(volumes, shape),
         ct_stack(held_out, shape, settings.intensity),
         mr_stack([volume for _, volume in prepared["MR", "val"]], shape),

@@ -29,6 +29,7 @@ from HipICMSCTrainingLib.run.files import damaged_checkpoint
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.lessons import read_lessons, write_own_lessons
 from HipICMSCTrainingLib.run.moved_data import record_images
+from HipICMSCTrainingLib.run.processor import making_threads, networks_beside
 from HipICMSCTrainingLib.run.schedule import Schedule
 from HipICMSCTrainingLib.run.selection import Selection
 from HipICMSCTrainingLib.run.starting_weights import load_starting_weights, mixed
@@ -170,6 +171,7 @@ class Trainer:
             self.distribution.rank,
             self.distribution.world_size,
             self._say_preparing,
+            making_threads(self.device),
         )
         if self.distribution.is_main:
             record_images(self.folder, self.run.dataset.in_training())
@@ -253,8 +255,9 @@ class Trainer:
             self._prepare_self_training(moment)
         started = time.monotonic()
         random = np.random.default_rng([self.settings.seed, moment.step, self.distribution.rank, 1 << 21])
-        batch = self.data.batches.draw(moment.step, moment.stage).to(self.device)
-        losses = self.method.train_step(batch, moment, random)
+        with networks_beside(self.data.batches.busy_threads(moment.stage), self.device):
+            batch = self.data.batches.draw(moment.step, moment.stage).to(self.device)
+            losses = self.method.train_step(batch, moment, random)
         self.average.update(self._deployable(), moment.step)
         self.pace.step_done(time.monotonic() - started)
         self._refuse_non_finite(losses)

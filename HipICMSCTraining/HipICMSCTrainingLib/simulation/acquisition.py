@@ -12,8 +12,10 @@ from HipICMSCTrainingLib.simulation.drawing import smooth_field
 
 def signal(shares: dict[str, Tensor], contrast: Contrast, random: np.random.Generator) -> Tensor:
     """The image of shares of materials; fat is displaced against water by the chemical shift along one axis."""
-    water = sum(share * contrast.water[name] for name, share in shares.items())
-    fat = sum(share * contrast.fat[name] for name, share in shares.items())
+    water, fat = (torch.zeros_like(next(iter(shares.values()))) for _ in range(2))
+    for name, share in shares.items():
+        water.add_(share, alpha=contrast.water[name])
+        fat.add_(share, alpha=contrast.fat[name])
     if contrast.name != "random":
         shift, axis = float(random.uniform(-1.6, 1.6)), int(random.integers(-2, 0))
         whole, part = int(np.floor(shift)), shift - np.floor(shift)

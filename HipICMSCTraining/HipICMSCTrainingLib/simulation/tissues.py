@@ -24,17 +24,19 @@ def shares_of(section: Section, random: np.random.Generator) -> dict[str, Tensor
     What CT cannot tell, such as how red a marrow is, is drawn.
     """
     hu = _without_gas(section.hu, random)
-    hu = hu + smooth_field(hu.shape[-2:], 8, 6.0, random)
+    hu += smooth_field(hu.shape[-2:], 8, 6.0, random)
     bone = (section.hip < 0) | (section.femur < 0)
-    air = ((-150 - hu) / 850).clamp(0, 1)
-    fat = ((40 - hu) / 140).clamp(0, 1) * (1 - air)
-    water = 1 - air - fat
-    soft = {"fat": fat} | _watery(hu, water, section, random)
-    other, shares = _other_bones(hu, bone, random)
-    left = (1 - other).masked_fill(bone, 0)
-    shares |= {name: share * left for name, share in soft.items()}
-    for name, share in _own_bones(hu, section, bone, random).items():
-        shares[name][bone] = share
+    outside = (~bone).float()
+    # A new tensor costs as much as what is computed for it, so what nobody else needs is changed in place.
+    not_air = (hu + 150).div_(850).add_(1).clamp_(0, 1)
+    fat = (hu - 40).div_(-140).clamp_(0, 1).mul_(not_air)
+    soft = {"fat": fat} | _watery(hu, not_air - fat, section, random)
+    other, shares = _other_bones(hu, outside, random)
+    left = (1 - other).mul_(outside)
+    shares |= {name: share.mul_(left) for name, share in soft.items()}
+    inside = bone.flatten().nonzero()[:, 0]
+    for name, share in _own_bones(hu, section, inside, random).items():
+        shares[name].view(-1)[inside] = share
     return shares
 
 
@@ -47,50 +49,65 @@ def _without_gas(hu: Tensor, random: np.random.Generator) -> Tensor:
 
 def _watery(hu: Tensor, water: Tensor, section: Section, random: np.random.Generator) -> dict[str, Tensor]:
     """Muscle, fluid, organs, the joint's cartilage and fibres at bone share what is neither fat nor air."""
-    calm = _mean_of_neighbours(hu)
-    fluid = float(random.uniform(0, 1)) * torch.exp(-(((calm - 8) / 10) ** 2))
+    fluid = _mean_of_neighbours(hu).sub_(8).div_(10).square_().neg_().exp_().mul_(float(random.uniform(0, 1)))
     is_organ = smooth_field(hu.shape[-2:], 5, 1.0, random) > random.uniform(0.3, 1.5)
     near, far = torch.minimum(section.hip, section.femur), torch.maximum(section.hip, section.femur)
-    joint = (near > 0) & (near + far < random.uniform(4, 8))
+    joint = (near > 0) & (far.add_(near) < random.uniform(4, 8))
     # Capsule, labrum, tendons: dark on every contrast, here and there.
     patchy = smooth_field(hu.shape[-2:], 14, 1.0, random) > random.uniform(-0.3, 1.2)
     at_bone = (near > 0) & (near < random.uniform(1.0, 3.5)) & patchy & ~joint
-    fibrous = water * at_bone * random.uniform(0.4, 1)
+    fibrous = at_bone.float().mul_(water).mul_(random.uniform(0.4, 1))
     water = water - fibrous
-    in_cells = water * (1 - fluid)
+    fluid.mul_(water)
+    in_cells = water.sub_(fluid)
+    cartilage = joint.float().mul_(in_cells)
+    in_cells -= cartilage
+    organ = in_cells * is_organ
     return {
         "fibrous": fibrous,
-        "fluid": water * fluid,
-        "cartilage": in_cells * joint,
-        "organ": in_cells * (is_organ & ~joint),
-        "muscle": in_cells * ~(is_organ | joint),
+        "fluid": fluid,
+        "cartilage": cartilage,
+        "organ": organ,
+        "muscle": in_cells.sub_(organ),
     }
 
 
 def _mean_of_neighbours(values: Tensor) -> Tensor:
     """Of 5 × 5 pixels; sums of shifted views take a quarter of the time of avg_pool2d."""
     padded = nnf.pad(values[None], (2, 2, 2, 2), mode="replicate")[0]
-    rows, columns = values.shape[-2:]
-    down = sum(padded[:, shift : shift + rows] for shift in range(5))
-    return sum(down[..., shift : shift + columns] for shift in range(5)) / 25
+    down = _sum_of_five(padded, -2)
+    return _sum_of_five(down, -1).div_(25)
 
 
-def _other_bones(hu: Tensor, bone: Tensor, random: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-    """Spine, sacrum and what else is bright on CT but not of the two bones: their share, and what it consists of."""
-    other = ((hu - random.uniform(110, 150)) / 60).clamp(0, 1).masked_fill(bone, 0)
-    cortex = other * torch.sigmoid((hu - random.uniform(380, 520)) / 60)
+def _sum_of_five(values: Tensor, axis: int) -> Tensor:
+    """Of each five that follow one another."""
+    size = values.shape[axis] - 4
+    total = values.narrow(axis, 0, size) + values.narrow(axis, 1, size)
+    for shift in (2, 3, 4):
+        total += values.narrow(axis, shift, size)
+    return total
+
+
+def _other_bones(hu: Tensor, outside: Tensor, random: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    """Spine, sacrum and what else is bright on CT but not of the two bones: their share, and what it consists of.
+
+    Args:
+        outside: 1 outside of the two bones, 0 in them.
+    """
+    other = (hu - random.uniform(110, 150)).div_(60).clamp_(0, 1).mul_(outside)
+    cortex = (hu - random.uniform(380, 520)).div_(60).sigmoid_().mul_(other)
     red = float(random.uniform(0.3, 0.9))
     marrow = other - cortex
     return other, {"cortex": cortex, "red_marrow": marrow * red, "yellow_marrow": marrow * (1 - red)}
 
 
-def _own_bones(hu: Tensor, section: Section, bone: Tensor, random: np.random.Generator) -> dict[str, Tensor]:
-    """Cortex and marrow of hip bone and femur, at the points of ``bone`` alone.
+def _own_bones(hu: Tensor, section: Section, inside: Tensor, random: np.random.Generator) -> dict[str, Tensor]:
+    """Cortex and marrow of hip bone and femur, at the points whose numbers are ``inside``.
 
     The deeper in the bone, the denser a trabecula may be.
     """
-    rows_and_columns = hu.shape[-2:]
-    hip, femur, hu = section.hip[bone], section.femur[bone], hu[bone]
+    rows, columns = hu.shape[-2:]
+    hip, femur, hu = (values.flatten()[inside] for values in (section.hip, section.femur, hu))
     depth = -torch.minimum(hip, femur)
     threshold, rise = random.uniform(260, 400), random.uniform(40, 110)
     cortex = torch.sigmoid((hu - threshold - rise * depth.clamp(0, 8)) / random.uniform(30, 70))
@@ -98,7 +115,7 @@ def _own_bones(hu: Tensor, section: Section, bone: Tensor, random: np.random.Gen
     shell = (depth < random.uniform(0.3, 1.8)) & (hu > random.uniform(50, 220))
     cortex = cortex.masked_fill(shell, 1)
     # The trochanters of an adult may be all fat beside a neck full of red marrow.
-    variation = smooth_field(rows_and_columns, 9, random.uniform(0.1, 0.45), random).expand(bone.shape)[bone]
+    variation = smooth_field((rows, columns), 9, random.uniform(0.1, 0.45), random).flatten()[inside % (rows * columns)]
     # In the old both bones may be all fat, the ischium as bright as the femur: brightness must not tell them apart.
     red_hip = max(0.0, random.uniform(-0.4, 1.0))
     red_femur = red_hip * random.uniform(0.0, 1.0)

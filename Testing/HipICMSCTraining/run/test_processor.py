@@ -1,0 +1,76 @@
+"""The cores of a training on the CPU: networks leave some to the threads that simulate slabs, and get them back."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
+from HipICMSCTrainingLib.run.description import RunDescription, start_run
+from HipICMSCTrainingLib.run.processor import making_threads, networks_beside
+from HipICMSCTrainingLib.run.trainer import Trainer
+from HipICMSCTrainingLib.settings.training import STAGES
+from tiny_training import POOL, SLAB_ASSIGNMENTS, tiny_settings
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("cores", "making", "networks"), [(1, 1, 1), (2, 2, 1), (4, 3, 2), (8, 5, 4), (64, 8, 57)])
+def test_networks_and_those_that_make_batches_share_the_cores(threads, cores, making, networks):
+    threads(cores)
+    cpu = torch.device("cpu")
+    assert making_threads(cpu) == making
+    with networks_beside(making - 1, cpu):
+        assert torch.get_num_threads() == networks
+    assert torch.get_num_threads() == cores
+
+
+def test_networks_on_a_gpu_take_no_thread_from_anybody(threads):
+    threads(3)
+    with networks_beside(2, torch.device("cuda")):
+        assert torch.get_num_threads() == 3
+
+
+def test_an_error_in_a_step_takes_no_thread_from_who_comes_after(threads):
+    threads(4)
+    with pytest.raises(ZeroDivisionError), networks_beside(2, torch.device("cpu")):
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 4
+
+
+def test_a_training_shares_them_while_slabs_are_simulated_and_only_then(threads, slab_data, tmp_path, monkeypatch):
+    threads(4)
+    settings = tiny_settings(SLAB_ASSIGNMENTS, device="cpu")
+    run = start_run(
+        tmp_path / "run", RunDescription("icmsc", settings, IcmscSettings(image_pool=POOL), slab_data.dataset)
+    )
+    trainer = Trainer(run)
+    seen: dict[str, tuple[int, int]] = {}
+    trainer.prepare()
+    step = trainer.method.train_step
+
+    def looked_at(batch, moment, random):
+        crew = sum(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate())
+        seen[STAGES[moment.stage]] = (torch.get_num_threads(), crew)
+        return step(batch, moment, random)
+
+    monkeypatch.setattr(trainer.method, "train_step", looked_at)
+    try:
+        while trainer.pace.step < trainer.pace.total_steps:
+            trainer.do_step()
+    finally:
+        trainer.close()
+    assert {stage: networks for stage, (networks, _) in seen.items()} == {
+        "simulation": 2,
+        "stage 1": 4,
+        "stage 2": 4,
+        "self-training": 2,
+    }
+    assert max(crew for _, crew in seen.values()) == 3
+    assert torch.get_num_threads() == 4
