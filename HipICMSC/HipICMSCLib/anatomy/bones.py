@@ -35,8 +35,10 @@ MAX_GAP_AT_BORDER_MM = 40.0
 # The main component is sought about the femoral head if that is known: bone farther away is not of this hip.
 MAIN_WITHIN_MM = 60.0
 # Of several pieces of a hip bone the main one is that with most of itself so near to the femur: the socket, which where
-# little of it is in view is smaller than a muscle may be that was taken for bone.
+# little of it is in view is smaller than a muscle may be that was taken for bone. One with at least this share as much
+# there is part of the socket, too: it may be interrupted where the field of view ends behind it.
 JOINT_MM = 10.0
+OF_MAIN_AT_JOINT = 0.5
 # A component with less than this on the other side of the midplane only leans over it and belongs to one side.
 MIN_SPLIT_FRACTION = 0.05
 # An image that is narrower shows one hip.
@@ -268,18 +270,21 @@ def _kept_pieces(
     grid: _Grid,
     joint: np.ndarray | None,
 ) -> list[int]:
-    """Ids of the main piece of a bone and of those that belong to it, from each to the next."""
+    """Ids of the main piece of a bone, of others that are as near to the joint, and of what belongs to them, from each
+    to the next."""
     large = sorted(ids[pieces.sizes_ml[ids] >= MIN_PIECE_ML], key=lambda i: -pieces.sizes_ml[i])
     if not large:
         return []
+    at_joint = np.zeros(len(pieces.sizes_ml))
     if joint is not None and len(large) > 1:
         at_joint = np.bincount(pieces.labels[_near(joint, JOINT_MM, grid)], minlength=len(pieces.sizes_ml))
         large.sort(key=lambda i: -at_joint[i])
     boxes = ndimage.find_objects(pieces.labels)
     points = {piece: _points_of(pieces.labels, piece, boxes[piece - 1], grid) for piece in large}
     main = _main_piece(large, points, head)
-    left = [i for i in large if i != main and pieces.sizes_ml[i] >= MIN_PIECE_OF_MAIN * pieces.sizes_ml[main]]
-    kept = [main]
+    kept = [i for i in large if i == main or at_joint[i] >= OF_MAIN_AT_JOINT * at_joint[main] > 0]
+    least = MIN_PIECE_OF_MAIN * pieces.sizes_ml[main]
+    left = [i for i in large if i not in kept and pieces.sizes_ml[i] >= least]
     for piece in kept:  # which grows meanwhile
         tree = cKDTree(points[piece])
         near = [i for i in left if tree.query(points[i])[0].min() <= _largest_gap_mm(gap_mm, boxes[i - 1], grid)]

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from HipICMSCTrainingLib.simulation.anatomy import FINE_MM, FURTHEST_MM, Anatomy
 
-#: Of each thread, the memory that it fills anew for each slab: to get new memory takes twice as long as to fill it.
+#: Of each thread, the memory that it fills anew for each slab, for to get new memory takes twice as long as to fill it;
+#: and the largest that is kept, 64 MiB, which is enough for most slabs.
 _kept = threading.local()
+_MOST_KEPT = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def cut(anatomy: Anatomy, knots: Tensor, patch: int) -> Section:
 def _kept_array(shape: tuple[int, ...]) -> np.ndarray:
     """float32 of this shape, valid until this thread asks again."""
     size = math.prod(shape)
+    if size > _MOST_KEPT:
+        return np.empty(shape, np.float32)
     if len(getattr(_kept, "values", ())) < size:
         _kept.values = np.empty(size, np.float32)
     return _kept.values[:size].reshape(shape)

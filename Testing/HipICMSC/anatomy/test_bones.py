@@ -428,6 +428,15 @@ def test_a_small_socket_is_the_hip_bone_and_a_larger_muscle_in_front_of_the_join
     assert np.array_equal(np.isin(labels, (1, 2)), socket)
 
 
+def test_a_socket_in_two_parts_that_lie_far_from_each_other_is_kept_whole():
+    """Where a field of view ends behind the joint, the roof and the lower end of a socket may be all that is sure."""
+    roof, lower_end = (1, (85.0, 0.0, 34.0), 16.0), (1, (60.0, 10.0, -20.0), 16.0)
+    femur = [(2, LEFT_HEAD, 24.0), (2, (98.0, 0.0, -45.0), 22.0)]
+    classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), roof, lower_end, *femur)
+    found = array(separate_sides(classes, FemoralHeads(None, LEFT_HEAD), confidence_of(classes)).labels)
+    assert np.array_equal(found == 2, array(classes) == 1)
+
+
 def test_unsure_voxels_between_two_sure_sides_go_to_the_nearer_one():
     classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), (1, (-20.0, 0.0, 40.0), 22.0), (1, (20.0, 0.0, 40.0), 22.0))
     confidence = confidence_of(classes, (0.6, (0.0, 0.0, 40.0), 5.0))
