@@ -36,9 +36,11 @@ MAX_GAP_AT_BORDER_MM = 40.0
 MAIN_WITHIN_MM = 60.0
 # Of several pieces of a hip bone the main one is that with most of itself so near to the femur: the socket, which where
 # little of it is in view is smaller than a muscle may be that was taken for bone. One with at least this share as much
-# there is part of the socket, too: it may be interrupted where the field of view ends behind it.
+# there is part of the socket, too, where that is medial of the head or so much above it: a socket may be interrupted
+# where the field of view ends behind it.
 JOINT_MM = 10.0
 OF_MAIN_AT_JOINT = 0.5
+ROOF_ABOVE_HEAD_MM = 10.0
 # A component with less than this on the other side of the midplane only leans over it and belongs to one side.
 MIN_SPLIT_FRACTION = 0.05
 # An image that is narrower shows one hip.
@@ -212,7 +214,13 @@ def _by_side(
     kept = {
         side: pieces.mask_of(
             _kept_pieces(
-                pieces, ids, getattr(heads, side), MAX_GAP_OF_SURE_MM if is_part else gap_mm, grid, joints.get(side)
+                pieces,
+                ids,
+                side,
+                getattr(heads, side),
+                MAX_GAP_OF_SURE_MM if is_part else gap_mm,
+                grid,
+                joints.get(side),
             )
         )
         for side, ids in zip(SIDES, pieces.ids_by_side, strict=True)
@@ -265,6 +273,7 @@ def _bridged(mask: np.ndarray, grid: _Grid) -> np.ndarray:
 def _kept_pieces(
     pieces: _Pieces,
     ids: np.ndarray,
+    side: str,
     head: tuple[float, float, float] | None,
     gap_mm: float,
     grid: _Grid,
@@ -275,14 +284,20 @@ def _kept_pieces(
     large = sorted(ids[pieces.sizes_ml[ids] >= MIN_PIECE_ML], key=lambda i: -pieces.sizes_ml[i])
     if not large:
         return []
-    at_joint = np.zeros(len(pieces.sizes_ml))
+    at_joint = {}
     if joint is not None and len(large) > 1:
-        at_joint = np.bincount(pieces.labels[_near(joint, JOINT_MM, grid)], minlength=len(pieces.sizes_ml))
-        large.sort(key=lambda i: -at_joint[i])
+        in_joint = np.where(_near(joint, JOINT_MM, grid), pieces.labels, 0)
+        at_joint = {i: grid.points(np.argwhere(in_joint == i)) for i in large}
+        large.sort(key=lambda i: -len(at_joint[i]))
     boxes = ndimage.find_objects(pieces.labels)
     points = {piece: _points_of(pieces.labels, piece, boxes[piece - 1], grid) for piece in large}
     main = _main_piece(large, points, head)
-    kept = [i for i in large if i == main or at_joint[i] >= OF_MAIN_AT_JOINT * at_joint[main] > 0]
+    of_socket = [
+        i
+        for i, here in at_joint.items()
+        if len(here) >= OF_MAIN_AT_JOINT * len(at_joint[main]) > 0 and _is_socket(here, head, side)
+    ]
+    kept = [main, *(i for i in of_socket if i != main)]
     least = MIN_PIECE_OF_MAIN * pieces.sizes_ml[main]
     left = [i for i in large if i not in kept and pieces.sizes_ml[i] >= least]
     for piece in kept:  # which grows meanwhile
@@ -291,6 +306,14 @@ def _kept_pieces(
         kept += near
         left = [i for i in left if i not in near]
     return kept
+
+
+def _is_socket(points: np.ndarray, head: tuple[float, float, float] | None, side: str) -> bool:
+    """Whether hip bone at a joint (n, 3) is where a socket is: medial of the head, or above it."""
+    if head is None:
+        return False
+    leftwards, _, above = points.mean(axis=0) - head
+    return above > ROOF_ABOVE_HEAD_MM or (leftwards > 0) == (side == "right")
 
 
 def _largest_gap_mm(gap_mm: float, box: tuple[slice, ...], grid: _Grid) -> float:

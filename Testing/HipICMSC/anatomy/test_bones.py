@@ -437,6 +437,16 @@ def test_a_socket_in_two_parts_that_lie_far_from_each_other_is_kept_whole():
     assert np.array_equal(found == 2, array(classes) == 1)
 
 
+def test_muscle_behind_the_trochanter_is_no_part_of_the_socket():
+    """It lies at the femur as a socket does, but not medial of the head and not above it."""
+    joint = [(1, (57.0, 0.0, 8.0), 14.0), (2, LEFT_HEAD, 24.0), (2, (98.0, 0.0, -45.0), 22.0)]
+    muscle = (1, (122.0, 28.0, -45.0), 18.0)
+    classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), muscle, *joint)
+    socket = array(painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), *joint)) == 1
+    found = array(separate_sides(classes, FemoralHeads(None, LEFT_HEAD), confidence_of(classes)).labels)
+    assert np.array_equal(found == 2, socket)
+
+
 def test_unsure_voxels_between_two_sure_sides_go_to_the_nearer_one():
     classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), (1, (-20.0, 0.0, 40.0), 22.0), (1, (20.0, 0.0, 40.0), 22.0))
     confidence = confidence_of(classes, (0.6, (0.0, 0.0, 40.0), 5.0))
