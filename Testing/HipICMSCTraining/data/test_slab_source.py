@@ -117,6 +117,17 @@ def test_no_thread_is_left_and_nobody_else_loses_threads(source):
     assert set(threading.enumerate()) == before
 
 
+def test_what_simulates_keeps_cores_busy_and_what_cuts_ready_slices_does_not():
+    source = SlabSource([block()], [1.0], [mri()], SETTINGS, makers=3)
+    assert {stage: source.busy_threads(stage) for stage in STAGES} == {
+        SIMULATION: 2,
+        TRANSLATION: 0,
+        TOGETHER: 0,
+        SELF_TRAINING: 2,
+    }
+    source.close()
+
+
 def test_no_more_is_made_ahead_than_is_needed_and_what_is_not_needed_is_forgotten(source):
     draws = source()
     for step in range(12):
