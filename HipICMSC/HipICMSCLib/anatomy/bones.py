@@ -211,18 +211,9 @@ def _by_side(
         core = bone
     is_part = core is not bone
     pieces = _pieces(core, is_right, grid)
+    gap_mm = MAX_GAP_OF_SURE_MM if is_part else gap_mm
     kept = {
-        side: pieces.mask_of(
-            _kept_pieces(
-                pieces,
-                ids,
-                side,
-                getattr(heads, side),
-                MAX_GAP_OF_SURE_MM if is_part else gap_mm,
-                grid,
-                joints.get(side),
-            )
-        )
+        side: pieces.mask_of(_kept_pieces(pieces, ids, side, getattr(heads, side), gap_mm, grid, joints.get(side)))
         for side, ids in zip(SIDES, pieces.ids_by_side, strict=True)
     }
     if not is_part:
@@ -286,17 +277,15 @@ def _kept_pieces(
         return []
     at_joint = {}
     if joint is not None and len(large) > 1:
-        in_joint = np.where(_near(joint, JOINT_MM, grid), pieces.labels, 0)
-        at_joint = {i: grid.points(np.argwhere(in_joint == i)) for i in large}
+        voxels = np.argwhere(_near(joint, JOINT_MM, grid) & (pieces.labels > 0))
+        piece_there = pieces.labels[tuple(voxels.T)]
+        at_joint = {i: grid.points(voxels[piece_there == i]) for i in large}
         large.sort(key=lambda i: -len(at_joint[i]))
     boxes = ndimage.find_objects(pieces.labels)
     points = {piece: _points_of(pieces.labels, piece, boxes[piece - 1], grid) for piece in large}
     main = _main_piece(large, points, head)
-    of_socket = [
-        i
-        for i, here in at_joint.items()
-        if len(here) >= OF_MAIN_AT_JOINT * len(at_joint[main]) > 0 and _is_socket(here, head, side)
-    ]
+    enough = OF_MAIN_AT_JOINT * len(at_joint.get(main, ()))
+    of_socket = [i for i, here in at_joint.items() if len(here) >= enough > 0 and _is_socket(here, head, side)]
     kept = [main, *(i for i in of_socket if i != main)]
     least = MIN_PIECE_OF_MAIN * pieces.sizes_ml[main]
     left = [i for i in large if i not in kept and pieces.sizes_ml[i] >= least]

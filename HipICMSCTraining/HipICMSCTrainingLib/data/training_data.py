@@ -48,7 +48,7 @@ def training_data(
     rank: int,
     world_size: int,
     say: Callable[[str], Any],
-    makers: int = 1,
+    makers: int,
 ) -> TrainingData:
     """Read and prepare all cases of a training, or take what ``cache`` has of them.
 

@@ -27,7 +27,7 @@ def shares_of(section: Section, random: np.random.Generator) -> dict[str, Tensor
     hu += smooth_field(hu.shape[-2:], 8, 6.0, random)
     bone = (section.hip < 0) | (section.femur < 0)
     outside = (~bone).float()
-    # A new tensor costs as much as what is computed for it, so what nobody else needs is changed in place.
+    # What nobody else needs is changed in place: to get memory for a new tensor takes time, too.
     not_air = (hu + 150).div_(850).add_(1).clamp_(0, 1)
     fat = (hu - 40).div_(-140).clamp_(0, 1).mul_(not_air)
     soft = {"fat": fat} | _watery(hu, not_air - fat, section, random)
