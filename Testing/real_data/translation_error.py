@@ -20,6 +20,7 @@ import SimpleITK as sitk
 import torch
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.common.files import write_text
+from HipICMSCLib.common.voxels import box_of
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import coronal_slices, onto_grid
 from HipICMSCLib.preprocessing.intensity import rescale
@@ -124,7 +125,7 @@ def error(image: np.ndarray, pair: PairOfSlices) -> dict[str, float]:
 def draw(pair: PairOfSlices, images: dict[str, np.ndarray], file: Path) -> None:
     """The slice with most of the femur: CT, its translations and the true MRI side by side, each in the body's part."""
     index = int(pair.around.sum((1, 2)).argmax())
-    rows, columns = (slice(span.start, span.stop) for span in ndimage.find_objects(pair.around.any(0).astype(int))[0])
+    rows, columns = box_of(pair.around.any(0))
     parts = [image[index][rows, columns] for image in (*images.values(), pair.mri)]
     sheet = ((np.concatenate(parts, axis=1) + 1) * 127.5).clip(0, 255).astype(np.uint8)
     height, width = sheet.shape

@@ -16,7 +16,7 @@ from HipICMSCLib.anatomy.doubts import Notice, notices_of
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.heads_of_bones import side_in_scanner, side_told_by
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, SIDES, segment_of
-from HipICMSCLib.common.voxels import steps_of
+from HipICMSCLib.common.voxels import box_of, steps_of
 
 # A component beside the main one of its bone stays if it is at least this large ...
 MIN_PIECE_ML = 1.0
@@ -90,7 +90,7 @@ def separate_sides(
     """
     array = sitk.GetArrayViewFromImage(classes)
     sides = np.zeros(array.shape, np.uint8)
-    box = _bounding_box(array != 0)
+    box = box_of(array != 0)
     if box is not None:
         grid = _Grid(classes, box)
         offset = grid.signed_distance(*_midplane(classes, heads, grid, array[box]))
@@ -142,11 +142,6 @@ class _Pieces:
         wanted = np.zeros(len(self.sizes_ml), bool)
         wanted[ids] = True
         return wanted[self.labels]
-
-
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...] | None:
-    found = ndimage.find_objects(mask.view(np.uint8))
-    return found[0] if found else None
 
 
 def _midplane(
@@ -224,7 +219,7 @@ def _by_side(
 
 def _near(mask: np.ndarray, within_mm: float, grid: _Grid) -> np.ndarray:
     """What lies so near to a mask."""
-    near, box = np.zeros_like(mask), _bounding_box(mask)
+    near, box = np.zeros_like(mask), box_of(mask)
     if box is not None:
         reach = [int(np.ceil(within_mm / mm)) for mm in grid.spacing]
         box = tuple(
@@ -237,18 +232,16 @@ def _near(mask: np.ndarray, within_mm: float, grid: _Grid) -> np.ndarray:
 
 def _pieces(mask: np.ndarray, is_right: np.ndarray, grid: _Grid) -> _Pieces:
     components, count = ndimage.label(_bridged(mask, grid), np.ones((3, 3, 3)))
-    components[~mask] = 0
-    right = np.bincount(components[is_right], minlength=count + 1)
-    total = np.bincount(components.ravel(), minlength=count + 1)
-    fraction = right / np.maximum(total, 1)
+    # Only of the voxels in bone, which are few; np.bincount would make each a 64-bit number.
+    ids, right_half = components[mask], is_right[mask]
+    right = np.bincount(ids[right_half], minlength=count + 1)
+    fraction = right / np.maximum(np.bincount(ids, minlength=count + 1), 1)
+    leans_left, leans_right = fraction < MIN_SPLIT_FRACTION, fraction > 1 - MIN_SPLIT_FRACTION
     # Ids up to `count` are right, those above it left.
-    voxel_is_left = np.where(
-        (fraction < MIN_SPLIT_FRACTION)[components],
-        True,
-        ~is_right & (fraction <= 1 - MIN_SPLIT_FRACTION)[components],
-    )
-    components[voxel_is_left & mask] += count
-    sizes = np.bincount(components.ravel(), minlength=2 * count + 1) * grid.voxel_ml
+    ids += count * (leans_left[ids] | ~(right_half | leans_right[ids]))
+    components[...] = 0
+    components[mask] = ids
+    sizes = np.bincount(ids, minlength=2 * count + 1) * grid.voxel_ml
     return _Pieces(components, (np.arange(1, count + 1), np.arange(count + 1, 2 * count + 1)), sizes)
 
 
@@ -339,7 +332,7 @@ def _fill_holes(sides: np.ndarray, grid: _Grid) -> None:
     is_thick = grid.spacing[thick] > THICK_SLICE_RATIO * in_plane.max()
     max_pixels = int(MAX_SLICE_HOLE_MM2 / np.prod(in_plane))
     for segment in SEGMENTS:
-        box = _bounding_box(sides == segment.value)
+        box = box_of(sides == segment.value)
         if box is None:
             continue
         part = sides[box]

@@ -1,4 +1,4 @@
-"""Where the voxels of an image lie, LPS in mm."""
+"""Where the voxels of an image lie, LPS in mm, and those of a mask in their array."""
 
 from __future__ import annotations
 
@@ -14,3 +14,11 @@ def steps_of(image: sitk.Image) -> np.ndarray:
 def points_of(image: sitk.Image, indices: np.ndarray) -> np.ndarray:
     """Points (n, 3) of indices (n, 3; x, y, z)."""
     return indices @ steps_of(image).T + np.array(image.GetOrigin())
+
+
+def box_of(mask: np.ndarray) -> tuple[slice, ...] | None:
+    """The box that just holds a mask of any dimensions, in a fraction of the time of ``ndimage.find_objects``; None
+    where the mask is empty."""
+    axes = range(mask.ndim)
+    along = [np.flatnonzero(mask.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
+    return tuple(slice(int(some[0]), int(some[-1]) + 1) for some in along) if along[0].size else None

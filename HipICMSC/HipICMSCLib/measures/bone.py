@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from HipICMSCLib.common.voxels import box_of
 from HipICMSCLib.measures.side import mirrored
 
 # Slices this much thicker than their pixels: between them the surface is not known, so only crossings within a slice
@@ -241,11 +242,11 @@ def bone_of(labels: sitk.Image, value: int, side: str) -> Bone | None:
             mask = np.flip(mask, axis)
             origin = origin + steps[:, axis] * (mask.shape[axis] - 1)
             steps = steps * np.where(np.arange(3) == axis, -1.0, 1.0)
-    found = [np.flatnonzero(mask.any(tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    if not found[0].size:
+    found = box_of(mask)
+    if found is None:
         return None
-    first = np.array([max(indices[0] - 2, 0) for indices in found])
-    last = np.array([min(indices[-1] + 2, n - 1) for indices, n in zip(found, mask.shape, strict=True)])
+    first = np.array([max(axis.start - 2, 0) for axis in found])
+    last = np.array([min(axis.stop + 1, n - 1) for axis, n in zip(found, mask.shape, strict=True)])
     box = np.ascontiguousarray(mask[tuple(slice(f, e + 1) for f, e in zip(first, last, strict=True))])
     image = np.stack([-first, np.array(mask.shape) - 1 - first], axis=1)
     return Bone(box, origin + steps @ first, steps, image)

@@ -56,8 +56,9 @@ def rescale(voxels: np.ndarray, modality: Modality, settings: IntensitySettings)
         voxels: any shape, HU for CT, arbitrary units for MR.
     """
     lowest, highest = intensity_range(voxels, modality, settings)
-    scaled = (voxels - lowest) * (2.0 / max(highest - lowest, 1e-6)) - 1.0
-    return np.nan_to_num(np.clip(scaled, -1.0, 1.0), nan=PADDING).astype(np.float32)
+    scaled = np.clip((voxels - lowest) * (2.0 / max(highest - lowest, 1e-6)) - 1.0, -1.0, 1.0)
+    scaled[np.isnan(scaled)] = PADDING
+    return scaled.astype(np.float32, copy=False)
 
 
 def without_unit(image: sitk.Image) -> sitk.Image:

@@ -32,9 +32,12 @@ def classes_and_confidence(
     grid = Grid.of(readings[0][0])
     ones = grid.image(np.ones(grid.size[::-1], np.uint8))
     inside = sitk.GetArrayFromImage(target.resample(ones, sitk.sitkNearestNeighbor, 0)) > 0
-    stacked = np.concatenate([1.0 - foreground.sum(0, keepdims=True), foreground])
-    classes = stacked.argmax(0).astype(np.uint8)
-    confidence = np.where(inside, stacked.max(0), 0.0).astype(np.float32)
+    # The first of equals counts, as in np.argmax, which takes thrice the time along the first axis.
+    classes, confidence = np.zeros(inside.shape, np.uint8), 1.0 - foreground.sum(0)
+    for number, probability in enumerate(foreground, start=1):
+        classes[probability > confidence] = number
+        np.maximum(confidence, probability, out=confidence)
+    confidence[~inside] = 0.0
     return _pasted(classes, image, corner), _pasted(confidence, image, corner)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
+from HipICMSCLib.common.voxels import box_of
 from scipy import ndimage
 from scipy.spatial import KDTree
 
@@ -59,7 +60,7 @@ def score_mask(prediction: sitk.Image, truth: sitk.Image, counted: sitk.Image | 
     counts = np.ones_like(true) if counted is None else _voxels(counted)
     # Outside the box around both masks there is nothing to score; on its faces the neighbours outside are background,
     # so the borders are the same as in the whole volume.
-    box = _bounding_box(predicted | true)
+    box = box_of(predicted | true) or (slice(0, 0),) * predicted.ndim
     predicted, true, counts = predicted[box], true[box], counts[box]
 
     sizes = np.count_nonzero(predicted & counts), np.count_nonzero(true & counts)
@@ -143,8 +144,3 @@ def _border(mask: np.ndarray) -> np.ndarray:
 
 def _voxels(mask: sitk.Image) -> np.ndarray:
     return sitk.GetArrayViewFromImage(mask) != 0
-
-
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    found = ndimage.find_objects(mask.astype(np.uint8))
-    return found[0] if found else tuple(slice(0, 0) for _ in range(mask.ndim))

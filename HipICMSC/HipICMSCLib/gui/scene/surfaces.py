@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import slicer
-from scipy import ndimage
 from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.util.vtkConstants import VTK_UNSIGNED_CHAR
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
+
+from HipICMSCLib.common.voxels import box_of
 
 _LABELMAP, _SURFACE = "Binary labelmap", "Closed surface"
 
@@ -68,8 +68,7 @@ def _cropped(labelmap, value: int):
     x, _, y, _, z, _ = labelmap.GetExtent()
     columns, rows, slices = labelmap.GetDimensions()
     mask = vtk_to_numpy(labelmap.GetPointData().GetScalars()).reshape(slices, rows, columns) == value
-    found = ndimage.find_objects(mask.view(np.uint8))
-    box = found[0] if found else (slice(0, 1),) * 3
+    box = box_of(mask) or (slice(0, 1),) * 3
     part = slicer.vtkOrientedImageData()
     part.SetExtent(*(corner for start, axis in zip((x, y, z), reversed(box), strict=True)
                      for corner in (start + axis.start, start + axis.stop - 1)))  # fmt: skip
