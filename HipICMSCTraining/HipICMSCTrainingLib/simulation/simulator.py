@@ -14,6 +14,7 @@ from HipICMSCTrainingLib.simulation.anatomy import Anatomy
 from HipICMSCTrainingLib.simulation.clutter import with_clutter
 from HipICMSCTrainingLib.simulation.contrast import Contrast, draw_contrast
 from HipICMSCTrainingLib.simulation.deformation import deformed
+from HipICMSCTrainingLib.simulation.marrow import with_mottled_marrow
 from HipICMSCTrainingLib.simulation.pose import Pose, draw_pose, points_of
 from HipICMSCTrainingLib.simulation.sampling import Section, cut
 from HipICMSCTrainingLib.simulation.tissues import shares_of
@@ -43,7 +44,8 @@ def simulated(anatomy: Anatomy, settings: SimulationSettings, shape: SlabShape, 
     pose = draw_pose(anatomy, settings, random)
     contrast = draw_contrast(settings.shares("contrast"), random)
     section = section_of(anatomy, pose, settings, shape, random)
-    shares = with_clutter(shares_of(section, random), section, random)
+    shares = with_mottled_marrow(shares_of(section, random), section, random)
+    shares = with_clutter(shares, section, random)
     planes = acquisition.signal(shares, contrast, random)
     profile = acquisition.slice_profile(pose.sub_slices, random)
     image = (planes.unflatten(0, (shape.slices, pose.sub_slices)) * profile[:, None, None]).sum(1)
