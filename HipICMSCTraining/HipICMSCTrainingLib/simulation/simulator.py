@@ -18,6 +18,7 @@ from HipICMSCTrainingLib.simulation.marrow import with_mottled_marrow
 from HipICMSCTrainingLib.simulation.pose import Pose, draw_pose, points_of
 from HipICMSCTrainingLib.simulation.sampling import Section, cut
 from HipICMSCTrainingLib.simulation.tissues import shares_of
+from HipICMSCTrainingLib.simulation.vessels import with_vessels
 
 #: A deformation varies slowly: it is computed at each such pixel.
 _DEFORMED_EVERY = 6
@@ -46,6 +47,7 @@ def simulated(anatomy: Anatomy, settings: SimulationSettings, shape: SlabShape, 
     section = section_of(anatomy, pose, settings, shape, random)
     shares = with_mottled_marrow(shares_of(section, random), section, random)
     shares = with_clutter(shares, section, random)
+    shares = with_vessels(shares, section, shape.pixel_mm, random)
     planes = acquisition.signal(shares, contrast, random)
     profile = acquisition.slice_profile(pose.sub_slices, random)
     image = (planes.unflatten(0, (shape.slices, pose.sub_slices)) * profile[:, None, None]).sum(1)
