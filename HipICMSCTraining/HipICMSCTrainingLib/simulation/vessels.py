@@ -18,6 +18,7 @@ _RADIUS_MM = (2.0, 9.0)
 _WALL_MM = (0.5, 2.0)
 #: None of them lies nearer to hip bone and femur.
 _AWAY_MM = 5.0
+_AIR_HU = -300.0
 _WALLS = ("fibrous", "cortex")
 #: Flow makes blood as bright as fluid or fat, or black: then there is nothing in a vessel.
 _BLOOD = ("fluid", "fat", "red_marrow", "organ", "nothing")
@@ -29,21 +30,18 @@ def with_vessels(
     """Now and then some vessels run through a slab, across its slices.
 
     Args:
-        shares: of materials, as :func:`HipICMSCTrainingLib.simulation.tissues.shares_of` gives them.
+        shares: of materials, as :func:`HipICMSCTrainingLib.simulation.tissues.shares_of` gives them; changed in place.
     """
     if random.random() > _HOW_OFTEN:
         return shares
-    size = section.hu.shape[-2:]
-    depth_mm = _depth_in_vessels(size, pixel_mm, random)
-    body = sum(shares.values()) > 0.5
-    there = body & (torch.minimum(section.hip, section.femur) > _AWAY_MM) & (depth_mm > 0)
-    is_wall = there & (depth_mm < float(random.uniform(*_WALL_MM)))
-    changed = {name: share.masked_fill(there, 0) for name, share in shares.items()}
+    depth_mm = _depth_in_vessels(section.hu.shape[-2:], pixel_mm, random)
+    away = torch.minimum(section.hip, section.femur) > _AWAY_MM
+    there = ((depth_mm > 0) & away & (section.hu > _AIR_HU)).flatten().nonzero()[:, 0]
+    is_wall = depth_mm.flatten()[there % depth_mm.numel()] < float(random.uniform(*_WALL_MM))
     wall, blood = str(random.choice(_WALLS)), str(random.choice(_BLOOD))
-    for material, place in ((wall, is_wall), (blood, there & ~is_wall)):
-        if material in changed:
-            changed[material] = changed[material].masked_fill(place, 1)
-    return changed
+    for material, share in shares.items():
+        share.view(-1)[there] = torch.where(is_wall, float(material == wall), float(material == blood))
+    return shares
 
 
 def _depth_in_vessels(size: tuple[int, int], pixel_mm: float, random: np.random.Generator) -> Tensor:

@@ -30,7 +30,9 @@ def slabs(section) -> list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor
     found = []
     for seed in SEEDS:
         before = shares_of(section, np.random.default_rng(seed))
-        after = with_vessels(dict(before), section, 1.0, np.random.default_rng([seed, 1]))
+        after = with_vessels(
+            {name: share.clone() for name, share in before.items()}, section, 1.0, np.random.default_rng([seed, 1])
+        )
         found.append((before, after, sum((before[name] - after[name]).abs() for name in before) > 0.1))
     return found
 
