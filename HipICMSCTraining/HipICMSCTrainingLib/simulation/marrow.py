@@ -30,8 +30,8 @@ def with_mottled_marrow(shares: dict[str, Tensor], section: Section, random: np.
         return shares
     inside = ((section.hip < 0) | (section.femur < 0)).flatten().nonzero()[:, 0]
     bone = {name: shares[name].flatten()[inside] for name in (*_MARROW, *_ISLANDS)}
-    size = tuple(section.hu.shape[-2:])
-    pixels = inside % (size[0] * size[1])
+    size = section.hu.shape[-2:]
+    pixels = inside % size.numel()
 
     def blobs() -> Tensor:
         """A normal field at these points, whose blobs are of some pixels to some centimetres."""

@@ -1,6 +1,6 @@
 """Step 4c, vessels: round, in a dark wall, of any brightness, as blood is that flows; CT has them as grey as muscle.
 
-Without them F_t took the bright vessels of a gradient echo for bone, which is in a dark outline, too.
+With mottled marrow alone F_t took the bright vessels of a gradient echo for bone, which is in a dark outline, too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ _RADIUS_MM = (2.0, 9.0)
 _WALL_MM = (0.5, 2.0)
 #: None of them lies nearer to hip bone and femur.
 _AWAY_MM = 5.0
+#: On CT; below it is air, in the bowel and around the patient.
 _AIR_HU = -300.0
 _WALLS = ("fibrous", "cortex")
 #: Flow makes blood as bright as fluid or fat, or black: then there is nothing in a vessel.
@@ -47,7 +48,7 @@ def with_vessels(
 def _depth_in_vessels(size: tuple[int, int], pixel_mm: float, random: np.random.Generator) -> Tensor:
     """(rows, columns) of mm below a vessel's surface, negative outside: ellipses, a little crooked."""
     rows, columns = (torch.arange(count, dtype=torch.float32) * pixel_mm for count in size)
-    deepest = torch.full(tuple(size), -torch.inf)
+    deepest = torch.full(size, -torch.inf)
     for _ in range(int(random.integers(1, _MOST + 1))):
         radius, longer, turn = random.uniform(*_RADIUS_MM), random.uniform(1, 1.8), random.uniform(0, np.pi)
         down, across = (values - float(random.uniform(0, values[-1])) for values in (rows, columns))
@@ -55,4 +56,4 @@ def _depth_in_vessels(size: tuple[int, int], pixel_mm: float, random: np.random.
         along = (np.cos(turn) * down + np.sin(turn) * across) / longer
         beside = np.cos(turn) * across - np.sin(turn) * down
         deepest = torch.maximum(deepest, radius - torch.hypot(along, beside))
-    return deepest + smooth_field(tuple(size), 24, 0.5, random)
+    return deepest + smooth_field(size, 24, 0.5, random)

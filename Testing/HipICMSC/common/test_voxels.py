@@ -1,3 +1,5 @@
+"""The box that just holds a mask, which clean-up, measures, scores and surfaces share."""
+
 import numpy as np
 import pytest
 from HipICMSCLib.common.voxels import box_of
