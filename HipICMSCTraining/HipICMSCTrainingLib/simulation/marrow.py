@@ -1,4 +1,4 @@
-"""Step 4a, marrow that is not of one kind: mottles of red and yellow, and islands of what is neither.
+"""Step 4c, marrow that is not of one kind: mottles of red and yellow, and islands of what is neither.
 
 Real hip bones are so, most of all pubis and ischium. While simulated marrow was even, F_t took what is dark or spotted
 within a black outline for no bone.

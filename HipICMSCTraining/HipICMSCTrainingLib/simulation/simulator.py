@@ -13,7 +13,9 @@ from HipICMSCTrainingLib.simulation import acquisition
 from HipICMSCTrainingLib.simulation.anatomy import Anatomy
 from HipICMSCTrainingLib.simulation.clutter import with_clutter
 from HipICMSCTrainingLib.simulation.contrast import Contrast, draw_contrast
+from HipICMSCTrainingLib.simulation.cortex import with_thin_cortex
 from HipICMSCTrainingLib.simulation.deformation import deformed
+from HipICMSCTrainingLib.simulation.grain import without_grain
 from HipICMSCTrainingLib.simulation.marrow import with_mottled_marrow
 from HipICMSCTrainingLib.simulation.pose import Pose, draw_pose, points_of
 from HipICMSCTrainingLib.simulation.sampling import Section, cut
@@ -45,7 +47,9 @@ def simulated(anatomy: Anatomy, settings: SimulationSettings, shape: SlabShape, 
     pose = draw_pose(anatomy, settings, random)
     contrast = draw_contrast(settings.shares("contrast"), random)
     section = section_of(anatomy, pose, settings, shape, random)
-    shares = with_mottled_marrow(shares_of(section, random), section, random)
+    shares = without_grain(shares_of(section, random), random)
+    shares = with_thin_cortex(shares, section, random)
+    shares = with_mottled_marrow(shares, section, random)
     shares = with_clutter(shares, section, random)
     shares = with_vessels(shares, section, shape.pixel_mm, random)
     planes = acquisition.signal(shares, contrast, random)
