@@ -7,9 +7,8 @@ import pytest
 import torch
 from HipICMSCTrainingLib.simulation.grain import without_grain
 from HipICMSCTrainingLib.simulation.sampling import Section
-from HipICMSCTrainingLib.simulation.tissues import shares_of
+from shares_by_seed import Shares, before_and_after
 
-SEEDS = range(60)
 SIZE = 64
 NOISE_HU = 20.0
 
@@ -25,14 +24,8 @@ def section() -> Section:
 
 
 @pytest.fixture(scope="module")
-def pairs(section) -> list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]]:
-    """Shares before and after, by seed."""
-    found = []
-    for seed in SEEDS:
-        before = shares_of(section, np.random.default_rng(seed))
-        after = without_grain({name: share.clone() for name, share in before.items()}, np.random.default_rng([seed, 1]))
-        found.append((before, after))
-    return found
+def pairs(section) -> list[tuple[Shares, Shares]]:
+    return before_and_after(section, without_grain)
 
 
 def test_in_more_than_half_of_the_slabs_fat_is_more_even(pairs):

@@ -7,9 +7,8 @@ import pytest
 import torch
 from HipICMSCTrainingLib.simulation.marrow import with_mottled_marrow
 from HipICMSCTrainingLib.simulation.sampling import Section
-from HipICMSCTrainingLib.simulation.tissues import shares_of
+from shares_by_seed import Shares, before_and_after
 
-SEEDS = range(60)
 SIZE = 64
 
 
@@ -22,16 +21,8 @@ def section() -> Section:
 
 
 @pytest.fixture(scope="module")
-def pairs(section) -> list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]]:
-    """Shares before and after, by seed."""
-    found = []
-    for seed in SEEDS:
-        before = shares_of(section, np.random.default_rng(seed))
-        after = with_mottled_marrow(
-            {name: share.clone() for name, share in before.items()}, section, np.random.default_rng([seed, 1])
-        )
-        found.append((before, after))
-    return found
+def pairs(section) -> list[tuple[Shares, Shares]]:
+    return before_and_after(section, lambda shares, random: with_mottled_marrow(shares, section, random))
 
 
 def in_bone(section: Section) -> torch.Tensor:

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCTrainingLib.simulation.sampling import Section
-from HipICMSCTrainingLib.simulation.tissues import shares_of
 from HipICMSCTrainingLib.simulation.vessels import with_vessels
+from shares_by_seed import Shares, before_and_after
 
-SEEDS = range(60)
 SIZE = 96
 AIR_ROWS = 20
 
@@ -25,16 +24,12 @@ def section() -> Section:
 
 
 @pytest.fixture(scope="module")
-def slabs(section) -> list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], torch.Tensor]]:
+def slabs(section) -> list[tuple[Shares, Shares, torch.Tensor]]:
     """Shares before and after, and where they changed, by seed."""
-    found = []
-    for seed in SEEDS:
-        before = shares_of(section, np.random.default_rng(seed))
-        after = with_vessels(
-            {name: share.clone() for name, share in before.items()}, section, 1.0, np.random.default_rng([seed, 1])
-        )
-        found.append((before, after, sum((before[name] - after[name]).abs() for name in before) > 0.1))
-    return found
+    pairs = before_and_after(section, lambda shares, random: with_vessels(shares, section, 1.0, random))
+    return [
+        (before, after, sum((before[name] - after[name]).abs() for name in before) > 0.1) for before, after in pairs
+    ]
 
 
 def test_about_a_third_of_the_slabs_have_some(slabs):
