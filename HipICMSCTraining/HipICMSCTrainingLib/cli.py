@@ -147,13 +147,9 @@ def _train(chosen: argparse.Namespace) -> None:
 
 def _run_description(chosen: argparse.Namespace):
     """The run that the arguments of a training describe; what is given wins over the run that it shall be like."""
-    from HipICMSCLib.models.chosen import find_model
-    from HipICMSCLib.models.package import read_package
-
     from HipICMSCTrainingLib.methods.registry import find_method
     from HipICMSCTrainingLib.run.description import RunDescription
     from HipICMSCTrainingLib.run.folder import RunFolder
-    from HipICMSCTrainingLib.run.starting_weights import with_settings_of
 
     if chosen.like is not None and chosen.preset is not None:
         raise HipError("bad_setting", "Give --preset or --like, not both.")
@@ -161,15 +157,8 @@ def _run_description(chosen: argparse.Namespace):
     settings = like.settings if like else _preset(chosen.preset or "paper")
     method = chosen.method or (like.method if like else "icmsc")
     own = like.method_settings if like and like.method == method else find_method(method).Settings()
-    for assignment in chosen.set:
-        settings, own = _assigned(settings, own, assignment)
-    if chosen.start_from is not None:
-        # A file must be found from any other folder, too, because a resume may be called there.
-        file = Path(chosen.start_from)
-        settings = replace(settings, start_from=str(file.resolve()) if file.is_file() else chosen.start_from)
-    if settings.start_from is not None:
-        insisted_on = {name_and_value(assignment)[0] for assignment in chosen.set}
-        settings = with_settings_of(read_package(find_model(settings.start_from)), settings, insisted_on)
+    settings, own = _assigned_all(chosen, settings, own)
+    settings = _as_the_start(chosen, settings)
     sources = (chosen.ct, chosen.mri, chosen.corrected, chosen.test_mri, chosen.dataset)
     has_data = any(source is not None for source in sources)
     return RunDescription(
@@ -227,7 +216,6 @@ def _dataset(chosen: argparse.Namespace, seed: int, method: str, check: bool = T
 def _check(chosen: argparse.Namespace) -> int:
     """Exit code 2 where something would stop a training, as for any other error."""
     from HipICMSCLib.common.files import write_text
-    from HipICMSCLib.common.settings import replaced
     from HipICMSCLib.models.archive import read_archive
     from HipICMSCLib.models.chosen import find_model
 
@@ -236,17 +224,40 @@ def _check(chosen: argparse.Namespace) -> int:
 
     if chosen.json:
         check_may_write(chosen.json, chosen.overwrite)
-    settings = _preset(chosen.preset)
-    for assignment in chosen.set:
-        settings = replaced(settings, *name_and_value(assignment))
+    method = find_method(chosen.method)
+    settings = _as_the_start(chosen, _assigned_all(chosen, _preset(chosen.preset), method.Settings())[0])
     data = _dataset(chosen, settings.seed, chosen.method, check=False)
-    start = read_archive(find_model(chosen.start_from)) if chosen.start_from else None
+    start = read_archive(find_model(settings.start_from)) if settings.start_from else None
+    crop = settings.crop if settings.reads == "crop" else None
     with progress_shown(chosen.progress, "case") as show:
-        report = check_dataset(data, settings.crop, show, find_method(chosen.method).reads_mr_labels, start)
+        report = check_dataset(data, crop, show, method.reads_mr_labels, start)
     if chosen.json:
         write_text(chosen.json, json.dumps(report_json(report), indent=2) + "\n")
     print(json.dumps({"report": report_json(report)}) if chosen.progress else report_text(report), flush=True)
     return 2 if report.stops else 0
+
+
+def _as_the_start(chosen: argparse.Namespace, settings):
+    """With the model that a training starts from, and what must be as in it."""
+    from HipICMSCLib.models.chosen import find_model
+    from HipICMSCLib.models.package import read_package
+
+    from HipICMSCTrainingLib.run.starting_weights import with_settings_of
+
+    if chosen.start_from is not None:
+        # A file must be found from any other folder, too, because a resume may be called there.
+        file = Path(chosen.start_from)
+        settings = replace(settings, start_from=str(file.resolve()) if file.is_file() else chosen.start_from)
+    if settings.start_from is None:
+        return settings
+    insisted_on = {name_and_value(assignment)[0] for assignment in chosen.set}
+    return with_settings_of(read_package(find_model(settings.start_from)), settings, insisted_on)
+
+
+def _assigned_all(chosen: argparse.Namespace, settings, own):
+    for assignment in chosen.set:
+        settings, own = _assigned(settings, own, assignment)
+    return settings, own
 
 
 def _assigned(settings, own, assignment: str):
@@ -268,7 +279,7 @@ def _resume(chosen: argparse.Namespace) -> None:
     folder = RunFolder(chosen.folder)
     folder.description()
     distribution = Distribution()
-    if chosen.dataset or chosen.ct or chosen.mri or chosen.corrected:
+    if chosen.dataset or chosen.ct or chosen.mri or chosen.corrected or chosen.test_mri:
         if distribution.is_main:
             _use_moved_data(folder, chosen)
         distribution.wait_for_first()

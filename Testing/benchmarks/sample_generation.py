@@ -22,7 +22,8 @@ from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.phantom.dataset import SMOKE, Resolution, write_dataset
 from HipICMSCTrainingLib.run.processor import making_threads, networks_beside
-from HipICMSCTrainingLib.settings.training import PRESETS, SIMULATION
+from HipICMSCTrainingLib.settings.stages import SIMULATION
+from HipICMSCTrainingLib.settings.training import PRESETS
 from measuring import SMALLEST, in_child
 
 SETTINGS = PRESETS["slabs"] if not SMALLEST else replace(PRESETS["slabs"], batch_size=1)

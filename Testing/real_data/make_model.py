@@ -24,7 +24,8 @@ from HipICMSCTrainingLib.run.export import About, export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.lessons import write_lessons
 from HipICMSCTrainingLib.run.trainer import Trainer
-from HipICMSCTrainingLib.settings.training import PRESETS, SIMULATION, TrainingSettings
+from HipICMSCTrainingLib.settings.stages import SIMULATION
+from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 from make_dataset import write_dataset
 
 HERE = Path(__file__).parent

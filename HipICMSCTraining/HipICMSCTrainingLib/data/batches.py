@@ -12,7 +12,8 @@ from torch import Tensor
 
 from HipICMSCTrainingLib.data.augmentation import augment
 from HipICMSCTrainingLib.data.slice_cache import CachedVolume
-from HipICMSCTrainingLib.settings.training import TOGETHER, TRANSLATION, TrainingSettings
+from HipICMSCTrainingLib.settings.stages import TOGETHER, TRANSLATION
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 
 @dataclass(frozen=True)

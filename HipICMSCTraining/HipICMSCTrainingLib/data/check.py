@@ -60,7 +60,7 @@ class DatasetReport:
 
 def check_dataset(
     dataset: Dataset,
-    crop: CropSettings,
+    crop: CropSettings | None,
     progress: Progress = lambda case, share: None,
     labelled_mri: bool = False,
     start: ModelArchive | None = None,
@@ -69,7 +69,7 @@ def check_dataset(
 
     Args:
         dataset: may come from the unchecked readers in ``dataset``.
-        crop: what the training will read of each volume.
+        crop: what the training will read of each volume; None where it reads whole slices.
         progress: told before each case its name and the share of cases that are done; at the end 1.
         labelled_mri: the dataset is for a method that is trained on labelled MRIs.
         start: the model that the training shall start from; without it nothing is said of which model made a case.

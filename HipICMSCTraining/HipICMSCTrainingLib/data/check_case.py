@@ -59,15 +59,19 @@ FIXES = {
 LOOK_AT_LABELS = "Look at the label map over its volume and correct it, or leave the case out."
 
 
-def check_case(case: Case, crop: CropSettings) -> CheckedCase:
-    """Read a case and say all that is wrong with it."""
+def check_case(case: Case, crop: CropSettings | None) -> CheckedCase:
+    """Read a case and say all that is wrong with it.
+
+    Args:
+        crop: what the training will read of it; None where it reads whole slices and needs no femoral heads.
+    """
     return _CaseCheck(case, crop).run()
 
 
 class _CaseCheck:
     """Gathers what is found about one case."""
 
-    def __init__(self, case: Case, crop: CropSettings) -> None:
+    def __init__(self, case: Case, crop: CropSettings | None) -> None:
         self.case, self.crop = case, crop
         self.problems: list[Problem] = []
         self.summary = CaseSummary(case.name, case.modality, case.role, case.patient)
@@ -93,14 +97,16 @@ class _CaseCheck:
         cuts: tuple[tuple[int, str], ...] = ()
         if heads is not None:
             self._check_field_of_view(image, heads)
+            if self.crop:
+                self._check_crop(image, heads)
             if labels is not None:
                 self._check_labels(labels, heads)
-                cuts = cut_bones(labels, heads, self.crop)
+                cuts = cut_bones(labels, heads, self.crop) if self.crop else ()
         return CheckedCase(
             self.summary,
             tuple(self.problems),
             _fingerprint(image),
-            slice_positions(image, heads, self.crop) if heads else (),
+            slice_positions(image, heads, self.crop) if heads and self.crop else (),
             _marrow_rank(image, heads) if heads else None,
             cuts,
         )
@@ -153,12 +159,15 @@ class _CaseCheck:
         try:
             heads = find_femoral_heads(image)
         except HipError as error:
-            sentence = f"No hip joint was found in {self.case.name}, so the networks' crop cannot be placed in it."
-            self._stop(error.kind, sentence, FIXES["no_hip"])
+            found = f"No hip joint was found in {self.case.name}"
+            if self.crop:
+                self._stop(error.kind, f"{found}, so the networks' crop cannot be placed in it.", FIXES["no_hip"])
+            else:
+                self._caution(error.kind, f"{found}, so where it lies was not checked.", FIXES["no_hip"])
             return None
         found = tuple(side for side in SIDES if getattr(heads, side) is not None)
         self.summary = replace(self.summary, heads=found)
-        if len(found) == 1:
+        if len(found) == 1 and self.crop:
             self._caution(
                 "one_hip",
                 f"Only the {found[0]} hip was found in {self.case.name}, so it stands in the middle of the crop, where "
@@ -213,14 +222,8 @@ class _CaseCheck:
             )
 
     def _check_field_of_view(self, image: sitk.Image, heads: FemoralHeads) -> None:
-        middle, axes, half = crop_box(image, heads, self.crop)
-        cells = [(np.arange(count) + 0.5) / count * 2 - 1 for count in (20, 12, 20)]
-        lattice = np.stack(np.meshgrid(*cells, indexing="ij"), axis=-1).reshape(-1, 3)
-        inside = lies_in(image, middle + (lattice * half) @ axes.T)
-        self.summary = replace(self.summary, covered_share=float(inside.mean()))
         for side in self.summary.heads:
-            head = getattr(heads, side)
-            room = float(room_mm(image, head).min())
+            room = float(room_mm(image, getattr(heads, side)).min())
             if room < HEAD_ROOM_MM:
                 self._caution(
                     "joint_cut",
@@ -228,7 +231,16 @@ class _CaseCheck:
                     "the joint is cut.",
                     "Use a volume that shows the whole joint, or leave the case out.",
                 )
-            in_crop = float((half - np.abs(np.linalg.inv(axes) @ (np.array(head) - middle))).min())
+
+    def _check_crop(self, image: sitk.Image, heads: FemoralHeads) -> None:
+        middle, axes, half = crop_box(image, heads, self.crop)
+        cells = [(np.arange(count) + 0.5) / count * 2 - 1 for count in (20, 12, 20)]
+        lattice = np.stack(np.meshgrid(*cells, indexing="ij"), axis=-1).reshape(-1, 3)
+        inside = lies_in(image, middle + (lattice * half) @ axes.T)
+        self.summary = replace(self.summary, covered_share=float(inside.mean()))
+        for side in self.summary.heads:
+            offset = np.array(getattr(heads, side)) - middle
+            in_crop = float((half - np.abs(np.linalg.inv(axes) @ offset)).min())
             if in_crop < HEAD_ROOM_MM:
                 self._say(
                     "stop" if in_crop < 0 else "caution",
@@ -270,7 +282,9 @@ class _CaseCheck:
         for bone, within in ((FEMUR, HEAD_ROOM_MM), (HIP_BONE, JOINT_RADIUS_MM)):
             distance = distance_mm(labels, bone, head)
             if distance > within:
-                self._stop(
+                # Where nothing else depends on the heads, it may be they that are not where they were found.
+                self._say(
+                    "stop" if self.crop else "caution",
                     "labels_far_from_heads",
                     f"In the label map of {name} the {BONES[bone]} nearest to the centre of the {where} lies "
                     f"{distance:.0f} mm from it, where at most {within:g} mm are expected.",

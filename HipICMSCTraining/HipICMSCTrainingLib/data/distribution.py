@@ -39,7 +39,7 @@ class Distribution:
         return self.rank == 0
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        if self.world_size == 1:
+        if self.world_size == 1 or not _together:
             return module
         for layer in module.modules():
             if type(layer) is nn.BatchNorm2d:
@@ -156,10 +156,11 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         mean = summed_over_processes(full.mean((0, 2, 3))) / processes
         centred = full - mean[:, None, None]
         variance = summed_over_processes(centred.square().mean((0, 2, 3))) / processes
-        with torch.no_grad():
-            pixels = processes * full.numel() / full.shape[1]
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * (pixels / (pixels - 1)), self.momentum)
-            self.num_batches_tracked += 1
+        if self.track_running_stats:
+            with torch.no_grad():
+                pixels = processes * full.numel() / full.shape[1]
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * (pixels / (pixels - 1)), self.momentum)
+                self.num_batches_tracked += 1
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)

@@ -19,7 +19,8 @@ from HipICMSCTrainingLib.data.kept_arrays import Arrays
 from HipICMSCTrainingLib.data.slab_cache import plane_of
 from HipICMSCTrainingLib.data.slab_stack import ct_slab, slab_at, slab_covered
 from HipICMSCTrainingLib.settings.simulation import SlabShape
-from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TrainingSettings
+from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, TOGETHER
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from HipICMSCTrainingLib.simulation.anatomy import Anatomy
 from HipICMSCTrainingLib.simulation.pose import AIMED_AT_BONE, draw_pose_in
 from HipICMSCTrainingLib.simulation.simulator import simulated

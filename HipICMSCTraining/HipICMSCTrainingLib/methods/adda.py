@@ -24,7 +24,8 @@ from HipICMSCTrainingLib.methods.phases import phase_of_training, with_rest
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.methods.ways import Ways
 from HipICMSCTrainingLib.networks.parameters import parameters_of
-from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
+from HipICMSCTrainingLib.settings.stages import TOGETHER
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: Of the features: F halves rows and columns twice.
 STRIDE = 4

@@ -27,7 +27,8 @@ from HipICMSCTrainingLib.methods.self_training import SelfTrainingSettings, self
 from HipICMSCTrainingLib.methods.translation import ImageDiscriminators, Terms, TranslationSettings, cycle, objective
 from HipICMSCTrainingLib.methods.ways import Route, Ways
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
-from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION, TrainingSettings
+from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 #: Of a stage in which F_t learns alone: steps of its beginning, and of a short one the share that begins it, whichever
 #: is less; the share of the rate that is left at its end, and the largest norm of a gradient.

@@ -28,7 +28,8 @@ class ImagePool:
                 returned.append(image)
             elif random.random() < 0.5:
                 place = int(random.integers(self.capacity))
-                returned.append(self.images[place])
+                # After a resume the history lies where the checkpoint was read.
+                returned.append(self.images[place].to(image.device))
                 self.images[place] = image.clone()
             else:
                 returned.append(image)

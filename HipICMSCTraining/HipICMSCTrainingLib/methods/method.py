@@ -16,7 +16,8 @@ from torch import nn
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.ways import Route, Ways, route_name
-from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TrainingSettings
+from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, TOGETHER
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.method import Method, Moment
 from HipICMSCTrainingLib.methods.supervision import Supervision
 from HipICMSCTrainingLib.methods.ways import Ways
-from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
+from HipICMSCTrainingLib.settings.stages import TOGETHER
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ from HipICMSCTrainingLib.methods.ways import Ways
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import frozen, parameters_of
 from HipICMSCTrainingLib.networks.sifa_networks import AddingTranslator, SifaDecoder
-from HipICMSCTrainingLib.settings.training import TOGETHER, TrainingSettings
+from HipICMSCTrainingLib.settings.stages import TOGETHER
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 GAN: GanLoss = "lsgan"
 

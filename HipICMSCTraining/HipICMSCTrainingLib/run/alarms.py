@@ -10,12 +10,13 @@ run tells: both may go with good losses and scores, and only the previews show t
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from HipICMSCTrainingLib.run.method import RunMethod
 from HipICMSCTrainingLib.run.status import Status
+from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, TOGETHER
 
 Metrics = list[dict[str, Any]]
 #: Scores by name, of one step after the other.
@@ -91,14 +92,18 @@ def alarms(metrics: Metrics, status: Status, method: RunMethod) -> tuple[Alarm, 
     Args:
         metrics: all lines that the run wrote so far.
     """
-    scorings = _scorings_of_stage_2(metrics)
-    of_mri = [scores for step, scores in scorings if step > method.share_before_mri * status.total_steps]
+    scorings = _best_scorings(metrics, TOGETHER)
+    before_mri = method.share_before_mri * status.total_steps
+    of_mri = [scores for step, scores in scorings if step > before_mri]
+    of_self_training = [scores for _, scores in _best_scorings(metrics, SELF_TRAINING)]
     found = [
         *_not_finite(status, method),
         *_exploded(metrics, method),
-        *_vanishing_or_off(of_mri, method),
+        *_vanishing_or_off([*of_mri, *of_self_training], method),
         *_falling_agreement(of_mri, method),
-        *_slow_segmenter(metrics, [scores for _, scores in scorings], status, method),
+        *_slow_segmenter(
+            metrics, [scores for _, scores in scorings], method.share_to_stage_2 * status.total_steps, method
+        ),
         *_saturated(metrics, method),
         *_forgetting(metrics),
     ]
@@ -209,10 +214,14 @@ def _falling_agreement(scorings: Scorings, method: RunMethod) -> Iterator[Alarm]
         )
 
 
-def _slow_segmenter(metrics: Metrics, scorings: Scorings, status: Status, method: RunMethod) -> Iterator[Alarm]:
-    start = next((line["step"] for line in metrics if line.get("stage") == 2), None)
+def _slow_segmenter(metrics: Metrics, scorings: Scorings, end: float, method: RunMethod) -> Iterator[Alarm]:
+    """
+    Args:
+        end: the last step of stage 2.
+    """
+    start = next((line["step"] for line in metrics if line.get("stage") == TOGETHER), None)
     last = metrics[-1]["step"] if metrics else 0
-    if start is None or not status.total_steps or last < (start + status.total_steps) / 2:
+    if start is None or not end or last < (start + end) / 2:
         return
     if len(scorings) < SCORINGS_IN_A_ROW:
         return
@@ -273,16 +282,16 @@ def _duplicate_with(remedies: Mapping[str, str], method: RunMethod) -> str:
     return f"Duplicate the run with one or more of these: {'; '.join(helpful)}." if helpful else ""
 
 
-def _scorings_of_stage_2(metrics: Metrics) -> list[tuple[int, dict[str, float]]]:
-    """Each step with the scores of those weights (as they are, or their average) that scored best then; these are what
-    a user would get. Stage 1 is left out: with most methods the segmenters have learned nothing then."""
+def _best_scorings(metrics: Metrics, stage: int) -> list[tuple[int, dict[str, float]]]:
+    """Each step of a stage with the scores of those weights (as they are, or their average) that scored best then.
+
+    These are what a user would get. In stage 1 the segmenters of most methods have learned nothing.
+    """
     best: dict[int, dict[str, float]] = {}
-    for line in _scored(metrics):
+    for line in metrics:
+        if "scores" not in line or line.get("stage") != stage:
+            continue
         scores = line["scores"]
         if line["step"] not in best or scores["selection"] > best[line["step"]]["selection"]:
             best[line["step"]] = scores
     return sorted(best.items())
-
-
-def _scored(metrics: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    return (line for line in metrics if "scores" in line and line.get("stage") == 2)

@@ -39,7 +39,9 @@ from HipICMSCTrainingLib.data.training_data import kept_file, prepared_case
 from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import Trainer
-from HipICMSCTrainingLib.settings.training import STAGES, TOGETHER, TRANSLATION, TrainingSettings
+from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, STAGES, TOGETHER, TRANSLATION
+from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.simulation.anatomy import planes_of
 
 try:
     import resource
@@ -153,9 +155,11 @@ def _measured(trainer: _TimedTrainer, work: _Preprocessing, started_with: int | 
     if settings.reads == "crop":
         # On crops there are but the paper's two.
         epochs = {name: epochs[name] for name in (STAGES[TRANSLATION], STAGES[TOGETHER])}
-    seconds_per_step = {}
+    seconds_per_step, reading = {}, 0.0
     for number, stage in enumerate(epochs):
         progress(f"Timing steps of {stage}.", 0.55 + 0.4 * number / len(epochs))
+        if epochs[stage] and stage == STAGES[SELF_TRAINING]:
+            reading = trainer.seconds_of_an_mri() * work.count("MR", "train")
         if epochs[stage]:
             seconds_per_step[stage] = trainer.seconds_of_a_step(STAGES.index(stage))
     progress("Timing scores and a checkpoint.", 0.95)
@@ -184,6 +188,7 @@ def _measured(trainer: _TimedTrainer, work: _Preprocessing, started_with: int | 
         seconds_per_step=seconds_per_step,
         seconds={"preprocessing": preparing + work.seconds_of_all()}
         | {stage: epoch * epochs[stage] * each for stage, each in seconds_per_step.items()}
+        | ({"reading of the MRIs": reading} if reading else {})
         | {"scores and checkpoints": sum(epochs.values()) * scoring * wanted / scored + checkpoints * saving},
         memory_bytes=_memory_of_all(started_with, work),
         device_memory_bytes=torch.cuda.max_memory_allocated(trainer.device) if cuda else None,
@@ -214,6 +219,13 @@ class _TimedTrainer(Trainer):
             self.do_step()
             times.append(time.monotonic() - started)
         return sum(times[WARM_UP_STEPS:]) / (len(times) - WARM_UP_STEPS)
+
+    def seconds_of_an_mri(self) -> float:
+        """To read a whole one, from which self-training learns."""
+        self.pace.step = sum(self.schedule.bounds(SELF_TRAINING)) // 2
+        started = time.monotonic()
+        self._prepare_self_training(self._moment())
+        return (time.monotonic() - started) / len(self.run.dataset.of("MR", "train"))
 
     def seconds_of_scores(self) -> float:
         started = time.monotonic()
@@ -248,7 +260,7 @@ class _Preprocessing:
             else:
                 outline = read_outline(Path(case.image))
                 self.voxels[case] = outline.GetNumberOfPixels()
-                self._slices[case] = _expected_slices(outline, settings)
+                self._slices[case] = _expected_slices(case.modality, outline, settings)
         self.chosen = [self._easiest(modality, role) for modality in ("CT", "MR") for role in ("train", "val")]
 
     def do_what_is_needed(self, progress: Progress) -> None:
@@ -276,7 +288,10 @@ class _Preprocessing:
         return sum(self._seconds_per_voxel[case.modality] * voxels for case, voxels in self.voxels.items())
 
     def slices(self, modality: str, role: str) -> int:
-        return sum(self._slices[case] for case in self.cases if (case.modality, case.role) == (modality, role))
+        return sum(self._slices[case] for case in self._cases(modality, role))
+
+    def count(self, modality: str, role: str) -> int:
+        return len(self._cases(modality, role))
 
     def bytes_of(self, cases: Iterable[Case]) -> int:
         """Of the slices of these cases, on disk as in memory."""
@@ -287,8 +302,11 @@ class _Preprocessing:
         # What a corrected MRI teaches takes as much again.
         return round(sum(each[case.modality] * self._slices[case] * (2 if _teaches(case) else 1) for case in cases))
 
+    def _cases(self, modality: str, role: str) -> list[Case]:
+        return [case for case in self.cases if (case.modality, case.role) == (modality, role)]
+
     def _easiest(self, modality: str, role: str) -> Case:
-        candidates = [case for case in self.cases if (case.modality, case.role) == (modality, role)]
+        candidates = self._cases(modality, role)
         # Without a corrected MRI, none would be in a step.
         candidates = list(filter(_teaches, candidates)) or candidates
         return min(candidates, key=lambda case: self.voxels.get(case, 0))
@@ -308,7 +326,9 @@ def _cached_slices(file: Path) -> int:
         return volume.get_slice("slices" if "slices" in set(volume.keys()) else "hu").get_shape()[0]
 
 
-def _expected_slices(outline: sitk.Image, settings: TrainingSettings) -> int:
+def _expected_slices(modality: str, outline: sitk.Image, settings: TrainingSettings) -> int:
+    if settings.reads == "slabs" and modality == "CT":
+        return planes_of(outline)
     if settings.reads == "slabs":
         return slice_grid(outline, acquisition_plane(outline) or "coronal", settings.slab).size[2]
     middle = outline.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in outline.GetSize()])

@@ -86,6 +86,13 @@ class RunMethod:
             share += length
         return share
 
+    @property
+    def share_to_stage_2(self) -> float:
+        """The share of the training, 0 to 1, that is over when stage 2 ends."""
+        epochs = [self.settings.get(name) or 0 for name in ("simulation_epochs", "stage1_epochs", "stage2_epochs")]
+        after = self.settings.get("self_training_epochs") or 0
+        return sum(epochs) / (sum(epochs) + after) if after else 1.0
+
 
 def _by_full_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings are nested once at most."""

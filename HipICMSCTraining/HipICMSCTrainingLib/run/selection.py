@@ -12,7 +12,7 @@ from HipICMSCTrainingLib.methods.ways import Networks, Ways, ready_to_use
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.previews import write_preview
 from HipICMSCTrainingLib.run.scores import label_free_scores
-from HipICMSCTrainingLib.settings.training import TRANSLATION
+from HipICMSCTrainingLib.settings.stages import TRANSLATION
 
 
 class Selection:

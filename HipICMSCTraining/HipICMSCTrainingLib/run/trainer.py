@@ -6,6 +6,7 @@ import contextlib
 import copy
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from HipICMSCLib.models.chosen import find_model
 from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.devices import choose_device
 
+from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.dataset_problems import check_labels
 from HipICMSCTrainingLib.data.distribution import Distribution, alone
 from HipICMSCTrainingLib.data.training_data import TrainingData, training_data
@@ -35,10 +37,14 @@ from HipICMSCTrainingLib.run.selection import Selection
 from HipICMSCTrainingLib.run.starting_weights import load_starting_weights, mixed
 from HipICMSCTrainingLib.run.status import State, Status
 from HipICMSCTrainingLib.run.watchers import Pace, Report, Watchers
-from HipICMSCTrainingLib.settings.training import SELF_TRAINING, STAGES
+from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, STAGES
 
 #: Losses are averaged over this many steps before they are written.
 METRICS_EVERY = 20
+
+
+class _StopRequested(Exception):
+    """Within a step that takes long."""
 
 
 class Trainer:
@@ -127,10 +133,12 @@ class Trainer:
         pace, distribution = self.pace, self.distribution
         while pace.step < pace.total_steps:
             if distribution.agree(distribution.is_main and self.watchers.ask_to_stop(self._phase(), self.save)):
-                self.save()
-                return self.watchers.say("paused", "stopped", "Stopped on request; resume continues here.")
+                return self._stopped()
             stage = self._moment().stage
-            losses = self.do_step()
+            try:
+                losses = self.do_step()
+            except _StopRequested:
+                return self._stopped()
             if not distribution.is_main:
                 continue
             self._losses.append(losses)
@@ -144,6 +152,10 @@ class Trainer:
                 self.save()
             self.watchers.say_now_and_then("running", self._phase())
         return self.watchers.say("finished", "finished", "Trained to the end.")
+
+    def _stopped(self) -> Status:
+        self.save()
+        return self.watchers.say("paused", "stopped", "Stopped on request; resume continues here.")
 
     # Before the first step.
 
@@ -270,19 +282,35 @@ class Trainer:
         there_are_lessons = checkpoints.lessons_file.exists()
         if self.distribution.is_main and (begins or not there_are_lessons) and checkpoints.selected() is None:
             self.score(moment.stage)  # nothing was trained before
-        if self.distribution.is_main and not there_are_lessons:
-            # The clean-up needs scipy's k-d tree.
-            torch.set_flush_denormal(False)
-            t1_weighted = self.run.method_settings.contrast_prior == "t1"
-            write_own_lessons(self.folder, cases, self.settings, t1_weighted, self._say_preparing)
-            torch.set_flush_denormal(True)
-        self.distribution.wait_for_first()
+        may_go_on = there_are_lessons or not self.distribution.is_main or self._lessons_written(cases)
+        if not self.distribution.agree(may_go_on):
+            raise _StopRequested
         if begins:
             for name, weights in checkpoints.selected().items():
                 self.method.networks[name].load_state_dict(weights)
             self.average = WeightAverage(self._deployable(), self.settings.ema_decay)
         shapes = [volume["slices"].shape for volume in self.data.batches.volumes]
         self.data.batches.lessons = read_lessons(checkpoints.lessons_file, cases, shapes)
+
+    @alone()
+    def _lessons_written(self, cases: Sequence[Case]) -> bool:
+        """Read all MRIs, in the first of several processes; False where a stop was asked for meanwhile."""
+
+        def say(sentence: str) -> None:
+            self._say_preparing(sentence)
+            if self.watchers.ask_to_stop("preparing", self.save):
+                raise _StopRequested
+
+        # The clean-up needs scipy's k-d tree.
+        torch.set_flush_denormal(False)
+        t1_weighted = self.run.method_settings.contrast_prior == "t1"
+        try:
+            write_own_lessons(self.folder, cases, self.settings, t1_weighted, say)
+        except _StopRequested:
+            return False
+        finally:
+            torch.set_flush_denormal(True)
+        return True
 
     def _moment(self) -> Moment:
         return self.schedule.moment(self.pace.step)

@@ -34,11 +34,6 @@ _BOUNDS = {
 }
 
 
-#: The stages of a training in their order, as :attr:`TrainingSettings.epochs` counts them.
-SIMULATION, TRANSLATION, TOGETHER, SELF_TRAINING = range(4)
-STAGES = ("simulation", "stage 1", "stage 2", "self-training")
-
-
 @dataclass(frozen=True)
 class TrainingSettings:
     """Settings shared by all methods; the defaults are the paper's (method.md, Schedule and Data).

@@ -82,6 +82,18 @@ def anatomy_of(image: sitk.Image, labels: sitk.Image) -> Anatomy:
     )
 
 
+def planes_of(outline: sitk.Image) -> int:
+    """How many planes the anatomy of such a CT has along the patient's long axis, with its shafts carried on.
+
+    Args:
+        outline: an image of the CT's geometry.
+    """
+    directions = np.array(outline.GetDirection()).reshape(3, 3)
+    axis = int(np.abs(directions[2]).argmax())
+    length = (outline.GetSize()[axis] - 1) * outline.GetSpacing()[axis]
+    return round((length + EXTENSION_MM) / FINE_MM)
+
+
 def without_surroundings(image: sitk.Image) -> sitk.Image:
     """The CT with everything outside the body as air, and gas inside it as :data:`GAS_HU`."""
     hu = sitk.GetArrayFromImage(image).astype(np.int16)

@@ -25,7 +25,7 @@ from HipICMSCTrainingLib.data.dataset_file import dataset_from_file, write_datas
 from HipICMSCTrainingLib.data.slab_source import SlabSource
 from HipICMSCTrainingLib.data.slice_cache import cached_volume
 from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
-from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION
+from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION
 from test_slab_source import block, mri
 from tiny_training import SLAB_ASSIGNMENTS, tiny_settings
 

@@ -97,7 +97,7 @@ def cut(middle: np.ndarray, low: Iterable[float], high: Iterable[float]) -> Chan
     return change
 
 
-def found(case: Case, crop: CropSettings = CROP) -> list[tuple[str, str]]:
+def found(case: Case, crop: CropSettings | None = CROP) -> list[tuple[str, str]]:
     problems = check_case(case, crop).problems
     assert_well_said(problems)
     return [(problem.level, problem.kind) for problem in problems]
@@ -303,6 +303,20 @@ def test_a_volume_without_hips(tmp_path):
     noise.SetSpacing((6.0, 6.0, 6.0))
     sitk.WriteImage(noise, str(tmp_path / "noise.nrrd"))
     assert found(Case("noise", "MR", "train", "p", str(tmp_path / "noise.nrrd"))) == [("stop", "no_hip")]
+
+
+def test_a_training_on_whole_slices_needs_no_heads_and_no_crop(phantoms, tmp_path, heads):
+    noise = sitk.GetImageFromArray(np.random.default_rng(0).normal(200, 10, (20, 20, 20)).astype(np.float32))
+    noise.SetSpacing((6.0, 6.0, 6.0))
+    sitk.WriteImage(noise, str(tmp_path / "noise.nrrd"))
+    assert found(Case("noise", "MR", "train", "p", str(tmp_path / "noise.nrrd")), None) == [("caution", "no_hip")]
+    one_hip = changed(named(phantoms, "mri00"), tmp_path, cut(heads["mri00"], (10, -300, -300), (300, 300, 300)))
+    assert found(one_hip, None) == []
+    elsewhere = changed(named(phantoms, "ct00"), tmp_path, label=voxelwise(lambda voxels: np.roll(voxels, 16, 1)))
+    assert found(elsewhere, None) == [("caution", "labels_far_from_heads")] * 2
+    report = check_dataset(phantoms, None)
+    assert kinds(report) == set()
+    assert "crop" not in " ".join(problem.sentence for problem in report.problems)
 
 
 def test_a_volume_of_one_hip(phantoms, tmp_path, heads):

@@ -15,7 +15,7 @@ from HipICMSCTrainingLib.data.slab_source import SlabSource
 from HipICMSCTrainingLib.data.slab_stack import SlabStack, ct_slab, ct_stack, mr_stack, simulated_stack, slab_at
 from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
 from HipICMSCTrainingLib.settings.simulation import SlabShape
-from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION
+from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION
 from HipICMSCTrainingLib.simulation.anatomy import Anatomy
 from HipICMSCTrainingLib.simulation.pose import AXES, Pose
 from tiny_training import SLAB_ASSIGNMENTS, tiny_settings

@@ -10,7 +10,13 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.data.cases_of_folders import suggest_roles
 from HipICMSCTrainingLib.data.dataset import Case, LabelValues
 from HipICMSCTrainingLib.data.dataset_file import dataset_from_file
-from HipICMSCTrainingLib.gui.panels.check_report import fingerprint, read_report, report_path, write_report
+from HipICMSCTrainingLib.gui.panels.check_report import (
+    arguments_of_check,
+    fingerprint,
+    read_report,
+    report_path,
+    write_report,
+)
 from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
 
 
@@ -204,42 +210,59 @@ REPORT = {
 }
 
 
+#: What a check was told of the settings.
+CROPS = ["--preset", "paper"]
+
+
 @pytest.fixture
 def checked(file) -> DatasetFile:
     folder = file.path.parent
     file.add([case(folder, "ct-001"), case(folder, "mri-001")])
-    write_report(file.path, fingerprint(file.path, file.cases), REPORT)
+    write_report(file.path, fingerprint(file.path, file.cases), CROPS, REPORT)
     return file
 
 
 def test_a_report_is_current_until_something_that_was_checked_changes(checked):
     assert report_path(checked.path).name == "dataset.check.json"
-    report = read_report(checked.path, checked.cases)
+    report = read_report(checked.path, checked.cases, CROPS)
     assert report.is_current and [problem.kind for problem in report.problems] == ["no_hip", "few_volumes"]
     assert [problem.kind for problem in report.stops] == ["no_hip"]
     before = checked.cases
     checked.remove(before[1:])
-    assert not read_report(checked.path, checked.cases).is_current
+    assert not read_report(checked.path, checked.cases, CROPS).is_current
     checked.add(before[1:])
-    assert read_report(checked.path, checked.cases).is_current, "all is as it was checked"
+    assert read_report(checked.path, checked.cases, CROPS).is_current, "all is as it was checked"
     Path(before[0].label).write_bytes(b"more voxels")
-    assert not read_report(checked.path, checked.cases).is_current
+    assert not read_report(checked.path, checked.cases, CROPS).is_current
     Path(before[0].label).unlink()
-    assert not read_report(checked.path, checked.cases).is_current
+    assert not read_report(checked.path, checked.cases, CROPS).is_current
 
 
 def test_nothing_is_told_of_a_case_that_is_gone(checked):
     checked.remove(checked.cases[:1])
-    assert [problem.kind for problem in read_report(checked.path, checked.cases).problems] == ["few_volumes"]
+    assert [problem.kind for problem in read_report(checked.path, checked.cases, CROPS).problems] == ["few_volumes"]
 
 
 def test_what_another_method_had_said_of_labels_is_not_told(checked):
     """A check for a method that adapts refused what the target model is trained on; all else holds for both."""
     refused = {"level": "stop", "kind": "labelled_mri_in_training", "case": "mri-001", "sentence": "No.", "fix": "Go."}
     kept = {**REPORT, "problems": [refused, *REPORT["problems"]]}
-    write_report(checked.path, fingerprint(checked.path, checked.cases), kept)
-    report = read_report(checked.path, checked.cases)
+    write_report(checked.path, fingerprint(checked.path, checked.cases), CROPS, kept)
+    report = read_report(checked.path, checked.cases, CROPS)
     assert report.is_current and [problem.kind for problem in report.problems] == ["no_hip", "few_volumes"]
+
+
+def test_a_stop_about_the_crop_stops_no_training_that_reads_whole_slices(checked):
+    report = read_report(checked.path, checked.cases, ["--preset", "slabs"])
+    assert (report.stops, report.is_for_these_settings, report.is_current) == ((), False, True)
+    assert [problem.kind for problem in report.problems] == ["few_volumes"]
+    assert read_report(checked.path, checked.cases, CROPS).is_for_these_settings
+
+
+def test_settings_that_say_what_is_read_of_a_volume_go_to_a_check():
+    rest = ["--set", "learning_rate_segmentation=0.1", "--set", "seed=3", "--set", "crop_flip=1"]
+    read = ["--preset", "slabs", "--start-from", "hip-mri", "--set", "crop.size=[1, 2, 3]", "--set", "reads=slabs"]
+    assert arguments_of_check(["--method", "icmsc", *read[:4], *rest, *read[4:]]) == read
 
 
 def test_the_fingerprint_names_no_file(checked):
@@ -250,8 +273,8 @@ def test_the_fingerprint_names_no_file(checked):
 @pytest.mark.parametrize("kept", ["", "{}", "[]", '{"fingerprint": "", "report": {"problems": [{"level": "odd"}]}}'])
 def test_a_damaged_report_is_no_report(checked, kept):
     report_path(checked.path).write_text(kept)
-    assert read_report(checked.path, checked.cases) is None
+    assert read_report(checked.path, checked.cases, CROPS) is None
 
 
 def test_without_a_check_there_is_no_report(file):
-    assert read_report(file.path, file.cases) is None
+    assert read_report(file.path, file.cases, CROPS) is None

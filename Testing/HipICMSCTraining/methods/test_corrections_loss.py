@@ -14,7 +14,7 @@ from HipICMSCTrainingLib.methods.corrections import corrections_loss
 from HipICMSCTrainingLib.methods.icmsc import Icmsc, IcmscSettings
 from HipICMSCTrainingLib.methods.losses import one_hot, segmentation_loss
 from HipICMSCTrainingLib.methods.method import Moment
-from HipICMSCTrainingLib.settings.training import SIMULATION
+from HipICMSCTrainingLib.settings.stages import SIMULATION
 from tiny_training import SLAB_ASSIGNMENTS, tiny_settings
 
 

@@ -307,6 +307,14 @@ def test_an_image_pool_of_0_shows_the_new_images_only():
         assert torch.equal(pool.exchange(images, random), images)
 
 
+def test_a_history_that_a_checkpoint_gave_back_is_shown_on_the_device_of_the_new_images():
+    """A resume on a GPU: the checkpoint was read into memory. "meta" stands for the GPU."""
+    pool, random = ImagePool(3), np.random.default_rng(0)
+    pool.images = [torch.zeros(1, 2, 2) for _ in range(3)]
+    shown = [pool.exchange(torch.ones(1, 1, 2, 2, device="meta"), random) for _ in range(10)]
+    assert {images.device.type for images in shown} == {"meta"}
+
+
 def test_the_image_pool_shows_old_images_half_of_the_time_and_keeps_its_size():
     pool, random = ImagePool(4), np.random.default_rng(0)
     images = [torch.full((1, 1, 2, 2), float(n), requires_grad=True) for n in range(200)]

@@ -22,7 +22,7 @@ from HipICMSCTrainingLib.methods.self_training import (
     spoiled,
     sure_classes,
 )
-from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, STAGES, TOGETHER, TRANSLATION
+from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, STAGES, TOGETHER, TRANSLATION
 from method_steps import changed, weights
 from packages import slab_threshold_network
 from tiny_training import POOL, SLAB_ASSIGNMENTS, tiny_settings

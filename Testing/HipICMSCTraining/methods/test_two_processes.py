@@ -24,7 +24,7 @@ from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.self_training import ended, often_in_foreign_contrast, spoiled
 from HipICMSCTrainingLib.methods.sifa import SifaSettings
 from HipICMSCTrainingLib.methods.target_model import TargetModelSettings
-from HipICMSCTrainingLib.settings.training import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION
+from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION
 from tiny_training import ASSIGNMENTS, SLAB_ASSIGNMENTS, child, differences, tiny_settings
 from torch import Tensor
 
@@ -90,11 +90,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @dataclass
 class Found:
-    """Of some steps: the losses of each, and of the first the gradients as they are left; the weights in the end."""
+    """Of some steps: the losses of each, and of the first the gradients as they are left; the weights, and what norms
+    keep of images, in the end."""
 
     losses: list[dict[str, float]]
     gradients: dict[str, Tensor]
     weights: dict[str, Tensor]
+    kept: dict[str, Tensor]
 
 
 def method_of(phase: Phase, distribution: Distribution) -> Method:
@@ -148,7 +150,13 @@ def done(phase: Phase, ranks: Sequence[int], distribution: Distribution) -> Foun
         )
         if not step:
             gradients = {key: weight.grad.clone() for key, weight in weights_of(method) if weight.grad is not None}
-    return Found(losses, gradients, {key: weight.detach().clone() for key, weight in weights_of(method)})
+    weights = {key: weight.detach().clone() for key, weight in weights_of(method)}
+    kept = {
+        f"{name}/{key}": value.clone()
+        for name, network in method.networks.items()
+        for key, value in network.named_buffers()
+    }
+    return Found(losses, gradients, weights, kept)
 
 
 def weights_of(method: Method) -> list[tuple[str, torch.nn.Parameter]]:
@@ -219,6 +227,16 @@ def test_they_do_the_steps_of_one_process_with_both_batches(of_two_processes, na
             for part in ({key: two[0].gradients[key] - one.gradients[key] for key in keys}, one.gradients)
         )
         assert error <= GRADIENTS * size, network
+
+
+@every_phase
+def test_their_norms_keep_what_those_of_one_process_keep(of_two_processes, name):
+    """So those of a network at rest keep nothing new."""
+    two, one = of_two_processes(name), done(PHASES[name], (0, 1), Distribution())
+    for found in two:
+        assert found.kept.keys() == one.kept.keys()
+        for key, value in one.kept.items():
+            assert torch.allclose(found.kept[key].float(), value.float(), rtol=1e-2, atol=1e-3), key
 
 
 if __name__ == "__main__":

@@ -77,6 +77,38 @@ def kinds(metrics: Metrics, now: Status | None = None, method: RunMethod = ICMSC
     return [alarm.kind for alarm in found_in(metrics, now, method)]
 
 
+#: As preset "slabs" has them: most is simulation, and stage 2 is one epoch.
+SLABS = RunMethod(
+    "icmsc",
+    ICMSC.settings | {"simulation_epochs": 4, "stage1_epochs": 1, "stage2_epochs": 1, "self_training_epochs": 4},
+)
+
+
+def self_training_scoring(epoch: int, **changes: float) -> Metrics:
+    return [line | {"stage": 3} for line in scoring(epoch, **changes)]
+
+
+@pytest.mark.parametrize(
+    ("share", "kind"), [(0.02, "class_vanishing"), (0.3, "foreground_share"), (2.5, "foreground_share")]
+)
+def test_a_bone_that_self_training_loses_or_makes_too_much_of_is_named(share, kind):
+    good = self_training_scoring(7)
+    once = good + self_training_scoring(8, foreground_femur=share)
+    assert kinds(good, method=SLABS) == kinds(once, method=SLABS) == []
+    (alarm,) = found_in(once + self_training_scoring(9, foreground_femur=share), method=SLABS)
+    assert (alarm.kind, "femur" in alarm.sentence) == (kind, True)
+
+
+def test_half_of_stage_2_is_not_half_of_all_that_follows():
+    """Stage 2 is 4 of 10 epochs, from step 400 to 1200; four epochs of self-training follow."""
+    epochs = {"simulation_epochs": 1, "stage1_epochs": 1, "stage2_epochs": 4, "self_training_epochs": 4}
+    method = replace(SLABS, settings=SLABS.settings | epochs)
+    low = [line | {"stage": 2} for epoch in (2.1, 3) for line in scoring(epoch, dice_F_s=0.3)]
+    lines = [line | {"stage": 2} for line in losses_until(820) if line["step"] > 600]
+    assert kinds(low + lines[:9], method=method) == []
+    assert kinds(low + lines, method=method) == ["slow_segmenter"]
+
+
 def test_nothing_is_said_of_a_training_that_goes_well():
     metrics: Metrics = []
     for epoch in range(1, EPOCHS + 1):

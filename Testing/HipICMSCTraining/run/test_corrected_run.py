@@ -33,7 +33,8 @@ from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.method import RunMethod
 from HipICMSCTrainingLib.run.previews import SLICES
 from HipICMSCTrainingLib.run.trainer import Trainer
-from HipICMSCTrainingLib.settings.training import SIMULATION, TOGETHER, TrainingSettings
+from HipICMSCTrainingLib.settings.stages import SIMULATION, TOGETHER
+from HipICMSCTrainingLib.settings.training import TrainingSettings
 from killed_training import CHECKPOINT, Moment, train_and_kill
 from PIL import Image
 from tiny_training import ASSIGNMENTS, POOL, SLAB_ASSIGNMENTS, TinyData, set_arguments, tiny_settings

@@ -55,6 +55,14 @@ def test_a_training_under_torchrun_finishes_and_exports(tiny_data, tmp_path):
     assert read_package(file).network()(torch.zeros(1, 1, 24, 32)).shape == (1, 3, 24, 32)
 
 
+def test_self_training_under_torchrun_learns_from_what_the_first_process_read(slab_data, tmp_path):
+    only = dict.fromkeys(("simulation_epochs", "stage1_epochs", "stage2_epochs"), 0)
+    run = slab_data.start(tmp_path / "run", **only, self_training_epochs=1, steps_per_epoch=2)
+    finish(torchrun("-m", "HipICMSCTrainingLib.cli", "resume", run.path))
+    assert (run.status().state, run.status().step) == ("finished", 2)
+    assert run.checkpoints.lessons_file.exists()
+
+
 @pytest.mark.slow
 def test_a_training_under_torchrun_stops_on_request_and_is_resumed(tiny_data, tmp_path):
     run = tiny_data.start(tmp_path / "run", steps_per_epoch=40)

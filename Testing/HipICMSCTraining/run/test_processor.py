@@ -10,7 +10,7 @@ from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.processor import making_threads, networks_beside
 from HipICMSCTrainingLib.run.trainer import Trainer
-from HipICMSCTrainingLib.settings.training import STAGES
+from HipICMSCTrainingLib.settings.stages import STAGES
 from tiny_training import POOL, SLAB_ASSIGNMENTS, tiny_settings
 
 

@@ -24,7 +24,10 @@ from HipICMSCTrainingLib.run.estimate import estimate
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.starting_weights import with_settings_of
 from HipICMSCTrainingLib.run.trainer import Trainer
-from HipICMSCTrainingLib.settings.training import STAGES, TrainingSettings
+from HipICMSCTrainingLib.settings.stages import STAGES
+from HipICMSCTrainingLib.settings.training import TrainingSettings
+from HipICMSCTrainingLib.simulation.anatomy import anatomy_of, planes_of
+from simple_patient import simple_patient
 from tiny_training import POOL, SLAB_ASSIGNMENTS, tiny_settings
 
 SETTINGS = tiny_settings(SLAB_ASSIGNMENTS)
@@ -105,9 +108,25 @@ def test_an_estimate_names_all_four_stages(slab_data, monkeypatch):
     for stage in STAGES:
         assert told.seconds[stage] == pytest.approx(4 * told.seconds_per_step[stage])
         assert f"\n{stage} " in told.table()
-    assert told.disk_bytes["preprocessed slices"] == pytest.approx(
-        sum(path.stat().st_size for path in slab_data.cache.iterdir()), rel=0.01
-    )
+    kept = sum(path.stat().st_size for path in slab_data.cache.iterdir())
+    assert told.disk_bytes["preprocessed slices"] == pytest.approx(kept, rel=0.01)
+    assert 0 < told.seconds["reading of the MRIs"] < told.total_seconds
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1)])
+def test_a_ct_that_nobody_prepared_counts_with_the_planes_that_it_will_have(order):
+    """Of a CT whose lowest slice shows a shaft, whatever axis runs along the patient."""
+    patient = simple_patient((2.0, 2.0, 3.0))
+    ct, labels = (sitk.PermuteAxes(image, order) for image in (patient.ct, patient.labels))
+    assert planes_of(ct) == len(anatomy_of(ct, labels).hu)
+
+
+def test_ready_and_other_cts_are_counted_alike(slab_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate_module, "TIMED_SECONDS", 0.0)
+    described = RunDescription("icmsc", SETTINGS, IcmscSettings(image_pool=POOL), slab_data.dataset)
+    told, ready = estimate(described), estimate(described, slab_data.cache)
+    key = "preprocessed slices"
+    assert told.disk_bytes[key] == pytest.approx(ready.disk_bytes[key], rel=0.3)
 
 
 def test_an_estimate_counts_the_steps_that_the_training_does(slab_data, tmp_path, monkeypatch):

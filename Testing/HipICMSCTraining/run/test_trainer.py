@@ -277,6 +277,20 @@ def test_lessons_of_other_teachers_that_a_run_begins_with_are_what_it_learns_fro
         np.testing.assert_array_equal(learned, kept)
 
 
+def test_a_stop_while_mris_are_read_ends_the_training_and_resume_goes_on(slab_data, tmp_path):
+    only = dict.fromkeys(("simulation_epochs", "stage1_epochs", "stage2_epochs"), 0)
+    run = slab_data.start(tmp_path / "run", **only, self_training_epochs=1, steps_per_epoch=2)
+
+    def stop(status) -> None:
+        if status.sentence.startswith("Segmenting 1 of"):
+            run.request("STOP")
+
+    status = Trainer(run, stop).train()
+    assert (status.state, status.step) == ("paused", 0)
+    assert not run.checkpoints.lessons_file.exists()
+    assert Trainer(run).train().state == "finished"
+
+
 def test_translation_alone_selects_nothing(tiny_data, tmp_path):
     run = tiny_data.start(tmp_path / "run", stage2_epochs=0)
     assert Trainer(run).train().step == STAGE_1_STEPS

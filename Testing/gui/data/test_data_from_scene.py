@@ -74,7 +74,7 @@ def test_a_labelled_mri_is_only_measured_and_that_is_said(data, path, pictures):
 
 def test_for_a_method_that_is_trained_on_labelled_mris_they_are_added_like_cts(data, path, tmp_path, pictures):
     ui = data.ui
-    data.panel.set_method("target_model", labelled_mri=True)
+    data.panel.set_training("target_model", labelled_mri=True)
     data.panel.set_dataset_file(path)
     volume = add_volume(data.scene, "MRI", mri_image(1))
     classes = ball_classes(ball_image())
@@ -100,7 +100,7 @@ def test_for_a_method_that_is_trained_on_labelled_mris_they_are_added_like_cts(d
         data.role(row, "Test")
     assert not data.shows(ui.dataMeasureButton)
     assert "given another role in the table" in "\n".join(data.problems())
-    data.panel.set_method("icmsc", labelled_mri=False)
+    data.panel.set_training("icmsc", labelled_mri=False)
     assert ui.dataFolderKindComboBox.currentText == "MRIs with label maps, for measuring only"
     assert [row[2] for row in data.rows()] == ["measuring only"] * 3
 

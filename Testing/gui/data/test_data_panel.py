@@ -129,7 +129,7 @@ def test_what_is_wrong_with_a_case_goes_with_the_case(data, path):
     path.parent.mkdir()
     dataset(path, ct1="train", ct2="val", ct3="train", mri1="train", mri2="val")
     stop = {"level": "stop", "kind": "no_hip", "case": "ct3", "sentence": "ct3 shows no hip.", "fix": "Leave it out."}
-    write_report(path, "", {"problems": [stop]})
+    write_report(path, "", [], {"problems": [stop]})
     data.panel.set_dataset_file(path)
     assert "ct3 shows no hip." in data.panel.blocking_sentence()
     data.select(2)

@@ -56,9 +56,13 @@ class CheckArea:
             return found
         return _("The last check of the data found: {found} If that is done, check the data again.").format(found=found)
 
-    def read(self, file: DatasetFile | None) -> None:
-        """Look at the report that is kept beside a data set."""
-        self._report = read_report(file.path, file.cases) if file else None
+    def read(self, file: DatasetFile | None, arguments: Sequence[str]) -> None:
+        """Look at the report that is kept beside a data set.
+
+        Args:
+            arguments: of a check that would be made now.
+        """
+        self._report = read_report(file.path, file.cases, arguments) if file else None
 
     def show(self, file: DatasetFile | None, stops: Sequence[Problem]) -> None:
         """Show what is known.
@@ -71,8 +75,12 @@ class CheckArea:
         self._ui.dataCheckLabel.text, self._ui.dataCheckLabel.visible = text, bool(text)
         self._list(stops)
 
-    def start(self, file: DatasetFile, method: str) -> None:
-        """Check, for this method; a check that runs is given up."""
+    def start(self, file: DatasetFile, method: str, arguments: Sequence[str]) -> None:
+        """Check, for this method; a check that runs is given up.
+
+        Args:
+            arguments: as :func:`arguments_of_check` gives them.
+        """
         if self._command is not None:
             self._command.cancel()
             return
@@ -83,7 +91,7 @@ class CheckArea:
             self._activity.end()
             try:
                 if reports:
-                    write_report(path, before, reports[0])
+                    write_report(path, before, arguments, reports[0])
                 elif error is not None and error.kind != "cancelled":
                     raise error
             except HipError as reason:
@@ -99,7 +107,9 @@ class CheckArea:
                 self._say(_("Checking the data: {name} …").format(name=line.get("case", "")))
 
         self._ui.dataCheckProgressBar.value = 0
-        self._command = Command(["check", "--dataset", str(path), "--method", method, "--progress"], on_line, on_end)
+        self._command = Command(
+            ["check", "--dataset", str(path), "--method", method, *arguments, "--progress"], on_line, on_end
+        )
         self._say(_("The check of the data is starting …"))
 
     def cancel(self) -> None:
@@ -128,9 +138,11 @@ class CheckArea:
             found = _("Last check: a training can start; cautions: {count}.").format(count=cautions)
         if not self._report.problems:
             found = _("Last check: nothing was found.")
-        if self._report.is_current:
-            return found
-        return f"{found} {_('The data have changed since; this is out of date.')}"
+        if not self._report.is_current:
+            return f"{found} {_('The data have changed since; this is out of date.')}"
+        if not self._report.is_for_these_settings:
+            return f"{found} {_('With other settings than now; check the data again.')}"
+        return found
 
     def _list(self, stops: Sequence[Problem]) -> None:
         known = {stop.sentence for stop in stops}

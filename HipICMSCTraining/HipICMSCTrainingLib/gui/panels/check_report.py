@@ -17,6 +17,12 @@ from HipICMSCLib.common.settings import from_json
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.dataset_problems import Problem
 
+#: The settings on which it depends what of a volume a training reads, and what is told of that.
+_WHAT_IS_READ = ("crop", "reads")
+_OF_WHAT_IS_READ = {
+    "no_hip", "one_hip", "hip_outside_crop", "labels_far_from_heads", "small_field_of_view", "bone_cut",
+    "different_anatomy",
+}  # fmt: skip
 #: Which MRIs must have labels depends on the method, which may be another one by now; it is told without any check.
 _OF_METHOD = {"labelled_mri_in_training", "mri_without_label"}
 
@@ -27,12 +33,14 @@ class CheckReport:
 
     Attributes:
         problems: stops first; those of cases that are not in the data set any more are left out, and so is what
-            depends on the method.
+            depends on the method or, for other settings, on what is read of a volume.
         is_current: whether the data set and all of its files are as they were when they were checked.
+        is_for_these_settings: whether a training would read of each volume what was checked.
     """
 
     problems: tuple[Problem, ...]
     is_current: bool
+    is_for_these_settings: bool
 
     @property
     def stops(self) -> tuple[Problem, ...]:
@@ -59,27 +67,52 @@ def fingerprint(dataset: Path, cases: Sequence[Case]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def write_report(dataset: Path, checked: str, report: dict[str, Any]) -> None:
+def arguments_of_check(arguments: Sequence[str]) -> list[str]:
+    """Of the arguments of a training, those on which it depends what is read of each volume.
+
+    Args:
+        arguments: options with one value each.
+    """
+    pairs = zip(arguments[::2], arguments[1::2], strict=True)
+    return [
+        part
+        for option, value in pairs
+        if option in ("--preset", "--start-from")
+        or (option == "--set" and value.partition("=")[0].partition(".")[0] in _WHAT_IS_READ)
+        for part in (option, value)
+    ]
+
+
+def write_report(dataset: Path, checked: str, arguments: Sequence[str], report: dict[str, Any]) -> None:
     """Keep what a check reported.
 
     Args:
         checked: the fingerprint from before the check.
+        arguments: with which it was made, as :func:`arguments_of_check` gives them.
         report: the command's own, with its list of problems.
 
     Raises:
         HipError: as for any file.
     """
-    write_text(report_path(dataset), json.dumps({"fingerprint": checked, "report": report}, indent=2) + "\n")
+    kept = {"fingerprint": checked, "arguments": list(arguments), "report": report}
+    write_text(report_path(dataset), json.dumps(kept, indent=2) + "\n")
 
 
-def read_report(dataset: Path, cases: Sequence[Case]) -> CheckReport | None:
-    """The last report; None where there is none or it cannot be read, for a check can be done again."""
+def read_report(dataset: Path, cases: Sequence[Case], arguments: Sequence[str]) -> CheckReport | None:
+    """The last report; None where there is none or it cannot be read, for a check can be done again.
+
+    Args:
+        arguments: with which a check would be made now.
+    """
     try:
         kept = json.loads(report_path(dataset).read_text(encoding="utf-8"))
         problems = [from_json(Problem, problem) for problem in kept["report"]["problems"]]
         is_current = kept["fingerprint"] == fingerprint(dataset, cases)
+        # A report of an earlier version does not say for which settings it was made.
+        is_for_these_settings = kept.get("arguments") == list(arguments)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, HipError):
         return None
     names = {"", *(case.name for case in cases)}
-    kept_problems = [problem for problem in problems if problem.case in names and problem.kind not in _OF_METHOD]
-    return CheckReport(tuple(kept_problems), is_current)
+    others = _OF_METHOD if is_for_these_settings else _OF_METHOD | _OF_WHAT_IS_READ
+    kept_problems = [problem for problem in problems if problem.case in names and problem.kind not in others]
+    return CheckReport(tuple(kept_problems), is_current, is_for_these_settings)

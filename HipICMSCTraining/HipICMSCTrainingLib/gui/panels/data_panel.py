@@ -6,7 +6,7 @@ The file is the data set. Nothing is kept here, so closing Slicer loses nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import qt
@@ -21,6 +21,7 @@ from HipICMSCTrainingLib.data.dataset_problems import Problem
 from HipICMSCTrainingLib.gui.panels.adding_area import AddingArea
 from HipICMSCTrainingLib.gui.panels.case_changes import with_labelled_only_measured, with_patient, with_role
 from HipICMSCTrainingLib.gui.panels.check_area import CheckArea
+from HipICMSCTrainingLib.gui.panels.check_report import arguments_of_check
 from HipICMSCTrainingLib.gui.panels.data_table import DataTable
 from HipICMSCTrainingLib.gui.panels.data_words import counts, in_words, no_cases
 from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
@@ -46,6 +47,7 @@ class DataPanel:
         self._activity = activity
         self._file: DatasetFile | None = None
         self._method, self._labelled_mri = "icmsc", False
+        self._arguments: list[str] = []
         self._problem = _("Choose the dataset.json of a data set, or make a new one.")
         self._stops: list[Problem] = []
         self._said = ""
@@ -62,15 +64,17 @@ class DataPanel:
         """The dataset.json, which may be still to be made; None where none is chosen or it cannot be read."""
         return self._file.path if self._file else None
 
-    def set_method(self, name: str, labelled_mri: bool) -> None:
-        """Judge the data by what this method needs; ``changed`` is emitted if another one was known before.
+    def set_training(self, method: str, labelled_mri: bool, arguments: Sequence[str] = ()) -> None:
+        """Judge the data by what this training needs; ``changed`` is emitted if another one was known before.
 
         Args:
-            labelled_mri: whether it is trained on labelled MRIs. Any other method must not see them.
+            labelled_mri: whether the method is trained on labelled MRIs. Any other method must not see them.
+            arguments: its settings, as for ``hipicmsc train``.
         """
-        if (name, labelled_mri) == (self._method, self._labelled_mri):
+        needed = method, labelled_mri, arguments_of_check(arguments)
+        if needed == (self._method, self._labelled_mri, self._arguments):
             return
-        self._method, self._labelled_mri = name, labelled_mri
+        self._method, self._labelled_mri, self._arguments = needed
         self._adding.set_labelled_mri(labelled_mri)
         self._after_change()
 
@@ -169,7 +173,7 @@ class DataPanel:
         )
 
     def _on_check(self, checked: bool = False) -> None:
-        self._check.start(self._file, self._method)
+        self._check.start(self._file, self._method, self._arguments)
         self._show()
 
     def _change(self, action: Callable[[], None]) -> None:
@@ -193,7 +197,7 @@ class DataPanel:
     def _show(self) -> None:
         cases = self._cases
         self._stops = [] if self._file is None else self._file.stops(self._labelled_mri) if cases else [no_cases()]
-        self._check.read(self._file)
+        self._check.read(self._file, self._arguments)
         self._table.show(cases, self._stops, self._labelled_mri)
         self.ui.dataMeasureButton.visible = any(stop.kind == "labelled_mri_in_training" for stop in self._stops)
         self._show_state()

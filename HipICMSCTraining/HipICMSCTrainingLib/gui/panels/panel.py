@@ -137,8 +137,12 @@ class Panel:
         self.runs_panel.refresh()
 
     def _on_settings_changed(self) -> None:
-        """What the data must be like depends on the method."""
-        self.data_panel.set_method(self.settings_panel.method, self.settings_panel.reads_mr_labels)
+        """What the data must be like depends on the method, and on what of them is read."""
+        try:
+            arguments = self.settings_panel.arguments()
+        except HipError:  # the section of the settings says it
+            arguments = []
+        self.data_panel.set_training(self.settings_panel.method, self.settings_panel.reads_mr_labels, arguments)
 
     def _on_described(self, description) -> None:
         self._on_settings_changed()
