@@ -355,6 +355,26 @@ def test_redoing_some_bones_can_be_undone_in_the_editor(panel):
     (before,) = panel.widget.panel.editor_panel.editor.undo_states
     assert before.GetNumberOfSegments() == 3
     assert volume.GetScene().GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+    # The new bones in the old node are a result to be reviewed.
+    assert not panel.ui.resultFrame.isHidden() and panel.ui.segmentButton.isHidden()
+
+
+def test_bones_of_one_mri_never_go_into_the_segmentation_of_another(panel):
+    add_volume()
+    of_first = segment(panel)
+    panel.ui.segmentationSelector.setCurrentNode(of_first)
+    panel.ui.replaceUnlockedCheckBox.checked = True
+    second = add_volume(name="another patient")
+    panel.ui.inputSelector.setCurrentNode(second)
+    assert panel.logic.getParameterNode().segmentation is None
+    panel.wait(lambda: panel.widget.panel.settled)
+    panel.ui.segmentationSelector.setCurrentNode(of_first)
+    assert not panel.ui.segmentButton.enabled
+    assert "shows the bones of hips, not of another patient" in panel.ui.segmentButton.toolTip
+    assert panel.ui.targetLabel.text == panel.ui.segmentButton.toolTip
+    panel.ui.replaceUnlockedCheckBox.checked = False
+    panel.wait(lambda: panel.ui.segmentButton.enabled)
+    assert segment(panel).GetName() == "another patient hips"
 
 
 def test_one_click_hands_the_result_to_slicers_own_editor(panel, monkeypatch):
@@ -385,6 +405,7 @@ def test_the_editor_follows_the_result_that_is_chosen(panel):
     panel.wait(lambda: panel.widget.panel.settled)
     assert editor.GetSegmentationNode() is first
     assert first.GetName() in panel.ui.statusLabel.text
+    assert shown_bones() == [first.GetName()]
 
 
 def test_before_and_after_the_click_are_two_states_of_one_panel(panel):

@@ -166,14 +166,24 @@ def test_the_map_is_shown_and_taken_away_with_the_box(review, tmp_path):
     assert review.ui.confidenceMapCheckBox.enabled and "yellow" in review.ui.confidenceMapCheckBox.toolTip
     review.ui.confidenceMapCheckBox.click()
     assert review.composite.GetForegroundVolumeID() == confidence.GetID()
-    # The box says what the views show, also when the section is opened for another result and again for this one.
-    other = review.result()
-    review.panel.show(other)
-    assert not review.ui.confidenceMapCheckBox.checked
     review.panel.show(node)
     assert review.ui.confidenceMapCheckBox.checked
     review.ui.confidenceMapCheckBox.click()
     assert review.composite.GetForegroundVolumeID() is None
+
+
+def test_the_map_of_a_result_leaves_the_views_when_another_one_is_reviewed(review, tmp_path):
+    """It would be taken for the doubt about that one."""
+    node, before = review.result(), review.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "fused")
+    review.composite.SetForegroundVolumeID(before.GetID())
+    review.with_map(node, tmp_path / "c.nrrd")
+    review.panel.show(node)
+    review.ui.confidenceMapCheckBox.click()
+    review.panel.show(review.result())
+    assert review.composite.GetForegroundVolumeID() == before.GetID()
+    assert not review.ui.confidenceMapCheckBox.checked
+    review.panel.show(node)
+    assert not review.ui.confidenceMapCheckBox.checked
 
 
 def test_a_map_that_is_deleted_can_no_longer_be_shown(review, tmp_path):

@@ -385,6 +385,30 @@ def test_where_every_bone_is_completed_there_is_nothing_to_replace(mrml, slicer_
     assert_refused("all_locked", slicer_app.scene, replace)
 
 
+def test_bones_of_another_volume_are_not_replaced(mrml, slicer_app, tmp_path):
+    first, second = (volume_node(slicer_app.scene, np.eye(3)) for _ in range(2))
+    second.SetName("another MRI")
+    target = mrml.read_result(written_result(mrml, first, tmp_path), report(), first)
+    path = written_result(mrml, second, tmp_path, bone_blocks(rows=1))
+    assert_refused(
+        "other_volume",
+        slicer_app.scene,
+        lambda: mrml.read_result(path, report(), second, target, replace_unlocked=True),
+    )
+    assert mrml.volume_of(target) is first
+    assert mrml.read_result(path, report(), second, target).GetName() == "another MRI hips"
+
+
+@pytest.mark.parametrize("degrees", [0.001, 0.03])
+def test_axes_that_are_square_but_for_the_digits_of_a_file_get_their_result(mrml, slicer_app, tmp_path, degrees):
+    """What is sent has square axes, as each file that the engine reads; the result lies on the volume's own."""
+    axes = np.eye(3)
+    axes[0, 1] = np.deg2rad(degrees)
+    node = volume_node(slicer_app.scene, axes)
+    target = mrml.read_result(written_result(mrml, node, tmp_path), report(), node)
+    assert np.array_equal(mask_of(target, "LeftFemur", node), bone_blocks() == 4)
+
+
 def test_an_empty_result_is_said_and_not_added(mrml, slicer_app, tmp_path):
     node = volume_node(slicer_app.scene, np.eye(3))
     path = written_result(mrml, node, tmp_path, np.zeros(SHAPE, np.uint8))

@@ -102,20 +102,38 @@ def image_at(voxels: np.ndarray, to_lps: np.ndarray, name: str) -> sitk.Image:
     Raises:
         HipError: ``bad_geometry`` where a voxel would lie too far from where the matrix puts it.
     """
-    axes = to_lps[:3, :3]
-    spacing = np.linalg.norm(axes, axis=0)
+    spacing = np.linalg.norm(to_lps[:3, :3], axis=0)
     if not np.isfinite(to_lps).all() or not (spacing > 0).all():
         raise bad_spacing(name, spacing)
-    left, _, right = np.linalg.svd(axes / spacing)
-    square = left @ right  # the nearest axes at right angles
-    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(voxels.shape[::-1]) - 1)
-    if np.abs(corners @ (square * spacing - axes).T).max() > LARGEST_DISAGREEMENT_MM:
+    square = at_right_angles(to_lps, voxels.shape[::-1])
+    if square is None:
         raise oblique_axes(name)
     image = sitk.GetImageFromArray(voxels.astype(voxels.dtype.newbyteorder("="), copy=False), isVector=False)
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(to_lps[:3, 3].tolist())
-    image.SetDirection(square.ravel().tolist())
+    image.SetDirection((square[:3, :3] / spacing).ravel().tolist())
     return image
+
+
+def at_right_angles(to_world: np.ndarray, size: Sequence[int]) -> np.ndarray | None:
+    """A matrix (4, 4) from voxel index (x, y, z) to mm, with the nearest axes at right angles.
+
+    Args:
+        size: of the volume, x, y, z.
+
+    Returns:
+        None where a voxel would come to lie too far from where the matrix puts it.
+    """
+    axes = to_world[:3, :3]
+    spacing = np.linalg.norm(axes, axis=0)
+    left, _, right = np.linalg.svd(axes / spacing)
+    square = left @ right * spacing
+    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(size) - 1)
+    if np.abs(corners @ (square - axes).T).max() > LARGEST_DISAGREEMENT_MM:
+        return None
+    squared = to_world.copy()
+    squared[:3, :3] = square
+    return squared
 
 
 def same_geometry(first: sitk.Image, second: sitk.Image, tolerance_mm: float = 1e-3) -> bool:

@@ -150,7 +150,9 @@ class _Worker:
         segmenter = self._segmenter(Path(request.model), request.device)
         started = time.perf_counter()
         image, read = read_with_notes(Path(request.image), request.series)
-        heads = _marked_heads(request, image) or self._known_heads(image)
+        heads = _marked_heads(request, image)
+        if heads is None and segmenter.package.manifest.crop is not None:
+            heads = self._known_heads(image)
         if request.insist:
             image = without_unit(image)
         result = segmenter.segment(

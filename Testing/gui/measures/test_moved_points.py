@@ -88,6 +88,21 @@ def test_what_was_moved_is_kept_when_it_is_measured_again(measured):
     assert measured.ui.measuresResetButton.enabled
 
 
+def test_a_point_that_is_moved_while_the_hips_are_measured_stays_where_it_was_put(measured):
+    edge, mark = measured.turned_edge(6.0), measured.mark("R_LCEA")
+    measured.ui.measureButton.click()
+    measured.wait(lambda: measured.ui.measuresProgressBar.value > 0)
+    mark.SetNthControlPointPositionWorld(2, *edge)
+    measured.application.processEvents()
+    mark.InvokeEvent(mark.PointEndInteractionEvent)
+    measured.settle()
+    assert np.allclose(mark.GetNthControlPointPositionWorld(2), edge, atol=0.5)
+    assert "moved while the hips were being measured" in measured.ui.measuresStateLabel.text
+    value = measured.row("LCEA").value
+    measured.measure()
+    assert measured.row("LCEA").value == pytest.approx(value, abs=0.3)
+
+
 def test_undo_brings_back_point_and_number_where_the_scenes_undo_is_on(measured):
     scene = measured.scene
     scene.SetUndoOn()

@@ -107,12 +107,16 @@ class BatchPanel(VTKObservationMixin):
         self._unavailable = reason
         self._show_controls()
 
+    def stop(self) -> None:
+        """What runs is cancelled, and nothing more is started."""
+        self._batch.stop()
+
     def close(self) -> None:
         """Slicer ends or the module is reloaded: what runs is cancelled, nothing more is started or shown."""
         self._closed = True
         self._listing.stop()
         self.removeObservers()
-        self._batch.stop()
+        self.stop()
 
     # What there is to segment.
 

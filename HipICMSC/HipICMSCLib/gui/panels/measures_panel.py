@@ -237,12 +237,12 @@ class MeasuresPanel(VTKObservationMixin):
     def _measure(self, page: Path | None = None) -> None:
         node, table = self._node, self._table
         self._said, self._started = "", time.monotonic()
-        moved, landmarks = (moved_points(table), moved_landmarks(table)) if table is not None else ({}, {})
+        sent = _moved(table)
         try:
             mark = fingerprint(node)
-            job = MeasuringJob(node, moved, landmarks, page)
+            job = MeasuringJob(node, *sent, page)
             self._service.measure(
-                job, Listener(lambda outcome: self._on_ended(outcome, mark, page), progressed=self._on_progress)
+                job, Listener(lambda outcome: self._on_ended(outcome, mark, page, sent), progressed=self._on_progress)
             )
         except HipError as error:
             self._said = error.sentence
@@ -252,9 +252,16 @@ class MeasuresPanel(VTKObservationMixin):
     def _on_progress(self, stage: str, share: float) -> None:
         self.ui.measuresProgressBar.value = round(100 * share)
 
-    def _on_ended(self, outcome: Outcome | HipError, mark: str, page: Path | None) -> None:
+    def _on_ended(self, outcome: Outcome | HipError, mark: str, page: Path | None, sent: tuple[dict, dict]) -> None:
         if isinstance(outcome, HipError):
             self._said = outcome.sentence
+            self._refresh()
+            return
+        if _moved(table_of(outcome.node)) != sent:
+            # What the user did since is worth more than what was asked for before.
+            self._said = _("Points were moved while the hips were being measured; measure again.")
+            if page is not None:
+                self._said += " " + _("The report in {name} has the former points.").format(name=page.name)
             self._refresh()
             return
         seconds = duration(time.monotonic() - self._started)
@@ -412,3 +419,8 @@ class MeasuresPanel(VTKObservationMixin):
             self._take(None)
         elif node.IsA("vtkMRMLTableNode"):
             self._refreshing.start()
+
+
+def _moved(table) -> tuple[dict, dict]:
+    """The points and the landmarks that the user moved."""
+    return ({}, {}) if table is None else (moved_points(table), moved_landmarks(table))

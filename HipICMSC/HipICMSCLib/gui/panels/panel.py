@@ -27,10 +27,10 @@ from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob
 from HipICMSCLib.gui.running.segmentation_task import Outcome
 from HipICMSCLib.gui.running.ticks import Ticks
 from HipICMSCLib.gui.scene.head_points import place_heads
-from HipICMSCLib.gui.scene.result import result_of, volume_of
+from HipICMSCLib.gui.scene.result import is_of_another_volume, result_of, volume_of
 from HipICMSCLib.gui.scene.sample_data import load_phantom
 from HipICMSCLib.gui.scene.surfaces import has_surfaces, surface_steps
-from HipICMSCLib.gui.scene.views import centre_views_on, show_alone
+from HipICMSCLib.gui.scene.views import centre_views_on, show_alone, show_result_alone
 from HipICMSCLib.models.chosen import PHANTOM_MODEL, find_model
 from HipICMSCLib.worker.preflight import Remedy
 
@@ -183,13 +183,17 @@ class Panel:
         self.batch_panel.changed.connect(self._show_button)
         self.batch_panel.volume_chosen.connect(self._on_volume_of_batch)
         self.set_up_panel.checked.connect(lambda: self.take(self._choices))
-        # Files in use cannot be replaced, and what was replaced must be loaded anew.
-        self.set_up_panel.about_to_install.connect(logic.close)
-        self.set_up_panel.changed.connect(logic.close)
+        self.set_up_panel.about_to_install.connect(self._end_worker)
+        self.set_up_panel.changed.connect(self._end_worker)
         logic.service.did_not_load.connect(self.set_up_panel.look_closer)
         ui.segmentButton.connect("clicked(bool)", self._on_segment)
         ui.againButton.connect("clicked(bool)", self._on_again)
         ui.sampleButton.connect("clicked(bool)", self._on_sample)
+
+    def _end_worker(self) -> None:
+        """Files in use cannot be replaced, and what was replaced must be loaded anew. A batch would start it again."""
+        self.batch_panel.stop()
+        self._logic.close()
 
     # What is seen.
 
@@ -198,6 +202,8 @@ class Panel:
         volume, before = self._choices.inputVolume, self._viewed
         self._viewed = volume
         if None not in (volume, before) and volume is not before:
+            if is_of_another_volume(self._choices.segmentation, volume):
+                self._choices.segmentation = None
             self._show_alone(volume)
 
     def _show_alone(self, volume) -> None:
@@ -210,7 +216,10 @@ class Panel:
         volume = self._choices.inputVolume
         shown = (volume, result_of(volume, self._choices.segmentation))
         if shown != self._shown:
+            before = self._shown
             self._shown, self._wants_again = shown, False
+            if before[0] is volume and None not in (before[1], shown[1]):
+                show_result_alone(shown[1])
             # The first editor takes half a second to make.
             self._ticks.add(lambda: self.editor_panel.show(shown[1], shown[1] and volume))
             self.review_panel.show(shown[1])
@@ -323,6 +332,8 @@ class Panel:
 
     def _on_finished(self, outcome: Outcome) -> None:
         node, volume = outcome.node, volume_of(outcome.node)
+        # The same node may hold another result now.
+        self._shown = (None, None)
         if self._choices is not None:
             self.take(self._choices)
         self.run_panel.finish(node.GetName())

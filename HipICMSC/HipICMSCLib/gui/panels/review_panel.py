@@ -41,10 +41,14 @@ class ReviewPanel(VTKObservationMixin):
         self.ui.placesList.connect("itemActivated(QListWidgetItem*)", self._on_activated)
         self.ui.confidenceMapCheckBox.connect("toggled(bool)", self._on_map_toggled)
         self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.NodeRemovedEvent, self._on_node_removed)
+        self._node = None
         self.show(None)
 
     def show(self, segmentation_node) -> None:
-        """Review this segmentation; None if there is no result."""
+        """Review this segmentation; None if there is no result. The map of the one before leaves the views."""
+        before = self._node
+        if before is not None and before is not segmentation_node and before.GetScene() is not None:
+            show_confidence_map(before, False)
         self._node = segmentation_node
         self._review = None if segmentation_node is None else Review(segmentation_node)
         places_list = self.ui.placesList

@@ -8,7 +8,8 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.panels.model_panel import ModelPanel
 from HipICMSCLib.gui.panels.preflight_card import PreflightCard
 from HipICMSCLib.gui.panels.set_up_panel import SetUpPanel
-from HipICMSCLib.gui.scene.result import has_segments, replaceable
+from HipICMSCLib.gui.panels.target_note import reason_against_replacing
+from HipICMSCLib.gui.scene.result import has_segments
 from HipICMSCLib.models.chosen import find_model
 
 
@@ -60,9 +61,9 @@ class SegmentButton:
         if choices.inputVolume.GetImageData() is None:
             return _("The chosen volume is empty; choose another one.")
         target = choices.segmentation
-        if has_segments(target) and choices.replaceUnlocked and not replaceable(target):
-            return _("Every bone of {name} is marked as completed; there is nothing to replace.").format(
-                name=target.GetName()
-            )
+        if has_segments(target) and choices.replaceUnlocked:
+            reason = reason_against_replacing(target, choices.inputVolume)
+            if reason:
+                return reason
         stop = self._card.stop()
         return self.reason_of_set_up() or ("" if stop is None else stop.sentence)

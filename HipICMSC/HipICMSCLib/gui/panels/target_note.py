@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from HipICMSCLib.gui.scene.result import has_segments, name_of_new_node, replaceable
+from HipICMSCLib.gui.scene.result import has_segments, is_of_another_volume, name_of_new_node, replaceable, volume_of
+
+
+def reason_against_replacing(segmentation_node, volume_node) -> str:
+    """Why bones in a segmentation may not be replaced by those of a volume; empty where they may."""
+    name = segmentation_node.GetName()
+    if is_of_another_volume(segmentation_node, volume_node):
+        return _(
+            "{name} shows the bones of {other}, not of {volume}; choose a new segmentation, or one of {volume}."
+        ).format(name=name, other=volume_of(segmentation_node).GetName(), volume=volume_node.GetName())
+    if not replaceable(segmentation_node):
+        return _("Every bone of {name} is marked as completed; there is nothing to replace.").format(name=name)
+    return ""
 
 
 def show_target(ui, choices) -> None:
@@ -20,7 +32,9 @@ def show_target(ui, choices) -> None:
         widget.visible = matters
     if not matters:
         return
-    if choices.replaceUnlocked:
+    if choices.replaceUnlocked and is_of_another_volume(target, choices.inputVolume):
+        ui.targetLabel.text = reason_against_replacing(target, choices.inputVolume)
+    elif choices.replaceUnlocked:
         names = ", ".join(replaceable(target)) or _("nothing")
         ui.targetLabel.text = _(
             "Replaces {names} in {target}. What is marked as completed and what is not ours stays to the voxel."

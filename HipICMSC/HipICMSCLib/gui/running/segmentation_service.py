@@ -241,7 +241,7 @@ class SegmentationService:
         self._stop_watching()
         for writing in (self._export, self._keeping):
             if writing is not None:
-                writing.close()
+                writing.abandon()
         for task in (self._task, self._measuring):
             if task is not None:
                 task.abandon()

@@ -30,19 +30,30 @@ class WritingRequest:
             HipError: as ``made_in`` and `WorkerClient.send`.
         """
         self._on_end = on_end
+        self._ended = False
         self._folder = private_folder()
         try:
             worker.send(made_in(self._folder), self._on_event)
         except BaseException:
-            self.close()
+            self._forget_files()
             raise
 
-    def close(self) -> None:
-        """Remove the files, which hold patient data."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def abandon(self) -> None:
+        """The process is gone; nothing happens if this request was answered."""
+        if not self._ended:
+            self._end(HipError("cancelled", "The process beside Slicer was ended before the file was written."))
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, Finished | Failed):
-            self.close()
-            failed = isinstance(event, Failed)
-            self._on_end(HipError(event.kind, event.sentence, event.detail) if failed else event)
+        if isinstance(event, Failed):
+            self._end(HipError(event.kind, event.sentence, event.detail))
+        elif isinstance(event, Finished):
+            self._end(event)
+
+    def _end(self, outcome: Finished | HipError) -> None:
+        self._ended = True
+        self._forget_files()
+        self._on_end(outcome)
+
+    def _forget_files(self) -> None:
+        """They hold patient data."""
+        shutil.rmtree(self._folder, ignore_errors=True)

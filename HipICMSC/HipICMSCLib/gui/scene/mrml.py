@@ -5,12 +5,15 @@ A volume is given to the engine as it is displayed, with its linear transform ap
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import SimpleITK as sitk
 import slicer
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.preprocessing.geometry import at_right_angles
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -27,14 +30,25 @@ def image_of(volume_node) -> sitk.Image:
 
 
 def image_of_voxels(voxels: np.ndarray, to_ras: np.ndarray) -> sitk.Image:
-    """An image of voxels (z, y, x) and the matrix (4, 4) from their index x, y, z to RAS mm."""
-    matrix = LPS_FROM_RAS @ to_ras
+    """An image of voxels (z, y, x) and the matrix (4, 4) from their index x, y, z to RAS mm, squared as files are."""
+    matrix = LPS_FROM_RAS @ squared(to_ras, voxels.shape[::-1])
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     image = sitk.GetImageFromArray(voxels)
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(matrix[:3, 3].tolist())
     image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
     return image
+
+
+def squared(to_ras: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """The matrix (4, 4) with axes at right angles where it is a file's digits alone that they lack; any other stays as
+    it is, and is refused by whoever reads it.
+
+    Args:
+        size: of the volume, x, y, z.
+    """
+    found = at_right_angles(to_ras, size)
+    return to_ras if found is None else found
 
 
 def image_volumes() -> list:

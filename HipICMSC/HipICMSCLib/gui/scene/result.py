@@ -19,7 +19,7 @@ from vtkmodules.vtkCommonMath import vtkMatrix4x4
 from HipICMSCLib.anatomy.as_made import AS_MADE
 from HipICMSCLib.anatomy.segments import SEGMENTS, TAG_PREFIX, Segment
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.gui.scene.mrml import parent_to_world, voxels_to_world
+from HipICMSCLib.gui.scene.mrml import parent_to_world, squared, voxels_to_world
 from HipICMSCLib.results.provenance import provenance
 
 #: A result's grid may differ from its volume's by this, which is what the digits in a file's header leave.
@@ -54,9 +54,15 @@ def replaceable(segmentation_node) -> list[str]:
     return [segment.GetName() for segment in ours if segment is not None and not is_locked(segment)]
 
 
+def is_of_another_volume(segmentation_node, volume_node) -> bool:
+    """Whether it shows the bones of another MRI, maybe of another patient, so that none of this one may go into it."""
+    return segmentation_node is not None and volume_of(segmentation_node) not in (None, volume_node)
+
+
 def name_of_new_node(volume_node, segmentation_node) -> str:
     """What a segmentation is called that is made for a volume, or instead of writing into one that has segments."""
-    base = segmentation_node.GetName() if segmentation_node is not None else f"{volume_node.GetName()} hips"
+    named_after = segmentation_node is not None and not is_of_another_volume(segmentation_node, volume_node)
+    base = segmentation_node.GetName() if named_after else f"{volume_node.GetName()} hips"
     scene = volume_node.GetScene()
     name, number = base, 1
     while scene.GetFirstNodeByName(name) is not None:
@@ -116,8 +122,8 @@ def read_result(
         `surfaces.surface_steps`. If anything is wrong the scene stays as it was.
 
     Raises:
-        HipError: ``unreadable``, ``wrong_geometry``, ``nothing_found``, ``nonlinear_transform``, or ``all_locked`` if
-            there is nothing to replace.
+        HipError: ``unreadable``, ``wrong_geometry``, ``nothing_found``, ``nonlinear_transform``, ``other_volume`` where
+            bones of another volume would be replaced, or ``all_locked`` if there is nothing to replace.
     """
     # Before anything is made: a target that cannot be written to leaves the scene as it was.
     if segmentation_node is not None:
@@ -126,6 +132,12 @@ def read_result(
     _check(result, volume_node)
     into_existing = has_segments(segmentation_node)
     if into_existing and replace_unlocked:
+        if is_of_another_volume(segmentation_node, volume_node):
+            raise HipError(
+                "other_volume",
+                f"{segmentation_node.GetName()} shows the bones of {volume_of(segmentation_node).GetName()}, not of "
+                f"{volume_node.GetName()}, so nothing in it is replaced.",
+            )
         _replace_bones(segmentation_node, result, volume_node, report)
     else:
         if segmentation_node is None or into_existing:
@@ -178,10 +190,11 @@ def _check(result, volume_node) -> None:
     corners = np.array(
         [[x, y, z, 1] for x in (0, far_corner[0]) for y in (0, far_corner[1]) for z in (0, far_corner[2])]
     )
+    sent = squared(voxels_to_world(volume_node), dimensions)
     for labelmap in labelmaps:
         matrix = vtkMatrix4x4()
         labelmap.GetImageToWorldMatrix(matrix)
-        shift = (slicer.util.arrayFromVTKMatrix(matrix) - voxels_to_world(volume_node)) @ corners.T
+        shift = (slicer.util.arrayFromVTKMatrix(matrix) - sent) @ corners.T
         if labelmap.GetDimensions() != dimensions or np.abs(shift).max() > _GEOMETRY_TOLERANCE_MM:
             raise HipError(
                 "wrong_geometry",

@@ -24,6 +24,11 @@ def show_alone(volume_node, segmentation_node) -> None:
     """Show a volume in all slice views, with this result of ours or none: other results of ours are hidden, and what is
     not ours stays as it is."""
     slicer.util.setSliceViewerLayers(background=volume_node, fit=True)
+    show_result_alone(segmentation_node)
+
+
+def show_result_alone(segmentation_node) -> None:
+    """Hide all results of ours but this one."""
     for result in results_in_scene():
         result.CreateDefaultDisplayNodes()
         result.GetDisplayNode().SetVisibility(result is segmentation_node)
