@@ -121,6 +121,7 @@ def test_a_ct_that_nobody_prepared_counts_with_the_planes_that_it_will_have(orde
     assert planes_of(ct) == len(anatomy_of(ct, labels).hu)
 
 
+@pytest.mark.slow
 def test_ready_and_other_cts_are_counted_alike(slab_data, tmp_path, monkeypatch):
     monkeypatch.setattr(estimate_module, "TIMED_SECONDS", 0.0)
     described = RunDescription("icmsc", SETTINGS, IcmscSettings(image_pool=POOL), slab_data.dataset)
