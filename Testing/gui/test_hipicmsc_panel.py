@@ -458,6 +458,19 @@ def test_a_batch_leaves_its_results_hidden_and_a_row_shows_its_mri_with_its_resu
     assert shown_bones() == [] and view.GetBackgroundVolumeID() == third.GetID()
 
 
+def test_an_installation_ends_a_batch_and_the_worker_for_good(panel):
+    """A batch that went on would start the worker again, whose files are being replaced."""
+    for name in ("first", "second", "third"):
+        add_volume(name=name)
+    panel.wait(lambda: panel.ui.batchTable.rowCount == 3)
+    panel.ui.batchStartButton.click()
+    panel.wait(lambda: panel.logic.service.busy)
+    panel.widget.panel.set_up_panel.about_to_install.emit()
+    assert not panel.widget.panel.batch_panel.busy and not panel.logic.busy
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert not panel.logic.busy and shown_bones() == []
+
+
 def test_what_the_user_drew_stays_in_view_whatever_is_chosen(panel):
     import slicer
 

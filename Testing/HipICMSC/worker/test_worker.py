@@ -10,9 +10,11 @@ import ball_hips
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.cases.corrected_case import read_case
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.running.worker_client import WorkerClient
+from HipICMSCLib.preprocessing.slabs import SlabSettings
 from HipICMSCLib.worker.protocol import (
     Failed,
     Finished,
@@ -26,7 +28,9 @@ from HipICMSCLib.worker.protocol import (
     decode,
     encode,
 )
+from packages import BRIGHT, DARK, GREY, write_slab_package
 from patience import PATIENCE
+from simple_patient import simple_patient
 
 HEADS = {"heads": (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE)}
 
@@ -151,6 +155,22 @@ def test_the_preflight_is_told_and_measured_times_come_back(worker, volume, ball
     findings = last.report["findings"]
     assert {finding["level"] for finding in findings} <= {"fine", "caution", "stop"}
     assert any("measured" in finding["sentence"] for finding in findings)
+
+
+def test_heads_that_the_preflight_of_a_crop_model_found_decide_nothing_for_a_model_of_slabs(
+    worker, ball_model, request_for, tmp_path
+):
+    truth = simple_patient((1.5, 1.5, 4.0), ischium=True).labels
+    image = sitk.GetImageFromArray(np.choose(sitk.GetArrayFromImage(truth), [GREY, DARK, BRIGHT]).astype(np.int16))
+    image.CopyInformation(truth)
+    sitk.WriteImage(image, str(tmp_path / "hips.nrrd"))
+    slabs = write_slab_package(tmp_path / "slabs.hipmodel", slab=SlabSettings(pixel_mm=1.5))
+    request = request_for(image=str(tmp_path / "hips.nrrd"), model=str(slabs), heads=())
+    heads = worker.ask(request).report["femoral_heads_lps_mm"]
+    by_edges = find_femoral_heads(image)
+    assert by_edges.right is not None and not np.allclose(by_edges.right, heads["right"], atol=0.1)
+    assert isinstance(worker.ask(PreflightRequest(request.image, str(ball_model), "cpu")), Finished)
+    assert worker.ask(request).report["femoral_heads_lps_mm"] == heads
 
 
 def test_a_preflight_of_a_missing_file_is_one_sentence(worker, ball_model, tmp_path):
