@@ -16,7 +16,7 @@ from typing import Any
 
 from HipICMSCTrainingLib.run.method import RunMethod
 from HipICMSCTrainingLib.run.status import Status
-from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, TOGETHER
+from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, TOGETHER
 
 Metrics = list[dict[str, Any]]
 #: Scores by name, of one step after the other.
@@ -95,11 +95,13 @@ def alarms(metrics: Metrics, status: Status, method: RunMethod) -> tuple[Alarm, 
     scorings = _best_scorings(metrics, TOGETHER)
     before_mri = method.share_before_mri * status.total_steps
     of_mri = [scores for step, scores in scorings if step > before_mri]
-    of_self_training = [scores for _, scores in _best_scorings(metrics, SELF_TRAINING)]
+    # What starts from a model that works knows MRIs before stage 2.
+    others = (SIMULATION, SELF_TRAINING) if _learns_corrections(metrics) else (SELF_TRAINING,)
+    of_other_stages = [scores for stage in others for _, scores in _best_scorings(metrics, stage)]
     found = [
         *_not_finite(status, method),
         *_exploded(metrics, method),
-        *_vanishing_or_off([*of_mri, *of_self_training], method),
+        *_vanishing_or_off([*of_mri, *of_other_stages], method),
         *_falling_agreement(of_mri, method),
         *_slow_segmenter(
             metrics, [scores for _, scores in scorings], method.share_to_stage_2 * status.total_steps, method
@@ -263,7 +265,7 @@ def _saturated(metrics: Metrics, method: RunMethod) -> Iterator[Alarm]:
 
 def _forgetting(metrics: Metrics) -> Iterator[Alarm]:
     """Of a run that learns from corrected MRIs: what it knew of simulated ones."""
-    if not any("corrections" in line.get("losses", {}) for line in metrics):
+    if not _learns_corrections(metrics):
         return
     scored = [line["scores"] for line in metrics if "scores" in line and line.get("weights") == "average"]
     known = [scores["dice_simulated"] for scores in scored if "dice_simulated" in scores]
@@ -276,6 +278,10 @@ def _forgetting(metrics: Metrics) -> Iterator[Alarm]:
         )
 
 
+def _learns_corrections(metrics: Metrics) -> bool:
+    return any("corrections" in line.get("losses", {}) for line in metrics)
+
+
 def _duplicate_with(remedies: Mapping[str, str], method: RunMethod) -> str:
     """Those of them whose settings the run has, in a sentence; empty if it has none."""
     helpful = [text for setting, text in remedies.items() if setting in method.settings]
@@ -285,7 +291,7 @@ def _duplicate_with(remedies: Mapping[str, str], method: RunMethod) -> str:
 def _best_scorings(metrics: Metrics, stage: int) -> list[tuple[int, dict[str, float]]]:
     """Each step of a stage with the scores of those weights (as they are, or their average) that scored best then.
 
-    These are what a user would get. In stage 1 the segmenters of most methods have learned nothing.
+    These are what a user would get.
     """
     best: dict[int, dict[str, float]] = {}
     for line in metrics:

@@ -223,6 +223,8 @@ class _TimedTrainer(Trainer):
     def seconds_of_an_mri(self) -> float:
         """To read a whole one, from which self-training learns."""
         self.pace.step = sum(self.schedule.bounds(SELF_TRAINING)) // 2
+        if self.folder.checkpoints.selected() is None:
+            self.score(SELF_TRAINING)  # the weights that read it, which counts with the scores
         started = time.monotonic()
         self._prepare_self_training(self._moment())
         return (time.monotonic() - started) / len(self.run.dataset.of("MR", "train"))

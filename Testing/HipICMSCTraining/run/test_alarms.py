@@ -99,6 +99,14 @@ def test_a_bone_that_self_training_loses_or_makes_too_much_of_is_named(share, ki
     assert (alarm.kind, "femur" in alarm.sentence) == (kind, True)
 
 
+def test_a_bone_that_corrections_unlearn_is_named_and_one_that_simulation_has_not_learned_is_not():
+    """Both are of the stage of simulation; what learns from corrected MRIs starts from a model that found it."""
+    lost = [line | {"stage": 0} for epoch in (1, 2) for line in scoring(epoch, foreground_femur=0.02)]
+    with_corrections = [line | {"stage": 0, "losses": {"corrections": 0.2}} for line in losses_until(200)]
+    assert kinds(lost, method=SLABS) == []
+    assert kinds(with_corrections + lost, method=SLABS) == ["class_vanishing"]
+
+
 def test_half_of_stage_2_is_not_half_of_all_that_follows():
     """Stage 2 is 4 of 10 epochs, from step 400 to 1200; four epochs of self-training follow."""
     epochs = {"simulation_epochs": 1, "stage1_epochs": 1, "stage2_epochs": 4, "self_training_epochs": 4}
