@@ -447,6 +447,21 @@ def test_muscle_behind_the_trochanter_is_no_part_of_the_socket():
     assert np.array_equal(found == 2, socket)
 
 
+@pytest.mark.parametrize("x_of_head", [-85.0, 85.0])
+def test_vessels_in_front_of_the_head_are_no_hip_bone_and_a_pubis_apart_from_the_socket_is(x_of_head):
+    """Neither lies at the socket, and the network is sure of both."""
+    outwards = np.sign(x_of_head)
+    joint = hips((x_of_head,))
+    pubis, spine = (1, (38.0 * outwards, -48.0, -8.0), 12.0), (1, (x_of_head, -45.0, 40.0), 12.0)
+    vessels = [(1, (x_of_head - 14 * outwards, -64.0, z), 8.0) for z in (-16.0, -8.0, 0.0, 8.0)]
+    classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), *joint, pubis, spine, *vessels)
+    bone = array(painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), *joint, pubis, spine)) == 1
+    head = (x_of_head, 0.0, 0.0)
+    heads = FemoralHeads(head, None) if outwards < 0 else FemoralHeads(None, head)
+    found = array(separate_sides(classes, heads, confidence_of(classes)).labels)
+    assert np.array_equal(np.isin(found, (1, 2)), bone)
+
+
 def test_unsure_voxels_between_two_sure_sides_go_to_the_nearer_one():
     classes = painted(empty_image(AXIAL, (3.0, 3.0, 3.0)), (1, (-20.0, 0.0, 40.0), 22.0), (1, (20.0, 0.0, 40.0), 22.0))
     confidence = confidence_of(classes, (0.6, (0.0, 0.0, 40.0), 5.0))
