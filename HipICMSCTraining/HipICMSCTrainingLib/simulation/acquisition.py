@@ -1,4 +1,8 @@
-"""Steps 6 to 11, how a scanner spoils what tissue sends; each takes and gives slices (slices, rows, columns) ≥ 0."""
+"""Steps 6 to 11, how a scanner spoils what tissue sends; each takes and gives slices (slices, rows, columns).
+
+Where fat is opposed to water and there is more of it, a signal is below 0 until the image's magnitude is taken, in
+:func:`through_k_space`: what a voxel holds of both is summed before, so that muscle in fat has a black outline.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from HipICMSCTrainingLib.simulation.drawing import smooth_field
 
 
 def signal(shares: dict[str, Tensor], contrast: Contrast, random: np.random.Generator) -> Tensor:
-    """The image of shares of materials; fat is displaced against water by the chemical shift along one axis."""
+    """What shares of materials send; fat is displaced against water by the chemical shift along one axis."""
     water, fat = (torch.zeros_like(next(iter(shares.values()))) for _ in range(2))
     for name, share in shares.items():
         water.add_(share, alpha=contrast.water[name])
@@ -24,7 +28,7 @@ def signal(shares: dict[str, Tensor], contrast: Contrast, random: np.random.Gene
     if contrast.name == "fat_suppressed" and random.random() < 0.3:
         # Where the field is uneven, fat escapes.
         fat_sign = fat_sign + (smooth_field(fat.shape[-2:], 4, 0.5, random) - 0.5).clamp(0, 0.8)
-    return (contrast.water_sign * water + fat_sign * fat).abs()
+    return contrast.water_sign * water + fat_sign * fat
 
 
 def slice_profile(sub_slices: int, random: np.random.Generator) -> Tensor:
@@ -53,7 +57,8 @@ def with_bias_field(image: Tensor, random: np.random.Generator) -> Tensor:
 
 
 def through_k_space(image: Tensor, random: np.random.Generator) -> Tensor:
-    """Finite resolution: fewer frequencies than pixels, with ringing or a window; Rician noise of the same grain.
+    """The magnitude of finite resolution: fewer frequencies than pixels, with ringing or a window; Rician noise of the
+    same grain.
 
     The noise is in proportion to what tissue commonly sends, so that skin next to a coil does not bury the bones.
     """
@@ -66,7 +71,7 @@ def through_k_space(image: Tensor, random: np.random.Generator) -> Tensor:
         steepness = random.uniform(4, 40)
         windows.append(torch.sigmoid((1 - place) * steepness))
     window = windows[0][:, None] * windows[1]
-    some = image[:, ::4, ::4]
+    some = image[:, ::4, ::4].abs()
     tissue = float(some[some > 0].median()) if some.any() else 0.0
     level = float(random.uniform(0, 0.12)) * tissue * np.sqrt(rows * columns) / float(window.mean()) ** 0.5
     noise = random.normal(0, level, (2, *image.shape)).astype(np.float32)

@@ -112,7 +112,9 @@ def _sequence(name: str, random: np.random.Generator) -> tuple[Signal, float, fl
         echo = random.uniform(15, 50) if random.random() < 0.6 else random.uniform(50, 100)
         repetition = random.uniform(400, 900) if random.random() < 0.2 else random.uniform(1800, 5000)
         return spin_echo(repetition, echo), random.uniform(0.0, 0.2), 1.0
-    fat_sign, water_sign = [(1.0, 1.0), (-1.0, 1.0), (0.05, 1.0), (1.0, 0.05)][random.choice(4, p=[0.4, 0.2, 0.3, 0.1])]
+    fat_sign, water_sign = [(1.0, 1.0), (-1.0, 1.0), (0.05, 1.0), (1.0, 0.05)][
+        random.choice(4, p=[0.35, 0.3, 0.25, 0.1])
+    ]
     return gradient_echo(random.uniform(3, 9), random.uniform(1, 5), random.uniform(8, 25)), fat_sign, water_sign
 
 

@@ -50,7 +50,20 @@ def test_opposed_phase_subtracts_fat_from_water():
         assert together == pytest.approx(1)
         assert opposed == pytest.approx(0, abs=1e-6)
     assert image_of(half, half * 0.5, 0, fat_sign=-1.0)[0, 32, 32] == pytest.approx(0.25)
-    assert image_of(half * 0.5, half, 0, fat_sign=-1.0)[0, 32, 32] == pytest.approx(0.25)  # a magnitude
+    assert image_of(half * 0.5, half, 0, fat_sign=-1.0)[0, 32, 32] == pytest.approx(-0.25)
+
+
+def test_opposed_phase_draws_a_black_line_between_muscle_and_fat_that_share_a_voxel():
+    """Both fill their side; the border runs aslant through the thickness, so that no single plane has both."""
+    planes = torch.zeros(4, 64, 64)
+    for number, plane in enumerate(planes):
+        plane[:, 30 + number :] = 1.0
+    for seed in SEEDS:
+        signals = image_of(1 - planes, planes, seed, fat_sign=-1.0)
+        image = acquisition.through_k_space(signals.mean(0, keepdim=True), random(seed))[0, 16:48]
+        sides, line = image[:, [10, 54]].mean(), image[:, 27:38].mean(0).min()
+        assert sides > 0.7
+        assert line < 0.5 * sides
 
 
 def test_a_fat_image_has_no_water_and_suppression_leaves_it_alone():
