@@ -47,7 +47,7 @@ def made_and_taken() -> dict[str, float]:
 
         def new_source() -> SlabSource:
             """A new one for each measurement, or what was made ahead would count for nothing."""
-            return SlabSource(anatomies, [1.0] * len(anatomies), [], SETTINGS, makers=making_threads(device))
+            return SlabSource(anatomies, [1.0] * len(anatomies), [], [], SETTINGS, makers=making_threads(device))
 
         source = new_source()
 

@@ -118,7 +118,15 @@ def _volume_files(folder: Path) -> list[Path]:
 def _holds_dicom(files: Iterator[Path]) -> bool:
     """Whether one of the first files is DICOM; others may lie among them."""
     looked_at = islice((path for path in files if path.name.upper() != "DICOMDIR"), _FILES_LOOKED_AT)
-    return any(is_dicom(path) for path in looked_at)
+    return any(_is_readable_dicom(path) for path in looked_at)
+
+
+def _is_readable_dicom(path: Path) -> bool:
+    """What may not be opened is left out, as among the files of a series."""
+    try:
+        return is_dicom(path)
+    except OSError:
+        return False
 
 
 def result_paths(

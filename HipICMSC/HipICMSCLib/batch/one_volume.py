@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.batch.files import FileSource
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.common.volume_names import volume_stem
 from HipICMSCLib.reading.volume import read_with_notes
@@ -18,6 +19,7 @@ from HipICMSCLib.results.segmentation_file import write_segmentation
 
 if TYPE_CHECKING:
     from HipICMSCLib.engine import HipSegmenter
+    from HipICMSCLib.measures.morphometry import Morphometry
 
 
 def segment_volume(
@@ -39,10 +41,10 @@ def segment_volume(
         morphometry: whether to measure the hips, too, and write table and report beside the segmentation.
 
     Returns:
-        The report of the result, and the measures in words.
+        The report of the result, and the measures in words, or why there are none.
 
     Raises:
-        HipError: as for reading, segmenting, measuring and writing.
+        HipError: as for reading, segmenting and writing.
     """
     # Loaded late: torch takes a second that whoever hands volumes to a cluster need not wait.
     from HipICMSCLib.results.provenance import provenance
@@ -55,6 +57,8 @@ def segment_volume(
     image, read = read_with_notes(files.path, series)
     reading = time.perf_counter() - started
     result = segmenter.segment(image, heads, progress, cancelled)
+    # Measured before anything is written: a segmentation that is there would be skipped the next time.
+    measured = _measured(result.labels, progress) if morphometry else None
     started = time.perf_counter()
     about = {"input": files.path.name, "output": files.output.name} | report(result, segmenter.package)
     about["warnings"] = [*({"kind": "reading", "sentence": sentence} for sentence in read), *about["warnings"]]
@@ -67,18 +71,30 @@ def segment_volume(
         | about["seconds"]
         | {"writing": round(time.perf_counter() - started, 2)}
     )
-    return about, _measured(result.labels, files.output, progress) if morphometry else ""
+    return about, "" if measured is None else _with_measures(measured, files.output)
 
 
-def _measured(labels: Any, output: Path, progress: Progress) -> str:
+def _measured(labels: Any, progress: Progress) -> Morphometry | HipError:
+    """The measures, or why there are none: a segmentation is of use without them, too."""
     from HipICMSCLib.measures.morphometry import measure
+
+    try:
+        return measure(labels, progress=lambda share: progress("measuring", share))
+    except HipError as error:
+        return error
+
+
+def _with_measures(measured: Morphometry | HipError, output: Path) -> str:
+    """Write table and report beside a segmentation, and say in words what they say."""
     from HipICMSCLib.results.morphometry_report import write_report
     from HipICMSCLib.results.morphometry_table import in_words, write_table
 
-    morphometry = measure(labels, progress=lambda share: progress("measuring", share))
-    write_table(morphometry, output.name, beside(output, "csv"))
-    write_report(morphometry, output.name, beside(output, "html"))
-    return in_words(morphometry)
+    if isinstance(measured, HipError):
+        return f"Not measured: {measured.sentence}"
+    table, page = (beside(output, ending) for ending in ("csv", "html"))
+    write_table(measured, output.name, table)
+    write_report(measured, output.name, page)
+    return f"{in_words(measured)}\nTable: {table}\nReport: {page}"
 
 
 def beside(output: Path, ending: str) -> Path:

@@ -13,7 +13,7 @@ from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
 from HipICMSCLib.batch.queue import BatchItem, by_doubt, notes
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
-from HipICMSCLib.common.tables import as_text
+from HipICMSCLib.common.tables import MARK_OF_UTF8, as_text
 from HipICMSCLib.results.research_use import RESEARCH_USE
 
 
@@ -49,7 +49,7 @@ def write_csv(path: Path, items: list[BatchItem]) -> None:
     table.writeheader()
     for item in by_doubt(items):
         table.writerow({column: _cell(value) for column, value in _row(item).items()})
-    write_text(path, "\ufeff" + text.getvalue())
+    write_text(path, MARK_OF_UTF8 + text.getvalue())
 
 
 def write_json(path: Path, items: list[BatchItem]) -> None:

@@ -12,7 +12,14 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.as_made import AS_MADE, mask_in
 from HipICMSCLib.anatomy.segments import SEGMENTS, TAG_PREFIX
 from HipICMSCLib.preprocessing.geometry import Grid
-from HipICMSCLib.reading.segmentation import ENDING, NamedMask, bones_of, read_segmentation, read_segments
+from HipICMSCLib.reading.segmentation import (
+    ENDING,
+    NamedMask,
+    bones_among,
+    bones_of,
+    read_segmentation,
+    read_segments,
+)
 
 #: Slicer's tag of the flag that a user sets in the list of segments.
 _STATUS, _COMPLETED = "Segmentation.Status", "completed"
@@ -52,7 +59,7 @@ def read_correction(path: Path, image: sitk.Image) -> Correction:
         return Correction(labels, None, frozenset(), frozenset(), _provenance(_texts(labels)))
     stored, masks = read_segments(path)
     labels = bones_of(path, stored, masks)
-    ours = {mask.bone.segment_id: mask for mask in masks if mask.bone is not None}
+    ours = {bone.segment_id: mask for bone, mask in bones_among(path.name, masks).items()}
     texts = {name: mask.tags[AS_MADE] for name, mask in ours.items() if AS_MADE in mask.tags}
     # Slicer may save less than the whole grid on which the model drew.
     for grid in (labels, image):

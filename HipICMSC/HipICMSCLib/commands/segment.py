@@ -86,6 +86,8 @@ def _segment(chosen: argparse.Namespace) -> int:
         for item in items:
             if item.state == "skipped":
                 print(f"{item.source.path}: {item.sentence} It is left as it is; --overwrite replaces it.")
+                if chosen.morphometry and not beside(item.source.output, "csv").exists():
+                    print(f"  It is not measured: `hipicmsc morphometry {item.source.output}` does that.")
         try:
             work()
         finally:
@@ -175,7 +177,6 @@ def _say_result(files: FileSource, about: dict[str, Any], measures: str) -> None
         print(f"  Note: {sentence}")
     if measures:
         print(measures)
-        print(f"Table: {beside(files.output, 'csv')}\nReport: {beside(files.output, 'html')}")
 
 
 def _tell(item: BatchItem) -> None:

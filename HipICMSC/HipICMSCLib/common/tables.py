@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: What a text file begins with, so that Excel reads it as UTF-8.
+MARK_OF_UTF8 = "\ufeff"
+
 
 def as_text(cell: str) -> str:
     """A spreadsheet takes the name "+C T1" for a formula unless an apostrophe says that it is text."""

@@ -369,7 +369,7 @@ MEASURES = (
             Definition(
                 f"Offset_{hour}", f"Head-neck offset at {hour_of(_HALF_HOURS[hour])}", "mm",
                 "In the radial plane of this hour, between lines parallel to the neck's axis through the outermost "
-                "points of the head and of the neck at its narrowest.",
+                "points of the head and of the neck at its narrowest.", signed=True,
             ),
             _offset_at(hour, ratio=False),
         )
@@ -378,6 +378,7 @@ MEASURES = (
     Measure(
         Definition(
             "OffsetRatio_0130", "Head-neck offset ratio at 1:30", "", "Offset by the diameter of the head's sphere.",
+            signed=True,
         ),
         _offset_at("0130", ratio=True),
     ),

@@ -176,6 +176,11 @@ class Bone:
         index = self.indices(points)
         return (np.minimum(index - self.image[:, 0] + 0.5, self.image[:, 1] + 0.5 - index) * self.spacing).min(axis=-1)
 
+    def at_end(self, points: np.ndarray) -> np.ndarray:
+        """Whether the image ends at each point (…, 3) of the surface, which then is none of the bone's."""
+        index = self.indices(points)
+        return ((index < self.image[:, 0]) | (index > self.image[:, 1])).any(axis=-1)
+
     def cut_near(self, point: np.ndarray, within_mm: float) -> bool:
         """Whether the bone meets the end of the image this near to a point."""
         for axis, end in itertools.product(range(3), (0, 1)):

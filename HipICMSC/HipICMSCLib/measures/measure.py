@@ -41,6 +41,7 @@ class Definition:
         version: of this definition.
         has_interval: whether a wavering boundary moves it up as well as down. A place on a clock has no lower and upper
             end, and what any roughness of a label only raises (or lowers) lies outside of its own interval.
+        signed: whether a length, volume or share may be below 0; angles may.
         is_largest: whether it is the largest of many numbers. A rough label has pushed such a one up about as far as
             one more roughness does, so that its interval reaches down as far as repeats go up (the basic bootstrap).
     """
@@ -55,6 +56,11 @@ class Definition:
     version: int = 1
     has_interval: bool = True
     is_largest: bool = False
+    signed: bool = False
+
+    @property
+    def may_be_negative(self) -> bool:
+        return self.signed or self.unit == "deg"
 
 
 @dataclass(frozen=True)

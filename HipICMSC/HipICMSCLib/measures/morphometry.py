@@ -66,6 +66,11 @@ class Row:
     cautions: tuple[str, ...] = ()
     marks: tuple[Mark, ...] = ()
 
+    @property
+    def is_edited(self) -> bool:
+        """Whether the user has moved what it rests on, whatever its status is."""
+        return not np.isnan(self.value) and self.value != self.auto_value
+
 
 @dataclass(frozen=True)
 class Hips:
@@ -257,7 +262,7 @@ def _with_interval(row: Row, numbers: np.ndarray) -> Row:
     if row.definition.is_largest:
         below, above = above, below
     low, high = row.value - below, row.value + above
-    row = replace(row, low=max(low, 0.0) if known.min() >= 0 else low, high=high)
+    row = replace(row, low=low if row.definition.may_be_negative else max(low, 0.0), high=high)
     width = row.definition.class_width
     if width is not None and row.high - row.low > width:
         sentence = f"The interval is wider than {width:g} {row.definition.unit}, so it tells no class."

@@ -23,6 +23,7 @@ WIDEST = 0.95
 LEAST_LENGTH = 1.2
 # A section this share wider than the narrowest counts a third of it: so noise does not choose between equal sections.
 _NARROW = 0.015
+_STEP = 0.05
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,12 @@ def find_neck(femur: Field, bone: Bone, head: Head, start: np.ndarray | None = N
     axis = head.toward_neck if start is None else start
     sections: list[tuple[float, Section]] = []
     for _ in range(12):
-        sections = _sections(femur, head, axis)
-        seen = [along for along, cut in sections if bone.room_mm(cut.centre) > cut.radius / 2]
-        if not seen or max(seen) < LEAST_LENGTH * head.radius:
+        found = _sections(femur, head, axis)
+        # What the image cuts off is narrower than the neck is, and its middle is another.
+        sections = [(along, cut) for along, cut in found if not bone.at_end(cut.rim).any()]
+        seen = max((along for along, _ in sections), default=0.0)
+        is_cut = len(sections) < len(found)
+        if seen < LEAST_LENGTH * head.radius or (is_cut and _narrowest(sections)[2] > seen - _STEP * head.radius):
             raise HipError(
                 "neck_short",
                 "Too little of the femoral neck is in the label: its axis needs the neck up to "
@@ -78,7 +82,7 @@ def _sections(femur: Field, head: Head, axis: np.ndarray) -> list[tuple[float, S
     first = across(np.array([0.0, 1.0, 0.0]), axis)
     second = np.cross(axis, first)
     kept = []
-    for share in np.linspace(NEAREST, FARTHEST, 10):
+    for share in np.arange(NEAREST, FARTHEST + _STEP / 2, _STEP):
         point = head.centre + share * head.radius * axis
         if femur.at(point[None])[0] > -2:
             continue

@@ -56,11 +56,13 @@ class Section:
         centre: (3,) of its area, side coordinates.
         radius: mm, of the circle of the same area.
         closed: whether it ends before the section's limit in every direction.
+        rim: (n, 3) points of its border, evenly about its first point.
     """
 
     centre: np.ndarray
     radius: float
     closed: bool
+    rim: np.ndarray
 
 
 _TURNS = np.arange(48) * 2 * np.pi / 48
@@ -73,4 +75,5 @@ def section(field: Field, point: np.ndarray, first: np.ndarray, second: np.ndarr
     rim = first_exit(along(field, point, spokes, radii), radii)
     area = 0.5 * np.mean(rim**2) * 2 * np.pi
     shift = (rim**3 / 3) @ spokes * (2 * np.pi / len(_TURNS)) / max(area, 1e-9)
-    return Section(point + shift, float(np.sqrt(area / np.pi)), bool(rim.max() < radii[-1] - 0.5))
+    closed = bool(rim.max() < radii[-1] - 0.5)
+    return Section(point + shift, float(np.sqrt(area / np.pi)), closed, point + rim[:, None] * spokes)

@@ -3,6 +3,7 @@ open."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import BinaryIO
@@ -133,6 +134,23 @@ def _size(path: Path, header: nibabel.Nifti1Header) -> tuple[int, ...]:
     return tuple(size)
 
 
+def _check_same_place(path: Path, header: nibabel.Nifti1Header, sform: np.ndarray) -> None:
+    """Refuse a file whose two accounts of its place differ: programs take the one or the other, and so do sides."""
+    header = header.copy()
+    header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
+    qform = header.get_qform()
+    if not (np.isfinite(sform).all() and np.isfinite(qform).all()):
+        return
+    size = np.array(header["dim"][1:4])
+    corners = np.array([[*(size * corner), 1] for corner in itertools.product((0, 1), repeat=3)])
+    if np.linalg.norm((corners @ (sform - qform).T)[:, :3], axis=1).max() > LARGEST_DISAGREEMENT_MM:
+        raise HipError(
+            "bad_geometry",
+            f"{path} says two things about where its voxels lie (sform and qform), so its sides are not sure; export "
+            "it again from its source.",
+        )
+
+
 def _to_lps(path: Path, header: nibabel.Nifti1Header) -> np.ndarray:
     transform = header.get_sform() if header["sform_code"] > 0 else None
     steps = np.abs(header["pixdim"][1:4].astype(float))
@@ -147,4 +165,6 @@ def _to_lps(path: Path, header: nibabel.Nifti1Header) -> np.ndarray:
         raise HipError(
             "bad_geometry", f"{path} says two things about how large its voxels are; export it again from its source."
         )
+    if min(header["sform_code"], header["qform_code"]) > 0:
+        _check_same_place(path, header, transform)
     return _RAS_TO_LPS @ transform

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,10 +33,30 @@ class NamedMask:
     voxels: np.ndarray
     tags: dict[str, str]
 
-    @property
-    def bone(self) -> Segment | None:
-        """Which of ours it is by its identifier or name; None where it is another."""
-        return next((s for s in SEGMENTS if self.identifier == s.segment_id or self.name == s.name), None)
+
+def bones_among(name: str, masks: Sequence[NamedMask]) -> dict[Segment, NamedMask]:
+    """Which segments are our bones: by the names, which users see, and by an identifier where no name says it.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        HipError: ``two_segments`` where two are one bone.
+    """
+    bones: dict[Segment, NamedMask] = {}
+    of_name = {segment.name: segment for segment in SEGMENTS}
+    of_identifier = {segment.segment_id: segment for segment in SEGMENTS}
+    named = [mask for mask in masks if mask.name in of_name]
+    known = {of_name[mask.name] for mask in named}
+    others = [
+        mask for mask in masks if mask.name not in of_name and of_identifier.get(mask.identifier) not in (None, *known)
+    ]
+    for mask in (*named, *others):
+        bone = of_name.get(mask.name) or of_identifier[mask.identifier]
+        if bone in bones:
+            raise HipError("two_segments", f"Two segments of {name} are the {bone.short_name}; rename or remove one.")
+        bones[bone] = mask
+    return bones
 
 
 def read_segments(path: Path) -> tuple[Stored, list[NamedMask]]:
@@ -62,12 +83,12 @@ def read_segments(path: Path) -> tuple[Stored, list[NamedMask]]:
 def read_segmentation(path: Path) -> sitk.Image:
     """The label image with the values of `HipICMSCLib.anatomy.segments.SEGMENTS`.
 
-    In a ``.seg.nrrd`` the segments are known by their identifier or name, in a DICOM SEG by their name; segments of
-    other names are left out. In a plain label map the values must be ours.
+    In a ``.seg.nrrd`` the segments are known as `bones_among` says, in a DICOM SEG by their name; segments of other
+    names are left out. In a plain label map the values must be ours.
 
     Raises:
-        HipError: ``no_segments`` where a segmentation has none of ours, ``bad_labels``, or as `read_volume` and
-            `read_dicom_seg`.
+        HipError: ``no_segments`` where a segmentation has none of ours, ``overlapping_segments``, ``bad_labels``, or as
+            `bones_among`, `read_volume` and `read_dicom_seg`.
     """
     path = Path(path)
     if path.name.lower().endswith(ENDING):
@@ -83,11 +104,17 @@ def read_segmentation(path: Path) -> sitk.Image:
 def bones_of(path: Path, stored: Stored, masks: list[NamedMask]) -> sitk.Image:
     """Our bones among the segments of a file as :func:`read_segments` gives them; as :func:`read_segmentation`."""
     labels = np.zeros(stored.size[::-1], np.uint8)
-    ours = [(mask.bone.value, mask) for mask in masks if mask.bone is not None]
+    ours = bones_among(path.name, masks)
     if not ours:
         raise _no_segments(path)
-    for value, mask in ours:
-        labels[mask.voxels] = value
+    for bone, mask in ours.items():
+        if labels[mask.voxels].any():
+            raise HipError(
+                "overlapping_segments",
+                f"The segment {mask.name or mask.identifier} of {path.name} overlaps another bone; let Segment Editor "
+                "take one from the other (Logical operators, Subtract), and save it again.",
+            )
+        labels[mask.voxels] = bone.value
     return replace(stored, voxels=lambda: labels, texts={}).image()
 
 

@@ -113,7 +113,7 @@ def _cells(row: Row) -> str:
         return '<td class="n weak">–</td><td></td><td></td>'
     digits = 2 if row.definition.unit in ("", "ml", "mm") else 1
     weak = " weak" if row.status == "uncertain" else ""
-    edited = " (edited)" if row.status == "edited" else ""
+    edited = " (edited)" if row.is_edited else ""
     # Plus nothing, because a lower end of -0.00 would puzzle.
     low, high = (round(end, digits) + 0.0 for end in (row.low, row.high))
     interval = "" if math.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"

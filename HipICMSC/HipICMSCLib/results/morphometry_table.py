@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from HipICMSCLib.common.files import write_text
+from HipICMSCLib.common.tables import MARK_OF_UTF8, as_text
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.measures.morphometry import Morphometry, Row
 
@@ -44,12 +45,12 @@ def as_csv(rows: Iterable[Sequence[str]]) -> str:
 
 
 def write_table(morphometry: Morphometry, segmentation: str, path: Path) -> None:
-    """Write the table so that it appears whole.
+    """Write the table so that it appears whole, as UTF-8 that Excel recognises.
 
     Raises:
         HipError: as `HipICMSCLib.common.files.write_text`.
     """
-    write_text(path, table(morphometry, segmentation))
+    write_text(path, MARK_OF_UTF8 + table(morphometry, segmentation))
 
 
 def in_words(morphometry: Morphometry) -> str:
@@ -91,7 +92,7 @@ def _cells(row: Row, spacing: str, segmentation: str) -> list[str]:
         number(row.low), number(row.high), row.frame, number(row.tilt_slope), number(row.tilt_back),
         number(row.tilt_forward), row.status, row.reason, row.sentence, " ".join(row.cautions), definition.text,
         str(definition.version), f"{reference.low:g}" if reference else "", f"{reference.high:g}" if reference else "",
-        reference.source if reference else "", spacing, segmentation, f"HipICMSC {VERSION}",
+        reference.source if reference else "", spacing, as_text(segmentation), f"HipICMSC {VERSION}",
     ]  # fmt: skip
 
 

@@ -122,6 +122,15 @@ def _new_plan(chosen: argparse.Namespace) -> Plan:
             method_settings.setdefault(method, {})[own] = value
         else:
             settings = replaced(settings, name, value)
+        if name == "seed":
+            raise HipError("bad_setting", "Each row has seeds of its own: say by --seeds how many.")
+    if settings.reads != "crop":
+        raise HipError(
+            "bad_setting",
+            "The tables compare methods on the paper's crop, which all of them read; leave reads at crop.",
+        )
+    if not 0 <= (chosen.data_seed or 0) < 2**31:
+        raise HipError("bad_setting", f"--data-seed is {chosen.data_seed}; give a number from 0.")
     return Plan(
         preset=preset,
         settings=settings,
@@ -152,6 +161,8 @@ def _check(chosen: argparse.Namespace) -> int:
 def _draw(chosen: argparse.Namespace) -> None:
     from HipICMSCTrainingLib.benchmark import figures
 
+    if chosen.examples < 1:
+        raise HipError("bad_setting", f"--examples is {chosen.examples}; give a number from 1.")
     check_may_write(chosen.output, chosen.overwrite)
     draw = {"figure2": figures.write_figure_2, "figure3": figures.write_figure_3}[chosen.figure]
     draw(chosen.folder, chosen.output, chosen.seed, chosen.examples)

@@ -39,6 +39,7 @@ from HipICMSCTrainingLib.benchmark.data import measured_cases
 from HipICMSCTrainingLib.benchmark.heads import read_heads
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
+from HipICMSCTrainingLib.evaluation.found import classes_found
 from HipICMSCTrainingLib.evaluation.pairs import Pair, masks_beside
 from HipICMSCTrainingLib.evaluation.scores import Evaluation, VolumeScores, evaluate_pairs
 from HipICMSCTrainingLib.methods.ways import route_name
@@ -186,7 +187,7 @@ def _measure(
                 raise of_case
             image = read_volume(Path(case.image))
             # What the network itself says: the product's own clean-up would hide its strays.
-            classes = segmenter.segment(image, of_case).classes
+            classes = classes_found(segmenter, image, of_case)
             truth = read_labels(replace(case, name=name), image)
             ignore = masks_beside(Path(case.label), f"the mask of {name}")
             volumes += evaluate_pairs([Pair(name, classes, truth, ignore)], roi_mm).volumes

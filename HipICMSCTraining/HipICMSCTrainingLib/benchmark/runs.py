@@ -108,10 +108,10 @@ class Benchmark:
     def _write_table(self, table: Table, wanted: Sequence[Row], seeds: Sequence[int], data: BenchmarkData) -> None:
         """Write the rows that are wanted, and those that were measured before, as JSON and as Markdown."""
         results = [
-            RowOfSeeds(row, [self._result(row, seed) for seed in seeds], self._reason_to_leave_out(row, data))
+            RowOfSeeds(row, [self._result(row, seed) for seed in of_row], self._reason_to_leave_out(row, data))
             for row in rows_of(table)
+            if (of_row := sorted({*self._measured_seeds(row), *(seeds if row in wanted else ())}))
         ]
-        results = [row for row in results if row.row in wanted or row.measured]
         volumes = {
             f"{modality} {role}": len(data.adaptation.of(modality, role))
             for modality in ("CT", "MR")
@@ -123,7 +123,7 @@ class Benchmark:
             "plan": self.plan.without_folders(),
             "changes": self.plan.changes(),
             "volumes": volumes | {"MR test": len(data.measured_cases)},
-            "seeds": list(seeds),
+            "seeds": sorted({seed.seed for row in results for seed in row.results}),
             "command": ["hipicmsc", *map(_without_folders, sys.argv[1:])],
             "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
         }
@@ -210,6 +210,11 @@ class Benchmark:
         start_run(run.path, description)
 
     # What came of it.
+
+    def _measured_seeds(self, row: Row) -> list[int]:
+        begin = f"{row.key}-seed"
+        names = [path.name.removeprefix(begin) for path in (self.folder / "runs").glob(f"{begin}*")]
+        return [int(name) for name in names if name.isdecimal() and MeasuredRun(self.run(row, int(name))).is_done]
 
     def _result(self, row: Row, seed: int) -> SeedResult:
         run = self.run(row, seed)

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.preprocessing.geometry import difference, on_voxels_of
+from HipICMSCLib.preprocessing.geometry import difference, on_voxels_of, within_voxels_of
 from HipICMSCLib.reading.segmentation import ENDING, read_segments
 from HipICMSCLib.reading.volume import read_with_notes
 
@@ -36,7 +36,9 @@ def read_labels(case: Case, image: sitk.Image) -> sitk.Image:
         read, notes = read_with_notes(Path(case.label))
         if notes:
             raise HipError("not_finite", f"The label map of {case.name} contains voxels that are not numbers.")
-    labels = on_voxels_of(image, whole_numbers(read))
+    # Slicer may leave out of a segmentation what lies beyond its segments.
+    placed = within_voxels_of if case.label.lower().endswith(ENDING) else on_voxels_of
+    labels = placed(image, whole_numbers(read))
     if labels is None:
         raise HipError(
             "geometry_mismatch",

@@ -36,6 +36,7 @@ class SlabSource:
         anatomies: labelled CTs.
         weights: how often each is drawn, compared with one another.
         volumes: MRIs as :func:`cached_slices` gives them.
+        mri_weights: how often each of these is drawn, compared with the others of its plane.
         corrected: corrected MRIs as :func:`cached_corrections` gives them.
         rank, world_size: which of several processes this is; each draws other slabs.
         makers: how many threads make batches.
@@ -46,6 +47,7 @@ class SlabSource:
         anatomies: Sequence[Anatomy],
         weights: Sequence[float],
         volumes: Sequence[Arrays],
+        mri_weights: Sequence[float],
         settings: TrainingSettings,
         rank: int = 0,
         world_size: int = 1,
@@ -57,7 +59,7 @@ class SlabSource:
         #: Of each corrected MRI, where its bones are: (pixel, 3) slice, row and column of hip bone and of femur.
         self._bones = [_bones_in(volume) for volume in corrected]
         self.shares = np.array(weights) / sum(weights)
-        self.mri_shares = _shares_of_mris(volumes)
+        self.mri_shares = _shares_of_mris(volumes, mri_weights)
         self.rank, self.world_size = rank, world_size
         self.shape = settings.slab_shape
         # PyTorch gives a thread that never asked the number of threads that any other one set last.
@@ -212,11 +214,14 @@ class _MrSlab:
     bones: torch.Tensor | None = None
 
 
-def _shares_of_mris(volumes: Sequence[Arrays]) -> np.ndarray:
+def _shares_of_mris(volumes: Sequence[Arrays], weights: Sequence[float]) -> np.ndarray:
     """How often each MRI is drawn: a plane as the root of how many MRIs it has, so that a rare one is not drowned."""
     planes = [plane_of(volume) for volume in volumes]
-    weights = np.array([planes.count(plane) ** -0.5 for plane in planes])
-    return weights / weights.sum()
+    of_plane = {plane: sum(w for w, own in zip(weights, planes, strict=True) if own == plane) for plane in planes}
+    shares = np.array(
+        [w * planes.count(plane) ** 0.5 / of_plane[plane] for w, plane in zip(weights, planes, strict=True)]
+    )
+    return shares / shares.sum()
 
 
 def _in_a_mirror(part: np.ndarray, volume: Arrays) -> np.ndarray:

@@ -26,16 +26,17 @@ class SlabStack:
     """The same to scores and previews as a SliceStack.
 
     Attributes:
-        slabs: (slab, slices, rows, columns) float16 in [-1, 1].
+        slabs: (slab, slices, rows, columns) float16 in [-1, 1], or what makes such slabs of their numbers when they are
+            asked for.
         labels: (slab, rows, columns) uint8 classes of the middle slices; None for MRI.
         position_mm: of each slab's middle slice along its volume, from its middle.
     """
 
-    def __init__(self, slabs: np.ndarray, position_mm: np.ndarray, labels: np.ndarray | None) -> None:
+    def __init__(self, slabs: np.ndarray | SlabsOfMris, position_mm: np.ndarray, labels: np.ndarray | None) -> None:
         self.slabs, self.position_mm, self.labels = slabs, position_mm, labels
 
     def __len__(self) -> int:
-        return len(self.slabs)
+        return len(self.position_mm)
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """(batch, slices, rows, columns) float32."""
@@ -46,17 +47,32 @@ class SlabStack:
         return np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)).tolist()
 
 
+class SlabsOfMris:
+    """Every slice of some MRIs with its neighbours: kept, they would take as many times the memory as a slab has
+    slices, and few are ever looked at."""
+
+    def __init__(self, volumes: Sequence[Arrays], shape: SlabShape) -> None:
+        self.shape = shape
+        self._places = [(volume, index) for volume in volumes for index in range(_slices_in(volume))]
+
+    def __getitem__(self, numbers: Sequence[int]) -> np.ndarray:
+        """(slab, slices, rows, columns) float16, cut or padded about the middle."""
+        places = [self._places[number] for number in numbers]
+        slabs = [slab_at(volume["slices"], index, self.shape) for volume, index in places]
+        return np.stack(slabs).astype(np.float16)
+
+
+def _slices_in(volume: Arrays) -> int:
+    return len(volume["slices"])
+
+
 def mr_stack(volumes: Sequence[Arrays], shape: SlabShape) -> SlabStack:
     """Every slice of some MRIs with its neighbours, cut or padded about the middle."""
-    slabs = [
-        np.stack([slab_at(volume["slices"], index, shape) for index in range(len(volume["slices"]))])
-        for volume in volumes
-    ]
     positions = [
-        (np.arange(len(volume["slices"])) - (len(volume["slices"]) - 1) / 2) * float(volume["step_mm"][0])
+        (np.arange(_slices_in(volume)) - (_slices_in(volume) - 1) / 2) * float(volume["step_mm"][0])
         for volume in volumes
     ]
-    return SlabStack(np.concatenate(slabs).astype(np.float16), np.concatenate(positions).astype(np.float32), None)
+    return SlabStack(SlabsOfMris(volumes, shape), np.concatenate(positions).astype(np.float32), None)
 
 
 def corrected_stack(volumes: Sequence[Arrays], shape: SlabShape) -> SlabStack:
@@ -65,7 +81,7 @@ def corrected_stack(volumes: Sequence[Arrays], shape: SlabShape) -> SlabStack:
     labels = [
         slab_at(volume["classes"] * (volume["weights"] == 1), index, one, fill=0)[0]
         for volume in volumes
-        for index in range(len(volume["slices"]))
+        for index in range(_slices_in(volume))
     ]
     return SlabStack(stack.slabs, stack.position_mm, np.stack(labels))
 

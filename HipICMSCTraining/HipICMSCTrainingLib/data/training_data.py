@@ -73,10 +73,10 @@ def training_data(
             corrected=_known(corrected) if corrected else None,
         )
     shape, held_out = settings.slab_shape, [anatomy for _, anatomy in prepared["CT", "val"]]
-    volumes = [volume for _, volume in prepared["MR", "train"]]
+    mri_weights, volumes = zip(*((case.weight, volume) for case, volume in prepared["MR", "train"]), strict=True)
     weights, anatomies = zip(*((case.weight, anatomy) for case, anatomy in prepared["CT", "train"]), strict=True)
     return TrainingData(
-        SlabSource(anatomies, weights, volumes, settings, rank, world_size, corrected, makers),
+        SlabSource(anatomies, weights, volumes, mri_weights, settings, rank, world_size, corrected, makers),
         mr_stack(volumes, shape),
         ct_stack(held_out, shape, settings.intensity),
         mr_stack([volume for _, volume in prepared["MR", "val"]], shape),

@@ -19,7 +19,6 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.models.package import ModelPackage, read_package
-from HipICMSCLib.preprocessing.geometry import Grid
 from HipICMSCLib.preprocessing.slabs import acquisition_plane
 from HipICMSCLib.reading.volume import read_volume
 from HipICMSCLib.results.overlay import drawn_about
@@ -27,7 +26,9 @@ from HipICMSCLib.results.overlay import drawn_about
 from HipICMSCTrainingLib.data.cases_of_folders import corrected_cases
 from HipICMSCTrainingLib.data.corrections import read_corrections
 from HipICMSCTrainingLib.data.dataset import Case
+from HipICMSCTrainingLib.evaluation.found import labels_found
 from HipICMSCTrainingLib.evaluation.metrics import MaskScores, score_mask
+from HipICMSCTrainingLib.run.starting_weights import corrected_before
 
 #: Where the old model's Dice is at least this, it was good.
 GOOD_DICE = 0.9
@@ -60,13 +61,13 @@ class ComparedBone:
     @property
     def change(self) -> float:
         """Of Dice."""
-        return (self.new.dice or 0.0) - (self.old.dice or 0.0)
+        return _dice(self.new) - _dice(self.old)
 
     @property
     def is_worse(self) -> bool:
         """Whether the new model is worse where the old one was good."""
         allowed = WORSE_BY_ON_OWN if self.old_drew_it else WORSE_BY
-        return (self.old.dice or 0.0) >= GOOD_DICE and self.change < -allowed
+        return _dice(self.old) >= GOOD_DICE and self.change < -allowed
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Comparison:
 
     def means(self) -> tuple[float, float]:
         """Of Dice over all bones, of the old and of the new model."""
-        old, new = ([getattr(bone, which).dice or 0.0 for bone in self.bones] for which in ("old", "new"))
+        old, new = ([_dice(getattr(bone, which)) for bone in self.bones] for which in ("old", "new"))
         return float(np.mean(old)), float(np.mean(new))
 
     def to_json(self) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def _not_trained_on(
 ) -> tuple[list[Case], list[str], dict[str, HipError]]:
     """Cases that none of the models has seen, the names of the others, and what is wrong with those that cannot be
     read."""
-    seen = {word for package in packages for word in package.manifest.training.get("corrected", ())}
+    seen = set().union(*(corrected_before(package) for package in packages))
     held_out: list[Case] = []
     trained_on: list[str] = []
     failed: dict[str, HipError] = {}
@@ -257,6 +258,11 @@ def _comparison(
     return Comparison(old.package.manifest.name, new, compared, tuple(bones), tuple(trained_on), sentences, pictures)
 
 
+def _dice(scores: MaskScores) -> float:
+    """1 where there is no such bone and a model draws none, of which metrics say nothing."""
+    return 1.0 if scores.dice is None else scores.dice
+
+
 def _cases(folders: Sequence[Path]) -> list[Case]:
     cases: list[Case] = []
     for folder in folders:
@@ -268,7 +274,7 @@ def _compared(case: Case, segmenters: Sequence[HipSegmenter]) -> list[tuple[Comp
     """Each completed bone of a case, and a picture of it where the models differ."""
     corrections = read_corrections(case)
     image = read_volume(Path(case.image))
-    results = [_labels_of(segmenter, image) for segmenter in segmenters]
+    results = [labels_found(segmenter, image) for segmenter in segmenters]
     found = []
     for segment in SEGMENTS:
         if segment.segment_id not in corrections.completed:
@@ -280,16 +286,6 @@ def _compared(case: Case, segmenters: Sequence[HipSegmenter]) -> list[tuple[Comp
         bone = ComparedBone(case.name, segment.short_name, own, old, new)
         found.append((bone, _picture(bone, segment, image, corrections.labels, results)))
     return found
-
-
-def _labels_of(segmenter: HipSegmenter, image: sitk.Image) -> sitk.Image:
-    """The result; empty where the model finds no hip."""
-    try:
-        return segmenter.segment(image).labels
-    except HipError as error:
-        if error.kind != "no_hip":
-            raise
-        return Grid.of(image).image(np.zeros(image.GetSize()[::-1], np.uint8))
 
 
 def _is_drawn_by(case: CorrectedCase, segment: Segment, sha256: str) -> bool:
@@ -312,5 +308,5 @@ def _picture(
     index = np.insert(index, axis, worst)
     point = image.TransformContinuousIndexToPhysicalPoint(index[::-1].tolist())
     drawn = (drawn_about(image, labels, point, plane, _RADIUS_MM) for labels in (label, *results))
-    before, now = (100 * (scores.dice or 0.0) for scores in (bone.old, bone.new))
+    before, now = (100 * _dice(scores) for scores in (bone.old, bone.new))
     return Picture(f"{bone.case}, {bone.bone}: Dice {before:.1f} → {now:.1f} %", bone.is_worse, *drawn)

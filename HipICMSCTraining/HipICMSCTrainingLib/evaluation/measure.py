@@ -19,7 +19,8 @@ from HipICMSCLib.reading.volume import read_volume
 from HipICMSCTrainingLib.data.corrections import read_corrections
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.label_maps import read_labels
-from HipICMSCTrainingLib.evaluation.pairs import Pair
+from HipICMSCTrainingLib.evaluation.found import labels_found
+from HipICMSCTrainingLib.evaluation.pairs import Pair, masks_beside
 from HipICMSCTrainingLib.evaluation.scores import Evaluation, VolumeScores, evaluate_pairs
 from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.export import Weights, export_package
@@ -76,12 +77,11 @@ def measure_run(
 
 def _segmented(segmenter: HipSegmenter, case: Case) -> Pair:
     image = read_volume(Path(case.image))
-    ignored: tuple[sitk.Image, ...] = ()
     if case.corrected:
         corrections = read_corrections(case)
-        truth, ignored = corrections.classes, (corrections.not_counted,)
+        truth, ignored = corrections.classes, [corrections.not_counted]
     else:
-        truth = read_labels(case, image)
+        truth, ignored = read_labels(case, image), masks_beside(Path(case.label), f"the mask of {case.name}")
     # As classes: a result with bones of one kind alone could be taken for a map of classes.
     sides = {segment.value: segment.bone for segment in SEGMENTS}
-    return Pair(case.name, sitk.ChangeLabel(segmenter.segment(image).labels, sides), truth, ignored)
+    return Pair(case.name, sitk.ChangeLabel(labels_found(segmenter, image), sides), truth, ignored)

@@ -11,12 +11,14 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.volume_names import VOLUME_ENDINGS, volume_files, volume_stem
 from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
 
+from HipICMSCTrainingLib.data.cases_of_folders import LABEL_ENDINGS
 from HipICMSCTrainingLib.evaluation.ignore_masks import IGNORE_SUFFIX, masks_of
 from HipICMSCTrainingLib.evaluation.label_classes import read_label_map
 
-_LABELS = ("_label", "-label")
-_TRUTH_SUFFIXES = (*_LABELS, ".seg")
-_PREDICTION_SUFFIXES = (".seg", "_segmentation", "_seg", "_prediction", "_pred", *_LABELS)
+_LABELS = tuple(ending for ending in LABEL_ENDINGS if "label" in ending)
+#: The longest first, for the first that fits is taken off.
+_TRUTH_SUFFIXES = tuple(sorted(LABEL_ENDINGS, key=len, reverse=True))
+_PREDICTION_SUFFIXES = (*_TRUTH_SUFFIXES, "_segmentation", "_seg", "_prediction", "_pred")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def find_pairs(prediction: Path, truth: Path, ignore: Sequence[str] | None = Non
 
     ``X.nii.gz`` or ``X_label.nii.gz`` of the truth belongs to ``X``, ``X_seg``, ``X_segmentation``, ``X_pred``,
     ``X_prediction`` or ``X_label`` of the predictions, whatever the ending. In a folder that holds ``_label`` files
-    these alone are the truth, the others being their images.
+    these alone are the truth, the others being their images; ``X.seg.nrrd`` is that of ``X.nii.gz`` beside it.
 
     Args:
         ignore: as :func:`masks_of`; without it ``X_ignore`` beside a truth is used.
@@ -96,7 +98,11 @@ def _label_maps(folder: Path, masks: tuple[str, ...]) -> list[Path]:
 
 def _truth_files(folder: Path, masks: tuple[str, ...]) -> list[Path]:
     files = _label_maps(folder, masks)
-    return [path for path in files if volume_stem(path).endswith(_LABELS)] or files
+    labels = [path for path in files if volume_stem(path).endswith(_LABELS)]
+    if labels:
+        return labels
+    labelled = {_stem(path, _TRUTH_SUFFIXES) for path in files if volume_stem(path).endswith(_TRUTH_SUFFIXES)}
+    return [path for path in files if volume_stem(path) not in labelled]
 
 
 def _by_stem(files: Sequence[Path], suffixes: tuple[str, ...]) -> dict[str, Path]:

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.preprocessing.geometry import Grid, difference, on_voxels_of
+from HipICMSCLib.preprocessing.geometry import Grid, difference, on_voxels_of, within_voxels_of
+from HipICMSCLib.reading.segmentation import ENDING
 
 from HipICMSCTrainingLib.evaluation.label_classes import read_classes, read_label_map
 from HipICMSCTrainingLib.evaluation.metrics import (
@@ -157,6 +158,8 @@ def check_roi(roi_mm: float | None) -> None:
 def _evaluate(pair: Pair, roi_mm: float | None) -> VolumeScores:
     truth_name, prediction_name = _name(pair.truth, "truth", pair), _name(pair.prediction, "prediction", pair)
     truth, prediction = read_classes(pair.truth, truth_name), read_classes(pair.prediction, prediction_name)
+    if truth_name.lower().endswith(ENDING):
+        truth = within_voxels_of(prediction, truth) or truth
     prediction = _on_truth(prediction, prediction_name, truth, truth_name)
     mask_names = [_name(mask, "ignore mask", pair) for mask in pair.ignore]
     counted = truth >= 0
@@ -190,8 +193,9 @@ def _name(source: Path | sitk.Image, part: str, pair: Pair) -> str:
 
 
 def _on_truth(image: sitk.Image, name: str, truth: sitk.Image, truth_name: str) -> sitk.Image:
-    """The image on the voxels of the truth, in whatever order its axes are stored."""
-    same = on_voxels_of(truth, image)
+    """The image on the voxels of the truth, in whatever order its axes are stored; a segmentation may end before."""
+    placed = within_voxels_of if name.lower().endswith(ENDING) else on_voxels_of
+    same = placed(truth, image)
     if same is None:
         raise HipError(
             "geometry_mismatch",

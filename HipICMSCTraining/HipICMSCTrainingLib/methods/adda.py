@@ -93,6 +93,11 @@ class Adda(Method):
         }
         self.aligning = False
 
+    def may_be_chosen(self, moment: Moment) -> bool:
+        """Before, F_t is F_s, which has seen no MRI; a training without alignment has nothing else."""
+        phase, _ = phase_of_training(moment, self.settings, self.phases)
+        return phase == "alignment" or not self.phases["alignment"]
+
     def train_step(self, batch: Batch, moment: Moment, random: np.random.Generator) -> dict[str, float]:
         phase, fraction = phase_of_training(moment, self.settings, self.phases)
         # From the first step on, so that the running average of F_t does not remember a random network.

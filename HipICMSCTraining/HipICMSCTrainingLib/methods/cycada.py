@@ -147,6 +147,12 @@ class Cycada(Method):
         }
         self.target_began = False
 
+    def may_be_chosen(self, moment: Moment) -> bool:
+        """Before, F_t is F_s, which has seen no MRI; a training that ends so has nothing else."""
+        phase, _ = phase_of_training(moment, self.settings, self.phases)
+        learned = ("target", "alignment")
+        return phase in learned or not any(self.phases[name] for name in learned)
+
     def train_step(self, batch: Batch, moment: Moment, random: np.random.Generator) -> dict[str, float]:
         phase, fraction = phase_of_training(moment, self.settings, self.phases)
         # From the first step on, so that the running average of F_t does not remember a random network.

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from HipICMSCLib.common.errors import HipError
 from torch import Tensor
+
+
+def check_capacity(capacity: int) -> None:
+    """
+    Raises:
+        HipError: ``bad_setting``.
+    """
+    if capacity < 0:
+        raise HipError("bad_setting", f"image_pool is {capacity}; give a number from 0.")
 
 
 class ImagePool:

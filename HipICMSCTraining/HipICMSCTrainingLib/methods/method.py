@@ -16,8 +16,11 @@ from torch import nn
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.ways import Route, Ways, route_name
-from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, TOGETHER
+from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION
 from HipICMSCTrainingLib.settings.training import TrainingSettings
+
+#: Rows and columns: what is left after a discriminator's five convolutions.
+LEAST_SLICE = 24
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,12 @@ class Method(ABC):
                 "bad_setting", "Simulation and self-training work on slabs: set reads to slabs, or their epochs to 0."
             )
         columns, slices, rows = settings.crop.size
+        if min(rows, columns) < LEAST_SLICE:
+            raise HipError(
+                "bad_setting",
+                f"The crop has {rows} rows and {columns} columns; give it {LEAST_SLICE} at least of both, for smaller "
+                "slices leave a discriminator nothing to judge.",
+            )
         multiple = cls.slice_multiple
         if columns % multiple or rows % multiple:
             fitting = [multiple * math.ceil(columns / multiple), slices, multiple * math.ceil(rows / multiple)]
@@ -126,6 +135,11 @@ class Method(ABC):
     @abstractmethod
     def train_step(self, batch: Batch, moment: Moment, random: np.random.Generator) -> dict[str, float]:
         """Do one step of every optimiser and return the losses by their names in the paper."""
+
+    def may_be_chosen(self, moment: Moment) -> bool:
+        """Whether the networks of the best way had learned, in the step of ``moment``, what a score could tell of
+        them."""
+        return moment.stage != TRANSLATION
 
     @abstractmethod
     def ways(self, stage: int = TOGETHER) -> Ways:

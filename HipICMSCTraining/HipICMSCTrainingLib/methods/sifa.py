@@ -23,7 +23,7 @@ from torch.func import functional_call
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.contrast_prior import ContrastPriorSettings, prior_terms
-from HipICMSCTrainingLib.methods.image_pool import ImagePool
+from HipICMSCTrainingLib.methods.image_pool import ImagePool, check_capacity
 from HipICMSCTrainingLib.methods.losses import (
     GanLoss,
     adversarial_loss,
@@ -60,6 +60,9 @@ class SifaSettings(ContrastPriorSettings):
         auxiliary_weight: of translations of MR looking to the auxiliary head of D_s like cycles of CT.
         l2_weight: of half the sum of squares of all weights of E and its heads.
         image_pool: how many earlier translations D_t and D_s are shown again now and then.
+
+    Raises:
+        HipError: ``bad_setting`` for an image_pool below 0.
     """
 
     adversarial_weight: float = 1.0
@@ -72,6 +75,9 @@ class SifaSettings(ContrastPriorSettings):
     auxiliary_weight: float = 0.1
     l2_weight: float = 1e-4
     image_pool: int = 50
+
+    def __post_init__(self) -> None:
+        check_capacity(self.image_pool)
 
 
 class Part(NamedTuple):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.contrast_prior import ContrastPriorSettings
-from HipICMSCTrainingLib.methods.image_pool import ImagePool
+from HipICMSCTrainingLib.methods.image_pool import ImagePool, check_capacity
 from HipICMSCTrainingLib.methods.losses import GanLoss, adversarial_loss, discriminator_loss, reconstruction_loss
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import parameters_of
@@ -34,6 +34,9 @@ class TranslationSettings(ContrastPriorSettings):
             paper).
         gan_loss: what equation 4 measures: squared distances (lsgan) or cross-entropy (bce).
         image_pool: how many earlier translations each discriminator is shown again now and then.
+
+    Raises:
+        HipError: ``bad_setting`` for an image_pool below 0.
     """
 
     adversarial_weight: float = 1.0
@@ -41,6 +44,9 @@ class TranslationSettings(ContrastPriorSettings):
     identity_weight: float = 0.0
     gan_loss: GanLoss = "lsgan"
     image_pool: int = 50
+
+    def __post_init__(self) -> None:
+        check_capacity(self.image_pool)
 
 
 def cycle(

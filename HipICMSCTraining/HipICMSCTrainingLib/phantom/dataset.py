@@ -57,11 +57,14 @@ def write_dataset(
 
     Raises:
         HipError: ``folder_in_use`` when there is something in the folder, ``no_subjects`` for a number below 1,
+            ``bad_setting`` for a seed below 0,
             ``disk_full``, ``read_only`` or ``no_folder`` when it cannot be written.
     """
     folder = Path(folder)
     if subjects < 1:
         raise HipError("no_subjects", f"A phantom dataset needs at least one subject, not {subjects}.")
+    if seed < 0:
+        raise HipError("bad_setting", f"The seed of a phantom dataset is a number from 0, not {seed}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise HipError("folder_in_use", f"The folder {folder} is not empty; choose a new one for the phantom dataset.")
     try:

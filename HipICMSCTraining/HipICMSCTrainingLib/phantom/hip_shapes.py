@@ -110,6 +110,7 @@ class HipShapes:
 
 #: Landmarks of the pelvis about the midpoint of the head centres: lateral, anterior, superior.
 ASIS, PUBIC_TUBERCLE = np.array([118.0, 45.0, 98.0]), np.array([25.0, 45.0, -12.0])
+_SYMPHYSIS = np.array([8.5, 40.0, -16.0])
 _LANDMARK_RADIUS = 9.0
 _KNEE_BELOW = 380.0
 
@@ -168,6 +169,7 @@ def hip_bone(points: np.ndarray, shapes: HipShapes) -> np.ndarray:
             end = landmark - middle
             bone = np.minimum(bone, _rod(points, start, end, 7.5))
             bone = np.minimum(bone, _norm(points - end.astype(np.float32)) - np.float32(_LANDMARK_RADIUS))
+        bone = np.minimum(bone, _rod(points, PUBIC_TUBERCLE - middle, _SYMPHYSIS - middle, 7.5))
         inner = np.where(distance < outer + 1, inner, 0)
     bone = np.maximum(bone, inner - distance)
     cut = np.full(distance.shape, -np.inf, np.float32)

@@ -22,7 +22,7 @@ from HipICMSCTrainingLib.data.dataset_problems import check_labels
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.registry import find_method
 from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.starting_weights import StartingModel, check_fits
+from HipICMSCTrainingLib.run.starting_weights import StartingModel, check_fits, starting_model
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 
 
@@ -99,7 +99,7 @@ def start_run(folder: Path, description: RunDescription) -> RunFolder:
     if description.settings.start_from is not None:
         package = read_package(find_model(description.settings.start_from))
         check_fits(package, description.settings)
-        description = replace(description, started_from=StartingModel(package.manifest.name, package.sha256))
+        description = replace(description, started_from=starting_model(package))
     run = RunFolder(folder)
     distribution = Distribution()
     if distribution.is_main:

@@ -12,7 +12,6 @@ from HipICMSCTrainingLib.methods.ways import Networks, Ways, ready_to_use
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.previews import write_preview
 from HipICMSCTrainingLib.run.scores import label_free_scores
-from HipICMSCTrainingLib.settings.stages import TRANSLATION
 
 
 class Selection:
@@ -34,11 +33,14 @@ class Selection:
         self.with_corrections = with_corrections
         self.best_score = -math.inf
 
-    def choose_from(self, candidates: Mapping[str, Networks], ways: Ways, step: int, stage: int) -> None:
+    def choose_from(
+        self, candidates: Mapping[str, Networks], ways: Ways, step: int, stage: int, may_be_chosen: bool
+    ) -> None:
         """Write the scores of each set of networks, keep the best, and draw what the last one does.
 
         Args:
             candidates: by what is written beside their scores.
+            may_be_chosen: whether they have learned what a score could tell; otherwise none is kept.
 
         Raises:
             HipError: as for any file.
@@ -54,8 +56,7 @@ class Selection:
                 networks, ways, data.ct_val, data.mr_val, self.slices, self.device, data.simulated_val
             )
             self.folder.append_metrics({"step": step, "stage": stage, "scores": scores, "weights": which})
-            # By the end of stage 1 the segmenters have learned nothing that a score could tell.
-            if stage != TRANSLATION and scores["selection"] > self.best_score:
+            if may_be_chosen and scores["selection"] > self.best_score:
                 self.best_score = scores["selection"]
                 self.folder.checkpoints.save_selected(networks, {"step": step, "weights": which, "scores": scores})
         picture = self.folder.previews / f"step_{step:07d}.png"

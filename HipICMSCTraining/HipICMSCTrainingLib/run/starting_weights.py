@@ -32,10 +32,22 @@ class StartingModel:
     Attributes:
         name: as the package's makers call it.
         sha256: of the whole file.
+        corrected: SHA-256 of the voxels of corrected MRIs that taught it, or a model that it started from.
     """
 
     name: str
     sha256: str
+    corrected: tuple[str, ...] = ()
+
+
+def starting_model(package: ModelPackage) -> StartingModel:
+    return StartingModel(package.manifest.name, package.sha256, tuple(sorted(corrected_before(package))))
+
+
+def corrected_before(package: ModelPackage) -> set[str]:
+    """SHA-256 of the voxels of corrected MRIs that taught a model, or one that it started from: none measures it."""
+    training = package.manifest.training
+    return {*training.get("corrected", ()), *(training.get("started_from") or {}).get("corrected", ())}
 
 
 def with_settings_of(

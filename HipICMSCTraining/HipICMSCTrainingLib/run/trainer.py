@@ -134,7 +134,7 @@ class Trainer:
         while pace.step < pace.total_steps:
             if distribution.agree(distribution.is_main and self.watchers.ask_to_stop(self._phase(), self.save)):
                 return self._stopped()
-            stage = self._moment().stage
+            moment = self._moment()
             try:
                 losses = self.do_step()
             except _StopRequested:
@@ -144,9 +144,9 @@ class Trainer:
             self._losses.append(losses)
             is_last = pace.step == pace.total_steps
             if pace.step % METRICS_EVERY == 0 or is_last:
-                self._write_losses(stage)
+                self._write_losses(moment.stage)
             if pace.step % self.schedule.steps_per_epoch == 0 or is_last:
-                self.score(stage)
+                self.score(moment)
                 self.save()
             elif time.monotonic() - self._saved_at > 60 * self.settings.checkpoint_minutes:
                 self.save()
@@ -281,7 +281,7 @@ class Trainer:
         begins = moment.stage_fraction == 0
         there_are_lessons = checkpoints.lessons_file.exists()
         if self.distribution.is_main and (begins or not there_are_lessons) and checkpoints.selected() is None:
-            self.score(moment.stage)  # nothing was trained before
+            self.score(moment)  # nothing was trained before
         may_go_on = there_are_lessons or not self.distribution.is_main or self._lessons_written(cases)
         if not self.distribution.agree(may_go_on):
             raise _StopRequested
@@ -358,9 +358,12 @@ class Trainer:
         )
 
     @alone()
-    def score(self, stage: int) -> None:
+    def score(self, moment: Moment) -> None:
         """Score the weights as they are and their average, in the first of several processes; keep the better of all
         that were scored, or with corrected MRIs of these two.
+
+        Args:
+            moment: that of the last step.
 
         Raises:
             HipError: ``not_finite_loss``; as for any file.
@@ -370,7 +373,8 @@ class Trainer:
         if self.start is not None:
             share = self.settings.corrections_towards_start
             candidates = {which: mixed(networks, self.start, share) for which, networks in candidates.items()}
-        self.selection.choose_from(candidates, self.method.ways(stage), self.pace.step, stage)
+        ways, may_be_chosen = self.method.ways(moment.stage), self.method.may_be_chosen(moment)
+        self.selection.choose_from(candidates, ways, self.pace.step, moment.stage, may_be_chosen)
         for network in self._deployable().values():
             network.train()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ AXES = {
 }
 #: Slices thicker than this are an average of thinner ones.
 _SUB_SLICE_MM = 1.6
+T = TypeVar("T", float, Tensor)
 #: So many slabs are aimed at a bone.
 AIMED_AT_BONE = 0.7
 
@@ -59,7 +61,7 @@ def draw_pose(anatomy: Anatomy, settings: SimulationSettings, random: np.random.
     else:
         step = random.uniform(min(max(thin, 2.0), thick), thick)
         thickness = step / random.uniform(1.0, 1.35)
-    return Pose(plane, axes, _centre(axes, anatomy, random), step, thickness, bool(random.random() < 0.5))
+    return _aimed(plane, axes, step, thickness, anatomy, random)
 
 
 def draw_pose_in(
@@ -68,7 +70,16 @@ def draw_pose_in(
     """A slab of this plane and distance between slices, as :func:`draw_pose`."""
     axes = _axes(plane, settings, random)
     thickness = step_mm / random.uniform(1.0, 1.35)
-    return Pose(plane, axes, _centre(axes, anatomy, random), step_mm, thickness, bool(random.random() < 0.5))
+    return _aimed(plane, axes, step_mm, thickness, anatomy, random)
+
+
+def _aimed(
+    plane: str, axes: np.ndarray, step_mm: float, thickness_mm: float, anatomy: Anatomy, random: np.random.Generator
+) -> Pose:
+    centre, mirrored = _centre(axes, anatomy, random), bool(random.random() < 0.5)
+    if mirrored:  # where the bone is then, of a patient who may lie beside the CT's middle
+        centre[2] = _mirrored(centre[2], anatomy)
+    return Pose(plane, axes, centre, step_mm, thickness_mm, mirrored)
 
 
 def _axes(plane: str, settings: SimulationSettings, random: np.random.Generator) -> np.ndarray:
@@ -118,5 +129,10 @@ def points_of(pose: Pose, anatomy: Anatomy, shape: SlabShape, count: int) -> Ten
         + across[:, None] * column_axis
     )
     if pose.mirrored:
-        points[..., 2] = (anatomy.shape[2] - 1) * FINE_MM - points[..., 2]
+        points[..., 2] = _mirrored(points[..., 2], anatomy)
     return points
+
+
+def _mirrored(across: T, anatomy: Anatomy) -> T:
+    """mm from right to left, as in a mirror in the CT's middle."""
+    return (anatomy.shape[2] - 1) * FINE_MM - across

@@ -52,7 +52,7 @@ def test_a_segmentation_with_its_measures_beside(model, mri, tmp_path):
     assert (answer.code, answer.error) == (0, "")
     assert files_in(tmp_path) == ["hips-morphometry.csv", "hips-morphometry.html", "hips.seg.nrrd"]
     # Balls have no necks: every measure is a row without a number, with the reason.
-    rows = list(csv.DictReader((tmp_path / "hips-morphometry.csv").read_text(encoding="utf-8").splitlines()))
+    rows = list(csv.DictReader((tmp_path / "hips-morphometry.csv").read_text(encoding="utf-8-sig").splitlines()))
     assert {row["Side"] for row in rows} == {"right", "left"}
     assert {(row["Value"], row["Reason"]) for row in rows} == {("", "neck_not_found")}
 

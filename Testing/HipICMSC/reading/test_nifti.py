@@ -87,6 +87,21 @@ def test_a_scale_that_is_no_number_is_refused(tmp_path, scale):
         read_volume(edited(saved(tmp_path / "a.nii"), 112, "2f", *scale))
 
 
+@pytest.mark.parametrize("codes", [(1, 1), (2, 1), (4, 1)])
+def test_two_places_that_contradict_each_other_are_refused_and_two_that_agree_are_one(tmp_path, codes):
+    """Slicer takes the qform of a file whose sform is mirrored, so that sides would be other ones there."""
+    image = nibabel.Nifti1Image(VOXELS, AFFINE)
+    image.set_sform(AFFINE, codes[0])
+    image.set_qform(AFFINE, codes[1])
+    nibabel.save(image, tmp_path / "agree.nii")
+    assert_sound(read_volume(tmp_path / "agree.nii"))
+    image.set_sform(np.diag([-1, 1, 1, 1]) @ AFFINE, codes[0])
+    nibabel.save(image, tmp_path / "differ.nii")
+    with pytest.raises(HipError, match="sform and qform") as refused:
+        read_volume(tmp_path / "differ.nii")
+    assert refused.value.kind == "bad_geometry"
+
+
 def test_a_negative_pixdim_matters_not_where_the_sform_is_sound_but_another_size_does(tmp_path):
     assert_sound(read_volume(edited(saved(tmp_path / "a.nii"), 80, "f", -2.0)))
     with pytest.raises(HipError, match="two things about how large"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from HipICMSCLib.measures.morphometry import measure
 from HipICMSCLib.reading.segmentation import read_segmentation
 from HipICMSCLib.results.morphometry_markups import markups
 from HipICMSCLib.results.morphometry_report import report
-from HipICMSCLib.results.morphometry_table import table
+from HipICMSCLib.results.morphometry_table import table, write_table
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.results.segmentation_file import write_segmentation
 from HipICMSCTrainingLib.cli import main
@@ -44,6 +45,22 @@ def test_the_table_has_every_measure_of_both_sides_and_no_number_where_it_was_re
     refused = by_id["right", "CCD_3D"]
     assert refused["Value"] == "" and refused["Reason"] == "shaft_short" and refused["Sentence"].endswith(".")
     assert "doi" in by_id["right", "LCEA"]["Reference source"]
+
+
+def test_the_table_is_a_file_that_a_spreadsheet_reads(result, tmp_path):
+    write_table(result, "=cmd.seg.nrrd", tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_bytes().startswith(b"\xef\xbb\xbfSide,")
+    with open(tmp_path / "table.csv", encoding="utf-8-sig", newline="") as file:
+        assert {row["Segmentation"] for row in csv.DictReader(file)} == {"'=cmd.seg.nrrd"}
+
+
+def test_a_number_that_a_person_moved_is_called_so_even_where_it_is_not_sure(result):
+    row = next(row for row in result.rows if row.definition.id == "LCEA")
+    unsure = replace(row, auto_value=row.value + 15, status="uncertain", reason="interval_wide")
+    assert unsure.is_edited and not row.is_edited
+    edited = replace(result, rows=tuple(unsure if each is row else each for each in result.rows))
+    assert f"{row.value:.1f} (edited)" in report(edited, "hips.seg.nrrd")
+    assert "(edited)" not in report(result, "hips.seg.nrrd")
 
 
 def test_markups_of_an_angle_measure_what_the_table_says(result):

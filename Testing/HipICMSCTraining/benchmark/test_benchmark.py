@@ -269,6 +269,32 @@ def test_a_row_that_fails_is_told_and_the_others_go_on(finished, words, tmp_path
     assert [row["over_seeds"] for row in numbers(folder)] == [row["over_seeds"] for row in numbers(finished)]
 
 
+def test_seeds_that_were_measured_before_stay_in_the_table(finished, words, tmp_path):
+    folder = tmp_path / "benchmark"
+    shutil.copytree(finished, folder)
+    shutil.copytree(folder / "runs" / f"{SECOND}-seed0", folder / "runs" / f"{SECOND}-seed1")
+    assert main([*words(folder), "--rows", FIRST]) == 0
+    table = json.loads((folder / "table2.json").read_text(encoding="utf-8"))
+    assert [[seed["seed"] for seed in row["seeds"]] for row in table["rows"]] == [[0], [0, 1]]
+    assert table["seeds"] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["table1", "--set", "seed=7"], "say by --seeds how many"),
+        (["table1", "--preset", "slabs", "--dataset", "dataset.json"], "leave reads at crop"),
+        (["table1", "--data-seed", "-1"], "--data-seed is -1"),
+        (["figure2", "-o", "figure.png", "--examples", "0"], "--examples is 0"),
+        (["figure3", "-o", "figure.png", "--examples", "-1"], "--examples is -1"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_one_sentence(words, sentence, tmp_path, capsys):
+    part, *options = words
+    assert main(["benchmark", part, str(tmp_path / "benchmark"), *options]) == 2
+    assert sentence in capsys.readouterr().err
+
+
 def test_the_folder_says_what_it_is_about(finished, words, capsys):
     """Without options a benchmark goes on as it was planned; with others it refuses."""
     assert main(["benchmark", "table2", str(finished), "--seeds", "1", "--rows", SECOND]) == 0

@@ -198,7 +198,7 @@ def corrected_mri() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("stage", [SIMULATION, SELF_TRAINING])
 def test_corrected_slabs_lie_beside_simulated_ones_and_show_what_counts(stage):
     settings = tiny_settings(SLAB_ASSIGNMENTS, batch_size=4, corrections_share=0.5, augmentation=UNMOVED)
-    source = SlabSource([block()], [1.0], [mri()], settings, corrected=[corrected_mri()])
+    source = SlabSource([block()], [1.0], [mri()], [1.0], settings, corrected=[corrected_mri()])
     try:
         for step in range(3):
             batch = source.draw(step, stage)
@@ -207,7 +207,7 @@ def test_corrected_slabs_lie_beside_simulated_ones_and_show_what_counts(stage):
             assert batch.w_c.sum() > 0 and (batch.y_c[batch.w_c > 0] == 2).all()
             # The slab's middle is the slice that counts: brightness grows with slice and column.
             assert 4 / 20 <= batch.x_c[:, 1][batch.w_c > 0].min() <= batch.x_c[:, 1][batch.w_c > 0].max() < 0.5
-        again = SlabSource([block()], [1.0], [mri()], settings, corrected=[corrected_mri()])
+        again = SlabSource([block()], [1.0], [mri()], [1.0], settings, corrected=[corrected_mri()])
         drawn = again.draw(2, stage)
         again.close()
         assert (drawn.x_c == batch.x_c).all() and (drawn.y_c == batch.y_c).all()
@@ -227,7 +227,7 @@ def test_each_corrected_mri_has_its_turn_before_one_has_the_next():
     # One of two processes, which take every other turn each.
     drawn = []
     for rank in (0, 1):
-        source = SlabSource([block()], [1.0], [mri()], settings, rank, 2, volumes)
+        source = SlabSource([block()], [1.0], [mri()], [1.0], settings, rank, 2, volumes)
         drawn.append([float(source.draw(step, SIMULATION).x_c.max()) for step in range(6)])
         source.close()
     in_turn = np.round(10 * np.array(drawn).T.ravel()).reshape(-1, 3)
@@ -240,7 +240,7 @@ def test_corrected_slabs_are_mostly_about_a_bone_and_about_the_smaller_one_as_of
     volume["classes"] = np.zeros((60, 200, 200), np.uint8)
     volume["classes"][20:40, 20:60, 20:60], volume["classes"][50, 150:154, 150:154] = 1, 2
     settings = tiny_settings(SLAB_ASSIGNMENTS, batch_size=2, corrections_share=0.5)
-    source = SlabSource([block()], [1.0], [mri()], settings, corrected=[volume])
+    source = SlabSource([block()], [1.0], [mri()], [1.0], settings, corrected=[volume])
     shown = [set(source.draw(step, SIMULATION).y_c.unique().tolist()) for step in range(60)]
     source.close()
     with_hip, with_femur = (sum(value in classes for classes in shown) for value in (1, 2))
@@ -252,7 +252,7 @@ def test_a_corrected_slab_is_turned_and_scaled_with_its_classes():
     volume = corrected_mri()
     volume["slices"][:] = np.where(volume["classes"] == 2, 0.8, -0.4)
     still, moved = (
-        SlabSource([block()], [1.0], [mri()], settings, corrected=[volume])
+        SlabSource([block()], [1.0], [mri()], [1.0], settings, corrected=[volume])
         for settings in (
             tiny_settings(SLAB_ASSIGNMENTS, augmentation=UNMOVED),
             tiny_settings(SLAB_ASSIGNMENTS, augmentation=replace(UNMOVED, scaling=0.3, rotation_deg=30)),
@@ -272,7 +272,7 @@ def test_a_corrected_slab_is_turned_and_scaled_with_its_classes():
 def test_a_simulated_slab_stays_in_a_batch_of_one_or_of_corrections_alone():
     for size, share, expected in ((1, 0.5, (1, 1)), (4, 1.0, (1, 4)), (4, 0.25, (3, 1)), (4, 0.0, (4, 0))):
         settings = tiny_settings(SLAB_ASSIGNMENTS, batch_size=size, corrections_share=share)
-        source = SlabSource([block()], [1.0], [mri()], settings, corrected=[corrected_mri()])
+        source = SlabSource([block()], [1.0], [mri()], [1.0], settings, corrected=[corrected_mri()])
         batch = source.draw(0, SIMULATION)
         source.close()
         assert (len(batch.x_s), 0 if batch.x_c is None else len(batch.x_c)) == expected

@@ -75,6 +75,24 @@ def test_segments_are_known_by_name_in_whichever_layer_and_value_slicer_put_them
         assert np.array_equal(sitk.GetArrayFromImage(read_labels(case, image(CLASSES))), CLASSES)
 
 
+def test_a_segmentation_that_slicer_cropped_to_its_segments_has_background_beyond(tmp_path):
+    """A label map in another format may be of another image, and is refused still."""
+    within = np.zeros_like(CLASSES)
+    within[2:-2, 1:-2, 3:-1] = CLASSES[2:-2, 1:-2, 3:-1]
+    segments = {"hip bone": (0, 1, within == 1), "Femur": (0, 2, within == 2)}
+    case = as_slicer_saves(tmp_path, segments)
+    whole = sitk.ReadImage(case.label)
+    cropped = whole[3:-1, 1:-2, 2:-2]
+    for key in whole.GetMetaDataKeys():
+        cropped.SetMetaData(key, whole.GetMetaData(key))
+    sitk.WriteImage(cropped, case.label)
+    assert np.array_equal(sitk.GetArrayFromImage(read_labels(case, image(CLASSES))), within)
+    other = tmp_path / "X_label.nrrd"
+    sitk.WriteImage(cropped, str(other))
+    with pytest.raises(HipError, match="resample it"):
+        read_labels(replace(case, label=str(other)), image(CLASSES))
+
+
 def test_a_segment_of_another_structure_is_named_or_left_aside_and_bones_may_not_overlap(tmp_path):
     segments = {"hip bone": (0, 1, CLASSES == 1), "Femur": (0, 2, CLASSES == 2), "Muscle": (1, 1, CLASSES < 2)}
     case = as_slicer_saves(tmp_path, segments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -53,10 +54,15 @@ def source():
     """Makes sources and closes them."""
     made = []
 
-    def make(anatomies=(), weights=(), volumes=(), rank: int = 0, world_size: int = 1, **changes) -> SlabSource:
+    def make(
+        anatomies=(), weights=(), volumes=(), rank: int = 0, world_size: int = 1, mri_weights=(), **changes
+    ) -> SlabSource:
         anatomies = list(anatomies) or [block(), block((100, 90, 130))]
         weights, volumes = list(weights) or [1.0] * len(anatomies), list(volumes) or [mri(), mri(AXIAL)]
-        made.append(SlabSource(anatomies, weights, volumes, replace(SETTINGS, **changes), rank, world_size))
+        mri_weights = list(mri_weights) or [1.0] * len(volumes)
+        made.append(
+            SlabSource(anatomies, weights, volumes, mri_weights, replace(SETTINGS, **changes), rank, world_size)
+        )
         return made[-1]
 
     yield make
@@ -118,7 +124,7 @@ def test_no_thread_is_left_and_nobody_else_loses_threads(source):
 
 
 def test_what_simulates_keeps_cores_busy_and_what_cuts_ready_slices_does_not():
-    source = SlabSource([block()], [1.0], [mri()], SETTINGS, makers=3)
+    source = SlabSource([block()], [1.0], [mri()], [1.0], SETTINGS, makers=3)
     assert {stage: source.busy_threads(stage) for stage in STAGES} == {
         SIMULATION: 2,
         TRANSLATION: 0,
@@ -238,6 +244,14 @@ def test_an_epoch_is_as_long_as_there_are_mr_slices_unless_a_setting_says_otherw
     assert source(steps_per_epoch=7).steps_per_epoch == 7
 
 
+def test_mris_come_as_often_as_their_weights_and_a_rare_plane_is_not_drowned(source):
+    coronal, axial = [mri(first=0.1 * n) for n in range(4)], mri(AXIAL)
+    even = source(volumes=[*coronal, axial]).mri_shares
+    assert even == pytest.approx([1 / 6] * 4 + [1 / 3])  # √4 to √1, shared by four and by one
+    weighted = source(volumes=[*coronal, axial], mri_weights=[3.0, 1.0, 1.0, 1.0, 9.0]).mri_shares
+    assert weighted == pytest.approx([1 / 3] + [1 / 9] * 3 + [1 / 3])
+
+
 # What scores and previews look at.
 
 
@@ -264,6 +278,19 @@ def test_an_mr_stack_holds_every_slice_of_every_volume():
     assert stack.images([0, 13]).shape == (2, 3, 64, 64)
     assert stack.images([0]).dtype == torch.float32
     assert stack.evenly(3) == [0, 6, 13]
+    assert np.array_equal(
+        stack.images([10])[0], slab_at(mri(AXIAL, (5, 40, 40), first=0.3)["slices"], 1, SETTINGS.slab_shape)
+    )
+
+
+def test_an_mr_stack_takes_no_memory_beyond_that_of_its_volumes():
+    """Slices were once kept with their neighbours, those of 100 MRIs in 10 GB, of which 48 are looked at."""
+    volumes = [mri(size=(60, 100, 100))]
+    tracemalloc.start()
+    stack = mr_stack(volumes, SETTINGS.slab_shape)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(stack) == 60 and peak < volumes[0]["slices"].nbytes / 20
 
 
 def test_a_ct_stack_shows_the_ct_and_its_labels_from_front_to_back():

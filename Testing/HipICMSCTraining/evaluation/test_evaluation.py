@@ -183,6 +183,26 @@ def test_folders_are_paired_by_name_and_images_beside_labels_are_left_alone(tmp_
     assert all(dice(evaluate_pairs([pair])) == 1 for pair in pairs)
 
 
+def test_segmentations_as_slicer_saves_them_are_truths_beside_their_images_and_may_be_cropped(tmp_path):
+    names = {1: "Right hip bone", 2: "Left hip bone", 3: "Right femur", 4: "Left femur"}
+    (tmp_path / "t").mkdir()
+    (tmp_path / "p").mkdir()
+    write_segmentation(four_labels(), names, tmp_path / "t" / "a.seg.nrrd")
+    write_segmentation(four_labels(), names, tmp_path / "t" / "b-segmentation.seg.nrrd")
+    whole = sitk.ReadImage(str(tmp_path / "t" / "a.seg.nrrd"))
+    cropped = whole[3:37, 3:11, 1:11]
+    for key in whole.GetMetaDataKeys():
+        cropped.SetMetaData(key, whole.GetMetaData(key))
+    sitk.WriteImage(cropped, str(tmp_path / "t" / "a.seg.nrrd"))
+    sitk.WriteImage(cropped, str(tmp_path / "p" / "b.seg.nrrd"))
+    write(four_labels(), tmp_path / "p" / "a.nii.gz")
+    for name in ("a", "b"):
+        write(np.full((12, 14, 40), 90), tmp_path / "t" / f"{name}.nii.gz")
+    pairs = find_pairs(tmp_path / "p", tmp_path / "t")
+    assert [pair.truth.name for pair in pairs] == ["a.seg.nrrd", "b-segmentation.seg.nrrd"]
+    assert [dice(evaluate_pairs([pair])) for pair in pairs] == [1, 1]
+
+
 def test_volumes_without_partner_are_named(tmp_path):
     for name in ("a", "b"):
         write(two_classes(), tmp_path / "t" / f"{name}_label.nii.gz")

@@ -17,7 +17,8 @@ from HipICMSCTrainingLib.methods.at_rest import at_rest
 from HipICMSCTrainingLib.methods.description import attribute_docs
 from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
-from method_steps import STEPS, batch_of, changed, do_step, take_over, weights
+from HipICMSCTrainingLib.run.trainer import Trainer
+from method_steps import STEPS, batch_of, changed, do_step, moment_of, take_over, weights
 from tiny_training import differences, tiny_settings
 from torch.nn import functional as nnf
 
@@ -200,6 +201,21 @@ def test_the_alignment_begins_after_its_share_of_the_whole_training(share, stage
         rates.append(adda.optimizers["F_s"].param_groups[0]["lr"])
     assert names == [{"supervised"}] * aligned + [{"adv_D_f", "accuracy_D_f", "adv_F_t"}] * (STEPS - aligned)
     assert rates[:aligned] == pytest.approx([1e-3 * (1 - step / aligned) for step in range(aligned)])
+
+
+def test_only_what_was_aligned_is_chosen_unless_nothing_ever_is():
+    chosen = [method().may_be_chosen(moment_of(step, SETTINGS)) for step in range(STEPS)]
+    assert chosen == [False] * FIRST_ALIGNED + [True] * (STEPS - FIRST_ALIGNED)
+    assert method(replace(EAGER, pretraining_share=1.0)).may_be_chosen(moment_of(0, SETTINGS))
+
+
+def test_the_weights_that_a_run_keeps_are_of_its_alignment(tiny_data, tmp_path):
+    """Ten steps train F_s, two align F_t; a score after each epoch of four."""
+    run = tiny_data.start(tmp_path / "run", replace(EAGER, pretraining_share=10 / 12))
+    Trainer(run).train()
+    scored = [line["step"] for line in run.metrics() if "scores" in line]
+    assert {4, 8, 12} <= set(scored)
+    assert run.checkpoints.selection()["step"] == 12
 
 
 def test_the_alignment_has_adam_with_a_rate_from_1e_4_to_0_and_a_first_beta_of_a_half():

@@ -17,7 +17,7 @@ from HipICMSCTrainingLib.methods.description import attribute_docs
 from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.networks.gan import PatchDiscriminator
 from HipICMSCTrainingLib.networks.parameters import frozen
-from method_steps import STEPS, batch_of, changed, do_step, take_over, weights
+from method_steps import STEPS, batch_of, changed, do_step, moment_of, take_over, weights
 from tiny_training import POOL, differences, tiny_settings
 from torch import Tensor
 from torch.nn import functional as nnf
@@ -165,6 +165,14 @@ def test_the_phases_share_the_whole_training_wherever_its_stages_meet(stages):
     settings, cycada = tiny_settings(**changes), method(**changes)
     found = [set(do_step(cycada, step, settings)) for step in range(STEPS)]
     assert found == [LOSSES[phase] for phase in PHASES for _ in range(3)]
+
+
+def test_only_what_learned_from_translated_CT_is_chosen_unless_nothing_ever_does():
+    cycada = method()
+    chosen = [cycada.may_be_chosen(moment_of(step, SETTINGS)) for step in range(STEPS)]
+    assert chosen == [False] * 6 + [True] * 6
+    never = method(replace(OWN, pretraining_share=0.5, translation_share=0.5, target_share=0.0))
+    assert never.may_be_chosen(moment_of(0, SETTINGS))
 
 
 def test_rates_go_down_to_0_with_the_phase_of_what_learns():

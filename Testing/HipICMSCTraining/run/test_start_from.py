@@ -11,7 +11,7 @@ import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import replaced
-from HipICMSCLib.models.package import ModelPackage, read_package
+from HipICMSCLib.models.package import ModelPackage, read_package, write_package
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.methods.adda import AddaSettings
 from HipICMSCTrainingLib.methods.cycada import CycadaSettings
@@ -20,7 +20,7 @@ from HipICMSCTrainingLib.run import watchers
 from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
-from HipICMSCTrainingLib.run.starting_weights import check_fits, with_settings_of
+from HipICMSCTrainingLib.run.starting_weights import check_fits, corrected_before, with_settings_of
 from HipICMSCTrainingLib.run.trainer import Trainer
 from HipICMSCTrainingLib.settings.training import PRESETS, TrainingSettings
 from tiny_training import at_step, differences, set_arguments, tiny_settings
@@ -72,10 +72,28 @@ def test_the_networks_of_the_package_start_from_its_weights_and_the_others_from_
         assert differences(dict(state["networks"][name]), dict(state["average"][name])) == []
 
 
+def test_corrected_mris_that_taught_any_model_before_never_measure_one_that_started_from_it(
+    tiny_data, tmp_path, models
+):
+    """Of three generations, the first of which learned from a corrected MRI."""
+    package = read_package(models["usual"])
+    taught = replace(package.manifest, training=package.manifest.training | {"corrected": ["aa"]})
+    networks = {"F_t": of_package(package, "F_t")}
+    write_package(tmp_path / "taught.hipmodel", taught, networks, "# Taught")
+    start = tmp_path / "taught.hipmodel"
+    for generation in ("child", "grandchild"):
+        run = tiny_data.start(tmp_path / generation, start_from=str(start))
+        Trainer(run).train()
+        start = tmp_path / f"{generation}.hipmodel"
+        export_package(run, start)
+        assert corrected_before(read_package(start)) == {"aa"}
+        assert read_package(start).manifest.training["corrected"] == []  # its own, of which the card tells
+
+
 def test_run_and_card_say_what_it_started_from(tiny_data, tmp_path, models):
     run = tiny_data.start(tmp_path / "run", start_from=str(models["usual"]))
     sha256 = read_package(models["usual"]).sha256
-    assert run.description()["started_from"] == {"name": "usual", "sha256": sha256}
+    assert run.description()["started_from"] == {"name": "usual", "sha256": sha256, "corrected": []}
     assert run.description()["settings"]["start_from"] == str(models["usual"])
     Trainer(run).train()
     export_package(run, tmp_path / "next.hipmodel")

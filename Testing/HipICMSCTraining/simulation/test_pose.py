@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from HipICMSCLib.preprocessing.slabs import ORIENTATIONS
 from HipICMSCTrainingLib.settings.simulation import SimulationSettings, SlabShape
-from HipICMSCTrainingLib.simulation.pose import AXES, Pose, draw_pose, draw_pose_in, points_of, rotation
+from HipICMSCTrainingLib.simulation.pose import (
+    AIMED_AT_BONE,
+    AXES,
+    Pose,
+    draw_pose,
+    draw_pose_in,
+    points_of,
+    rotation,
+)
 
 #: (z, y, x) of the letters with which SimpleITK names directions: towards the head, the back, the left.
 TOWARDS = {"S": (1, 0, 0), "I": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "L": (0, 0, 1), "R": (0, 0, -1)}
@@ -64,6 +72,20 @@ def test_a_rotation_is_one():
     about_first = rotation(np.array([30.0, 0, 0]))
     assert np.allclose(about_first[0], (1, 0, 0))
     assert np.trace(about_first) == pytest.approx(1 + 2 * np.cos(np.pi / 6))
+
+
+def test_a_slab_in_the_mirror_is_aimed_at_bone_too_of_a_patient_beside_the_ct_s_middle(anatomy):
+    """There is a right hip alone, so that its mirror image lies where the CT has none."""
+    settings = replace(STILL, plane_coronal=0.0, plane_axial=0.0, plane_sagittal=1.0, plane_oblique=0.0)
+    has_bone = ((anatomy.hip < 0) | (anatomy.femur < 0)).any((0, 1))
+    found = {False: [], True: []}
+    for seed in range(800):
+        drawn = draw_pose(anatomy, settings, np.random.default_rng(seed))
+        across = round(float(points_of(drawn, anatomy, replace(SHAPE, slices=1), 2)[..., 2].mean()))
+        found[drawn.mirrored].append(0 <= across < len(has_bone) and has_bone[across])
+    plain, mirrored = np.mean(found[False]), np.mean(found[True])
+    assert plain > AIMED_AT_BONE
+    assert mirrored == pytest.approx(plain, abs=0.07)
 
 
 def test_planes_come_as_often_as_their_shares(anatomy):

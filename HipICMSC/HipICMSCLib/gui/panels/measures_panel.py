@@ -15,6 +15,7 @@ from vtkmodules.vtkCommonCore import vtkCommand
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_may_write, write_text
+from HipICMSCLib.common.tables import MARK_OF_UTF8
 from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.gui.panels.file_to_save import file_to_save
 from HipICMSCLib.gui.panels.measures_view import MeasuresView, frame_in_words
@@ -360,7 +361,7 @@ class MeasuresPanel(VTKObservationMixin):
         if path is None:
             return
         try:
-            write_text(path, csv_of(self._table))
+            write_text(path, MARK_OF_UTF8 + csv_of(self._table))
         except HipError as error:
             self._said = error.sentence
         else:

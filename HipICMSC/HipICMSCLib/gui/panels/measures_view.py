@@ -126,7 +126,9 @@ def in_cell(row: MeasureRow) -> str:
     if row.status in ("outdated", "stale"):
         return f"{value}\n{_('out of date')}"
     # A word beside each number would leave no room for the measures' names.
-    first = f"? {value}" if row.status == "uncertain" else f"{value} {_('edited')}" if row.status == "edited" else value
+    first = f"? {value}" if row.status == "uncertain" else value
+    if row.is_edited:
+        first += f" {_('edited')}"
     if math.isnan(row.low):
         return first
     interval = _("{low} to {high}").format(low=_number(row, row.low), high=_number(row, row.high))
@@ -145,7 +147,7 @@ def in_words(row: MeasureRow) -> str:
                 low=_number(row, row.low), high=_number(row, row.high)
             )
         )
-    if row.status == "edited":
+    if row.is_edited:
         sentences.append(
             _("Edited; found automatically: {value}.").format(
                 value=_("not known") if math.isnan(row.auto_value) else _number(row, row.auto_value)

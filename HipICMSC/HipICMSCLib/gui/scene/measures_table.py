@@ -64,6 +64,12 @@ class MeasureRow:
     reference_source: str
     marks: tuple[str, ...]
 
+    @property
+    def is_edited(self) -> bool:
+        """Whether the user has moved what the number rests on, be it sure or not."""
+        differs = not math.isclose(self.value, self.auto_value, abs_tol=_SAME)
+        return self.status == "edited" or (self.status == "uncertain" and differs)
+
 
 def table_of(segmentation_node):
     """The vtkMRMLTableNode of a segmentation's measures, or None."""
