@@ -224,14 +224,14 @@ class _TimedTrainer(Trainer):
         """To read a whole one, from which self-training learns."""
         self.pace.step = sum(self.schedule.bounds(SELF_TRAINING)) // 2
         if self.folder.checkpoints.selected() is None:
-            self.score(SELF_TRAINING)  # the weights that read it, which counts with the scores
+            self.score(self._moment())  # the weights that read it, which counts with the scores
         started = time.monotonic()
         self._prepare_self_training(self._moment())
         return (time.monotonic() - started) / len(self.run.dataset.of("MR", "train"))
 
     def seconds_of_scores(self) -> float:
         started = time.monotonic()
-        self.score(max(stage for stage, epochs in enumerate(self.settings.epochs) if epochs))
+        self.score(self.schedule.moment(self.pace.total_steps))
         return time.monotonic() - started
 
     def seconds_of_a_checkpoint(self) -> float:

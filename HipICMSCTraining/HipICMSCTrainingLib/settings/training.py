@@ -26,8 +26,6 @@ _BOUNDS = {
     "self_training_epochs": (0, 100_000),
     "steps_per_epoch": (1, 1_000_000),
     "discriminator_width": (1, LARGEST_WIDTH),
-    "learning_rate_translation": (0, 1),
-    "learning_rate_segmentation": (0, 1),
     "ema_decay": (0, 1),
     "validation_slices": (1, 100_000),
     "corrections_share": (0, 1),
@@ -119,6 +117,8 @@ class TrainingSettings:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise HipError("bad_setting", f"{name} is {value}; give a number from {least} to {most}.")
+        if min(self.learning_rate_translation, self.learning_rate_segmentation) < 0:
+            raise HipError("bad_setting", "learning_rate_translation and …_segmentation are numbers from 0.")
         if not all(0 <= beta < 1 for beta in self.adam_betas_translation):
             raise HipError("bad_setting", "adam_betas_translation are two numbers from 0 and below 1.")
 

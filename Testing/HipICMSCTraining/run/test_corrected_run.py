@@ -255,7 +255,7 @@ class Drawing:
     def __init__(self, package, moved: dict[str, int], truths: Path) -> None:
         self.package, self.moved, self.truths = package, moved[package.manifest.name], truths
 
-    def segment(self, image: sitk.Image):
+    def segment(self, image: sitk.Image, heads=None):
         for label in self.truths.glob("*/label.nii.gz"):
             truth = sitk.ReadImage(str(label))
             same = sitk.ReadImage(str(label.with_name("mri.nii.gz")))

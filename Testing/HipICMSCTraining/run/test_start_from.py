@@ -98,7 +98,7 @@ def test_run_and_card_say_what_it_started_from(tiny_data, tmp_path, models):
     Trainer(run).train()
     export_package(run, tmp_path / "next.hipmodel")
     package = read_package(tmp_path / "next.hipmodel")
-    assert package.manifest.training["started_from"] == {"name": "usual", "sha256": sha256}
+    assert package.manifest.training["started_from"] == {"name": "usual", "sha256": sha256, "corrected": []}
     assert f"Started from the weights of usual (SHA-256 {sha256})" in package.card
 
 

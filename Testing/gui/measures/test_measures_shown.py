@@ -65,7 +65,7 @@ def test_the_table_is_saved_as_the_command_line_writes_it(measured, report, tmp_
     pythonqt.QFileDialog.answer = str(tmp_path / "mine")
     measured.ui.measuresTableButton.click()
     assert "mine.csv" in measured.ui.measuresStateLabel.text
-    text = (tmp_path / "mine.csv").read_text(encoding="utf-8")
+    text = (tmp_path / "mine.csv").read_text(encoding="utf-8-sig")
     assert text == as_csv(report["rows"])
     rows = list(csv.DictReader(text.splitlines()))
     assert next(r for r in rows if r["Status"] == "refused")["Value"] == ""
