@@ -22,6 +22,24 @@ def test_a_segmentation_without_hips_says_what_is_missing(section):
     assert not section.ui.measuresTable.visible
 
 
+def test_bones_are_known_by_the_names_that_a_user_gave_them(section, labels):
+    """The names of two segments were exchanged, and their identifiers are what they were."""
+    from HipICMSCLib.gui.scene.bone_labels import bones_in
+
+    segmentation_node = add_segmentation(labels)
+    before = {bone.name: segment_id for bone, segment_id in bones_in(segmentation_node).items()}
+    segmentation = segmentation_node.GetSegmentation()
+    right, left = "Right hip bone (acetabulum)", "Left hip bone (acetabulum)"
+    segmentation.GetSegment(before[right]).SetName(left)
+    segmentation.GetSegment(before[left]).SetName(right)
+    after = {bone.name: segment_id for bone, segment_id in bones_in(segmentation_node).items()}
+    assert after == before | {right: before[left], left: before[right]}
+    # Where a name says nothing, the identifier does.
+    segmentation.GetSegment(before[left]).SetName("Rechtes Hüftbein")
+    segmentation.GetSegment(before[right]).SetName("Linkes Hüftbein")
+    assert {bone.name: segment_id for bone, segment_id in bones_in(segmentation_node).items()} == before
+
+
 def test_one_click_measures_and_the_panel_says_frame_and_research_use(section, labels, pictures):
     section.panel.show(add_segmentation(labels))
     section.measure()

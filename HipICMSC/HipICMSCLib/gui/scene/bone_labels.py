@@ -22,22 +22,24 @@ _LABELMAP = "Binary labelmap"
 
 
 def bones_in(segmentation_node) -> dict[Segment, str]:
-    """Ids of the segments that are our bones: by our own id, else by terminology, else by name."""
+    """Ids of the segments that are our bones: by name, which users see and change, else by our id or terminology."""
     segmentation = segmentation_node.GetSegmentation()
-    ids = list(segmentation.GetSegmentIDs())
-    found = {}
-    for bone in SEGMENTS:
-        if bone.segment_id in ids:
-            found[bone] = bone.segment_id
-            continue
-        for segment_id in ids:
-            segment = segmentation.GetSegment(segment_id)
-            if (
-                bone.terminology == tag_of(segment, segment.GetTerminologyEntryTagName())
-                or segment.GetName().strip().lower() == bone.name.lower()
-            ):
-                found[bone] = segment_id
-                break
+    segments = {segment_id: segmentation.GetSegment(segment_id) for segment_id in segmentation.GetSegmentIDs()}
+    names = {segment_id: segment.GetName().strip().lower() for segment_id, segment in segments.items()}
+    terms = {
+        segment_id: tag_of(segment, segment.GetTerminologyEntryTagName()) for segment_id, segment in segments.items()
+    }
+    found: dict[Segment, str] = {}
+    for is_bone in (
+        lambda segment_id, bone: names[segment_id] == bone.name.lower(),
+        lambda segment_id, bone: segment_id == bone.segment_id,
+        lambda segment_id, bone: terms[segment_id] == bone.terminology,
+    ):
+        for bone in SEGMENTS:
+            free = [segment_id for segment_id in segments if segment_id not in found.values()]
+            match = next((segment_id for segment_id in free if is_bone(segment_id, bone)), None)
+            if bone not in found and match is not None:
+                found[bone] = match
     return found
 
 
