@@ -102,12 +102,6 @@ class Method(ABC):
                 "bad_setting", "Simulation and self-training work on slabs: set reads to slabs, or their epochs to 0."
             )
         columns, slices, rows = settings.crop.size
-        if min(rows, columns) < LEAST_SLICE:
-            raise HipError(
-                "bad_setting",
-                f"The crop has {rows} rows and {columns} columns; give it {LEAST_SLICE} at least of both, for smaller "
-                "slices leave a discriminator nothing to judge.",
-            )
         multiple = cls.slice_multiple
         if columns % multiple or rows % multiple:
             fitting = [multiple * math.ceil(columns / multiple), slices, multiple * math.ceil(rows / multiple)]
@@ -115,6 +109,12 @@ class Method(ABC):
                 "bad_setting",
                 f"The networks of this method need slices whose rows and columns are multiples of {multiple}, but the "
                 f"crop has {rows} rows and {columns} columns; set crop.size to {fitting} or choose another method.",
+            )
+        if min(rows, columns) < LEAST_SLICE:
+            raise HipError(
+                "bad_setting",
+                f"The crop has {rows} rows and {columns} columns; give it {LEAST_SLICE} at least of both, for smaller "
+                "slices leave a discriminator nothing to judge.",
             )
 
     @classmethod

@@ -94,7 +94,7 @@ def test_it_counts_what_there_is(told, tiny_data):
 def test_times_add_up(told):
     values = told[0][-1]["estimate"]
     each = values["seconds_per_step"]
-    assert 0 < each["stage 1"] < each["stage 2"]
+    assert each["stage 1"] > 0 and each["stage 2"] > 0
     assert values["seconds"]["stage 1"] == pytest.approx(30 * each["stage 1"])
     assert values["seconds"]["stage 2"] == pytest.approx(60 * each["stage 2"])
     assert values["seconds"]["preprocessing"] > 0
