@@ -277,16 +277,16 @@ def _kept_pieces(
     large = sorted(ids[pieces.sizes_ml[ids] >= MIN_PIECE_ML], key=lambda i: -pieces.sizes_ml[i])
     if not large:
         return []
+    boxes = ndimage.find_objects(pieces.labels)
+    points = {piece: _points_of(pieces.labels, piece, boxes[piece - 1], grid) for piece in large}
+    if joint is not None and head is not None:
+        large = [i for i in large if not _is_before_the_joint(points[i], head, inwards)] or large
     at_joint = {}
     if joint is not None and len(large) > 1:
         voxels = np.argwhere(_near(joint, JOINT_MM, grid) & (pieces.labels > 0))
         piece_there = pieces.labels[tuple(voxels.T)]
         at_joint = {i: grid.points(voxels[piece_there == i]) for i in large}
         large.sort(key=lambda i: -len(at_joint[i]))
-    boxes = ndimage.find_objects(pieces.labels)
-    points = {piece: _points_of(pieces.labels, piece, boxes[piece - 1], grid) for piece in large}
-    if joint is not None and head is not None:
-        large = [i for i in large if not _is_before_the_joint(points[i], head, inwards)] or large
     main = _main_piece(large, points, head)
     enough = OF_MAIN_AT_JOINT * len(at_joint.get(main, ()))
     of_socket = [i for i, here in at_joint.items() if len(here) >= enough > 0 and _is_socket(here, head, inwards)]

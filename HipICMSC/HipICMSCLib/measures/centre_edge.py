@@ -129,7 +129,7 @@ MEASURES = (
             "ExtrusionIndex", "Extrusion index", "%",
             "Share of the head's width (of its sphere) lateral of the outermost point of the rim between 10 and 2 "
             "o'clock, projected on the coronal plane.",
-            tilts=True, reference=Reference(17, 27, TANNAST), class_width=10,
+            tilts=True, reference=Reference(17, 27, TANNAST), class_width=10, signed=True,
         ),
         _extrusion,
     ),

@@ -228,7 +228,7 @@ def _check_pubis(
         _, front, up = axes @ (points - found[f"PT_{side[0].upper()}"]).T
         about = (np.abs(up) < ABOUT_TUBERCLE_MM) & (front > -BEHIND_TUBERCLE_MM)
         outward = (points[about] - middle) @ (axes[0] if side == "right" else -axes[0])
-        if outward.min() > MIDLINE_MM:
+        if outward.min(initial=np.inf) > MIDLINE_MM:
             raise HipError(
                 "pubis_missing",
                 f"No {side} pubis that reaches the midline is in the label, so its tubercle is not known.",

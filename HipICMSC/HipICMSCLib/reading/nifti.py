@@ -138,8 +138,11 @@ def _check_same_place(path: Path, header: nibabel.Nifti1Header, sform: np.ndarra
     """Refuse a file whose two accounts of its place differ: programs take the one or the other, and so do sides."""
     header = header.copy()
     header["pixdim"][1:4] = np.abs(header["pixdim"][1:4])
-    qform = header.get_qform()
-    if not (np.isfinite(sform).all() and np.isfinite(qform).all()):
+    try:
+        qform = header.get_qform()
+    except (HeaderDataError, ValueError):  # its numbers are no rotation, so it says nothing
+        return
+    if not np.isfinite(qform).all():
         return
     size = np.array(header["dim"][1:4])
     corners = np.array([[*(size * corner), 1] for corner in itertools.product((0, 1), repeat=3)])

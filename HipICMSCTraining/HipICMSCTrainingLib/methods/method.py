@@ -19,7 +19,7 @@ from HipICMSCTrainingLib.methods.ways import Route, Ways, route_name
 from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION
 from HipICMSCTrainingLib.settings.training import TrainingSettings
 
-#: Rows and columns: what is left after a discriminator's five convolutions.
+#: Of fewer rows or columns nothing is left after a discriminator's five convolutions.
 LEAST_SLICE = 24
 
 

@@ -88,9 +88,9 @@ def with_metal(image: Tensor, labels: Tensor, random: np.random.Generator) -> tu
     y, x = torch.arange(rows)[:, None] - centre[0], torch.arange(columns) - centre[1]
     radius = random.uniform(8, 30) * (1 + smooth_field((rows, columns), 8, 0.25, random))
     distance = torch.hypot(y * random.uniform(0.6, 1.0), x) - radius
-    rim = torch.exp(-((distance / random.uniform(1, 3)) ** 2)) * image.amax() * random.uniform(0.3, 1)
+    rim = torch.exp(-((distance / random.uniform(1, 3)) ** 2)) * image.abs().amax() * random.uniform(0.3, 1)
     void = distance < 0
-    return (image + rim).masked_fill(void, 0), labels.masked_fill(void, 0)
+    return (image + torch.where(image < 0, -rim, rim)).masked_fill(void, 0), labels.masked_fill(void, 0)
 
 
 def within_field_of_view(image: Tensor, labels: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:

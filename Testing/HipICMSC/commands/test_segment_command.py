@@ -57,6 +57,28 @@ def test_a_segmentation_with_its_measures_beside(model, mri, tmp_path):
     assert {(row["Value"], row["Reason"]) for row in rows} == {("", "neck_not_found")}
 
 
+def test_a_segmentation_of_which_nothing_can_be_measured_is_written_and_says_so(model, tmp_path):
+    grey = blank(CORONAL, (3.0, 3.0, 5.0))
+    noise = np.random.default_rng(0).normal(500, 20, grey.GetSize()[::-1]).astype(np.float32)
+    image = sitk.GetImageFromArray(noise)
+    image.CopyInformation(grey)
+    sitk.WriteImage(image, str(tmp_path / "mri.nrrd"))
+    out = tmp_path / "hips.seg.nrrd"
+    arguments = ("-o", out, "--model", model, "--device", "cpu", "--morphometry", *POINTS)
+    answer = run("segment", tmp_path / "mri.nrrd", *arguments)
+    assert (answer.code, answer.error) == (0, "")
+    assert "Not measured: None of the four bones" in answer.output
+    assert files_in(tmp_path) == ["hips.seg.nrrd", "mri.nrrd"]
+
+
+def test_a_result_that_is_there_without_measures_says_what_measures_it(model, mri, tmp_path):
+    arguments = ("segment", mri, "-o", tmp_path, "--model", model, "--device", "cpu", *POINTS)
+    assert run(*arguments).code == 0
+    answer = run(*arguments, "--morphometry")
+    assert answer.code == 0 and f"`hipicmsc morphometry {tmp_path / 'mri.seg.nrrd'}` does that" in answer.output
+    assert files_in(tmp_path) == ["mri.seg.nrrd"]
+
+
 def test_a_segmentation_and_its_report(model, mri, tmp_path):
     out, report = tmp_path / "hips.seg.nrrd", tmp_path / "report.json"
     answer = run("segment", mri, "-o", out, "--model", model, "--device", "cpu", "--report", report, *POINTS)

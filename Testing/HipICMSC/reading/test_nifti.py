@@ -102,6 +102,11 @@ def test_two_places_that_contradict_each_other_are_refused_and_two_that_agree_ar
     assert refused.value.kind == "bad_geometry"
 
 
+def test_a_qform_that_is_no_rotation_says_nothing_beside_a_sound_sform(tmp_path):
+    path = edited(saved(tmp_path / "a.nii"), 256, "3f", 5.0, 5.0, 5.0)
+    assert_sound(read_volume(path))
+
+
 def test_a_negative_pixdim_matters_not_where_the_sform_is_sound_but_another_size_does(tmp_path):
     assert_sound(read_volume(edited(saved(tmp_path / "a.nii"), 80, "f", -2.0)))
     with pytest.raises(HipError, match="two things about how large"):

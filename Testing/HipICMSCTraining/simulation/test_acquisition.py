@@ -145,6 +145,13 @@ def test_metal_is_a_void_without_labels():
     assert 1 <= struck <= 20
 
 
+def test_the_rim_of_metal_is_bright_in_opposed_phase_too():
+    """Where there is more fat than water a signal is below 0 until the magnitude is taken."""
+    fat, labels = torch.full((1, 96, 96), -0.5), torch.zeros(96, 96, dtype=torch.uint8)
+    brightest = [float(acquisition.with_metal(fat, labels, random(seed))[0].abs().max()) for seed in range(400)]
+    assert max(brightest) > 0.6 and min(brightest) == 0.5
+
+
 def test_beyond_the_field_of_view_there_is_neither_image_nor_bone():
     image, labels = torch.full((3, 80, 80), 0.5), torch.ones(80, 80, dtype=torch.uint8)
     cut, shares = 0, []

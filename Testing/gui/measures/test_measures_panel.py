@@ -24,9 +24,10 @@ def test_a_segmentation_without_hips_says_what_is_missing(section):
 
 def test_bones_are_known_by_the_names_that_a_user_gave_them(section, labels):
     """The names of two segments were exchanged, and their identifiers are what they were."""
-    from HipICMSCLib.gui.scene.bone_labels import bones_in
+    from HipICMSCLib.gui.scene.bone_labels import bones_in, fingerprint
 
     segmentation_node = add_segmentation(labels)
+    as_it_was = fingerprint(segmentation_node)
     before = {bone.name: segment_id for bone, segment_id in bones_in(segmentation_node).items()}
     segmentation = segmentation_node.GetSegmentation()
     right, left = "Right hip bone (acetabulum)", "Left hip bone (acetabulum)"
@@ -37,6 +38,7 @@ def test_bones_are_known_by_the_names_that_a_user_gave_them(section, labels):
     # Where a name says nothing, the identifier does.
     segmentation.GetSegment(before[left]).SetName("Rechtes Hüftbein")
     segmentation.GetSegment(before[right]).SetName("Linkes Hüftbein")
+    assert fingerprint(segmentation_node) == as_it_was, "other names are no other bones"
     assert {bone.name: segment_id for bone, segment_id in bones_in(segmentation_node).items()} == before
 
 

@@ -40,7 +40,7 @@ def bones_in(segmentation_node) -> dict[Segment, str]:
             match = next((segment_id for segment_id in free if is_bone(segment_id, bone)), None)
             if bone not in found and match is not None:
                 found[bone] = match
-    return found
+    return {bone: found[bone] for bone in SEGMENTS if bone in found}
 
 
 def reason_against_measuring(segmentation_node) -> str:
