@@ -74,6 +74,26 @@ def segment_volume(
     return about, "" if measured is None else _with_measures(measured, files.output)
 
 
+def measure_result(output: Path, progress: Progress = lambda stage, share: None) -> str:
+    """Measure a segmentation that is there, and write table and report beside it.
+
+    Returns:
+        The measures in words, or why there are none.
+    """
+    from HipICMSCLib.reading.segmentation import read_segmentation
+
+    try:
+        labels = read_segmentation(output)
+    except HipError as error:
+        return _with_measures(error, output)
+    return _with_measures(_measured(labels, progress), output)
+
+
+def has_measures(output: Path) -> bool:
+    """Whether table and report of measures lie beside a segmentation."""
+    return beside(output, "csv").exists() and beside(output, "html").exists()
+
+
 def _measured(labels: Any, progress: Progress) -> Morphometry | HipError:
     """The measures, or why there are none: a segmentation is of use without them, too."""
     from HipICMSCLib.measures.morphometry import measure

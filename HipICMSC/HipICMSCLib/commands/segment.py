@@ -15,7 +15,7 @@ from typing import Any
 
 from HipICMSCLib.anatomy.segments import SIDES
 from HipICMSCLib.batch.files import FileSource, items_of, make_result_folder, volumes_of
-from HipICMSCLib.batch.one_volume import beside, segment_volume
+from HipICMSCLib.batch.one_volume import beside, has_measures, measure_result, segment_volume
 from HipICMSCLib.batch.queue import Batch, BatchItem, by_doubt, notes
 from HipICMSCLib.batch.summary import check_table_ending, write_summary
 from HipICMSCLib.common.errors import HipError
@@ -86,10 +86,10 @@ def _segment(chosen: argparse.Namespace) -> int:
         for item in items:
             if item.state == "skipped":
                 print(f"{item.source.path}: {item.sentence} It is left as it is; --overwrite replaces it.")
-                if chosen.morphometry and not beside(item.source.output, "csv").exists():
-                    print(f"  It is not measured: `hipicmsc morphometry {item.source.output}` does that.")
         try:
             work()
+            if chosen.morphometry:
+                _measure_what_was_there(items, terminated.is_set)
         finally:
             _write_reports(chosen, items, to_folder)
     if terminated.is_set():
@@ -102,6 +102,19 @@ def _segment(chosen: argparse.Namespace) -> int:
         _tell_doubts([item for item in by_doubt(items) if item.doubt is not None])
     print(RESEARCH_USE)
     return 2 if any(item.state == "failed" for item in items) else 0
+
+
+def _measure_what_was_there(items: list[BatchItem], ended: Callable[[], bool]) -> None:
+    """Results of an earlier call without --morphometry get their measures."""
+    for item in items:
+        output = item.source.output
+        if item.state == "skipped" and not has_measures(output) and not ended():
+            line = ProgressLine()
+            try:
+                words = measure_result(output, line.show)
+            finally:
+                line.close()
+            print(f"{output}:\n{words}")
 
 
 @contextlib.contextmanager

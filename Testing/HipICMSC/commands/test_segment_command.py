@@ -71,12 +71,25 @@ def test_a_segmentation_of_which_nothing_can_be_measured_is_written_and_says_so(
     assert files_in(tmp_path) == ["hips.seg.nrrd", "mri.nrrd"]
 
 
-def test_a_result_that_is_there_without_measures_says_what_measures_it(model, mri, tmp_path):
+def test_a_result_that_is_there_without_measures_gets_them(model, mri, tmp_path):
     arguments = ("segment", mri, "-o", tmp_path, "--model", model, "--device", "cpu", *POINTS)
     assert run(*arguments).code == 0
+    before = (tmp_path / "mri.seg.nrrd").read_bytes()
     answer = run(*arguments, "--morphometry")
-    assert answer.code == 0 and f"`hipicmsc morphometry {tmp_path / 'mri.seg.nrrd'}` does that" in answer.output
-    assert files_in(tmp_path) == ["mri.seg.nrrd"]
+    assert (answer.code, answer.error) == (0, "") and "neck" in answer.output
+    assert files_in(tmp_path) == ["mri-morphometry.csv", "mri-morphometry.html", "mri.seg.nrrd"]
+    assert (tmp_path / "mri.seg.nrrd").read_bytes() == before
+    # What is measured already is not measured again.
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert run(*arguments, "--morphometry").code == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == times
+
+
+def test_a_file_at_the_place_of_a_result_that_cannot_be_measured_says_why(model, mri, tmp_path):
+    (tmp_path / "mri.seg.nrrd").write_text("a note")
+    answer = run("segment", mri, "-o", tmp_path, "--model", model, "--device", "cpu", "--morphometry", *POINTS)
+    assert answer.code == 0 and "Not measured: " in answer.output
+    assert (tmp_path / "mri.seg.nrrd").read_text() == "a note" and files_in(tmp_path) == ["mri.seg.nrrd"]
 
 
 def test_a_segmentation_and_its_report(model, mri, tmp_path):
