@@ -133,6 +133,26 @@ def test_what_lies_in_the_scene_becomes_a_dicom_segmentation_of_the_series(
     )
 
 
+def test_bones_are_exported_by_the_names_that_a_user_gave_them(panel, loaded, answer, tmp_path):
+    """As they are measured and read from files; two of one name are refused."""
+    from HipICMSCLib.reading.dicom_seg import read_dicom_seg
+
+    result = segment(panel)
+    drawn = labels_in(result)
+    segmentation = result.GetSegmentation()
+    segmentation.GetSegment("RightFemur").SetName("Left proximal femur")
+    answer(tmp_path / "hips.dcm")
+    assert "Two segments of t1 hips are called Left proximal femur" in export(panel)
+    assert not (tmp_path / "hips.dcm").exists()
+    segmentation.GetSegment("LeftFemur").SetName("Right proximal femur")
+    assert "is in hips.dcm" in export(panel)
+    found, names = read_dicom_seg(tmp_path / "hips.dcm", "hips")
+    voxels = sitk.GetArrayFromImage(sitk.Resample(found, loaded.image, sitk.Transform(), sitk.sitkNearestNeighbor))
+    by_name = {name: voxels == value for value, name in names.items()}
+    assert drawn["RightFemur"].any() and np.array_equal(by_name["Left proximal femur"], drawn["RightFemur"])
+    assert drawn["LeftFemur"].any() and np.array_equal(by_name["Right proximal femur"], drawn["LeftFemur"])
+
+
 def turn_slices(volume) -> None:
     """The same voxels at the same places, stored from the other end."""
     import slicer

@@ -96,6 +96,46 @@ def test_segments_of_the_same_names_are_measured_whoever_made_them(section, labe
     assert label_image(node).GetOrigin() == pytest.approx(labels.GetOrigin())
 
 
+def test_two_segments_of_one_name_are_refused_until_one_is_renamed(section, labels):
+    from HipICMSCLib.common.errors import HipError
+    from HipICMSCLib.gui.scene.bone_labels import bones_in, label_image
+
+    node = add_segmentation(labels, "hips")
+    section.panel.show(node)
+    (left,) = [segment_id for bone, segment_id in bones_in(node).items() if bone.name == "Left proximal femur"]
+    assert section.ui.measureButton.enabled
+    node.GetSegmentation().GetSegment(left).SetName("Right proximal femur ")
+    section.settle()
+    said = "Two segments of hips are called Right proximal femur; rename or remove one."
+    assert not section.ui.measureButton.enabled and section.ui.measureButton.toolTip == said
+    assert section.ui.measuresStateLabel.text == said
+    with pytest.raises(HipError, match="rename or remove one"):
+        label_image(node)
+    node.GetSegmentation().GetSegment(left).SetName("Left proximal femur")
+    section.settle()
+    assert section.ui.measureButton.enabled
+
+
+def test_a_segment_that_is_named_as_a_bone_may_be_measured_at_once(section, labels):
+    node = add_segmentation(labels, "foreign", lambda bone: (f"Segment_{bone.value}", f"Segment_{bone.value}"))
+    section.panel.show(node)
+    assert "has no segment of a proximal femur" in section.ui.measuresStateLabel.text
+    node.GetSegmentation().GetSegment("Segment_3").SetName("Right proximal femur")
+    section.settle()
+    assert section.ui.measureButton.enabled and not section.ui.measuresStateLabel.visible
+
+
+def test_bones_that_exchange_their_names_make_the_measures_stale(measured):
+    from HipICMSCLib.gui.scene.bone_labels import bones_in
+
+    segments = {bone.name: measured.node.GetSegmentation().GetSegment(i) for bone, i in bones_in(measured.node).items()}
+    right, left = (segments[f"{side} proximal femur"] for side in ("Right", "Left"))
+    right.SetName(left.GetName())
+    left.SetName("Right proximal femur")
+    measured.settle()
+    assert "was changed since it was measured" in measured.ui.measuresStateLabel.text
+
+
 def test_the_markups_lie_in_a_folder_a_side_and_only_what_may_be_moved_is_unlocked(measured):
     import slicer
 

@@ -150,10 +150,15 @@ class MeasuresPanel(VTKObservationMixin):
         self.addObserver(scene, scene.NodeRemovedEvent, self._on_node_removed)
         for event in (scene.EndUndoEvent, scene.EndRedoEvent):
             self.addObserver(scene, event, self._on_undone)
+        if self._node is None:
+            return
+        kind, segmentation = slicer.vtkSegmentation, self._node.GetSegmentation()
+        # A segment of another name may be another bone.
+        for event in (kind.SegmentModified, kind.SegmentAdded, kind.SegmentRemoved):
+            self.addObserver(segmentation, event, self._on_segments_changed)
         table = self._table
         if table is None:
             return
-        kind, segmentation = slicer.vtkSegmentation, self._node.GetSegmentation()
         for event in (kind.SourceRepresentationModified, kind.SegmentAdded, kind.SegmentRemoved):
             self.addObserver(segmentation, event, self._on_edited)
         # Also where a surface was made, which changes nothing, so that the voxels are asked. A segment that is cleared
@@ -392,6 +397,10 @@ class MeasuresPanel(VTKObservationMixin):
         if self._table is not None and not slicer.mrmlScene.IsImporting():
             self._said = ""
             mark_stale(self._table)
+
+    def _on_segments_changed(self, caller, event) -> None:
+        self._refreshing.start()
+        self._on_represented(caller, event)
 
     def _on_represented(self, caller, event) -> None:
         if self._table is not None and not is_stale(self._table) and not slicer.mrmlScene.IsImporting():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 
 import numpy as np
 import SimpleITK as sitk
@@ -25,7 +26,7 @@ def bones_in(segmentation_node) -> dict[Segment, str]:
     """Ids of the segments that are our bones: by name, which users see and change, else by our id or terminology."""
     segmentation = segmentation_node.GetSegmentation()
     segments = {segment_id: segmentation.GetSegment(segment_id) for segment_id in segmentation.GetSegmentIDs()}
-    names = {segment_id: segment.GetName().strip().lower() for segment_id, segment in segments.items()}
+    names = {segment_id: name.lower() for segment_id, name in _names_of(segmentation_node).items()}
     terms = {
         segment_id: tag_of(segment, segment.GetTerminologyEntryTagName()) for segment_id, segment in segments.items()
     }
@@ -51,15 +52,37 @@ def reason_against_measuring(segmentation_node) -> str:
         return _(
             "{name} has no segment of a proximal femur; name the segments as {names}."
         ).format(name=segmentation_node.GetName(), names=", ".join(bone.name for bone in SEGMENTS))  # fmt: skip
+    return reason_against_telling_bones(segmentation_node)
+
+
+def reason_against_telling_bones(segmentation_node) -> str:
+    """Which two segments have the name of one bone, in one sentence; empty where none have."""
+    names = Counter(name.lower() for name in _names_of(segmentation_node).values())
+    for bone in SEGMENTS:
+        if names[bone.name.lower()] > 1:
+            return _("Two segments of {name} are called {bone}; rename or remove one.").format(
+                name=segmentation_node.GetName(), bone=bone.name
+            )
     return ""
+
+
+def _names_of(segmentation_node) -> dict[str, str]:
+    """By the segments' ids, without the blanks that a user may have typed around them."""
+    segmentation = segmentation_node.GetSegmentation()
+    return {
+        segment_id: segmentation.GetSegment(segment_id).GetName().strip() for segment_id in segmentation.GetSegmentIDs()
+    }
 
 
 def label_image(segmentation_node) -> sitk.Image:
     """The bones as displayed, with the values of `SEGMENTS`, on the grid that the segmentation was made on.
 
     Raises:
-        HipError: ``nothing_to_measure`` where they cannot be brought together, ``nonlinear_transform``.
+        HipError: ``two_segments`` where two have the name of one bone, ``nothing_to_measure`` where they cannot be
+            brought together, ``nonlinear_transform``.
     """
+    if reason := reason_against_telling_bones(segmentation_node):
+        raise HipError("two_segments", reason)
     to_world = parent_to_world(segmentation_node)
     ids, values = vtkStringArray(), vtkIntArray()
     for bone, segment_id in bones_in(segmentation_node).items():

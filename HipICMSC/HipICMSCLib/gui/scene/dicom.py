@@ -10,8 +10,8 @@ import slicer
 from slicer.i18n import tr as _
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
-from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.gui.scene.bone_labels import bones_in, reason_against_telling_bones
 from HipICMSCLib.gui.scene.mrml import LPS_FROM_RAS
 from HipICMSCLib.gui.scene.result import volume_of
 from HipICMSCLib.preprocessing.geometry import image_at
@@ -52,15 +52,15 @@ def labels_of(segmentation_node) -> sitk.Image:
     volume had when it was loaded: no transform of the scene moves them.
 
     Raises:
-        HipError: ``nothing_found`` where all are empty.
+        HipError: ``nothing_found`` where all are empty, ``two_segments`` where two have the name of one bone.
     """
+    if reason := reason_against_telling_bones(segmentation_node):
+        raise HipError("two_segments", reason)
     volume_node = volume_of(segmentation_node)
     labels = np.zeros(volume_node.GetImageData().GetDimensions()[::-1], np.uint8)
-    present = set(segmentation_node.GetSegmentation().GetSegmentIDs())
-    for bone in SEGMENTS:
-        if bone.segment_id in present:
-            voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation_node, bone.segment_id, volume_node)
-            labels[voxels > 0] = bone.value
+    for bone, segment_id in bones_in(segmentation_node).items():
+        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation_node, segment_id, volume_node)
+        labels[voxels > 0] = bone.value
     if not labels.any():
         raise HipError(
             "nothing_found", _("There is no bone of ours in {name}.").format(name=segmentation_node.GetName())
