@@ -131,7 +131,8 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         super().onReload()
 
     def onSceneStartClose(self, caller, event):
-        self.logic.cancel()
+        if not self.panel.segments_files:
+            self.logic.cancel()
         self.setParameterNode(None)
         self.panel.forget_scene()
 
@@ -181,6 +182,7 @@ class HipICMSCLogic(ScriptedLoadableModuleLogic):
     """Segments volume nodes in a worker process; needs no widget.
 
     Attributes:
+        started: signal of the model and the device, when a segmentation begins.
         progressed: signal of a stage's name and the share of the whole that is done.
         warned: signal of a sentence about the result.
         aboutToChange: signal of a segmentation node, just before segments in it are replaced.
@@ -191,8 +193,8 @@ class HipICMSCLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self):
         super().__init__()
-        self.progressed, self.warned, self.aboutToChange = Signal(), Signal(), Signal()
-        self.finished, self.failed = Signal(), Signal()
+        self.started, self.progressed, self.warned = Signal(), Signal(), Signal()
+        self.aboutToChange, self.finished, self.failed = Signal(), Signal(), Signal()
         self.service = SegmentationService()
 
     def getParameterNode(self):
@@ -234,10 +236,12 @@ class HipICMSCLogic(ScriptedLoadableModuleLogic):
             HipError: if it cannot be started or, when waiting, if it fails; its sentence is for the user.
         """
         self.service.check_free()
-        package = find_model(str(model or DEFAULT_MODEL))
+        model = str(model or DEFAULT_MODEL)
+        package = find_model(model)
         job = NodeJob(volumeNode, segmentationNode, package, device, headsNode, replaceUnlocked, insist)
         ended = self._tell if not waitForCompletion else lambda outcome: None
         listener = Listener(ended, self.progressed.emit, self.warned.emit, self.aboutToChange.emit)
+        self.started.emit(model, device)
         if not waitForCompletion:
             self.service.start(job, listener)
             self.service.watch()

@@ -372,6 +372,42 @@ def test_only_unlocked_bones_are_replaced_when_the_user_wants_it(mrml, slicer_ap
     assert np.array_equal(mask_of(target, "RightHipBone", node), kept["RightHipBone"])
 
 
+def test_bones_whose_names_the_user_exchanged_are_replaced_by_name(mrml, slicer_app, tmp_path):
+    """As they are measured, exported and kept: nobody sees the identifiers."""
+    node = volume_node(slicer_app.scene, np.eye(3))
+    target = mrml.read_result(written_result(mrml, node, tmp_path), report(), node)
+    segmentation = target.GetSegmentation()
+    right, left = segmentation.GetSegment("RightFemur"), segmentation.GetSegment("LeftFemur")
+    segmentation.GetSegment("LeftHipBone").SetName("mine")
+    first = right.GetName()
+    right.SetName(left.GetName())
+    path = written_result(mrml, node, tmp_path, bone_blocks(rows=1))
+    assert_refused(
+        "two_segments",
+        slicer_app.scene,
+        lambda: mrml.read_result(path, report(), node, target, replace_unlocked=True),
+    )
+    left.SetName(first)
+    mrml.read_result(path, report(), node, target, replace_unlocked=True)
+    new = bone_blocks(rows=1)
+    assert np.array_equal(mask_of(target, "LeftFemur", node), new == 3), "it is called the right femur"
+    assert np.array_equal(mask_of(target, "RightFemur", node), new == 4)
+    assert np.array_equal(mask_of(target, "LeftHipBone", node), new == 2), "by its identifier"
+
+
+def test_a_bone_whose_identifier_another_segment_has_gets_a_segment_of_its_own(mrml, slicer_app, tmp_path):
+    node = volume_node(slicer_app.scene, np.eye(3))
+    target = mrml.read_result(written_result(mrml, node, tmp_path), report(), node)
+    segmentation = target.GetSegmentation()
+    segmentation.RemoveSegment("RightFemur")
+    segmentation.GetSegment("LeftFemur").SetName("Right proximal femur")
+    mrml.read_result(written_result(mrml, node, tmp_path), report(), node, target, replace_unlocked=True)
+    named = {segmentation.GetSegment(segment_id).GetName(): segment_id for segment_id in segmentation.GetSegmentIDs()}
+    assert len(named) == 4 and named["Right proximal femur"] == "LeftFemur"
+    assert np.array_equal(mask_of(target, named["Right proximal femur"], node), bone_blocks() == 3)
+    assert np.array_equal(mask_of(target, named["Left proximal femur"], node), bone_blocks() == 4)
+
+
 def test_where_every_bone_is_completed_there_is_nothing_to_replace(mrml, slicer_app, tmp_path):
     from slicer import vtkSlicerSegmentationsModuleLogic as Status
 

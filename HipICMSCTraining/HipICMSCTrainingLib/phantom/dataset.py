@@ -60,7 +60,9 @@ def write_dataset(
             ``bad_setting`` for a seed below 0,
             ``disk_full``, ``read_only`` or ``no_folder`` when it cannot be written.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
+    if folder == Path.cwd():  # which a whole one takes the place of
+        raise HipError("folder_in_use", "A phantom dataset needs a folder of its own; name a new one within this one.")
     if subjects < 1:
         raise HipError("no_subjects", f"A phantom dataset needs at least one subject, not {subjects}.")
     if seed < 0:

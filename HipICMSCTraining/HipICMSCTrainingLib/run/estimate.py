@@ -27,6 +27,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.networks.devices import device_name
+from HipICMSCLib.networks.inference import is_out_of_memory
 from HipICMSCLib.preprocessing.geometry import crop_grid
 from HipICMSCLib.preprocessing.slabs import acquisition_plane, slice_grid
 from HipICMSCLib.reading.volume import read_outline
@@ -364,7 +365,7 @@ def _memory_in_one_sentence() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+        if not is_out_of_memory(error):
             raise
         raise HipError(
             "out_of_memory",

@@ -22,6 +22,7 @@ from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.methods.ways import ready_to_use
 from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.starting_weights import mixed
 
 Weights = Literal["selected", "average", "last"]
 
@@ -191,6 +192,9 @@ def _weights(
         for line in folder.metrics()
         if line["step"] == state.get("step") and line.get("weights") == which
     ]
+    if start := state.get("start"):
+        # What was scored.
+        networks = mixed(networks, start, run.settings.corrections_towards_start)
     mr = mr_stack_of(run.dataset.of("MR", "train"), run.settings, folder.cache)
     x_t = mr.images(mr.evenly(run.settings.validation_slices))
     ready = ready_to_use(networks, method.ways(), x_t, torch.device("cpu"))

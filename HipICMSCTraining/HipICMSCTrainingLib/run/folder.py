@@ -105,11 +105,12 @@ class RunFolder:
         if not isinstance(settings, dict):
             return None
         first, second = settings.get("stage1_epochs"), settings.get("stage2_epochs")
-        if not all(isinstance(epochs, int) and 0 <= epochs < 2**31 for epochs in (first, second)) or not first + second:
+        epochs = (first, second, settings.get("self_training_epochs", 0))
+        if not all(isinstance(number, int) and 0 <= number < 2**31 for number in epochs) or not sum(epochs):
             return None
         if settings.get("simulation_epochs"):
             return 0
-        return total_steps * first / (first + second)
+        return total_steps * first / sum(epochs)
 
     def about(self) -> dict[str, Any]:
         """What its owner wrote for the model card, fields as in export.About; empty before anything was written.
@@ -249,16 +250,6 @@ class RunFolder:
 
     def requested(self, what: Literal["PAUSE", "STOP"]) -> bool:
         return (self.path / what).exists()
-
-    def duplicate(self, to: Path, changes: Mapping[str, Any]) -> list[str]:
-        """Arguments for ``hipicmsc`` that start another run on the same cases with some settings changed.
-
-        Args:
-            to: the new run's folder.
-            changes: values by the name of the setting, e.g. ``{"batch_size": 2, "segmenter.width": 32}``.
-        """
-        assignments = [part for name, value in changes.items() for part in ("--set", f"{name}={json.dumps(value)}")]
-        return ["train", str(to), "--like", str(self.path), *assignments]
 
 
 def runs_below(folder: Path) -> list[RunFolder]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -13,18 +14,21 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import storage_error
 from HipICMSCLib.common.foreign_files import open_file
 
+#: On Windows, and elsewhere.
+_HELD_BY_ANOTHER = (errno.EACCES, errno.EDEADLK, errno.EAGAIN, errno.EWOULDBLOCK)
+
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
     """Hold the lock at ``path``.
 
     Raises:
-        HipError: ``run_in_use``; ``read_only`` … as for any file.
+        HipError: ``run_in_use``; ``no_locks`` where the file system knows none; ``read_only`` … as for any file.
     """
     with _opened(path) as file:
         # Whoever only asks whether the run is in use holds the lock for an instant.
         attempts = 5
-        while not _lock(file):
+        while not _lock(file, path):
             attempts -= 1
             if not attempts:
                 raise HipError("run_in_use", f"Another process is training in {path.parent}; stop it first.")
@@ -43,19 +47,19 @@ def is_held(path: Path) -> bool:
     """Whether a process holds the lock at ``path``.
 
     Raises:
-        HipError: ``unreadable``.
+        HipError: ``unreadable``, or ``no_locks`` where nobody can hold one.
     """
     try:
         # Only to read: whoever watches may not be allowed to write here.
         with open_file(path) as file:
-            return not _lock(file)
+            return not _lock(file, path)
     except FileNotFoundError:
         return False
     except OSError as error:
         raise HipError("unreadable", f"{path} cannot be read.", str(error)) from error
 
 
-def _lock(file: BinaryIO) -> bool:
+def _lock(file: BinaryIO, path: Path) -> bool:
     """Take an exclusive lock on an open file without waiting."""
     try:
         if os.name == "nt":
@@ -67,6 +71,13 @@ def _lock(file: BinaryIO) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in _HELD_BY_ANOTHER:
+            return False
+        raise HipError(
+            "no_locks",
+            f"The file system of {path.parent} knows no locks, by which two trainings keep out of each other's way; "
+            "put the run on another one, or have it mounted with them (flock).",
+            str(error),
+        ) from error
     return True

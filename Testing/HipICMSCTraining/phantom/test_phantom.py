@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.femoral_heads import find_femoral_heads
 from HipICMSCLib.common.errors import HipError
+from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.phantom.dataset import SMOKE, write_dataset
 from HipICMSCTrainingLib.phantom.shape import POPULATIONS, draw_shape
 from HipICMSCTrainingLib.phantom.subject import PhantomSubject, make_ct, make_mri
@@ -288,6 +290,13 @@ def test_dataset_folder(tmp_path):
     np.testing.assert_allclose(written.GetDirection(), expected.image.GetDirection(), atol=1e-5)
     known = json.loads((folder / "subjects.json").read_text())["subjects"]["mri01"]
     assert known["head_left"] == list(expected.head_left)
+
+
+def test_the_folder_that_one_works_in_is_left_in_its_place(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["phantom", ".", "--coarse", "--subjects", "1"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert Path.cwd() == tmp_path and not [*tmp_path.iterdir()]
 
 
 def test_dataset_refuses_a_folder_with_something_in_it(tmp_path):

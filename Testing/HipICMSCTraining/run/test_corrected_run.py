@@ -124,6 +124,18 @@ def test_what_is_kept_lies_a_quarter_of_the_way_back_to_the_start(finished, star
         assert torch.allclose(weights, 0.75 * learned[name] + 0.25 * before[name], atol=1e-6), name
 
 
+@pytest.mark.parametrize("weights", ["average", "last"])
+def test_what_is_exported_unselected_is_what_was_scored(finished, start, tmp_path, weights):
+    """Not what was learned before it went back a quarter of the way, whose scores nobody knows."""
+    export_package(finished, tmp_path / "new.hipmodel", weights)
+    exported = read_package(tmp_path / "new.hipmodel").network()[0].state_dict()
+    learned = finished.checkpoints.last()["average" if weights == "average" else "networks"]["F_t"]
+    before = read_package(start).network()[0].state_dict()
+    for name, values in exported.items():
+        if values.is_floating_point() and "running" not in name:
+            assert torch.allclose(values, 0.75 * learned[name] + 0.25 * before[name], atol=1e-6), name
+
+
 def test_the_preview_shows_corrected_mris_too(finished, finished_slab_run):
     sheet = Image.open(finished.previews_of()[-1])
     # Above: MR and the corrected one twice, in three rows, with outlines and plain.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import multiprocessing
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
+from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
 from HipICMSCTrainingLib.run.metrics import MetricsReader
 from HipICMSCTrainingLib.run.status import STALLED_AFTER_SECONDS, Status, awake_seconds
@@ -80,6 +82,36 @@ def test_a_second_process_is_refused_while_the_first_lives(run, live_process):
     with run.locked():
         assert run.in_use()
     assert not run.in_use()
+
+
+def test_a_file_system_without_locks_is_said_as_such(run, monkeypatch):
+    """Not as another process, which nobody could stop; a resume of it changes nothing and fails."""
+    import fcntl
+
+    def unknown(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (run.path / "lock").touch()
+    monkeypatch.setattr(fcntl, "flock", unknown)
+    for ask in (run.in_use, lambda: run.locked().__enter__()):
+        with pytest.raises(HipError, match="knows no locks") as caught:
+            ask()
+        assert caught.value.kind == "no_locks"
+    run.request("PAUSE")
+    assert main(["resume", str(run.path)]) == 2
+    assert run.requested("PAUSE")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps"),
+    [((0, 1, 1, 5), 500), ((0, 1, 1, 0), 1750), ((2, 1, 1, 5), 0), ((0, 2, 0, 0), 3500)],
+    ids=["self-training", "the paper's", "simulation first", "stage 1 alone"],
+)
+def test_stage_1_ends_where_its_epochs_do(tmp_path, epochs, steps):
+    names = ("simulation_epochs", "stage1_epochs", "stage2_epochs", "self_training_epochs")
+    folder = RunFolder(tmp_path / "run")
+    folder.create({"settings": dict(zip(names, epochs, strict=True))})
+    assert folder.stage_1_steps(3500) == steps
 
 
 def test_somebody_who_only_looks_does_not_keep_a_process_from_starting(run):
@@ -309,22 +341,14 @@ def test_the_runs_below_a_folder_the_newest_first(tmp_path):
     assert caught.value.kind == "unreadable"
 
 
-def test_a_duplicate_is_a_command_that_a_shell_takes(run, tmp_path):
-    changes = {"batch_size": 2, "crop.size": [32, 16, 24], "start_from": None, "precision": "bf16"}
-    assert run.duplicate(tmp_path / "to", changes) == [
-        "train", str(tmp_path / "to"), "--like", str(run.path),
-        "--set", "batch_size=2", "--set", "crop.size=[32, 16, 24]",
-        "--set", "start_from=null", "--set", 'precision="bf16"',
-    ]  # fmt: skip
-
-
 def test_slicer_needs_no_torch_to_watch(finished_run):
     code = f"""
 import sys
+from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
 from HipICMSCTrainingLib.run.metrics import MetricsReader
 run = RunFolder({str(finished_run.path)!r})
-run.status(), run.tail_of_log(), run.previews_of(), run.duplicate(run.path, {{}})
+run.status(), run.tail_of_log(), run.previews_of()
 MetricsReader(run.metrics_file).new_lines()
 runs_below(run.path.parent)
 print([name for name in ("torch", "skimage", "safetensors") if name in sys.modules])

@@ -251,7 +251,9 @@ def test_a_duplicate_has_the_settings_and_cases_of_the_first_run_but_for_what_wa
     to = tmp_path / "copy"
     shutil.copytree(finished_run.cache, to / "cache")
     changes = {"stage2_epochs": 0, "image_pool": 3, "adam_betas_translation": [0.4, 0.9], "segmenter.norm": "group"}
-    assert main(finished_run.duplicate(to, changes)) == 0, capsys.readouterr().err
+    assignments = [part for name, value in changes.items() for part in ("--set", f"{name}={json.dumps(value)}")]
+    code, err = trained(capsys, to, "--like", finished_run.path, *assignments)
+    assert code == 0, err
     first, second = finished_run.description(), RunFolder(to).description()
     assert second["dataset"] == first["dataset"]
     expected = json.loads(json.dumps(first["settings"]))

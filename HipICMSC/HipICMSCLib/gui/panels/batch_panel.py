@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
@@ -17,6 +16,7 @@ from HipICMSCLib.batch.summary import write_summary
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.gui.panels.batch_table import BatchTable
+from HipICMSCLib.gui.panels.file_to_save import file_to_save
 from HipICMSCLib.gui.panels.series_choice import ListSeries, SeriesChoice
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.scene.mrml import image_volumes
@@ -37,6 +37,7 @@ class BatchPanel(VTKObservationMixin):
     What is ticked in the list is what the next click segments; a tick goes when there is a result.
 
     Attributes:
+        about_to_start: signal without values, before the first volume of a batch.
         changed: signal without values, when :attr:`busy` is another.
         volume_chosen: signal of the volume node whose row the user selected.
     """
@@ -59,7 +60,7 @@ class BatchPanel(VTKObservationMixin):
             list_series: as for `SeriesChoice`.
         """
         super().__init__()
-        self.changed, self.volume_chosen = Signal(), Signal()
+        self.about_to_start, self.changed, self.volume_chosen = Signal(), Signal(), Signal()
         self.widget = slicer.util.loadUI(resource_path("UI/HipICMSC-Batch.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._start_node, self._start_file, self._cancel = start_node, start_file, cancel
@@ -102,6 +103,11 @@ class BatchPanel(VTKObservationMixin):
         """Whether a batch is running."""
         return self._batch.running
 
+    @property
+    def reads_scene(self) -> bool:
+        """Whether what is listed, and what runs, is the scene's; files do not mind when it is closed."""
+        return not self.ui.batchFolderRadioButton.checked
+
     def set_available(self, reason: str) -> None:
         """A sentence keeps batches from being started and says why; an empty one lets them."""
         self._unavailable = reason
@@ -120,10 +126,6 @@ class BatchPanel(VTKObservationMixin):
 
     # What there is to segment.
 
-    @property
-    def _of_folder(self) -> bool:
-        return self.ui.batchFolderRadioButton.checked
-
     def _list(self) -> None:
         """Read the scene or the folder; not while a batch runs, at its end it is done anyway."""
         self._listing.stop()
@@ -131,7 +133,7 @@ class BatchPanel(VTKObservationMixin):
             return
         self._problem = ""
         try:
-            items = self._items_of_folder() if self._of_folder else _items_of_scene()
+            items = _items_of_scene() if self.reads_scene else self._items_of_folder()
         except HipError as error:
             items, self._problem = [], error.sentence
         items = by_doubt(self._with_outcomes(items))
@@ -166,7 +168,7 @@ class BatchPanel(VTKObservationMixin):
             if item.source in ended:
                 ended[item.source].name = item.name
         listed = [ended.pop(item.source, item) for item in items]
-        if not self._of_folder and not self._scene_was_closed:
+        if self.reads_scene and not self._scene_was_closed:
             listed += [item for item in ended.values() if not isinstance(item.source, FileSource)]
         self._scene_was_closed = False
         return listed
@@ -233,17 +235,19 @@ class BatchPanel(VTKObservationMixin):
             self.ui.batchRedoCheckBox.blockSignals(True)
             self.ui.batchRedoCheckBox.checked = False
             self.ui.batchRedoCheckBox.blockSignals(False)
+            self.about_to_start.emit()
             self._batch.run()
         self._show_controls()
 
     def _on_retry(self, checked: bool = False) -> None:
         if self._make_result_folder():
+            self.about_to_start.emit()
             self._batch.retry_failed()
         self._show_controls()
 
     def _make_result_folder(self) -> bool:
         try:
-            if self._of_folder:
+            if not self.reads_scene:
                 make_result_folder(Path(self.ui.batchOutputPathLineEdit.currentPath))
         except HipError as error:
             slicer.util.errorDisplay(error.sentence, detailedText=error.detail)
@@ -251,34 +255,30 @@ class BatchPanel(VTKObservationMixin):
         return True
 
     def _on_save(self, checked: bool = False) -> None:
-        folder = Path(self.ui.batchOutputPathLineEdit.currentPath if self._of_folder else Path.home())
-        chosen = qt.QFileDialog.getSaveFileName(
-            self.widget,
-            _("Save summary"),
-            str(folder / "HipICMSC-summary.csv"),
-            f"{_('Table')} (*.csv);;JSON (*.json)",
-        )
-        if not chosen:
+        folder = None if self.reads_scene else Path(self.ui.batchOutputPathLineEdit.currentPath)
+        kinds = {".csv": _("Table"), ".json": "JSON"}
+        path = file_to_save(self.widget, _("Save summary"), "HipICMSC-summary", kinds, folder)
+        if path is None:
             return
         try:
-            write_summary(Path(chosen), self._batch.items)
+            write_summary(path, self._batch.items)
         except HipError as error:
             slicer.util.errorDisplay(error.sentence, detailedText=error.detail)
         else:
-            self.ui.batchStatusLabel.text = _("The summary is in {name}.").format(name=Path(chosen).name)
+            self.ui.batchStatusLabel.text = _("The summary is in {name}.").format(name=path.name)
 
     # What happens by itself.
 
     def _on_scene_changed(self, caller, event) -> None:
-        if not self._of_folder:
+        if self.reads_scene:
             self._listing.start()
 
     def _on_scene_start_close(self, caller, event) -> None:
-        if not self._of_folder:
+        if self.reads_scene:
             self._batch.stop()
 
     def _on_scene_end_close(self, caller, event) -> None:
-        if not self._of_folder:
+        if self.reads_scene:
             self._choices.clear()
             self._scene_was_closed = True
             self._listing.start()
@@ -312,7 +312,7 @@ class BatchPanel(VTKObservationMixin):
     # What the user sees.
 
     def _show_controls(self) -> None:
-        self.ui.batchFolderFrame.visible = self._of_folder
+        self.ui.batchFolderFrame.visible = not self.reads_scene
         self.ui.batchStatusLabel.text = self._status()
         running = _("Several MRIs are being segmented; wait for them or cancel them.") if self.busy else ""
         for name in _CHOICES:

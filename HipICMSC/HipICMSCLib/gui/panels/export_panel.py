@@ -49,7 +49,7 @@ class ExportPanel:
 
     def export(self, segmentation_node) -> None:
         """Ask for a file and write into it."""
-        output = file_to_save(self.widget, _("Export as DICOM SEG"), segmentation_node.GetName(), "DICOM", ENDING)
+        output = file_to_save(self.widget, _("Export as DICOM SEG"), segmentation_node.GetName(), {ENDING: "DICOM"})
         if output is None:
             return
         try:

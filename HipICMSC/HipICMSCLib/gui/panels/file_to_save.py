@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import qt
@@ -9,19 +10,24 @@ import slicer
 from slicer.i18n import tr as _
 
 
-def file_to_save(parent, title: str, name: str, kind: str, ending: str) -> Path | None:
-    """Ask for a file with this ending, which is added where the user left it out; None where there is to be none.
+def file_to_save(parent, title: str, name: str, kinds: Mapping[str, str], folder: Path | None = None) -> Path | None:
+    """Ask for a file with one of these endings; the first is added where the user gave none of them. None where there
+    is to be no file.
 
     Args:
         parent: the widget that asks.
-        name: what is proposed, without the ending; it goes into the user's home unless they choose otherwise.
-        kind: what such files are called.
+        name: what is proposed, without the ending.
+        kinds: what such files are called, by their ending.
+        folder: which is proposed; None is the user's home.
     """
-    chosen = qt.QFileDialog.getSaveFileName(parent, title, str(Path.home() / f"{name}{ending}"), f"{kind} (*{ending})")
+    ending = next(iter(kinds))
+    proposed = str((folder or Path.home()) / f"{name}{ending}")
+    filters = ";;".join(f"{kind} (*{ending})" for ending, kind in kinds.items())
+    chosen = qt.QFileDialog.getSaveFileName(parent, title, proposed, filters)
     if not chosen:
         return None
     path = Path(chosen)
-    if not path.name.lower().endswith(ending):
+    if not path.name.lower().endswith(tuple(kinds)):
         path = path.with_name(path.name + ending)
         # The dialogue asked about the name without its ending.
         question = _("There is a file {name} already. Replace it?").format(name=path.name)

@@ -380,7 +380,7 @@ class MeasuresPanel(VTKObservationMixin):
 
     def _path_to_save(self, title: str, ending: str, kind: str) -> Path | None:
         """Where the user wants a file, which may and can be written there; None where not."""
-        path = file_to_save(self.widget, title, f"{self._node.GetName()}-measures", kind, ending)
+        path = file_to_save(self.widget, title, f"{self._node.GetName()}-measures", {ending: kind})
         if path is None:
             return None
         try:

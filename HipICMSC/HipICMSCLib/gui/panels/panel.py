@@ -49,6 +49,8 @@ class Panel:
         #: The MRI and the result of it that are shown, and whether the user wants another one.
         self._shown, self._wants_again = (None, None), False
         self._viewed = None
+        #: Model and device of the batch that runs: all its volumes are segmented alike, whatever is chosen meanwhile.
+        self._of_batch = ("", "")
         self._ticks = Ticks()
         self._watch = PreflightWatch(logic.service)
 
@@ -96,6 +98,11 @@ class Panel:
     def settled(self) -> bool:
         """Whether all that is to be seen is seen: nothing runs, and nothing waits for its tick."""
         return not self._logic.busy and not self._ticks.waiting and self.measures_panel.settled
+
+    @property
+    def segments_files(self) -> bool:
+        """Whether what is being segmented is the files of a folder, to which the scene does not matter."""
+        return self.batch_panel.busy and not self.batch_panel.reads_scene
 
     def take(self, choices) -> None:
         """Show everything that follows from the choices.
@@ -169,6 +176,7 @@ class Panel:
 
     def _connect(self) -> None:
         logic, ui = self._logic, self._ui
+        logic.started.connect(self._on_started)
         logic.progressed.connect(self._on_progress)
         logic.warned.connect(self.run_panel.warn)
         logic.aboutToChange.connect(self._on_about_to_change)
@@ -180,11 +188,12 @@ class Panel:
         self.card.insisted.connect(self._show_button)
         self.card.remedy_wanted.connect(self._on_remedy)
         self.model_panel.chosen.connect(self._on_model_chosen)
+        self.batch_panel.about_to_start.connect(self._keep_choices_of_batch)
         self.batch_panel.changed.connect(self._show_button)
         self.batch_panel.volume_chosen.connect(self._on_volume_of_batch)
         self.set_up_panel.checked.connect(lambda: self.take(self._choices))
         self.set_up_panel.about_to_install.connect(self._end_worker)
-        self.set_up_panel.changed.connect(self._end_worker)
+        self.set_up_panel.changed.connect(self._begin_anew)
         logic.service.did_not_load.connect(self.set_up_panel.look_closer)
         ui.segmentButton.connect("clicked(bool)", self._on_segment)
         ui.againButton.connect("clicked(bool)", self._on_again)
@@ -193,7 +202,13 @@ class Panel:
     def _end_worker(self) -> None:
         """Files in use cannot be replaced, and what was replaced must be loaded anew. A batch would start it again."""
         self.batch_panel.stop()
+        self._watch.forget()
         self._logic.close()
+
+    def _begin_anew(self) -> None:
+        """What is known of the MRI was found out by what segmented before."""
+        self._end_worker()
+        self.take(self._choices)
 
     # What is seen.
 
@@ -304,8 +319,6 @@ class Panel:
 
     def _segment(self) -> None:
         choices = self._choices
-        sentence = _("Segmenting with {model} on {device}.").format(model=choices.model, device=choices.device)
-        self.run_panel.start(sentence)
         try:
             self._logic.segment(
                 choices.inputVolume,
@@ -322,6 +335,11 @@ class Panel:
         else:
             # While the worker computes nobody minds.
             self._ticks.add(self.editor_panel.prepare)
+
+    def _on_started(self, model: str, device: str) -> None:
+        """By a click here, or by somebody's Python."""
+        self.run_panel.start(_("Segmenting with {model} on {device}.").format(model=model, device=device))
+        self._ticks.add(self._show_button)
 
     def _on_progress(self, stage: str, share: float) -> None:
         if not self._logic.service.cancelling:
@@ -361,16 +379,20 @@ class Panel:
 
     # What the sections ask for.
 
+    def _keep_choices_of_batch(self) -> None:
+        choices = self._logic.getParameterNode()
+        self._of_batch = (choices.model, choices.device)
+
     def _start_node(self, volume, on_progress: OnProgress, on_end: OnEnd) -> None:
-        choices, service = self._logic.getParameterNode(), self._logic.service
+        service, (model, device) = self._logic.service, self._of_batch
         service.check_free()
-        job = NodeJob(volume, None, find_model(choices.model), choices.device, shown=False)
+        job = NodeJob(volume, None, find_model(model), device, shown=False)
         service.start_one_of_many(job, on_progress, on_end)
 
     def _start_file(self, path: Path, output: Path, series: str | None, on_progress: OnProgress, on_end: OnEnd) -> None:
-        choices, service = self._logic.getParameterNode(), self._logic.service
+        service, (model, device) = self._logic.service, self._of_batch
         service.check_free()
-        job = FileJob(path, output, find_model(choices.model), choices.device, series)
+        job = FileJob(path, output, find_model(model), device, series)
         service.start_one_of_many(job, on_progress, on_end)
 
     def _on_volume_of_batch(self, volume) -> None:

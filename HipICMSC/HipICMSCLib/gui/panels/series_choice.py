@@ -50,7 +50,9 @@ class SeriesChoice:
             self._fill()
             return
         self._say(_("Looking for the series …"))
-        self._list_series(folder, lambda listed: self._on_listed(folder, listed), lambda error: self._on_error(error))
+        self._list_series(
+            folder, lambda listed: self._on_listed(folder, listed), lambda error: self._on_error(folder, error)
+        )
 
     def forget(self) -> None:
         """The folders may hold something else by now; what was chosen stays chosen."""
@@ -61,8 +63,9 @@ class SeriesChoice:
         if folder == self._folder:
             self._fill()
 
-    def _on_error(self, error: HipError) -> None:
-        self._say(_("The series could not be listed."), error.sentence)
+    def _on_error(self, folder: Path, error: HipError) -> None:
+        if folder == self._folder:
+            self._say(_("The series could not be listed."), error.sentence)
 
     def _fill(self) -> None:
         listed = self._listed[self._folder]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
+from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.gui.scene.named_bones import check_names
 from HipICMSCLib.gui.scene.result import has_segments, is_of_another_volume, name_of_new_node, replaceable, volume_of
 
 
@@ -14,6 +16,10 @@ def reason_against_replacing(segmentation_node, volume_node) -> str:
         return _(
             "{name} shows the bones of {other}, not of {volume}; choose a new segmentation, or one of {volume}."
         ).format(name=name, other=volume_of(segmentation_node).GetName(), volume=volume_node.GetName())
+    try:
+        check_names(segmentation_node)
+    except HipError as error:
+        return error.sentence
     if not replaceable(segmentation_node):
         return _("Every bone of {name} is marked as completed; there is nothing to replace.").format(name=name)
     return ""

@@ -18,6 +18,7 @@ from HipICMSCLib.gui.running.case_keeping import OnKept, keep_as_case
 from HipICMSCLib.gui.running.dicom_export import OnExported, export_dicom
 from HipICMSCLib.gui.running.measuring_job import MeasuringJob
 from HipICMSCLib.gui.running.preflight_check import ImageLook, OnFindings, PreflightCheck
+from HipICMSCLib.gui.running.question import Question
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob, remove_leftovers
 from HipICMSCLib.gui.running.segmentation_task import Listener, Outcome, SegmentationTask
@@ -25,7 +26,7 @@ from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.gui.running.writing_request import WritingRequest
 from HipICMSCLib.gui.setup.installation import python_interpreter
 from HipICMSCLib.models.chosen import find_model
-from HipICMSCLib.worker.protocol import Event, Failed, Finished, SelfTestRequest, Series, SeriesRequest
+from HipICMSCLib.worker.protocol import Request, SelfTestRequest, Series, SeriesRequest
 
 _POLL_MILLISECONDS = 100
 
@@ -45,6 +46,7 @@ class SegmentationService:
         self._check: PreflightCheck | None = None
         self._export: WritingRequest | None = None
         self._keeping: WritingRequest | None = None
+        self._questions: list[Question] = []
         self._look = ImageLook()
         self._timer: RepeatingTimer | None = None
         remove_leftovers()
@@ -189,33 +191,28 @@ class SegmentationService:
     ) -> None:
         """Say which volumes a DICOM folder holds; one of the two is called once."""
 
-        def on_event(event: Event) -> None:
-            if isinstance(event, Finished):
-                on_listed(tuple(from_json(Series, values) for values in event.report["series"]))
-            elif isinstance(event, Failed):
-                on_error(HipError(event.kind, event.sentence, event.detail))
+        def take(report: dict[str, Any]) -> None:
+            on_listed(tuple(from_json(Series, values) for values in report["series"]))
 
-        try:
-            self._worker.send(SeriesRequest(str(folder)), on_event)
-        except HipError as error:
-            on_error(error)
-        self.watch()
+        self._ask(SeriesRequest(str(folder)), take, on_error)
 
     def self_test(
         self, model: str, device: str, on_report: Callable[[dict[str, Any]], None], on_error: Callable[[HipError], None]
     ) -> None:
         """Let the worker compute something small; one of the two is called once."""
 
-        def on_event(event: Event) -> None:
-            if isinstance(event, Finished):
-                on_report(event.report)
-            elif isinstance(event, Failed):
-                on_error(HipError(event.kind, event.sentence, event.detail))
-
         try:
-            self._worker.send(SelfTestRequest(str(find_model(model)), device), on_event)
+            request = SelfTestRequest(str(find_model(model)), device)
         except HipError as error:
             on_error(error)
+        else:
+            self._ask(request, on_report, on_error)
+
+    def _ask(
+        self, request: Request, on_report: Callable[[dict[str, Any]], None], on_error: Callable[[HipError], None]
+    ) -> None:
+        questions = [question for question in self._questions if not question.ended]
+        self._questions = [*questions, Question(self._worker, request, on_report, on_error)]
         self.watch()
 
     def poll(self) -> None:
@@ -239,12 +236,9 @@ class SegmentationService:
         self._worker.close()
         # Before anybody is told: who hears of the end may ask for the next thing.
         self._stop_watching()
-        for writing in (self._export, self._keeping):
-            if writing is not None:
-                writing.abandon()
-        for task in (self._task, self._measuring):
-            if task is not None:
-                task.abandon()
+        for under_way in (self._export, self._keeping, *self._questions, self._task, self._measuring):
+            if under_way is not None:
+                under_way.abandon()
 
     def _stop_watching(self) -> None:
         if self._timer is not None:

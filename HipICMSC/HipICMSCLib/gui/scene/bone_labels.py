@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections import Counter
 
 import numpy as np
 import SimpleITK as sitk
@@ -14,34 +13,12 @@ from vtkmodules.util.numpy_support import vtk_to_numpy
 from vtkmodules.vtkCommonCore import vtkIntArray, vtkStringArray
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
-from HipICMSCLib.anatomy.segments import FEMUR, SEGMENTS, Segment
+from HipICMSCLib.anatomy.segments import FEMUR, SEGMENTS
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.scene.mrml import image_of_voxels, parent_to_world
-from HipICMSCLib.gui.scene.result import tag_of
+from HipICMSCLib.gui.scene.named_bones import bones_in, check_names
 
 _LABELMAP = "Binary labelmap"
-
-
-def bones_in(segmentation_node) -> dict[Segment, str]:
-    """Ids of the segments that are our bones: by name, which users see and change, else by our id or terminology."""
-    segmentation = segmentation_node.GetSegmentation()
-    segments = {segment_id: segmentation.GetSegment(segment_id) for segment_id in segmentation.GetSegmentIDs()}
-    names = {segment_id: name.lower() for segment_id, name in _names_of(segmentation_node).items()}
-    terms = {
-        segment_id: tag_of(segment, segment.GetTerminologyEntryTagName()) for segment_id, segment in segments.items()
-    }
-    found: dict[Segment, str] = {}
-    for is_bone in (
-        lambda segment_id, bone: names[segment_id] == bone.name.lower(),
-        lambda segment_id, bone: segment_id == bone.segment_id,
-        lambda segment_id, bone: terms[segment_id] == bone.terminology,
-    ):
-        for bone in SEGMENTS:
-            free = [segment_id for segment_id in segments if segment_id not in found.values()]
-            match = next((segment_id for segment_id in free if is_bone(segment_id, bone)), None)
-            if bone not in found and match is not None:
-                found[bone] = match
-    return {bone: found[bone] for bone in SEGMENTS if bone in found}
 
 
 def reason_against_measuring(segmentation_node) -> str:
@@ -52,37 +29,21 @@ def reason_against_measuring(segmentation_node) -> str:
         return _(
             "{name} has no segment of a proximal femur; name the segments as {names}."
         ).format(name=segmentation_node.GetName(), names=", ".join(bone.name for bone in SEGMENTS))  # fmt: skip
-    return reason_against_telling_bones(segmentation_node)
-
-
-def reason_against_telling_bones(segmentation_node) -> str:
-    """Which two segments have the name of one bone, in one sentence; empty where none have."""
-    names = Counter(name.lower() for name in _names_of(segmentation_node).values())
-    for bone in SEGMENTS:
-        if names[bone.name.lower()] > 1:
-            return _("Two segments of {name} are called {bone}; rename or remove one.").format(
-                name=segmentation_node.GetName(), bone=bone.name
-            )
+    try:
+        check_names(segmentation_node)
+    except HipError as error:
+        return error.sentence
     return ""
-
-
-def _names_of(segmentation_node) -> dict[str, str]:
-    """By the segments' ids, without the blanks that a user may have typed around them."""
-    segmentation = segmentation_node.GetSegmentation()
-    return {
-        segment_id: segmentation.GetSegment(segment_id).GetName().strip() for segment_id in segmentation.GetSegmentIDs()
-    }
 
 
 def label_image(segmentation_node) -> sitk.Image:
     """The bones as displayed, with the values of `SEGMENTS`, on the grid that the segmentation was made on.
 
     Raises:
-        HipError: ``two_segments`` where two have the name of one bone, ``nothing_to_measure`` where they cannot be
-            brought together, ``nonlinear_transform``.
+        HipError: as `named_bones.check_names`, ``nothing_to_measure`` where they cannot be brought together,
+            ``nonlinear_transform``.
     """
-    if reason := reason_against_telling_bones(segmentation_node):
-        raise HipError("two_segments", reason)
+    check_names(segmentation_node)
     to_world = parent_to_world(segmentation_node)
     ids, values = vtkStringArray(), vtkIntArray()
     for bone, segment_id in bones_in(segmentation_node).items():

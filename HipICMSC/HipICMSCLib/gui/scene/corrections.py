@@ -8,9 +8,10 @@ import SimpleITK as sitk
 import slicer
 
 from HipICMSCLib.anatomy.as_made import AS_MADE
-from HipICMSCLib.gui.scene.bone_labels import bones_in, label_image
+from HipICMSCLib.gui.scene.bone_labels import label_image
 from HipICMSCLib.gui.scene.mrml import image_of
-from HipICMSCLib.gui.scene.result import is_locked, provenance_of, tag_of, volume_of
+from HipICMSCLib.gui.scene.named_bones import bones_in, tag_of
+from HipICMSCLib.gui.scene.result import is_locked, provenance_of, volume_of
 
 
 @dataclass(frozen=True)

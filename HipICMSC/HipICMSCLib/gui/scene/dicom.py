@@ -11,8 +11,8 @@ from slicer.i18n import tr as _
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.gui.scene.bone_labels import bones_in, reason_against_telling_bones
 from HipICMSCLib.gui.scene.mrml import LPS_FROM_RAS
+from HipICMSCLib.gui.scene.named_bones import bones_in, check_names
 from HipICMSCLib.gui.scene.result import volume_of
 from HipICMSCLib.preprocessing.geometry import image_at
 
@@ -52,10 +52,9 @@ def labels_of(segmentation_node) -> sitk.Image:
     volume had when it was loaded: no transform of the scene moves them.
 
     Raises:
-        HipError: ``nothing_found`` where all are empty, ``two_segments`` where two have the name of one bone.
+        HipError: ``nothing_found`` where all are empty, or as `named_bones.check_names`.
     """
-    if reason := reason_against_telling_bones(segmentation_node):
-        raise HipError("two_segments", reason)
+    check_names(segmentation_node)
     volume_node = volume_of(segmentation_node)
     labels = np.zeros(volume_node.GetImageData().GetDimensions()[::-1], np.uint8)
     for bone, segment_id in bones_in(segmentation_node).items():

@@ -13,13 +13,13 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 from vtkmodules.util.numpy_support import vtk_to_numpy
-from vtkmodules.vtkCommonCore import reference
 from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
 from HipICMSCLib.anatomy.as_made import AS_MADE
 from HipICMSCLib.anatomy.segments import SEGMENTS, TAG_PREFIX, Segment
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.scene.mrml import parent_to_world, squared, voxels_to_world
+from HipICMSCLib.gui.scene.named_bones import bones_in, check_names, tag_of
 from HipICMSCLib.results.provenance import provenance
 
 #: A result's grid may differ from its volume's by this, which is what the digits in a file's header leave.
@@ -41,17 +41,11 @@ def is_locked(segment) -> bool:
     return status.GetSegmentStatus(segment) == status.Completed
 
 
-def tag_of(segment, name: str) -> str:
-    """The text of a segment's tag; empty where it has none."""
-    text = reference("")
-    return str(text) if segment.GetTag(name, text) else ""
-
-
 def replaceable(segmentation_node) -> list[str]:
     """Names of the bones in a segmentation that :func:`read_result` would replace: ours that are not locked."""
     segmentation = segmentation_node.GetSegmentation()
-    ours = (segmentation.GetSegment(segment.segment_id) for segment in SEGMENTS)
-    return [segment.GetName() for segment in ours if segment is not None and not is_locked(segment)]
+    ours = map(segmentation.GetSegment, bones_in(segmentation_node).values())
+    return [segment.GetName() for segment in ours if not is_locked(segment)]
 
 
 def is_of_another_volume(segmentation_node, volume_node) -> bool:
@@ -123,7 +117,8 @@ def read_result(
 
     Raises:
         HipError: ``unreadable``, ``wrong_geometry``, ``nothing_found``, ``nonlinear_transform``, ``other_volume`` where
-            bones of another volume would be replaced, or ``all_locked`` if there is nothing to replace.
+            bones of another volume would be replaced, ``all_locked`` if there is nothing to replace, or as
+            `named_bones.check_names`.
     """
     # Before anything is made: a target that cannot be written to leaves the scene as it was.
     if segmentation_node is not None:
@@ -214,35 +209,38 @@ def _move_into(result, volume_node, segmentation_node) -> None:
 
 
 def _replace_bones(segmentation_node, result, volume_node, report: dict[str, Any]) -> None:
-    segmentation = segmentation_node.GetSegmentation()
-    present = {segment.segment_id: segmentation.GetSegment(segment.segment_id) for segment in SEGMENTS}
-    replaced = [s for s in SEGMENTS if present[s.segment_id] is None or not is_locked(present[s.segment_id])]
+    check_names(segmentation_node)
+    segmentation, ids = segmentation_node.GetSegmentation(), bones_in(segmentation_node)
+    replaced = [bone for bone in SEGMENTS if bone not in ids or not is_locked(segmentation.GetSegment(ids[bone]))]
     if not replaced:
         raise HipError(
             "all_locked",
             f"All bones of {segmentation_node.GetName()} are marked as completed, so there is nothing to replace.",
         )
-    ids = {segment.segment_id for segment in replaced}
+    to_replace = {ids[bone] for bone in replaced if bone in ids}
     kept = np.zeros(volume_node.GetImageData().GetDimensions()[::-1], bool)
     for other in segmentation.GetSegmentIDs():
-        if other not in ids:
+        if other not in to_replace:
             kept |= slicer.util.arrayFromSegmentBinaryLabelmap(segmentation_node, other, volume_node) > 0
     found = _voxels(_labelmaps(result)[0])
     for bone in replaced:
-        segment = present[bone.segment_id] or _added(segmentation, bone)
+        segment_id = ids.get(bone) or _added(segmentation, bone)
+        segment = segmentation.GetSegment(segment_id)
         # Name, colour and terminology stay as the user has them; the tags tell where the voxels come from.
         for key, value in provenance(report).items():
             segment.SetTag(TAG_PREFIX + key, value)
         segment.SetTag(AS_MADE, tag_of(result.GetSegmentation().GetSegment(bone.segment_id), AS_MADE))
         voxels = ((found == bone.value) & ~kept).astype(np.uint8)
-        slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, segmentation_node, bone.segment_id, volume_node)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, segmentation_node, segment_id, volume_node)
 
 
-def _added(segmentation, bone: Segment):
-    segmentation.AddEmptySegment(bone.segment_id, bone.name, bone.color)
-    segment = segmentation.GetSegment(bone.segment_id)
+def _added(segmentation, bone: Segment) -> str:
+    """The id of a new segment, which is another one than usual where a segment of another name has that."""
+    segment_id = segmentation.GenerateUniqueSegmentID(bone.segment_id)
+    segmentation.AddEmptySegment(segment_id, bone.name, bone.color)
+    segment = segmentation.GetSegment(segment_id)
     segment.SetTag(segment.GetTerminologyEntryTagName(), bone.terminology)
-    return segment
+    return segment_id
 
 
 def _set_status(segmentation_node, report: dict[str, Any]) -> None:
@@ -252,8 +250,8 @@ def _set_status(segmentation_node, report: dict[str, Any]) -> None:
     # That the field of view ends within the bone is no fault of the result.
     of_faults = [warning["sentence"] for warning in report["warnings"] if warning["kind"] != "bone_cut"]
     warnings = " ".join(of_faults)
-    for described in SEGMENTS:
-        segment = segmentation.GetSegment(described.segment_id)
+    for described, segment_id in bones_in(segmentation_node).items():
+        segment = segmentation.GetSegment(segment_id)
         if is_locked(segment):
             continue
         if not report["volumes_ml"][described.name]:

@@ -131,7 +131,7 @@ class FinishPanel:
         self._show()
 
     def _on_export(self, checked: bool = False) -> None:
-        path = file_to_save(self.widget, _("Export model"), self._name(), _("Model package"), ENDING)
+        path = file_to_save(self.widget, _("Export model"), self._name(), {ENDING: _("Model package")})
         if path is None:
             return
         try:
