@@ -465,9 +465,10 @@ def test_the_summary_is_saved_where_and_as_the_user_says(section, scene, work, t
     monkeypatch.setattr(pythonqt.QFileDialog, "answer", str(tmp_path / "s.json"))
     section.ui.batchSaveButton.click()
     assert json.loads((tmp_path / "s.json").read_text(encoding="utf-8"))[1]["sentence"] == "No hip joint was found."
-    monkeypatch.setattr(pythonqt.QFileDialog, "answer", str(tmp_path / "s.xls"))
+    # As everywhere, who leaves the ending out gets the usual one.
+    monkeypatch.setattr(pythonqt.QFileDialog, "answer", str(tmp_path / "summary"))
     section.ui.batchSaveButton.click()
-    assert pythonqt.DIALOGS[-1] == ("errorDisplay", "s.xls cannot be written; let its name end in .csv or .json.")
+    assert (tmp_path / "summary.csv").read_bytes() == (tmp_path / "s.csv").read_bytes()
 
 
 class WorkerProcess:
@@ -591,6 +592,22 @@ def test_a_series_is_chosen_among_several_of_a_dicom_folder(open_section, worker
     section.ui.batchTable.selectRow(section.names.index("A"))
     section.wait(lambda: box.count == 2 and box.enabled)
     assert box.currentIndex == t2
+
+
+def test_what_is_wrong_with_one_folder_does_not_close_the_choice_of_another(section):
+    from HipICMSCLib.common.errors import HipError
+    from HipICMSCLib.gui.panels.series_choice import SeriesChoice
+    from HipICMSCLib.worker.protocol import Series
+
+    asked = {}
+    box = section.ui.batchSeriesComboBox
+    choice = SeriesChoice(section.ui.batchSeriesFrame, box, lambda folder, *answers: asked.update({folder: answers}))
+    for folder in ("B", "A", "B"):
+        choice.show(Path(folder))
+    (on_listed, _), (_, on_error) = asked[Path("B")], asked[Path("A")]
+    on_listed((Series("1", "4 't1'", False), Series("2", "5 't2'", False)))
+    on_error(HipError("damaged", "A is damaged."))
+    assert box.enabled and box.count == 2 and "damaged" not in box.toolTip
 
 
 def write_series(folder: Path, image: sitk.Image, uid: str, number: int, description: str) -> None:

@@ -601,3 +601,54 @@ def test_the_icon_and_the_panel_lie_where_slicer_looks():
     for name in ("HipICMSC", "HipICMSCTraining"):
         resources = Path(slicer_stand_ins.module_file(name).parent / "Resources")
         assert (resources / "Icons" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+# What comes from beside the panel.
+
+
+def test_what_is_segmented_from_python_is_told_like_a_click(panel):
+    volume = add_volume()
+    panel.logic.segment(volume, model="balls", device="cpu")
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert "Segmenting with balls on cpu." in panel.ui.logText.plainText
+    done = panel.ui.statusLabel.text.splitlines()[-1]
+    assert done.startswith("Done in ") and " h " not in done and "min" not in done, "since the run began"
+
+
+def test_a_folder_is_segmented_to_its_end_whatever_becomes_of_the_scene_and_all_by_one_model(panel, tmp_path):
+    import slicer
+
+    folder, output = tmp_path / "MRIs", tmp_path / "results"
+    folder.mkdir()
+    for name in ("a.nrrd", "b.nrrd"):
+        sitk.WriteImage(ball_hips.ball_image(), str(folder / name))
+    batch, ui = panel.widget.panel.batch_panel, panel.ui
+    ui.batchFolderRadioButton.checked = True
+    ui.batchInputPathLineEdit.currentPath, ui.batchOutputPathLineEdit.currentPath = str(folder), str(output)
+    panel.wait(lambda: ui.batchStartButton.enabled)
+    ui.batchStartButton.click()
+    assert batch.busy
+    slicer.mrmlScene.Clear()
+    panel.logic.getParameterNode().model = "another"
+    panel.wait(lambda: not batch.busy)
+    assert sorted(path.name for path in output.iterdir()) == ["a.seg.nrrd", "b.seg.nrrd"], ui.batchStatusLabel.text
+
+
+def test_a_self_test_that_another_interpreter_overtakes_is_over(panel):
+    set_up = panel.widget.panel.set_up_panel
+    panel.wait(lambda: panel.ui.setUpSelfTestButton.enabled)
+    panel.ui.setUpSelfTestButton.click()
+    assert not panel.ui.setUpInterpreterEdit.enabled
+    set_up.changed.emit()
+    assert "was ended before it answered" in panel.ui.setUpResultLabel.text
+    assert panel.ui.setUpSelfTestButton.enabled and panel.ui.setUpInterpreterEdit.enabled
+
+
+def test_after_another_interpreter_is_taken_the_mri_is_looked_at_anew(panel):
+    add_volume()
+    panel.wait(lambda: "ooking" not in panel.card_text())
+    assert "Intended use" in panel.card_text()
+    panel.widget.panel.set_up_panel.changed.emit()
+    assert "Looking at the MRI" in panel.card_text() and "Intended use" not in panel.card_text()
+    panel.wait(lambda: "ooking" not in panel.card_text())
+    assert "Intended use" in panel.card_text()
