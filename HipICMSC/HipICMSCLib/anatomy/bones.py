@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from HipICMSCLib.anatomy.doubts import Notice, notices_of
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
+from HipICMSCLib.anatomy.field_of_view import shows_one_hip
 from HipICMSCLib.anatomy.heads_of_bones import side_in_scanner, side_told_by
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, SIDES, segment_of
 from HipICMSCLib.common.voxels import box_of, steps_of
@@ -47,8 +48,6 @@ BELOW_SPINES_MM = 20.0
 FRONT_BEYOND_MEDIAL_MM = 25.0
 # A component with less than this on the other side of the midplane only leans over it and belongs to one side.
 MIN_SPLIT_FRACTION = 0.05
-# An image that is narrower shows one hip.
-WIDEST_SINGLE_HIP_MM = 280.0
 # Half of a usual distance between adult femoral head centres: where the midplane lies if only one of them is known.
 HALF_HEAD_DISTANCE_MM = 88.0
 # The middle of a femur whose head is cut or out of view lies so much farther outside: from 15, 25 or 40 mm below the
@@ -159,7 +158,7 @@ def _midplane(
     Args:
         classes: of the voxels of ``grid``, which holds all bone.
     """
-    if heads.right is None and heads.left is None and _width_mm(image) < WIDEST_SINGLE_HIP_MM:
+    if heads.right is None and heads.left is None and shows_one_hip(image):
         heads = _in_the_place_of_heads(grid, classes)
     sagittal = np.array([1.0, 0.0, 0.0])
     if heads.right is not None and heads.left is not None:
@@ -171,12 +170,6 @@ def _midplane(
         return np.array(heads.left) - HALF_HEAD_DISTANCE_MM * sagittal, sagittal
     middle = [(size - 1) / 2 for size in image.GetSize()]
     return np.array(image.TransformContinuousIndexToPhysicalPoint(middle)), sagittal
-
-
-def _width_mm(image: sitk.Image) -> float:
-    """From the patient's right to the left."""
-    axes = np.abs(np.array(image.GetDirection()).reshape(3, 3)[0])
-    return float(axes @ (np.array(image.GetSize()) * image.GetSpacing()))
 
 
 def _in_the_place_of_heads(grid: _Grid, classes: np.ndarray) -> FemoralHeads:

@@ -18,6 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from HipICMSCLib.anatomy.field_of_view import shows_one_hip
 from HipICMSCLib.common.errors import HipError
 
 COARSE = 2.5  # mm, grid for the votes and the mirror images
@@ -37,9 +38,6 @@ LEAST_PAIR_SCORE = 1.68
 # True heads have a roundness of 0.78 or more. Above the hips nothing is rounder than 0.71 in all but two MR volumes:
 # organs of 0.78 and 1.09, which would pass for a head in an image of one hip that reaches as high.
 LEAST_ROUNDNESS = 0.75
-# Only an image that is too narrow for both hips may show a single head: in a wider one, what is round and has no
-# partner is rather the bladder.
-WIDEST_SINGLE_HIP = 280.0  # mm
 
 _NO_HIP = (
     "No hip joint was found in this image: check that it shows the hips, or give the femoral head centres yourself."
@@ -122,7 +120,7 @@ def find_femoral_heads(image: sitk.Image) -> FemoralHeads:
     pair = max(pairs, key=lambda pair: pair.score, default=None)
     if pair is not None and pair.score >= LEAST_PAIR_SCORE:
         return FemoralHeads(_point(pair.right), _point(pair.left))
-    if high[0] - low[0] > WIDEST_SINGLE_HIP:
+    if not shows_one_hip(image):  # what is round there and has no partner is rather the bladder
         raise HipError("no_hip", _NO_HIP, "The image is wide enough for two femoral heads, but no pair was found.")
     ball = max(balls, key=lambda ball: ball.roundness, default=None)
     if ball is None or ball.roundness < LEAST_ROUNDNESS:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
+from HipICMSCLib.common.voxels import patient_axis
+
+#: An image that is narrower shows one hip.
+_WIDEST_SINGLE_HIP_MM = 280.0
 #: A joint is cut if the image ends nearer to the head centre than the outline of a large femoral head ...
 HEAD_ROOM_MM = 30.0
 #: ... or if bone meets the image border this near to the head centre (the shaft does so much farther below).
@@ -19,10 +23,16 @@ _BORDERS = (
 )
 
 
+def shows_one_hip(image: sitk.Image) -> bool:
+    """Whether an image is too narrow for both hips, along its axis from right to left; a tilt makes it no wider."""
+    across = next(axis for axis in range(3) if patient_axis(image, axis) == 0)
+    return image.GetSize()[across] * image.GetSpacing()[across] < _WIDEST_SINGLE_HIP_MM
+
+
 def border_in_words(image: sitk.Image, axis: int, end: int) -> str:
     """What lies at the beginning (0) or the end (1) of an image axis, such as "at the top"."""
     along = np.array(image.GetDirection()).reshape(3, 3)[:, axis]
-    of_patient = int(np.abs(along).argmax())
+    of_patient = patient_axis(image, axis)
     return _BORDERS[of_patient][end if along[of_patient] > 0 else 1 - end]
 
 

@@ -11,6 +11,15 @@ def steps_of(image: sitk.Image) -> np.ndarray:
     return np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
 
 
+def patient_axis(image: sitk.Image, axis: int) -> int:
+    """The patient axis (0 x, 1 y, 2 z of LPS) to which an image axis belongs; no two belong to one.
+
+    As ITK turns images: in a doubly oblique stack two axes may be nearest to the same one of the patient's.
+    """
+    of_axes = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+    return next(number for number, ends in enumerate(("RL", "AP", "IS")) if of_axes[axis] in ends)
+
+
 def points_of(image: sitk.Image, indices: np.ndarray) -> np.ndarray:
     """Points (n, 3) of indices (n, 3; x, y, z)."""
     return indices @ steps_of(image).T + np.array(image.GetOrigin())

@@ -233,11 +233,6 @@ def slice_axis(image: sitk.Image) -> int | None:
     return int(spacing.argmax()) if largest > LEAST_SLICE_RATIO * second else None
 
 
-def patient_axis(image: sitk.Image, axis: int) -> int:
-    """The patient axis (0 x, 1 y, 2 z of LPS) to which an image axis is nearest."""
-    return int(np.abs(np.array(image.GetDirection()).reshape(3, 3)[:, axis]).argmax())
-
-
 def crop_grid(image: sitk.Image, centre_lps: Sequence[float], settings: CropSettings) -> Grid:
     """The grid on which the networks read ``image``.
 

@@ -10,7 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.preprocessing.geometry import PLANES, Grid, onto_grid, patient_axis, slice_axis
+from HipICMSCLib.common.voxels import patient_axis
+from HipICMSCLib.preprocessing.geometry import PLANES, Grid, onto_grid, slice_axis
 from HipICMSCLib.preprocessing.intensity import IntensitySettings, Modality, rescale
 
 Plane = Literal["sagittal", "coronal", "axial"]

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from HipICMSCLib.anatomy.field_of_view import shows_one_hip
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import from_json
-from HipICMSCLib.preprocessing.geometry import PLANES, patient_axis, slice_axis
+from HipICMSCLib.common.voxels import patient_axis
+from HipICMSCLib.preprocessing.geometry import PLANES, slice_axis
 
-#: Both hips of an adult and what lies beside them are wider than this; the image of one hip is narrower.
-BOTH_HIPS_MM = 280.0
 #: The brightest 1 % inside the body against the fat below the skin: 1.0 to 1.6 in 20 real T1 MRIs (15 coronal, 5
 #: axial), 1.9 in a VIBE, 4 where fat is suppressed (phantoms).
 LARGEST_OVER_FAT = 1.7
@@ -79,7 +79,7 @@ def differences(image: sitk.Image, ground: Ground) -> list[str]:
         found.append(f"its slices are {plane}" if plane else "it is a volume without thick slices")
     if ground.contrast.lower().startswith("t1") and not fat_is_brightest(image):
         found.append("its contrast is not that of a T1 MRI")
-    if ground.body_part == "both hips" and _width_mm(image) < BOTH_HIPS_MM:
+    if ground.body_part == "both hips" and shows_one_hip(image):
         found.append("it shows less than both hips")
     return found
 
@@ -109,13 +109,3 @@ def _plane(image: sitk.Image) -> str:
     """Empty where voxels are about even."""
     axis = slice_axis(image)
     return "" if axis is None else PLANES[patient_axis(image, axis)]
-
-
-def _width_mm(image: sitk.Image) -> float:
-    """From the patient's right to the left."""
-    return float(
-        sum(
-            abs(image.GetDirection()[axis]) * size * spacing
-            for axis, (size, spacing) in enumerate(zip(image.GetSize(), image.GetSpacing(), strict=True))
-        )
-    )

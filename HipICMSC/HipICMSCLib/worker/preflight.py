@@ -19,6 +19,7 @@ from HipICMSCLib.anatomy.segments import SIDES
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.common.terminal import duration
+from HipICMSCLib.common.voxels import patient_axis
 from HipICMSCLib.networks.memory import SAFETY, activation_bytes, free_bytes, needed_bytes
 from HipICMSCLib.preprocessing.geometry import (
     PLANES,
@@ -26,7 +27,6 @@ from HipICMSCLib.preprocessing.geometry import (
     Grid,
     crop_grid,
     obliquity_deg,
-    patient_axis,
     slice_axis,
 )
 from HipICMSCLib.preprocessing.image_check import check_volume, looks_like_ct
@@ -153,7 +153,7 @@ def inspect(
         grid = crop_grid(image, heads.midpoint(), manifest.crop)
         columns, slices, rows = grid.size
     findings = (
-        orientation_finding(image, whole_slices=manifest.crop is None),
+        orientation_finding(image, manifest.crop),
         *ground_findings(to_json(manifest), image),
         *in_view,
         device_finding(image, grid, (rows, columns), segmenter),
@@ -246,16 +246,16 @@ def verdict(findings: Iterable[Finding]) -> Finding:
     return Finding("caution", "Verdict", f"{with_cautions}: {figures}." if figures else f"{with_cautions}.")
 
 
-def orientation_finding(image: sitk.Image, whole_slices: bool) -> Finding:
+def orientation_finding(image: sitk.Image, crop: CropSettings | None) -> Finding:
     """How the slices lie, and whether they are what the network reads.
 
     Args:
-        whole_slices: the network reads the slices of any plane as they were acquired, not coronal ones of a crop.
+        crop: of a network that reads coronal slices; None for one that reads those of any plane as they were acquired.
     """
     angle = obliquity_deg(image)
     turned = f", turned by {angle:.0f}° against the patient's axes" if angle >= 0.5 else ""
     axis = slice_axis(image)
-    if whole_slices:
+    if crop is None:
         slices = "A volume without thick slices" if axis is None else _plane_of(image, axis) + " slices"
         return Finding("fine", "Orientation", f"{slices}{turned}, which the network reads as they are.")
     if axis is None:
@@ -265,7 +265,7 @@ def orientation_finding(image: sitk.Image, whole_slices: bool) -> Finding:
             f"A volume without thick slices{turned}; the coronal slices that the network reads are cut from it.",
         )
     plane, step = _plane_of(image, axis), image.GetSpacing()[axis]
-    if plane == "Coronal" and angle <= CropSettings().largest_obliquity_deg:
+    if plane == "Coronal" and angle <= crop.largest_obliquity_deg:
         return Finding("fine", "Orientation", f"{plane} slices{turned}, as the network reads them.")
     if step <= COARSEST_PIXEL_MM:
         return Finding(

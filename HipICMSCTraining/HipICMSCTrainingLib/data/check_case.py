@@ -15,7 +15,8 @@ from HipICMSCLib.anatomy.field_of_view import HEAD_ROOM_MM, JOINT_RADIUS_MM, roo
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, SIDES
 from HipICMSCLib.cases.corrected_case import read_case
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.preprocessing.geometry import PLANES, CropSettings, obliquity_deg, patient_axis, slice_axis
+from HipICMSCLib.common.voxels import patient_axis
+from HipICMSCLib.preprocessing.geometry import PLANES, CropSettings, obliquity_deg, slice_axis
 from HipICMSCLib.preprocessing.image_check import looks_like_ct
 from HipICMSCLib.reading.volume import read_volume
 

@@ -160,6 +160,17 @@ def test_a_narrow_image_without_a_known_head_shows_the_side_on_which_its_femur_l
     assert set(np.unique(array(result.labels))) == values
 
 
+def test_a_tilt_does_not_make_an_image_of_one_hip_wide_enough_for_two():
+    """240 mm wide; the box about its corners, turned by 15 degrees, is 294 mm wide."""
+    angle = np.radians(15)
+    turned = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+    image = empty_image(turned @ CORONAL, (3.0, 3.0, 4.0), extent_mm=240)
+    # Its middle lies within the femur, as in an image about one hip.
+    image.SetOrigin(np.array(image.GetOrigin()) + np.array([LEFT_HEAD[0] * 1.1, 0, -20.0]))
+    result = separate_sides(painted(image, *hips((LEFT_HEAD[0],))), FemoralHeads(None, None))
+    assert set(np.unique(array(result.labels))) == {0, 2, 4}
+
+
 @pytest.mark.parametrize("side", [-1, 1])
 def test_below_the_head_the_ischium_is_of_the_femurs_side_and_the_other_pubis_is_not(side):
     # Femur from 25 mm below the head's centre on, ischium and rami, and the pubis beyond the middle.

@@ -21,6 +21,7 @@ from HipICMSCLib.preprocessing.slabs import (
     slice_grid,
 )
 from packages import blank, dice, distance, rotation
+from scipy.spatial.transform import Rotation
 
 PLANES = tuple(ORIENTATIONS)
 #: Where columns, rows and slices run in LPS: rows to the feet, or to the back where slices are axial, and columns to
@@ -182,6 +183,22 @@ def test_slices_cover_the_whole_image_and_are_padded_at_their_end_alone(plane, m
 )
 def test_the_plane_is_that_of_the_acquired_slices(axes, spacing, plane):
     assert acquisition_plane(blank(axes, spacing, (60, 60, 60), (0, 0, 0))) == plane
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_thick_slices_are_read_one_by_one_however_they_are_turned(seed):
+    """As axial ones along a steep neck: of a doubly oblique stack two axes may be nearest to one of the patient's."""
+    turns = Rotation.random(200, random_state=seed).as_matrix()
+    along_a_neck = Rotation.from_euler("yxz", [46, 20, 10], degrees=True).as_matrix()
+    for direction in (along_a_neck, *turns):
+        image = sitk.Image([20, 16, 6], sitk.sitkFloat32)
+        image.SetSpacing((1.0, 1.0, 4.0))
+        image.SetDirection(direction.ravel())
+        plane = acquisition_plane(image)
+        read = slice_grid(image, plane, SlabSettings())
+        assert (read.size[2], read.spacing[2]) == (6, 4.0)
+        normal = np.array(read.direction).reshape(3, 3)[:, 2]
+        assert abs(normal @ direction[:, 2]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("settings", [{"pixel_mm": 0.0}, {"pixel_mm": 50.0}, {"thinnest_mm": -1.0}])

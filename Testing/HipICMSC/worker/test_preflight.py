@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from ball_hips import LEFT_CENTRE, RIGHT_CENTRE, ball_image
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.engine import HipSegmenter
+from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCLib.worker import preflight
 from HipICMSCLib.worker.preflight import (
     Finding,
@@ -60,7 +61,7 @@ def level_and_words(finding: Finding, *words: str) -> str:
 
 def test_a_usual_coronal_mri_is_fine_in_every_way():
     image = piece(CORONAL, (0.9, 0.9, 5.2))
-    findings = (*image_findings(image, "hips"), orientation_finding(image, whole_slices=False))
+    findings = (*image_findings(image, "hips"), orientation_finding(image, CropSettings()))
     assert {finding.level for finding in findings} == {"fine"}
     assert level_and_words(of("Orientation", findings), "Coronal slices", "as the network reads them")
     assert level_and_words(of("Voxels", findings), "0.9 × 0.9 mm", "5.2 mm apart")
@@ -76,7 +77,7 @@ def test_a_usual_coronal_mri_is_fine_in_every_way():
     ],
 )
 def test_a_model_that_reads_whole_slices_takes_any_plane(direction, spacing, words):
-    finding = orientation_finding(piece(direction, spacing), whole_slices=True)
+    finding = orientation_finding(piece(direction, spacing), None)
     assert (finding.level, finding.sentence) == ("fine", f"{words}, which the network reads as they are.")
 
 
@@ -95,7 +96,7 @@ def test_a_model_that_reads_whole_slices_takes_any_plane(direction, spacing, wor
     ],
 )
 def test_the_plane_is_named_and_thick_slices_of_another_plane_ask_for_caution(direction, spacing, level, plane):
-    finding = orientation_finding(piece(direction, spacing), whole_slices=False)
+    finding = orientation_finding(piece(direction, spacing), CropSettings())
     assert level_and_words(finding, plane) == level
     assert ("cut across" in finding.sentence) == (level == "caution")
     assert "turned" not in finding.sentence
@@ -111,7 +112,7 @@ def test_the_plane_is_named_and_thick_slices_of_another_plane_ask_for_caution(di
 )
 def test_an_oblique_coronal_series_is_told_by_its_angle(degrees, spacing, level):
     direction = rotation(degrees, axis=(1.0, 0.0, 0.0)) @ CORONAL
-    finding = orientation_finding(piece(direction, spacing), whole_slices=False)
+    finding = orientation_finding(piece(direction, spacing), CropSettings())
     assert level_and_words(finding, "Coronal", f"turned by {degrees}°") == level
 
 
