@@ -28,6 +28,7 @@ def own_home(tmp_path_factory):
     """Models and run times of the tests are not those of whoever runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HIPICMSC_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("personal")))
         yield
 
 

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.bones import separate_sides
 from HipICMSCLib.anatomy.doubts import Notice
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, find_femoral_heads
-from HipICMSCLib.anatomy.heads_of_bones import heads_of_bones
+from HipICMSCLib.anatomy.heads_of_bones import LEAST_APART_MM, heads_of_bones
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.models.package import ModelPackage, read_package
@@ -126,7 +126,7 @@ class HipSegmenter:
             cancelled: asked often; once it is true the call ends with the error ``cancelled``.
 
         Raises:
-            HipError: for an image that cannot be segmented (see volume_input), ``ct_given``, ``no_hip``,
+            HipError: for an image that cannot be segmented (see image_check), ``ct_given``, ``no_hip``,
                 ``bad_points``, ``cancelled``, ``out_of_memory``.
         """
         watch = _Stopwatch(progress, cancelled)
@@ -135,6 +135,7 @@ class HipSegmenter:
             raise HipError("ct_given", "This looks like a CT, but the model segments MRI; choose an MRI.")
         if heads is not None:
             _check_points(heads, image)
+        self.inference.forget_volume()
         read = self._read_crop if self.package.manifest.crop else self._read_slices
         found = read(image, heads, watch)
         with watch.stage("separating bones"):
@@ -245,7 +246,14 @@ def _check_points(heads: FemoralHeads, image: sitk.Image) -> None:
             raise HipError(
                 "bad_points", f"The {side} femoral head's centre lies outside the image; check the point (LPS, mm)."
             )
-    if len(points) == 2 and points["right"][0] >= points["left"][0]:
+    if len(points) < 2:
+        return
+    apart = float(np.linalg.norm(np.subtract(points["right"], points["left"])))
+    if apart < LEAST_APART_MM:
+        raise HipError(
+            "bad_points", f"The femoral heads' centres lie {apart:.0f} mm apart; give one in each hip, or only one."
+        )
+    if points["right"][0] >= points["left"][0]:
         raise HipError(
             "bad_points", "The right femoral head's centre lies to the left of the left one's; exchange the points."
         )

@@ -220,8 +220,10 @@ def test_an_image_without_hips_is_refused(segmenter):
         FemoralHeads(None, None),
         FemoralHeads((-85.0, 0.0, 400.0), None),
         FemoralHeads(HEADS.left, HEADS.right),
+        FemoralHeads(HEADS.right, (HEADS.right[0] + 3, *HEADS.right[1:])),
+        FemoralHeads(HEADS.right, HEADS.right),
     ],
-    ids=["none", "outside", "exchanged"],
+    ids=["none", "outside", "exchanged", "both in one hip", "the same twice"],
 )
 def test_points_that_cannot_be_femoral_heads_are_refused(segmenter, coronal, heads):
     with pytest.raises(HipError) as raised:

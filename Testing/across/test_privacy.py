@@ -211,8 +211,10 @@ def test_a_report_and_a_table_name_the_inputs_without_their_folders_and_nothing_
 def test_a_training_case_names_nobody_and_the_list_of_whose_it_is_lies_elsewhere(
     patient, ball_model, tmp_path, capsys, monkeypatch, kind
 ):
+    """Nor does it lie where several people share models."""
     home, cases, result = tmp_path / "home", tmp_path / "cases", tmp_path / "out.seg.nrrd"
-    monkeypatch.setenv("HIPICMSC_HOME", str(home))
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    monkeypatch.setenv("HIPICMSC_HOME", str(tmp_path / "shared"))
     mri = str(getattr(patient, kind))
     assert main(["segment", mri, "-o", str(result), "--model", str(ball_model), "--device", "cpu"]) == 0
     assert main(["case", "add", mri, str(result), "--to", str(cases), "--completed", "all"]) == 0
@@ -220,7 +222,7 @@ def test_a_training_case_names_nobody_and_the_list_of_whose_it_is_lies_elsewhere
     printed = capsys.readouterr()
     assert not found_in((printed.out + printed.err).encode())
     assert sorted(path.name for path in cases.rglob("*")) == ["case-001", "case.json", "label.nii.gz", "mri.nii.gz"]
-    assert not leaks_below(cases) and set(leaks_below(home)) == {"cases.csv"}
+    assert not leaks_below(cases) and set(leaks_below(home)) == {"HipICMSC/cases.csv"}
 
 
 @pytest.fixture(scope="module")

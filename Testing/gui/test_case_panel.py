@@ -17,7 +17,7 @@ def panel(open_panel, ball_model, monkeypatch, tmp_path):
     from slicer_stand_ins import QSettings
 
     monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
-    monkeypatch.setenv("HIPICMSC_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(QSettings, "values", {})
     panel = open_panel("HipICMSC")
     panel.logic.getParameterNode().model = "balls"
@@ -103,7 +103,7 @@ def test_what_was_drawn_and_marked_is_in_the_case(panel, folder, pictures, tmp_p
     labels = sitk.GetArrayFromImage(label)
     assert np.array_equal(labels == 4, left) and np.array_equal(labels == 3, right)
     assert b"Doe_Jane" not in b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-    assert "Doe_Jane T1" in (tmp_path / "home" / "cases.csv").read_text()
+    assert "Doe_Jane T1" in (tmp_path / "home" / "HipICMSC" / "cases.csv").read_text()
     panel.picture(pictures / "hipicmsc-case.png")
 
 

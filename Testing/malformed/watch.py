@@ -137,6 +137,7 @@ class _Child:
             "PYTHONPATH": os.pathsep.join(str(root / name) for name in _LIBRARIES),
             "MALFORMED_MODEL": str(self._model),
             "HIPICMSC_HOME": str(self._base / "home"),
+            "XDG_DATA_HOME": str(self._base / "personal"),
             "OMP_NUM_THREADS": "1",
             # A folder that torch makes once a process, in the temporary folder if not told otherwise.
             "TORCHINDUCTOR_CACHE_DIR": str(self._base / "torch"),

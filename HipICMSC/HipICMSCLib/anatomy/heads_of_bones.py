@@ -12,7 +12,7 @@ from scipy import ndimage
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE
 from HipICMSCLib.anatomy.sphere import fit_sphere
-from HipICMSCLib.common.voxels import steps_of
+from HipICMSCLib.common.voxels import points_of
 
 #: A femur to speak of.
 _LEAST_ML = 5.0
@@ -21,7 +21,7 @@ _RADII_MM = (12.0, 34.0)
 #: How far the hip bone is from that ball at most: joint space, cortex and what slices blur.
 _LARGEST_GAP_MM = 12.0
 #: Two heads lie side by side, so far apart at least, and so much higher or further back at most.
-_LEAST_APART_MM, _LARGEST_OFFSET_MM = 90.0, 60.0
+LEAST_APART_MM, _LARGEST_OFFSET_MM = 90.0, 60.0
 #: The surface about a ball is fitted out to so many times its radius; a sphere that is no head's is not believed.
 _FITTED_TIMES, _LARGEST_SHIFT_MM = 1.35, 8.0
 #: Hip bone about a head tells its side, for it lies towards the middle; if there is enough of it, clearly on one side.
@@ -48,11 +48,10 @@ def heads_of_bones(classes: sitk.Image) -> FemoralHeads:
     hip = array == HIP_BONE
     if not hip.any():
         return FemoralHeads(None, None)
-    lps = _Lps(classes)
-    hip_points = lps.points(np.argwhere(hip)[::7])
+    hip_points = _points(classes, np.argwhere(hip)[::7])
     balls = [
         ball
-        for ball in _balls(array == FEMUR, lps)
+        for ball in _balls(array == FEMUR, classes)
         if np.linalg.norm(hip_points - ball.centre, axis=1).min() <= ball.radius + _LARGEST_GAP_MM
     ]
     pairs = [pair for pair in itertools.combinations(balls, 2) if _are_a_pair(*pair)]
@@ -74,11 +73,11 @@ def side_of_head(head: tuple[float, float, float], hip: np.ndarray, image: sitk.
         head: its centre, LPS mm.
         hip: bool, where hip bone is (z, y, x) in ``image``.
     """
-    lps, centre = _Lps(image), np.array(head)
-    points = lps.points(np.argwhere(hip))
+    centre, voxel_ml = np.array(head), float(np.prod(image.GetSpacing())) / 1000
+    points = _points(image, np.argwhere(hip))
     # Above the head the ilium spreads to both sides.
     not_above = points[points[:, 2] <= centre[2]]
-    return side_told_by(centre, not_above, lps.voxel_ml) or side_told_by(centre, points, lps.voxel_ml)
+    return side_told_by(centre, not_above, voxel_ml) or side_told_by(centre, points, voxel_ml)
 
 
 def side_told_by(place: np.ndarray, hip_points: np.ndarray, voxel_ml: float) -> str | None:
@@ -103,22 +102,14 @@ def side_in_scanner(place: np.ndarray) -> str:
     return "right" if place[0] < 0 else "left"
 
 
-class _Lps:
-    """From array indices (n, 3) of an image to LPS points (n, 3), mm."""
-
-    def __init__(self, image: sitk.Image) -> None:
-        self.spacing = np.array(image.GetSpacing()[::-1])
-        self.voxel_ml = float(np.prod(self.spacing)) / 1000
-        self.origin = np.array(image.GetOrigin())
-        self.steps = steps_of(image).T[::-1]
-
-    def points(self, indices: np.ndarray) -> np.ndarray:
-        return self.origin + indices @ self.steps
+def _points(image: sitk.Image, indices: np.ndarray) -> np.ndarray:
+    """LPS points (n, 3), mm, of array indices (n, 3; z, y, x)."""
+    return points_of(image, indices[:, ::-1])
 
 
-def _balls(femur: np.ndarray, lps: _Lps) -> list[_Ball]:
+def _balls(femur: np.ndarray, image: sitk.Image) -> list[_Ball]:
     components, count = ndimage.label(femur)
-    sizes = np.bincount(components.ravel(), minlength=count + 1) * np.prod(lps.spacing) / 1000
+    sizes = np.bincount(components.ravel(), minlength=count + 1) * np.prod(image.GetSpacing()) / 1000
     found = []
     for value, box in enumerate(ndimage.find_objects(components), start=1):
         if sizes[value] < _LEAST_ML:
@@ -126,12 +117,12 @@ def _balls(femur: np.ndarray, lps: _Lps) -> list[_Ball]:
         # What lies beyond the image may be bone as well: only a surface that is seen ends a ball.
         mask = np.pad(components[box] == value, 1, mode="edge")
         corner = np.array([axis.start for axis in box]) - 1
-        depth = ndimage.distance_transform_edt(mask, sampling=lps.spacing)[(slice(1, -1),) * 3]
+        depth = ndimage.distance_transform_edt(mask, sampling=image.GetSpacing()[::-1])[(slice(1, -1),) * 3]
         deepest = np.array(np.unravel_index(depth.argmax(), depth.shape))
-        ball = _Ball(lps.points(corner + 1 + deepest), float(depth.max()))
+        ball = _Ball(_points(image, (corner + 1 + deepest)[None])[0], float(depth.max()))
         if _RADII_MM[0] <= ball.radius <= _RADII_MM[1]:
             surface = mask & ~ndimage.binary_erosion(mask, border_value=1)
-            found.append(_fitted(ball, lps.points(corner + np.argwhere(surface))))
+            found.append(_fitted(ball, _points(image, corner + np.argwhere(surface))))
     return found
 
 
@@ -147,4 +138,4 @@ def _fitted(ball: _Ball, surface: np.ndarray) -> _Ball:
 
 def _are_a_pair(first: _Ball, second: _Ball) -> bool:
     across, *other = np.abs(first.centre - second.centre)
-    return bool(across >= _LEAST_APART_MM and max(other) <= _LARGEST_OFFSET_MM)
+    return bool(across >= LEAST_APART_MM and max(other) <= _LARGEST_OFFSET_MM)

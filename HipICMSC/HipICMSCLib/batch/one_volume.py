@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.batch.files import FileSource
-from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.errors import HipError, unexpected
 from HipICMSCLib.common.progress import Progress
 from HipICMSCLib.common.volume_names import volume_stem
 from HipICMSCLib.reading.volume import read_with_notes
@@ -41,7 +41,7 @@ def segment_volume(
         morphometry: whether to measure the hips, too, and write table and report beside the segmentation.
 
     Returns:
-        The report of the result, and the measures in words, or why there are none.
+        The report of the result, which also says why it was not measured, and the measures in words.
 
     Raises:
         HipError: as for reading, segmenting and writing.
@@ -62,6 +62,8 @@ def segment_volume(
     started = time.perf_counter()
     about = {"input": files.path.name, "output": files.output.name} | report(result, segmenter.package)
     about["warnings"] = [*({"kind": "reading", "sentence": sentence} for sentence in read), *about["warnings"]]
+    if isinstance(measured, HipError):
+        about["warnings"].append({"kind": "not_measured", "sentence": _why_not(measured)})
     if to_dicom:
         write_dicom_seg(result.labels, files.output, provenance(about), files.path, series)
     else:
@@ -71,7 +73,7 @@ def segment_volume(
         | about["seconds"]
         | {"writing": round(time.perf_counter() - started, 2)}
     )
-    return about, "" if measured is None else _with_measures(measured, files.output)
+    return about, "" if measured is None or isinstance(measured, HipError) else _with_measures(measured, files.output)
 
 
 def measure_result(output: Path, progress: Progress = lambda stage, share: None) -> str:
@@ -83,10 +85,10 @@ def measure_result(output: Path, progress: Progress = lambda stage, share: None)
     from HipICMSCLib.reading.segmentation import read_segmentation
 
     try:
-        labels = read_segmentation(output)
+        measured = _measured(read_segmentation(output), progress)
     except HipError as error:
-        return _with_measures(error, output)
-    return _with_measures(_measured(labels, progress), output)
+        measured = error
+    return _why_not(measured) if isinstance(measured, HipError) else _with_measures(measured, output)
 
 
 def has_measures(output: Path) -> bool:
@@ -102,15 +104,19 @@ def _measured(labels: Any, progress: Progress) -> Morphometry | HipError:
         return measure(labels, progress=lambda share: progress("measuring", share))
     except HipError as error:
         return error
+    except Exception as error:  # a mistake of ours there costs nobody the segmentation
+        return unexpected(error, "Measuring")
 
 
-def _with_measures(measured: Morphometry | HipError, output: Path) -> str:
+def _why_not(error: HipError) -> str:
+    return f"Not measured: {error.sentence}"
+
+
+def _with_measures(measured: Morphometry, output: Path) -> str:
     """Write table and report beside a segmentation, and say in words what they say."""
     from HipICMSCLib.results.morphometry_report import write_report
     from HipICMSCLib.results.morphometry_table import in_words, write_table
 
-    if isinstance(measured, HipError):
-        return f"Not measured: {measured.sentence}"
     table, page = (beside(output, ending) for ending in ("csv", "html"))
     write_table(measured, output.name, table)
     write_report(measured, output.name, page)

@@ -85,7 +85,8 @@ class AboutCase:
     Attributes:
         case: the number.
         software: what wrote it.
-        voxels_sha256: of the MRI's voxels, by which the same MRI is known again however it is stored.
+        voxels_sha256: of the MRI's voxels along the patient's axes (LPS), by which the same MRI is known again however
+            it is stored; older versions took them as stored.
         files: SHA-256 of the other files by their names.
     """
 

@@ -83,8 +83,9 @@ def keep_case(
     segments = _compared(label, original, set(completed), set(of_unknown_origin), image.GetSpacing())
 
     _make_folder(folder)
-    digest = _digest_of_voxels(image)
-    same = _cases_of(folder, digest)
+    digest = _digest_of_voxels(sitk.DICOMOrient(image, "LPS"))
+    # As stored: what older versions wrote.
+    same = _cases_of(folder, (digest, _digest_of_voxels(image)))
     if same and not overwrite:
         raise HipError(
             "case_exists",
@@ -172,13 +173,13 @@ def _digest_of_voxels(image: sitk.Image) -> str:
     return digest.hexdigest()
 
 
-def _cases_of(folder: Path, digest: str) -> list[tuple[int, Path]]:
-    """The cases of the MRI with these voxels; what cannot be read is none."""
+def _cases_of(folder: Path, digests: Collection[str]) -> list[tuple[int, Path]]:
+    """The cases of an MRI by any of its digests; what cannot be read is none."""
     same = []
     for path in cases_in(folder):
         with contextlib.suppress(HipError):
             about = read_about(path)
-            if about.voxels_sha256 == digest:
+            if about.voxels_sha256 in digests:
                 same.append((about.case, path))
     return same
 
@@ -233,4 +234,5 @@ def _remove(case: Path, what: str) -> None:
         case.rename(hidden)
         shutil.rmtree(hidden)
     except OSError as error:
-        raise HipError("not_removed", f"{what} could not be deleted; delete {case}.", str(error)) from error
+        left = hidden if hidden.exists() else case
+        raise HipError("not_removed", f"{what} could not be deleted; delete {left}.", str(error)) from error

@@ -12,7 +12,7 @@ from HipICMSCLib.cases.corrected_case import folder_name
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import creating, storage_error
 from HipICMSCLib.common.tables import as_text
-from HipICMSCLib.models.chosen import user_folder
+from HipICMSCLib.models.chosen import personal_folder
 
 NAME = "cases.csv"
 _COLUMNS = ("case", "folder", "source", "date")
@@ -22,7 +22,7 @@ _ONLY_MINE = 0o600
 
 def source_list() -> Path:
     """The file; it may not exist until a case is kept."""
-    return user_folder() / NAME
+    return personal_folder() / NAME
 
 
 def add_to_list(number: int, folder: Path, source: str) -> None:
@@ -60,12 +60,18 @@ def numbers_given(folder: Path) -> set[int]:
     """
     path = source_list()
     try:
-        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8", errors="replace").replace("\0", "")))
-        mine = [row["case"] or "" for row in rows if row.get("folder") == _cell(str(folder.resolve()))]
+        # A spreadsheet may have saved it, with a mark at its beginning.
+        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig", errors="replace").replace("\0", "")))
+        if tuple(rows.fieldnames or _COLUMNS) != _COLUMNS:
+            raise ValueError(f"Its columns are {rows.fieldnames}, not {_COLUMNS}.")
+        mine = [row["case"] or "" for row in rows if row["folder"] == _cell(str(folder.resolve()))]
     except FileNotFoundError:
         return set()
-    except (OSError, csv.Error, KeyError) as error:
-        sentence = f"Your list of cases, {path}, cannot be read; mend it or move it away."
+    except (OSError, csv.Error, ValueError) as error:
+        sentence = (
+            f"Your list of cases, {path}, cannot be read as a table with the columns {', '.join(_COLUMNS)}; mend it or "
+            "move it away."
+        )
         raise HipError("unreadable", sentence, str(error)) from error
     return {int(case.removeprefix("case-")) for case in mine if case.removeprefix("case-").isdecimal()}
 

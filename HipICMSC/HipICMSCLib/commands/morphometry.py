@@ -11,6 +11,7 @@ from HipICMSCLib.common.files import check_may_write
 from HipICMSCLib.common.terminal import ProgressLine
 from HipICMSCLib.reading.volume import read_volume
 from HipICMSCLib.results.research_use import RESEARCH_USE
+from HipICMSCLib.results.segmentation_file import check_ending
 
 
 def add_morphometry_command(commands: Any) -> None:
@@ -33,16 +34,27 @@ def _morphometry(chosen: argparse.Namespace) -> None:
     from HipICMSCLib.reading.segmentation import read_segmentation
     from HipICMSCLib.results.morphometry_markups import refuse_markups
 
-    for path in filter(None, (chosen.output, chosen.html)):
-        check_may_write(path, chosen.overwrite, [chosen.segmentation])
+    for path, endings in ((chosen.output, (".csv",)), (chosen.html, (".html", ".htm"))):
+        if path:
+            check_ending(path, endings)
+            check_may_write(path, chosen.overwrite, [chosen.segmentation])
     if chosen.markups and not chosen.overwrite:
         refuse_markups(chosen.markups)
     if chosen.values:
-        labels = with_our_values(read_volume(chosen.segmentation), dict(_bone_values(text) for text in chosen.values))
+        labels = with_our_values(read_volume(chosen.segmentation), _values_by_bone(chosen.values))
     else:
         labels = read_segmentation(chosen.segmentation)
     _measure(labels, chosen.segmentation.name, chosen.output, chosen.html, chosen.markups)
     print(RESEARCH_USE)
+
+
+def _values_by_bone(texts: list[str]) -> dict[str, tuple[int, ...]]:
+    values: dict[str, tuple[int, ...]] = {}
+    for name, numbers in map(_bone_values, texts):
+        if name in values:
+            raise HipError("bad_values", f"--values has {name} twice; give all its numbers at once, as in {name}=1,2.")
+        values[name] = numbers
+    return values
 
 
 def _bone_values(text: str) -> tuple[str, tuple[int, ...]]:

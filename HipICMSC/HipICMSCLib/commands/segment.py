@@ -236,6 +236,12 @@ def _items(chosen: argparse.Namespace) -> tuple[list[BatchItem], bool]:
     ending = next((ending for ending in _ENDINGS if output.name.lower().endswith(ending)), None)
     to_folder = output.is_dir() or chosen.shard is not None or (ending is None and (len(given) > 1 or volumes != given))
     if to_folder:
+        if folder and folder.resolve() == output.resolve() and "." + chosen.format != SEGMENTATION_ENDING:
+            raise HipError(
+                "same_folder",
+                f"Another call would take results that are .{chosen.format} for volumes of {folder}; let -o name "
+                f"another folder, or give --format {SEGMENTATION_ENDING[1:]}.",
+            )
         make_result_folder(output)
         return items_of(volumes, output, "." + chosen.format, chosen.overwrite, folder), True
     check_ending(output, _ENDINGS)

@@ -30,9 +30,9 @@ class HipError(Exception):
         return type(self), (self.kind, self.sentence, self.detail)
 
 
-def unexpected(error: Exception) -> HipError:
+def unexpected(error: Exception, task: str = "The segmentation") -> HipError:
     """For what nobody foresaw, in one of several volumes: a mistake of ours keeps the others from nothing."""
-    sentence = f"The segmentation failed unexpectedly ({type(error).__name__}); the details say more."
+    sentence = f"{task} failed unexpectedly ({type(error).__name__}); the details say more."
     return HipError("unexpected", sentence, "".join(traceback.format_exception(error)))
 
 

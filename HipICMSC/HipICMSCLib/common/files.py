@@ -14,6 +14,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.volume_names import is_dicom
 
 _DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd")
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM)
 _ATTEMPTS = 20
 _SECONDS_BETWEEN_ATTEMPTS = 0.05
 
@@ -25,7 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
     On any failure the half-written file is removed and ``path`` stays as it was.
 
     Raises:
-        HipError: ``disk_full``, ``read_only`` or ``no_folder``, naming the folder; ``not_written`` for other reasons.
+        HipError: ``disk_full``, ``read_only`` or ``no_folder``, naming the folder; ``in_use`` where it is the file
+            that may not be replaced; ``not_written`` for other reasons.
     """
     with _written_beside(path, _replace) as beside:
         yield beside
@@ -98,11 +100,18 @@ def _create(beside: Path, path: Path) -> None:
 
 def storage_error(error: OSError, path: Path) -> HipError:
     """Say in one sentence why ``path`` could not be written."""
+    if error.errno in _NOT_ALLOWED and Path(path).is_file() and _probe(Path(path)) is None:
+        sentence = f"{path} is open in another program, or somebody else's; close it, or choose another name."
+        return HipError("in_use", sentence, str(error))
+    return _error_of_folder(error, path)
+
+
+def _error_of_folder(error: OSError, path: Path) -> HipError:
     folder = Path(path).parent
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         sentence = f"The disk of the folder {folder} is full; nothing was written. Make room there and try again."
         return HipError("disk_full", sentence, str(error))
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+    if error.errno in (*_NOT_ALLOWED, errno.EROFS):
         return HipError("read_only", f"The folder {folder} may not be written to; choose another one.", str(error))
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return HipError(
@@ -164,7 +173,7 @@ def _probe(path: Path) -> HipError | None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        return storage_error(error, path)
+        return _error_of_folder(error, path)
     finally:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)

@@ -29,7 +29,7 @@ def open_file(path: Path, largest_bytes: int | None = None) -> BinaryIO:
     state = os.fstat(file.fileno())
     if not stat.S_ISREG(state.st_mode) or (largest_bytes is not None and state.st_size > largest_bytes):
         file.close()
-        raise OSError(f"{path} is no file that a training writes")
+        raise OSError(f"{path} is no file, or too large")
     return file
 
 

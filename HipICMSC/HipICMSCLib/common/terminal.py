@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -44,7 +45,8 @@ class ProgressLine:
         left = "" if seconds_left is None else f", {duration(seconds_left)} left"
         line = f"[{'#' * round(30 * share):<30}] {share:4.0%} {text}{left}"
         if sys.stderr.isatty():
-            print(f"\r{line:<{WIDTH}.{WIDTH}}", end="", file=sys.stderr, flush=True)
+            width = min(WIDTH, shutil.get_terminal_size().columns - 1)
+            print(f"\r{line:<{width}.{width}}", end="", file=sys.stderr, flush=True)
             self._open = True
         elif now - self._last >= QUIET_SECONDS:
             print(line, file=sys.stderr, flush=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -131,6 +133,9 @@ def with_our_values(labels: sitk.Image, values: Mapping[str, Sequence[int]]) -> 
         )
     if not any("femur" in name for name in values):
         raise HipError("bad_values", "Give the values of the femur, too: without it nothing can be measured.")
+    shared = [number for number, often in Counter(itertools.chain(*map(set, values.values()))).items() if often > 1]
+    if shared:
+        raise HipError("bad_values", f"The value {shared[0]} is given for two bones; each voxel is of one.")
     array = sitk.GetArrayViewFromImage(labels)
     ours = np.zeros(array.shape, np.uint8)
     for name, given in values.items():

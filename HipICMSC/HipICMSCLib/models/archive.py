@@ -146,7 +146,7 @@ def read_details(path: Path) -> ModelDetails:
 
 @dataclass(frozen=True)
 class _Description:
-    """The part of model.json that a person reads, as in model_package.ModelManifest."""
+    """The part of model.json that a person reads, as in package.ModelManifest."""
 
     name: str
     licence: str

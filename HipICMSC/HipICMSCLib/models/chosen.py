@@ -26,8 +26,11 @@ def user_folder() -> Path:
     The environment variable HIPICMSC_HOME names another folder, for example one that several people share.
     """
     chosen = os.environ.get("HIPICMSC_HOME")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
+    return Path(chosen).expanduser().absolute() if chosen else personal_folder()
+
+
+def personal_folder() -> Path:
+    """As :func:`user_folder`, but never one that is shared: for what nobody else may read."""
     if sys.platform == "win32":
         base = os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming"
     elif sys.platform == "darwin":

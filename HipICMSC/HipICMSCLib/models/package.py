@@ -1,6 +1,6 @@
 """A model in one file: weights, what is needed to run them, and the card a person reads.
 
-What the file is, model_archive says; here it becomes networks.
+What the file is, archive says; here it becomes networks.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class SliceInference:
     """A network on a device, ready for volumes.
 
     Attributes:
-        fallbacks: what did not go as planned since it was loaded, as sentences; a step down is not taken back.
+        precision: of the volume that is read.
     """
 
     def __init__(
@@ -69,7 +69,8 @@ class SliceInference:
         self.neighbours = neighbours
         self.network = _fused(network).to(memory_format=torch.channels_last)
         self.fixed_precision = precision
-        self.fallbacks: list[str] = []
+        self._steps_down: list[str] = []
+        self._of_volume: list[str] = []
         try:
             self._use(device)
         except (MemoryError, RuntimeError) as error:
@@ -77,6 +78,17 @@ class SliceInference:
             if device.type == "cpu" or not is_out_of_memory(error):
                 raise
             self._use_processor(device)
+
+    @property
+    def fallbacks(self) -> list[str]:
+        """What did not go as planned, as sentences: where memory ran out since the network was loaded, which is not
+        taken back, and which precision this volume needed."""
+        return [*self._steps_down, *self._of_volume]
+
+    def forget_volume(self) -> None:
+        """Another volume may do with less precision than the last one."""
+        self._of_volume = []
+        self.precision = self.fixed_precision or fast_precision(self.device)
 
     def foreground(
         self,
@@ -132,6 +144,9 @@ class SliceInference:
                 self._make_room(error)
                 continue
             if not np.isfinite(parts[-1]).all():
+                if self._take_exact_precision("has values there that are too large for it"):
+                    parts, done = [], 0
+                    continue
                 raise HipError(
                     "not_finite_output",
                     "The model gives values that are no numbers for this volume; choose another model.",
@@ -154,7 +169,7 @@ class SliceInference:
         self.batch = FIRST_BATCH[device.type]
 
     def _use_processor(self, instead_of: torch.device) -> None:
-        self.fallbacks.append(f"The memory of the {instead_of.type} device is too small, so the CPU computes.")
+        self._steps_down.append(f"The memory of the {instead_of.type} device is too small, so the CPU computes.")
         self._use(torch.device("cpu"))
 
     def _choose_precision(self, trial: np.ndarray) -> None:
@@ -168,10 +183,15 @@ class SliceInference:
             return  # the batches below step down
         changed = float((exact != fast).mean())
         if changed > LARGEST_CHANGE:
-            self.fallbacks.append(
-                f"Computed in fp32, since {self.precision.name} would have changed {changed:.2%} of a trial slice."
-            )
-            self.precision = FP32
+            self._take_exact_precision(f"would have changed {changed:.2%} of a trial slice")
+
+    def _take_exact_precision(self, why: str) -> bool:
+        """Whether there was a faster one to give up."""
+        if self.fixed_precision is not None or self.precision is FP32:
+            return False
+        self._of_volume.append(f"Computed in fp32, since {self.precision.name} {why}.")
+        self.precision = FP32
+        return True
 
     @torch.inference_mode()
     def _probabilities(self, slabs: np.ndarray, precision: Precision) -> np.ndarray:
@@ -187,7 +207,7 @@ class SliceInference:
         if self.batch > 1:
             self.batch //= 2
             at_once = f"{self.batch} slices are" if self.batch > 1 else "one slice is"
-            self.fallbacks.append(f"Memory ran out, so {at_once} computed at once.")
+            self._steps_down.append(f"Memory ran out, so {at_once} computed at once.")
         elif self.device.type != "cpu":
             self._use_processor(self.device)
         else:

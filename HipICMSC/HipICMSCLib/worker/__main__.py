@@ -13,6 +13,7 @@ import os
 import queue
 import shutil
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -23,7 +24,8 @@ from typing import TextIO
 import SimpleITK as sitk
 
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads, head_at
-from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.errors import HipError, unexpected
+from HipICMSCLib.common.files import storage_error
 from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.models.chosen import user_folder
@@ -106,6 +108,18 @@ class _Requests:
             self._lines.put(None)
 
 
+#: What is done for each request, in a sentence.
+_TASKS = {
+    SegmentRequest: "The segmentation",
+    PreflightRequest: "The look at the MRI",
+    SeriesRequest: "The look into the folder",
+    ExportRequest: "The export",
+    KeepCaseRequest: "Keeping the case",
+    SelfTestRequest: "The self-test",
+    MeasureRequest: "The measuring",
+}
+
+
 class _Worker:
     def __init__(self, say: Callable[[Event], None], abandoned: Callable[[], bool]) -> None:
         self._say, self._abandoned = say, abandoned
@@ -117,12 +131,14 @@ class _Worker:
 
     def answer(self, line: str) -> None:
         """Do one request; whatever goes wrong becomes one error event."""
+        request = None
         try:
-            self._say(Finished(self._done(decode(line))))
+            request = decode(line)
+            self._say(Finished(self._done(request)))
         except HipError as error:
             self._say(Failed(error.kind, error.sentence, error.detail))
         except Exception as error:
-            kind, sentence = _said_of(error)
+            kind, sentence = _said_of(error, _TASKS.get(type(request), "The process beside Slicer"))
             self._say(Failed(kind, sentence, traceback.format_exc()))
 
     def _done(self, request: Request | Event) -> dict:
@@ -201,7 +217,11 @@ class _Worker:
         series = Path(request.labels).with_name("series")
         series.mkdir()
         for number, file in enumerate(request.images):
-            shutil.copyfile(file, series / f"{number:05}.dcm")
+            try:
+                shutil.copyfile(file, series / f"{number:05}.dcm")
+            except FileNotFoundError as error:
+                sentence = f"The DICOM file {Path(file).name} is not there any more; import the series again."
+                raise HipError("input_gone", sentence, str(error)) from error
         write_corrected(read_image(Path(request.labels))[0], Path(request.output), request.provenance, series)
         return {}
 
@@ -262,17 +282,19 @@ def _not_loaded(error: Exception) -> str:
     return f"{library} cannot be loaded; the section Set-up looks which one it is, and installs it again."
 
 
-def _said_of(error: Exception) -> tuple[str, str]:
+def _said_of(error: Exception, task: str) -> tuple[str, str]:
     """Kind and sentence of a failure that is no HipError."""
     if isinstance(error, ImportError):
         return "not_installed", _not_loaded(error)
+    if isinstance(error, OSError):
+        full = storage_error(error, Path(error.filename2 or error.filename or Path(tempfile.gettempdir(), "file")))
+        if full.kind == "disk_full":
+            return full.kind, full.sentence
     from HipICMSCLib.networks.inference import is_of_graphics_card, is_out_of_memory
 
     if not is_out_of_memory(error):
-        return (
-            "unexpected",
-            f"The segmentation failed unexpectedly ({type(error).__name__}); the details say more.",
-        )
+        said = unexpected(error, task)
+        return said.kind, said.sentence
     if is_of_graphics_card(error):
         return (
             "out_of_memory",

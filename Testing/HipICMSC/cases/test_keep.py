@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from corrected import MADE_BY, case_in, hips
+from HipICMSCLib.cases import keep as keep_module
 from HipICMSCLib.cases.corrected_case import cases_in, read_case
 from HipICMSCLib.cases.keep import keep_case
 from HipICMSCLib.cases.source_list import source_list
@@ -27,8 +29,8 @@ SECRETS = ("Zworykin", "PID7741XQ", "19410317", "Hbrixx")
 @pytest.fixture(autouse=True)
 def own_list(tmp_path, monkeypatch) -> Path:
     """Nobody else's list of cases."""
-    monkeypatch.setenv("HIPICMSC_HOME", str(tmp_path / "home"))
-    return tmp_path / "home" / "cases.csv"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "own"))
+    return tmp_path / "own" / "HipICMSC" / "cases.csv"
 
 
 def another_mri(number: int) -> tuple[sitk.Image, sitk.Image, sitk.Image]:
@@ -69,6 +71,34 @@ def test_nothing_in_the_folder_names_the_patient_or_the_source(tmp_path, own_lis
         assert not [secret for secret in SECRETS if secret.encode() in data], path
         assert str(tmp_path).encode() not in data
     assert rows(own_list)[0]["source"] == f"/archive/{SECRETS[0]}/{SECRETS[3]}.nii.gz", "only the user can tell"
+
+
+def test_an_mri_is_known_again_when_its_axes_are_stored_otherwise(tmp_path):
+    image, original, labels = hips()
+    first = keep_case(tmp_path / "cases", image, labels, MADE_BY, original, {"RightFemur"}, "dicom")
+    turned = [sitk.DICOMOrient(each, "RAS") for each in (image, labels, original)]
+    again = lambda **more: keep_case(
+        tmp_path / "cases", *turned[:2], MADE_BY, turned[2], {"RightFemur"}, "nifti", **more
+    )  # noqa: E731
+    assert f"case {first.number}" in refused("case_exists", again)
+    # A case of an older version knows its voxels as they were stored.
+    about = json.loads((first.folder / "case.json").read_text())
+    about["voxels_sha256"] = keep_module._digest_of_voxels(turned[0])
+    (first.folder / "case.json").write_text(json.dumps(about))
+    refused("case_exists", again)
+    assert again(overwrite=True).number == first.number + 1
+
+
+def test_a_list_that_a_spreadsheet_saved_is_read_or_refused_but_never_taken_for_empty(tmp_path, own_list):
+    folder = tmp_path / "cases"
+    first = keep(folder, 1)
+    text = own_list.read_text(encoding="utf-8")
+    own_list.write_text(text, encoding="utf-8-sig")
+    shutil.rmtree(first.folder)
+    [left.rmdir() for left in folder.glob(".case-*")]
+    assert keep(folder, 2).number == first.number + 1, "a deleted case's number is not given again"
+    own_list.write_text(text.replace(",", ";"), encoding="utf-8")
+    assert "columns case, folder" in refused("unreadable", lambda: keep(folder, 3))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")

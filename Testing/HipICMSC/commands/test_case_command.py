@@ -17,7 +17,7 @@ from HipICMSCLib.results.segmentation_file import write_segmentation
 @pytest.fixture
 def files(tmp_path, monkeypatch) -> Path:
     """A folder with an MRI, the model's result and a corrected label map of it."""
-    monkeypatch.setenv("HIPICMSC_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     image, original, labels = hips()
     sitk.WriteImage(image, str(tmp_path / "Doe_Jane.nrrd"))
     write_segmentation(original, tmp_path / "made.seg.nrrd", MADE_BY)
@@ -40,7 +40,7 @@ def test_a_correction_is_kept_listed_and_replaced_only_when_asked(files):
     assert replaced.code == 0 and "Case 2 is in" in replaced.output
     assert "case-001" not in listed_again.output and "case-002: " in listed_again.output
     assert {segment.state for segment in read_case(cases / "case-002").segments} == {"completed"}
-    with open(files / "home" / "cases.csv", encoding="utf-8", newline="") as file:
+    with open(files / "home" / "HipICMSC" / "cases.csv", encoding="utf-8", newline="") as file:
         assert [(row["case"], Path(row["source"]).name) for row in csv.DictReader(file)] == [
             ("case-001", "Doe_Jane.nrrd"), ("case-002", "Doe_Jane.nrrd"),
         ]  # fmt: skip

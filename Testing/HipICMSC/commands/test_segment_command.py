@@ -69,6 +69,11 @@ def test_a_segmentation_of_which_nothing_can_be_measured_is_written_and_says_so(
     assert (answer.code, answer.error) == (0, "")
     assert "Not measured: None of the four bones" in answer.output
     assert files_in(tmp_path) == ["hips.seg.nrrd", "mri.nrrd"]
+    # Who reads no words, but the report, learns it, too.
+    again = run("segment", tmp_path / "mri.nrrd", *arguments, "--overwrite", "--report", tmp_path / "report.json")
+    assert again.code == 0
+    kinds = [warning["kind"] for warning in json.loads((tmp_path / "report.json").read_text())["warnings"]]
+    assert "not_measured" in kinds
 
 
 def test_a_result_that_is_there_without_measures_gets_them(model, mri, tmp_path):
@@ -90,6 +95,18 @@ def test_a_file_at_the_place_of_a_result_that_cannot_be_measured_says_why(model,
     answer = run("segment", mri, "-o", tmp_path, "--model", model, "--device", "cpu", "--morphometry", *POINTS)
     assert answer.code == 0 and "Not measured: " in answer.output
     assert (tmp_path / "mri.seg.nrrd").read_text() == "a note" and files_in(tmp_path) == ["mri.seg.nrrd"]
+
+
+def test_label_maps_do_not_go_where_another_call_would_take_them_for_mris(model, mri, tmp_path):
+    (tmp_path / "mri.nii.gz").write_bytes(mri.read_bytes())
+    arguments = ("segment", tmp_path, "-o", tmp_path, "--model", model, "--device", "cpu")
+    answer = run(*arguments, "--format", "nii.gz")
+    assert (answer.code, answer.output) == (2, "") and "let -o name another folder" in answer.error
+    assert files_in(tmp_path) == ["mri.nii.gz"]
+    assert run(*arguments).code == 0
+    assert files_in(tmp_path) == ["mri.nii.gz", "mri.seg.nrrd"]
+    again = run(*arguments)
+    assert again.code == 0 and "0 of 1 volumes segmented" in again.output
 
 
 def test_a_segmentation_and_its_report(model, mri, tmp_path):

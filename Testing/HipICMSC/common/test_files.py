@@ -93,6 +93,17 @@ def test_each_cause_has_its_sentence(tmp_path, number, kind):
     assert error.sentence.endswith(".")
 
 
+def test_where_only_the_file_may_not_be_replaced_the_folder_is_not_blamed(tmp_path):
+    """As a table that Excel has open, or another user's file where each may remove only their own."""
+    import errno
+
+    there = tmp_path / "a.csv"
+    there.write_text("mine")
+    error = storage_error(PermissionError(errno.EACCES, "Permission denied"), there)
+    assert error.kind == "in_use" and str(there) in error.sentence and "close it" in error.sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"] and there.read_text() == "mine"
+
+
 _FILL = """
 import os, sys
 from pathlib import Path

@@ -17,6 +17,7 @@ from HipICMSCLib.models.chosen import (
     add_model,
     available_models,
     find_model,
+    personal_folder,
     remove_model,
     shipped_models,
     user_folder,
@@ -89,6 +90,10 @@ def test_the_users_folder_is_where_the_platform_keeps_such_things(monkeypatch, p
     monkeypatch.setattr(sys, "platform", platform)
     assert user_folder() == Path(expected).expanduser()
     assert user_models_folder() == user_folder() / "models"
+    monkeypatch.delenv("HIPICMSC_HOME", raising=False)
+    own = user_folder()
+    monkeypatch.setenv("HIPICMSC_HOME", "/shared")
+    assert personal_folder() == own != user_folder(), "what nobody else may read is never shared"
 
 
 def test_a_model_is_added_found_by_name_and_removed(mine, home):

@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 import torch
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.networks import inference as inference_module
 from HipICMSCLib.networks.devices import choose_device
-from HipICMSCLib.networks.inference import BF16, FIRST_BATCH, FP32, LARGEST_CHANGE, SliceInference, fast_precision
+from HipICMSCLib.networks.inference import (
+    BF16,
+    FIRST_BATCH,
+    FP32,
+    LARGEST_CHANGE,
+    Precision,
+    SliceInference,
+    fast_precision,
+)
 from HipICMSCLib.networks.paper_segmenter import Segmenter, SegmenterSettings
 from packages import random_network, slab_threshold_network, threshold_network
 from torch import nn
@@ -94,6 +103,34 @@ def test_where_reduced_precision_would_change_the_result_it_is_not_used():
     assert "fp32" in inference.fallbacks[0]
     run(inference, images)
     assert len(inference.fallbacks) == 1
+
+
+def test_each_volume_is_tried_anew_whatever_the_last_one_needed(monkeypatch):
+    monkeypatch.setattr(inference_module, "fast_precision", lambda device: BF16)
+    close, far = (0.5 + 1e-3 * slices()).astype(np.float32), np.where(slices() > 0.5, 1, -1).astype(np.float32)
+    inference = SliceInference(threshold_network(), CPU)
+    run(inference, close)
+    assert inference.precision is FP32 and len(inference.fallbacks) == 1
+    inference.forget_volume()
+    run(inference, far)
+    assert inference.precision is BF16 and inference.fallbacks == []
+
+
+def test_values_too_large_for_a_fast_precision_are_computed_exactly():
+    """Beside the trial slice; the model is not to blame."""
+
+    class Large(nn.Module):
+        def forward(self, images):
+            logits = torch.cat([1 - images, images, images - 1], 1) * 4e4
+            return logits.to(torch.get_autocast_dtype("cpu")) * 1 if torch.is_autocast_enabled("cpu") else logits
+
+    images = np.zeros((7, 8, 8), np.float32)
+    images[5] = 3.0
+    inference = SliceInference(Large(), CPU)
+    inference.precision = Precision("fp16", torch.float16)
+    found = run(inference, images)
+    assert np.isfinite(found).all() and (labels(found)[5] == 1).all()
+    assert inference.precision is FP32 and "too large" in inference.fallbacks[0]
 
 
 def test_a_named_precision_is_kept():

@@ -122,11 +122,34 @@ def test_markups_that_a_user_may_have_edited_are_not_replaced_unasked(labels, tm
     assert json.loads(edited.read_text())["markups"]
 
 
-@pytest.mark.parametrize("values", [["hip"], ["hip=1"], ["thigh=1"], ["femur=x"]])
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["hip"], ["hip=1"], ["thigh=1"], ["femur=x"], ["hip=1", "hip=2", "femur=3"], ["right-femur=3", "left-femur=3"],
+    ],
+)  # fmt: skip
 def test_values_that_name_no_bones_are_refused_in_a_sentence(labels, tmp_path, capsys, values):
     sitk.WriteImage(labels, str(tmp_path / "map.nii.gz"))
     assert main(["morphometry", str(tmp_path / "map.nii.gz"), "--values", *values]) == 2
     assert "hipicmsc:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        (["-o", "x.html", "--html", "x.html"], "x.html"),
+        (["-o", "table.txt"], "table.txt"),
+        (["--html", "page.csv"], "page.csv"),
+    ],
+    ids=["one file twice", "no table", "no page"],
+)
+def test_a_table_and_a_report_are_files_of_their_own_kinds(labels, tmp_path, capsys, monkeypatch, outputs, said):
+    monkeypatch.chdir(tmp_path)
+    write_segmentation(labels, tmp_path / "hips.seg.nrrd", {})
+    assert main(["morphometry", "hips.seg.nrrd", *outputs]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["hips.seg.nrrd"]
 
 
 def test_an_mri_is_no_segmentation(labels, tmp_path, capsys):

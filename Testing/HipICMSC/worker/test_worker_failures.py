@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -244,6 +245,16 @@ def test_rubbish_on_its_input_is_refused_or_ends_it(rubbish, answers):
 # Memory.
 
 
+def test_what_fails_unexpectedly_is_named_and_a_full_disk_is_no_surprise(tmp_path):
+    from HipICMSCLib.worker.__main__ import _said_of
+
+    assert _said_of(KeyError("x"), "The export") == (
+        "unexpected", "The export failed unexpectedly (KeyError); the details say more.",
+    )  # fmt: skip
+    kind, sentence = _said_of(OSError(errno.ENOSPC, "No space left", str(tmp_path / "a.dcm")), "The export")
+    assert kind == "disk_full" and str(tmp_path) in sentence
+
+
 @pytest.mark.parametrize(
     ("error", "where"),
     [
@@ -262,7 +273,7 @@ def test_memory_that_is_out_is_told_apart_by_whose_it_is(error, where):
     import torch
     from HipICMSCLib.worker.__main__ import _said_of
 
-    kind, sentence = _said_of(eval(error, {"torch": torch}))
+    kind, sentence = _said_of(eval(error, {"torch": torch}), "The segmentation")
     assert kind == "out_of_memory" and where in sentence and sentence.endswith(".")
 
 
