@@ -77,9 +77,10 @@ def test_an_mri_is_known_again_when_its_axes_are_stored_otherwise(tmp_path):
     image, original, labels = hips()
     first = keep_case(tmp_path / "cases", image, labels, MADE_BY, original, {"RightFemur"}, "dicom")
     turned = [sitk.DICOMOrient(each, "RAS") for each in (image, labels, original)]
-    again = lambda **more: keep_case(
-        tmp_path / "cases", *turned[:2], MADE_BY, turned[2], {"RightFemur"}, "nifti", **more
-    )  # noqa: E731
+
+    def again(**more):
+        return keep_case(tmp_path / "cases", *turned[:2], MADE_BY, turned[2], {"RightFemur"}, "nifti", **more)
+
     assert f"case {first.number}" in refused("case_exists", again)
     # A case of an older version knows its voxels as they were stored.
     about = json.loads((first.folder / "case.json").read_text())
