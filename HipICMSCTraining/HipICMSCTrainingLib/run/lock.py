@@ -52,15 +52,19 @@ def is_held(path: Path) -> bool:
     try:
         # Only to read: whoever watches may not be allowed to write here.
         with open_file(path) as file:
-            return not _lock(file, path)
+            return not _lock(file, path, shared=True)
     except FileNotFoundError:
         return False
     except OSError as error:
         raise HipError("unreadable", f"{path} cannot be read.", str(error)) from error
 
 
-def _lock(file: BinaryIO, path: Path) -> bool:
-    """Take an exclusive lock on an open file without waiting."""
+def _lock(file: BinaryIO, path: Path, shared: bool = False) -> bool:
+    """Take a lock on an open file without waiting; NFS gives an exclusive one only to who may write.
+
+    Raises:
+        HipError: ``no_locks``.
+    """
     try:
         if os.name == "nt":
             import msvcrt
@@ -70,7 +74,7 @@ def _lock(file: BinaryIO, path: Path) -> bool:
         else:
             import fcntl
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _HELD_BY_ANOTHER:
             return False
