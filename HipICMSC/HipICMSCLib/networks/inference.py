@@ -144,7 +144,7 @@ class SliceInference:
                 self._make_room(error)
                 continue
             if not np.isfinite(parts[-1]).all():
-                if self._take_exact_precision("has values there that are too large for it"):
+                if self._take_exact_precision(f"some values are too large for {self.precision.name}"):
                     parts, done = [], 0
                     continue
                 raise HipError(
@@ -183,13 +183,13 @@ class SliceInference:
             return  # the batches below step down
         changed = float((exact != fast).mean())
         if changed > LARGEST_CHANGE:
-            self._take_exact_precision(f"would have changed {changed:.2%} of a trial slice")
+            self._take_exact_precision(f"{self.precision.name} would have changed {changed:.2%} of a trial slice")
 
     def _take_exact_precision(self, why: str) -> bool:
         """Whether there was a faster one to give up."""
         if self.fixed_precision is not None or self.precision is FP32:
             return False
-        self._of_volume.append(f"Computed in fp32, since {self.precision.name} {why}.")
+        self._of_volume.append(f"Computed in fp32, since {why}.")
         self.precision = FP32
         return True
 

@@ -286,7 +286,8 @@ def _said_of(error: Exception, task: str) -> tuple[str, str]:
     """Kind and sentence of a failure that is no HipError."""
     if isinstance(error, ImportError):
         return "not_installed", _not_loaded(error)
-    if isinstance(error, OSError):
+    # Of what may not be written storage_error asks by writing beside it, and this may be a patient's folder.
+    if isinstance(error, OSError) and not isinstance(error, PermissionError):
         full = storage_error(error, Path(error.filename2 or error.filename or Path(tempfile.gettempdir(), "file")))
         if full.kind == "disk_full":
             return full.kind, full.sentence
