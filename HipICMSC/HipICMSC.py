@@ -182,7 +182,7 @@ class HipICMSCLogic(ScriptedLoadableModuleLogic):
     """Segments volume nodes in a worker process; needs no widget.
 
     Attributes:
-        started: signal of the model and the device, when a segmentation begins.
+        started: signal of the volume node, the model and the device, when a segmentation begins.
         progressed: signal of a stage's name and the share of the whole that is done.
         warned: signal of a sentence about the result.
         aboutToChange: signal of a segmentation node, just before segments in it are replaced.
@@ -241,7 +241,7 @@ class HipICMSCLogic(ScriptedLoadableModuleLogic):
         job = NodeJob(volumeNode, segmentationNode, package, device, headsNode, replaceUnlocked, insist)
         ended = self._tell if not waitForCompletion else lambda outcome: None
         listener = Listener(ended, self.progressed.emit, self.warned.emit, self.aboutToChange.emit)
-        self.started.emit(model, device)
+        self.started.emit(volumeNode, model, device)
         if not waitForCompletion:
             self.service.start(job, listener)
             self.service.watch()

@@ -246,6 +246,41 @@ def test_when_all_are_done_the_most_doubtful_result_is_first(section, scene, wor
     assert section.names == ["doubtful", "earlier", "sure", "failing"] and section.states[1] == "Skipped"
 
 
+def test_a_result_without_a_bone_comes_before_all_doubt_and_is_not_simply_done(section, scene, work, pictures):
+    for name in ("without a hip bone", "doubtful"):
+        add(scene, name)
+    section.settle()
+    section.ui.batchStartButton.click()
+    missing = {"kind": "bone_missing", "sentence": "The left hip bone was not found although its hip is in the image."}
+    work.end(REPORT | {"doubt": {"unsure": 0.02, "mirrored": 0.03}, "warnings": [missing]})
+    work.end(REPORT | {"doubt": {"unsure": 0.11, "mirrored": 0.32}})
+    section.settle()
+    assert section.names == ["without a hip bone", "doubtful"] and section.states == ["Done, check", "Done"]
+    assert "bones are missing or implausible: 1." in section.ui.batchStatusLabel.text
+    section.picture(pictures / "batch-fault.png")
+
+
+def test_files_of_results_are_replaced_only_after_a_question(section, work, tmp_path, monkeypatch):
+    import slicer
+
+    folder, output = tmp_path / "MRIs", tmp_path / "results"
+    output.mkdir()
+    folder.mkdir()
+    for name in ("a", "b"):
+        sitk.WriteImage(ball_hips.ball_image(), str(folder / f"{name}.nrrd"))
+    (output / "a.seg.nrrd").write_bytes(b"corrected by hand")
+    section.choose_folders(folder, output)
+    section.ui.batchRedoCheckBox.checked = True
+    questions: list[str] = []
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: questions.append(text))
+    section.ui.batchStartButton.click()
+    assert "with any correction that was made in them: 1." in questions[0]
+    assert work.started == [] and not section.panel.busy and section.ticks == [True, True]
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: True)
+    section.ui.batchStartButton.click()
+    assert work.started == [("a.nrrd", "a.seg.nrrd")]
+
+
 def test_one_click_segments_all_and_one_that_fails_does_not_stop_the_others(section, scene, work, pictures):
     for name in ("hip left out", "Müller, hips cor T1", "a very long name of a series that nobody can read", "last"):
         add(scene, name)
@@ -525,7 +560,8 @@ def test_a_folder_through_the_real_worker(open_section, worker, tmp_path, pictur
     section.ui.batchStartButton.click()
     section.wait(lambda: not section.panel.busy)
     section.settle()
-    assert section.states == ["Done", "Done", "Failed"] and section.names[2] == "broken.nrrd"
+    # The model finds no hip bones.
+    assert section.states == ["Done, check", "Done, check", "Failed"] and section.names[2] == "broken.nrrd"
     assert "cannot be read as an image" in section.cells(5)[2]
     doubts = [float(text.removesuffix(" %")) for text in section.cells(2)[:2]]
     assert doubts == sorted(doubts, reverse=True)
@@ -547,7 +583,7 @@ def test_a_folder_through_the_real_worker(open_section, worker, tmp_path, pictur
     section.ui.batchRetryButton.click()
     section.wait(lambda: not section.panel.busy)
     section.settle()
-    assert section.states == ["Done", "Done", "Failed", "Waiting"]
+    assert section.states == ["Done, check", "Done, check", "Failed", "Waiting"]
     assert sorted(path.name for path in output.iterdir()) == ["axial.seg.nrrd", "coronal.seg.nrrd"]
 
 
@@ -564,7 +600,7 @@ def test_a_series_is_chosen_among_several_of_a_dicom_folder(open_section, worker
     section.ui.batchStartButton.click()
     section.wait(lambda: not section.panel.busy)
     section.settle()
-    assert section.names == ["B", "A"] and section.states == ["Done", "Failed"]
+    assert section.names == ["B", "A"] and section.states == ["Done, check", "Failed"]
     assert section.cells(5)[1].startswith("This folder holds several series; choose one below the list")
     assert "The series 6 't1_tse_cor'" in section.cells(5)[0] and "1 'localizer' (3 images)" in section.cells(5)[0]
     assert section.ui.batchSeriesFrame.isHidden()
@@ -579,13 +615,15 @@ def test_a_series_is_chosen_among_several_of_a_dicom_folder(open_section, worker
     t2 = next(index for index in range(2) if "5 't2_tse_cor' (40 images of 100 × 50)" in box.itemText(index))
     box.currentIndex = t2
     box.activated.emit(t2)
-    assert section.states == ["Done", "Waiting"] and section.buttons()[0] == ("Segment 1 of 2", True)
+    assert section.states == ["Done, check", "Waiting"] and section.buttons()[0] == ("Segment 1 of 2", True)
     section.picture(pictures / "batch-series.png")
     section.ui.batchStartButton.click()
     section.wait(lambda: not section.panel.busy)
     section.settle()
     patient_a = section.names.index("A")
-    assert section.states == ["Done", "Done"] and "The series 5 't2_tse_cor'" in section.cells(5)[patient_a]
+    assert (
+        section.states == ["Done, check", "Done, check"] and "The series 5 't2_tse_cor'" in section.cells(5)[patient_a]
+    )
     assert sorted(path.name for path in output.iterdir()) == ["A.seg.nrrd", "B.seg.nrrd"]
     # The choice is kept, also when the folder is read again.
     section.ui.batchRereadButton.click()
@@ -634,7 +672,7 @@ def test_a_scene_through_the_real_worker_is_cancelled_and_finished(open_section,
     section.wait(lambda: not section.panel.busy)
     section.settle()
     # Each volume has its result, and what belongs to a result is no further MRI.
-    assert section.names == ["hips", "other hips"] and section.states == ["Done", "Done"]
+    assert section.names == ["hips", "other hips"] and section.states == ["Done, check", "Done, check"]
     from HipICMSCLib.gui.scene.result import result_of
 
     assert result_of(nodes[0]) is not None and result_of(nodes[1]) is not None

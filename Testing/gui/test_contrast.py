@@ -33,6 +33,16 @@ def test_what_is_not_to_be_relied_on_is_weaker_than_text_and_yet_readable(table)
     assert contrast(weak, base) < 0.8 * contrast(palette.color(qt.QPalette.Text), base)
 
 
+def test_red_is_readable_and_red(table):
+    import qt
+    from HipICMSCLib.gui.panels.contrast import contrast, readable_red
+
+    red = qt.QColor(readable_red(table))
+    for ground in (qt.QPalette.Base, qt.QPalette.Window):
+        assert contrast(red, table.palette.color(ground)) >= 4.5
+    assert red.red() > 1.5 * max(red.green(), red.blue())
+
+
 def test_contrast_is_that_of_the_standard(bench):
     import qt
     from HipICMSCLib.gui.panels.contrast import contrast

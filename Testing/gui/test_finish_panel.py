@@ -59,7 +59,8 @@ class Finish:
 
 
 @pytest.fixture
-def finish(bench, tmp_path, monkeypatch):
+def finish_with_alarms(bench, tmp_path, monkeypatch):
+    """The tiny training draws far too much femur on MRI, and says so."""
     import pythonqt
 
     monkeypatch.setenv("HIPICMSC_HOME", str(tmp_path / "home"))
@@ -68,6 +69,14 @@ def finish(bench, tmp_path, monkeypatch):
     yield opened
     opened.panel.close()
     opened.panel.widget.deleteLater()
+
+
+@pytest.fixture
+def finish(finish_with_alarms, monkeypatch):
+    from HipICMSCTrainingLib.run.alarm_watch import AlarmWatch
+
+    monkeypatch.setattr(AlarmWatch, "look", lambda self, status: ())
+    return finish_with_alarms
 
 
 @pytest.fixture
@@ -114,14 +123,18 @@ def test_the_weights_with_the_best_score_are_offered_first_with_their_scores(fin
     assert title == f"Scores of step {selected['step']}:"
     said = dict(line.removeprefix("• ").rsplit(": ", 1) for line in lines)
     scores = selected["scores"]
+
+    def share(name: str) -> str:
+        return f"{scores[name]:.2f}{'' if 0.5 <= scores[name] <= 2 else ', which is not usual'}"
+
     assert said == {
         "selection (the weights with the highest one are kept)": f"{scores['selection']:.2f}".replace("-", "−"),
         "Dice of F_s on held-out CT": f"{scores['dice_F_s']:.2f}",
         "Dice of F_t on held-out CT that looks like MRI": f"{scores['dice_F_t']:.2f}",
         "Dice between the two best ways to segment an MRI": f"{scores['agreement']:.2f}",
         "doubt on MRI (0 none, 1 a guess)": f"{scores['entropy']:.2f}",
-        "hip bone on MRI, in shares of CT (0.5 to 2 is usual)": f"{scores['foreground_acetabulum']:.2f}",
-        "femur on MRI, in shares of CT (0.5 to 2 is usual)": f"{scores['foreground_femur']:.2f}",
+        "hip bone on MRI, as a multiple of that on CT (0.5 to 2 is usual)": share("foreground_acetabulum"),
+        "femur on MRI, as a multiple of that on CT (0.5 to 2 is usual)": share("foreground_femur"),
     }
     assert "do not measure accuracy on MRI" in limits
     assert finish.ui.finishExportButton.enabled and finish.ui.finishUseButton.enabled
@@ -382,6 +395,7 @@ def test_before_use_a_corrected_model_is_shown_beside_the_old_one(finish, tmp_pa
 def test_worse_than_the_old_one_is_red_and_yes_uses_it_nonetheless(finish, tmp_path, pictures, monkeypatch):
     """The command's words are written by hand here: no training of the bench is ever good."""
     import slicer
+    from HipICMSCLib.gui.panels.contrast import readable_red
     from HipICMSCTrainingLib.gui.panels import finish_panel
 
     cases = with_corrections(finish, tmp_path, ("train", "val"))
@@ -437,13 +451,68 @@ def test_worse_than_the_old_one_is_red_and_yes_uses_it_nonetheless(finish, tmp_p
     assert first == "Worse: case-002, left femur: Dice 0.950 → 0.800, distance 0.50 → 2.50 mm."
     assert second == "case-002, right femur: Dice 1.000* → –, distance 0.00 → – mm."
     assert meaning.startswith("old → hip-t2. A Dice of 1 is perfect") and note == "One MRI says little."
-    coloured = finish.ui.finishMeasuredText.html.split("d93025")
+    red = readable_red(finish.ui.finishMeasuredText)
+    coloured = finish.ui.finishMeasuredText.html.split(red)
     assert len(coloured) == 2 and "Worse" in coloured[1] and "Worse" not in coloured[0]
     assert not finish.ui.finishMeasuredText.horizontalScrollBar().isVisible(), "it wraps"
-    assert any("d93025" in style for style in seen) and finish.ui.finishStateLabel.styleSheet == ""
+    assert (
+        any(readable_red(finish.ui.finishStateLabel) in style for style in seen)
+        and finish.ui.finishStateLabel.styleSheet == ""
+    )
     assert finish.used == ["hip-t2"]
     assert started[-1][:2] == ["compare", str(tmp_path / "old.hipmodel")] and str(cases / "case-002") in started[-1]
     assert str(cases / "case-001") not in started[-1]
+
+
+def test_old_and_new_are_compared_also_when_another_run_is_looked_at_meanwhile(finish, tmp_path, monkeypatch):
+    import slicer
+    from HipICMSCTrainingLib.gui.panels import finish_panel
+    from HipICMSCTrainingLib.run.folder import RunFolder
+
+    other = RunFolder(shutil.copytree(trained_run(), tmp_path / "other"))
+    with_corrections(finish, tmp_path, ("train", "val"))
+    started: list[list[str]] = []
+
+    class Noted(finish_panel.Command):
+        def __init__(self, arguments, *listeners) -> None:
+            started.append(arguments)
+            super().__init__(arguments, *listeners)
+
+    monkeypatch.setattr(finish_panel, "Command", Noted)
+    questions: list[str] = []
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: questions.append(text))
+    finish.ui.finishUseButton.click()
+    finish.panel.attach(other)
+    finish.wait_for_export()
+    assert [arguments[0] for arguments in started] == ["export", "compare"]
+    assert str(finish.run.comparison_file) in started[1] and not other.comparison_file.exists()
+    assert "that no training has seen" in questions[0] and finish.used == []
+
+
+def test_a_model_of_a_training_with_alarms_is_used_only_after_a_question(finish_with_alarms, monkeypatch, pictures):
+    import slicer
+
+    finish = finish_with_alarms
+    finish.panel.attach(finish.run)
+    caution = finish.ui.finishScoresLabel.text.partition("\n")[0]
+    assert caution.startswith("Caution: ") and "femur" in caution
+    finish.picture(pictures / "finish-alarms.png")
+    questions: list[str] = []
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: questions.append(text))
+    finish.ui.finishUseButton.click()
+    assert questions[0].startswith(caution) and questions[0].endswith("Use this model in HipICMSC all the same?")
+    assert not finish.ui.finishCancelButton.enabled, "who says no exports nothing"
+
+
+def test_a_corrected_mri_that_was_held_out_is_measured_like_a_labelled_one(finish, tmp_path):
+    with_corrections(finish, tmp_path, ("test",))
+    about = json.loads((finish.run.path / "run.json").read_text())
+    cases = about["dataset"]["cases"]
+    about["dataset"]["cases"] = [case for case in cases if not (case["role"] == "test" and case["label"])]
+    (finish.run.path / "run.json").write_text(json.dumps(about))
+    finish.panel.attach(None)
+    finish.panel.attach(finish.run)
+    assert finish.ui.finishMeasureButton.enabled
 
 
 @pytest.mark.parametrize("answer", [True, False])

@@ -532,6 +532,21 @@ def test_deleting_the_input_cancels(panel):
     assert "was deleted" in panel.ui.statusLabel.text
 
 
+def test_what_is_told_of_one_mri_never_stands_below_another(panel):
+    """Who chooses another MRI meanwhile reads there whose segmentation goes on, and none of its cautions."""
+    first = add_volume(name="patient A")
+    panel.ui.segmentButton.click()
+    second = add_volume(name="patient B")
+    panel.logic.getParameterNode().inputVolume = second
+    panel.wait(lambda: not panel.logic.busy or "patient A: " in panel.ui.statusLabel.text)
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert "patient A: The result is ready, with cautions: " in panel.ui.statusLabel.text
+    assert "Caution: " not in panel.ui.statusLabel.text
+    panel.logic.getParameterNode().inputVolume = first
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert panel.ui.statusLabel.text.startswith("Caution: ")
+
+
 def test_another_module_may_be_opened_meanwhile(panel):
     """The result is there when the user comes back; the editor lets go of keys and views in between."""
     add_volume()

@@ -362,7 +362,23 @@ def test_curves_come_when_asked_for_and_go_again(watch, pictures):
     watch.ui.liveCurvesButton.click()
     assert nodes_in_scene() == before
     assert layout.GetViewArrangement() == layout.SlicerLayoutConventionalView
+    # Who arranges the views anew meanwhile keeps that.
+    watch.ui.liveCurvesButton.click()
+    layout.SetViewArrangement(layout.SlicerLayoutOneUpRedSliceView)
+    watch.ui.liveCurvesButton.click()
+    assert layout.GetViewArrangement() == layout.SlicerLayoutOneUpRedSliceView
     watch.scene.RemoveNode(layout)
+
+
+def test_a_run_that_begins_beside_this_one_can_be_compared_with_it(watch):
+    watch.attach()
+    later = watch.run.path.with_name("later")
+    later.mkdir()
+    watch.settle()
+    # Its process writes this some seconds after the folder was made.
+    shutil.copy(watch.run.path / "run.json", later / "run.json")
+    watch.settle()
+    assert [watch.ui.liveRunsList.item(row).text() for row in range(watch.ui.liveRunsList.count)] == ["later"]
 
 
 def test_other_runs_of_the_folder_are_compared(watch, another_run, pictures):

@@ -201,6 +201,18 @@ def test_a_run_is_attached_to_wherever_it_is(panels, folder, tmp_path):
     assert panels.attached[-1] is None and panels.runs.selected is None
 
 
+def test_a_run_of_somebody_elses_scene_is_watched_and_new_ones_begin_where_they_always_did(panels, folder, tmp_path):
+    from HipICMSCTrainingLib.gui.panels.runs_panel import runs_folder
+
+    write_run(folder / "mine")
+    write_run(tmp_path / "share" / "theirs")
+    panels.open_scene(tmp_path / "share" / "theirs")
+    assert panels.attached == [tmp_path / "share" / "theirs"]
+    assert runs_folder() == folder
+    panels.open_scene(None)
+    assert list(panels.states()) == ["mine"] and panels.ui("runsFolderEdit").currentPath == str(folder)
+
+
 def test_the_folder_of_the_runs_is_remembered_on_this_computer(panels, open_panels, folder, tmp_path):
     from HipICMSCTrainingLib.gui.panels.runs_panel import runs_folder
 

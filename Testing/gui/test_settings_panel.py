@@ -378,7 +378,7 @@ def test_a_real_estimate_shows_its_progress_and_ends_in_words_or_is_cancelled(pa
     panels.ui("settingsNameEdit").text = "a name changes nothing"
     assert label.text == shown
     panels.ui("settingsSeedSpinBox").value = 8
-    assert label.text == f"Estimated before the settings were changed:\n{shown}"
+    assert label.text == f"Estimated before settings or data were changed:\n{shown}"
     button.click()
     panels.wait(lambda: bar.value > 0)
     button.click()

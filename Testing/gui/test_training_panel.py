@@ -230,6 +230,18 @@ def test_synthetic_data_are_made_on_demand_and_chosen(panel, tmp_path, monkeypat
     assert panel.widget.panel.data_panel.dataset_file == made
 
 
+def test_a_file_that_is_no_data_set_stays_in_the_field_with_what_is_wrong(panel, synthetic_data, tmp_path):
+    """Whatever else is changed then; with the data set before nobody wants to train."""
+    panel.widget.panel.data_panel.set_dataset_file(synthetic_data)
+    damaged = tmp_path / "damaged.json"
+    damaged.write_text("{")
+    panel.ui.dataPathEdit.currentPath = str(damaged)
+    said = panel.ui.dataStateLabel.text
+    assert "is not a dataset file" in said
+    panel.logic.getParameterNode().atExit = "stop and save"
+    assert panel.ui.dataPathEdit.currentPath == str(damaged) and panel.ui.dataStateLabel.text == said
+
+
 def test_closing_slicer_stops_trainings_only_if_the_user_wants_it(panel, synthetic_data, tmp_path):
     import qt
 

@@ -14,6 +14,10 @@ from HipICMSCLib.common.signal import Signal
 State = Literal["waiting", "running", "done", "failed", "cancelled", "skipped"]
 
 
+#: Of the warnings of a report, those of a result that cannot be right (anatomy/doubts.py).
+_FAULTS = {"nothing_found", "bone_missing", "volume_implausible", "sides_differ", "sides_uncertain"}
+
+
 @dataclass(eq=False)
 class BatchItem:
     """One volume of a batch and how far it is.
@@ -40,6 +44,11 @@ class BatchItem:
     report: dict[str, Any] | None = None
     seconds: float | None = None
     doubt: float | None = None
+
+    @property
+    def has_fault(self) -> bool:
+        """Whether there is a result in which a bone is missing, implausible or perhaps of the other side."""
+        return self.report is not None and any(warning["kind"] in _FAULTS for warning in self.report["warnings"])
 
     def wait(self) -> None:
         """Put it into the queue (again), and forget what came of it before."""
@@ -188,6 +197,7 @@ def share_of_doubt(report: dict[str, Any]) -> float | None:
     return max(views, default=None)
 
 
-def by_doubt(items: list[BatchItem]) -> list[BatchItem]:
-    """The most doubtful first, as it is worth correcting first; those whose doubt is not known last, in their order."""
-    return sorted(items, key=lambda item: 1.0 if item.doubt is None else -item.doubt)
+def worst_first(items: list[BatchItem]) -> list[BatchItem]:
+    """What is worth correcting first: results with a fault, then by doubt; those whose doubt is not known last, in
+    their order."""
+    return sorted(items, key=lambda item: (not item.has_fault, 1.0 if item.doubt is None else -item.doubt))

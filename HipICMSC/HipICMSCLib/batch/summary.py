@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
-from HipICMSCLib.batch.queue import BatchItem, by_doubt, notes
+from HipICMSCLib.batch.queue import BatchItem, notes, worst_first
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import write_text
 from HipICMSCLib.common.tables import MARK_OF_UTF8, as_text
@@ -47,7 +47,7 @@ def write_csv(path: Path, items: list[BatchItem]) -> None:
     text = io.StringIO()
     table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     table.writeheader()
-    for item in by_doubt(items):
+    for item in worst_first(items):
         table.writerow({column: _cell(value) for column, value in _row(item).items()})
     write_text(path, MARK_OF_UTF8 + text.getvalue())
 
@@ -58,7 +58,7 @@ def write_json(path: Path, items: list[BatchItem]) -> None:
     Raises:
         HipError: as `files.replacing`.
     """
-    write_text(path, json.dumps([_row(item) for item in by_doubt(items)], indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps([_row(item) for item in worst_first(items)], indent=2, ensure_ascii=False) + "\n")
 
 
 def _row(item: BatchItem) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from HipICMSCLib.anatomy.segments import SIDES
 from HipICMSCLib.batch.files import FileSource, items_of, make_result_folder, volumes_of
 from HipICMSCLib.batch.one_volume import beside, has_measures, measure_result, segment_volume
-from HipICMSCLib.batch.queue import Batch, BatchItem, by_doubt, notes
+from HipICMSCLib.batch.queue import Batch, BatchItem, notes, worst_first
 from HipICMSCLib.batch.summary import check_table_ending, write_summary
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_may_write, write_text
@@ -99,7 +99,7 @@ def _segment(chosen: argparse.Namespace) -> int:
         raise HipError(items[0].kind, items[0].sentence, items[0].detail)
     if to_folder:
         print(f"{sum(item.state == 'done' for item in items)} of {len(items)} volumes segmented.")
-        _tell_doubts([item for item in by_doubt(items) if item.doubt is not None])
+        _tell_worst([item for item in worst_first(items) if item.has_fault or item.doubt is not None])
     print(RESEARCH_USE)
     return 2 if any(item.state == "failed" for item in items) else 0
 
@@ -197,13 +197,14 @@ def _tell(item: BatchItem) -> None:
         print(f"{item.source.path}: {item.sentence}", file=sys.stderr)
 
 
-def _tell_doubts(items: list[BatchItem]) -> None:
+def _tell_worst(items: list[BatchItem]) -> None:
     """Which results to look at, and to correct, first; nothing of a single one."""
     if len(items) < 2:
         return
-    print("How much of the bone is doubtful, worst first:")
+    print("What to look at first, and how much of its bone is doubtful:")
     for item in items[:_MOST_DOUBTS]:
-        print(f"  {100 * item.doubt:3.0f} % {item.name}")
+        doubt = "    –" if item.doubt is None else f"{100 * item.doubt:3.0f} %"
+        print(f"  {doubt} {item.name}{f': {item.sentence}' if item.has_fault else ''}")
     if len(items) > _MOST_DOUBTS:
         print(f"  and {len(items) - _MOST_DOUBTS} more; --summary writes all")
 

@@ -91,6 +91,10 @@ class Dataset:
     def corrected(self, *roles: str) -> list[Case]:
         return [case for case in self.cases if case.corrected and case.role in roles]
 
+    def measured(self) -> list[Case]:
+        """The MRIs that a run is measured on: labelled or corrected ones that take no part in a training."""
+        return [case for case in self.of("MR", "test") if case.label or case.corrected]
+
     def in_training(self) -> list[Case]:
         """The cases that a training reads: all but the test cases."""
         return [case for case in self.cases if case.role != "test"]

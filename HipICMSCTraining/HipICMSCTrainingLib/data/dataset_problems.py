@@ -14,6 +14,12 @@ from HipICMSCLib.common.volume_names import exists
 
 from HipICMSCTrainingLib.data.dataset import PURPOSES, Dataset, Role, only_measures
 
+#: What :func:`dataset_problems` tells of a list of cases, which needs no check of the volumes.
+OF_THE_LIST = frozenset({
+    "bad_dataset", "patient_in_two_roles", "ct_without_label", "mri_without_label", "labelled_mri_in_training",
+    "too_few_volumes",
+})  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -13,6 +13,7 @@ from HipICMSCLib.preprocessing.geometry import difference, on_voxels_of, within_
 from HipICMSCLib.reading.segmentation import ENDING, read_segments
 from HipICMSCLib.reading.volume import read_with_notes
 
+from HipICMSCTrainingLib.data.bone_names import class_of_name
 from HipICMSCTrainingLib.data.dataset import Case
 
 CLASSES = {HIP_BONE: "acetabulum", FEMUR: "femur"}
@@ -92,14 +93,6 @@ def _named_classes(case: Case) -> tuple[sitk.Image | None, dict[int, int]]:
             raise HipError("overlapping_segments", f"Hip bone and femur of {case.name} overlap; save them without.")
         classes[segment.voxels] = number
     return replace(stored, voxels=lambda: classes, texts={}).image(), {0: 0} | {number: number for number in CLASSES}
-
-
-def class_of_name(segment: str) -> int | None:
-    """The class that a segment is of by its name, in whichever words of a few."""
-    words = segment.lower()
-    is_femur = "femur" in words or "femoral" in words
-    is_hip_bone = "hip" in words or "acetabul" in words
-    return None if is_femur == is_hip_bone else FEMUR if is_femur else HIP_BONE
 
 
 def whole_numbers(labels: sitk.Image) -> sitk.Image:

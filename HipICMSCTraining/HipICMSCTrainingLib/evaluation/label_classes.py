@@ -3,8 +3,8 @@
 Two conventions meet here. The training data say 1 hip bone, 2 femur; the engine says 1 right hip bone, 2 left hip
 bone, 3 right femur, 4 left femur. ``read_classes`` brings both to the first, by this rule:
 
-- a ``.seg.nrrd`` or a DICOM SEG goes by the names of its segments ("femur"/"femoral", or "hip"/"acetabul…"), and
-  without names by the engine's four values;
+- a ``.seg.nrrd`` or a DICOM SEG goes by the names of its segments (data/bone_names.py), and without names by the
+  engine's four values;
 - any other label map with a value 3 or 4 has the engine's four values;
 - any other label map has the two classes.
 """
@@ -21,7 +21,8 @@ from HipICMSCLib.reading.dicom_seg import read_dicom_seg
 from HipICMSCLib.reading.volume import read_image
 from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
 
-from HipICMSCTrainingLib.data.label_maps import class_of_name, whole_numbers
+from HipICMSCTrainingLib.data.bone_names import class_of_name
+from HipICMSCTrainingLib.data.label_maps import whole_numbers
 
 _ENGINE_VALUES = {segment.value: segment.bone for segment in SEGMENTS}
 _CLASS_VALUES = {HIP_BONE: HIP_BONE, FEMUR: FEMUR}

@@ -53,8 +53,7 @@ def measure_run(
     Raises:
         HipError: ``no_labelled_mri``; the error of the first case if none could be measured; or as for an export.
     """
-    tested = RunDescription.read(folder).dataset.of("MR", "test")
-    cases = [case for case in tested if case.label or case.corrected]
+    cases = RunDescription.read(folder).dataset.measured()
     if not cases:
         raise HipError("no_labelled_mri", "The dataset of this run has no labelled MRI of the role test.")
     with tempfile.TemporaryDirectory() as beside:

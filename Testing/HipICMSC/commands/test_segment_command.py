@@ -163,9 +163,10 @@ def test_a_folder_in_two_shards_is_segmented_once_and_a_bad_volume_does_not_stop
     assert (first.code, second.code, third.code) == (0, 2, 0)
     assert first.error == ""
     assert "2 of 2 volumes segmented." in first.output
-    listed = first.output.partition("worst first:\n")[2].splitlines()[:2]
+    listed = first.output.partition("is doubtful:\n")[2].splitlines()[:2]
     doubts = [int(line.split(" %")[0]) for line in listed]
-    assert doubts == sorted(doubts, reverse=True) and {line.split()[-1] for line in listed} == {"a.nrrd", "c.mha"}
+    assert doubts == sorted(doubts, reverse=True)
+    assert {line.split(":")[0].split()[-1] for line in listed} == {"a.nrrd", "c.mha"}
     # 2/2 holds only the damaged one, 4/4 none at all.
     assert "0 of 1 volumes segmented." in second.output
     assert second.error.count("\n") == 1

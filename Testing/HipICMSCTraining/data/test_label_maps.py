@@ -75,6 +75,29 @@ def test_segments_are_known_by_name_in_whichever_layer_and_value_slicer_put_them
         assert np.array_equal(sitk.GetArrayFromImage(read_labels(case, image(CLASSES))), CLASSES)
 
 
+@pytest.mark.parametrize(
+    "other", ["femoral_artery_left", "Femoral cartilage", "hip_implant_left", "hip joint capsule", "sacrum"]
+)
+def test_what_only_shares_a_word_with_a_bone_is_never_taken_for_one(tmp_path, other):
+    other_half = (CLASSES == 2) & (np.arange(28) < 14)
+    segments = {
+        "hip_left": (0, 1, CLASSES == 1), "femur_left": (0, 2, (CLASSES == 2) & ~other_half), other: (0, 3, other_half),
+    }  # fmt: skip
+    case = as_slicer_saves(tmp_path, segments)
+    with pytest.raises(HipError, match=f"The segment '{other}' of X is neither a hip bone nor a femur"):
+        read_labels(case, image(CLASSES))
+    bones = sitk.GetArrayFromImage(
+        read_labels(replace(case, label_values=LabelValues(ignore_others=True)), image(CLASSES))
+    )
+    assert np.array_equal(bones, np.where(other_half, 0, CLASSES))
+
+
+@pytest.mark.parametrize("name", ["pelvis", "ilium", "os coxae dexter", "HemiPelvis"])
+def test_a_hip_bone_has_many_names(tmp_path, name):
+    case = as_slicer_saves(tmp_path, {name: (0, 1, CLASSES == 1), "thigh bone": (0, 2, CLASSES == 2)})
+    assert np.array_equal(sitk.GetArrayFromImage(read_labels(case, image(CLASSES))), CLASSES)
+
+
 def test_a_segmentation_that_slicer_cropped_to_its_segments_has_background_beyond(tmp_path):
     """A label map in another format may be of another image, and is refused still."""
     within = np.zeros_like(CLASSES)

@@ -123,6 +123,30 @@ def test_a_stop_that_a_check_found_blocks_until_it_is_checked_again(data, path, 
     assert not any("ct1" in line and line.startswith("Stop") for line in data.problems())
 
 
+def test_a_stop_of_the_list_of_cases_is_gone_as_soon_as_it_is_mended(data, path, dialogs):
+    """No volume has to be read again for it."""
+    path.parent.mkdir()
+    dataset(path, ct1="train", ct2="train", mri1="train", mri2="val")
+    for number, name in enumerate(("ct1", "ct2")):
+        write_pair(path.parent, name, ct_image(number))
+    data.panel.set_dataset_file(path)
+    data.ui.dataCheckButton.click()
+    data.wait(lambda: data.ui.dataCheckButton.text == "Check data")
+    assert "hold out" in data.panel.blocking_sentence()
+    data.ui.dataRolesButton.click()
+    assert "hold out" not in data.panel.blocking_sentence()
+    assert not any("hold out" in line for line in data.problems())
+
+
+def test_a_field_that_was_emptied_names_no_data(data, path):
+    path.parent.mkdir()
+    dataset(path, ct1="train", ct2="val", mri1="train", mri2="val")
+    data.panel.set_dataset_file(path)
+    assert data.panel.dataset_file == path
+    data.ui.dataPathEdit.currentPath = ""
+    assert data.panel.dataset_file is None and "Choose the dataset.json" in data.panel.blocking_sentence()
+
+
 def test_what_is_wrong_with_a_case_goes_with_the_case(data, path):
     from HipICMSCTrainingLib.gui.panels.check_report import write_report
 

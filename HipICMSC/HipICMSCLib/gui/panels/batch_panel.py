@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from HipICMSCLib.batch.files import FileSource, items_of_folder, make_result_folder
-from HipICMSCLib.batch.queue import Batch, BatchItem, by_doubt
+from HipICMSCLib.batch.queue import Batch, BatchItem, worst_first
 from HipICMSCLib.batch.summary import write_summary
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
@@ -136,7 +136,7 @@ class BatchPanel(VTKObservationMixin):
             items = _items_of_scene() if self.reads_scene else self._items_of_folder()
         except HipError as error:
             items, self._problem = [], error.sentence
-        items = by_doubt(self._with_outcomes(items))
+        items = worst_first(self._with_outcomes(items))
         for item in items:
             self._apply_choice(item)
         if not items and not self._problem:
@@ -226,7 +226,7 @@ class BatchPanel(VTKObservationMixin):
     def _on_start(self, checked: bool = False) -> None:
         if self.busy:
             self._batch.stop()
-        elif self._make_result_folder():
+        elif self._may_replace(self._chosen()) and self._make_result_folder():
             for item in self._chosen():
                 item.wait()
                 # Until there is its result, also if the batch is stopped before.
@@ -238,6 +238,17 @@ class BatchPanel(VTKObservationMixin):
             self.about_to_start.emit()
             self._batch.run()
         self._show_controls()
+
+    def _may_replace(self, items: list[BatchItem]) -> bool:
+        """Ask before files are replaced; in the scene nothing ever is."""
+        replaced = [item for item in items if isinstance(item.source, FileSource) and item.source.output.exists()]
+        if not replaced:
+            return True
+        question = _(
+            "Results in this folder that will be replaced, with any correction that was made in them: {count}.\n\n"
+            "Replace them?"
+        )
+        return slicer.util.confirmYesNoDisplay(question.format(count=len(replaced)))
 
     def _on_retry(self, checked: bool = False) -> None:
         if self._make_result_folder():
@@ -364,14 +375,17 @@ class BatchPanel(VTKObservationMixin):
             return self._problem
         if not self._has_outcomes():
             return _("MRIs in the list: {count}.").format(count=len(self._batch.items))
-        counts = self._batch.summary
-        return _(
-            "Segmented: {done}, failed: {failed}, not segmented: {others}. For research use only; not a medical device."
-        ).format(
-            done=counts.get("done", 0),
-            failed=counts.get("failed", 0),
-            others=sum(counts.get(state, 0) for state in ("cancelled", "waiting", "skipped")),
-        )
+        counts, faulty = self._batch.summary, sum(item.has_fault for item in self._batch.items)
+        lines = [
+            _("Segmented: {done}, failed: {failed}, not segmented: {others}.").format(
+                done=counts.get("done", 0),
+                failed=counts.get("failed", 0),
+                others=sum(counts.get(state, 0) for state in ("cancelled", "waiting", "skipped")),
+            )
+        ]
+        if faulty:
+            lines.append(_("To be checked, for bones are missing or implausible: {count}.").format(count=faulty))
+        return " ".join([*lines, _("For research use only; not a medical device.")])
 
 
 #: Widgets that wait while a batch runs, and buttons that have reasons of their own.

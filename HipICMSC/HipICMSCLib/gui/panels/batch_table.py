@@ -120,7 +120,7 @@ def _in_words(item: BatchItem) -> str:
     return {
         "waiting": _("Waiting"),
         "running": _("Running, {percent} %").format(percent=round(100 * item.share)),
-        "done": _("Done"),
+        "done": _("Done, check") if item.has_fault else _("Done"),
         "failed": _("Failed"),
         "cancelled": _("Cancelled"),
         "skipped": _("Skipped"),

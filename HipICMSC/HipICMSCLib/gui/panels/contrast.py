@@ -1,5 +1,5 @@
-"""Greys that can be seen in Slicer's light style and in its dark one: of text that is not to be relied on, and of the
-boxes to tick in lists. Contrast is that of WCAG 2."""
+"""Colours that can be seen in Slicer's light style and in its dark one: a grey of text that is not to be relied on, a
+red of what is bad, and the boxes to tick in lists. Contrast is that of WCAG 2."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _WEAKEST, _STEP = 50, 5
 #: Qt draws the frame of a box in a darker shade of the window's colour, which in a dark style nobody sees. Of this grey
 #: it makes one that differs from white and from the ground of the dark style alike.
 _WINDOW = (165, 165, 165)
+_RED = (217, 48, 37)
 
 
 def weak_colour(view):
@@ -24,6 +25,16 @@ def weak_colour(view):
         if all(contrast(colour, ground) >= READABLE for ground in grounds):
             return colour
     return text
+
+
+def readable_red(widget) -> str:
+    """A red, as #rrggbb, that can be read on a widget's ground and on that of a text in it."""
+    palette = widget.palette
+    text = palette.color(qt.QPalette.Text)
+    grounds = palette.color(qt.QPalette.Window), palette.color(qt.QPalette.Base)
+    shades = (_between(text, qt.QColor(*_RED), percent) for percent in range(0, 100, _STEP))
+    found = next((red for red in shades if all(contrast(red, ground) >= READABLE for ground in grounds)), text)
+    return found.name()
 
 
 def show_boxes(view) -> None:

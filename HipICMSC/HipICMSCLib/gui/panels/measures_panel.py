@@ -187,7 +187,9 @@ class MeasuresPanel(VTKObservationMixin):
             if is_stale(table):
                 words.append(_("The segmentation was changed since it was measured: measure again."))
             elif not is_whole(table):
-                words.append(_("Points were moved: the numbers that follow from them are shown, others need Measure."))
+                words.append(
+                    _("Points were moved; the numbers that follow from them are shown. For the others, Measure again.")
+                )
             words.append(
                 _("Frame of the pelvis: {name}. {caution}").format(name=frame_in_words(frame), caution=caution).strip()
             )

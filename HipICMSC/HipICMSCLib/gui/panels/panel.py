@@ -49,6 +49,8 @@ class Panel:
         #: The MRI and the result of it that are shown, and whether the user wants another one.
         self._shown, self._wants_again = (None, None), False
         self._viewed = None
+        #: What is being segmented, or was last.
+        self._segmented = None
         #: Model and device of the batch that runs: all its volumes are segmented alike, whatever is chosen meanwhile.
         self._of_batch = ("", "")
         self._ticks = Ticks()
@@ -319,6 +321,7 @@ class Panel:
 
     def _segment(self) -> None:
         choices = self._choices
+        self._segmented = choices.inputVolume
         try:
             self._logic.segment(
                 choices.inputVolume,
@@ -336,14 +339,15 @@ class Panel:
             # While the worker computes nobody minds.
             self._ticks.add(self.editor_panel.prepare)
 
-    def _on_started(self, model: str, device: str) -> None:
+    def _on_started(self, volume, model: str, device: str) -> None:
         """By a click here, or by somebody's Python."""
+        self._segmented = volume
         self.run_panel.start(_("Segmenting with {model} on {device}.").format(model=model, device=device))
         self._ticks.add(self._show_button)
 
     def _on_progress(self, stage: str, share: float) -> None:
         if not self._logic.service.cancelling:
-            self.run_panel.progress(stage, share)
+            self.run_panel.progress(stage, share, self._name_of_other(self._segmented))
 
     def _on_about_to_change(self, segmentation_node) -> None:
         self.editor_panel.save_state(segmentation_node, self._choices and self._choices.inputVolume)
@@ -354,13 +358,18 @@ class Panel:
         self._shown = (None, None)
         if self._choices is not None:
             self.take(self._choices)
-        self.run_panel.finish(node.GetName())
         if self._viewed is volume:
+            self.run_panel.finish(node.GetName())
             self._ticks.add(lambda: self._look_at(outcome))
             self._ticks.add(*surface_steps(node))
         else:
             # The views show another MRI.
+            self.run_panel.finish_unseen(self._name_of_other(volume))
             node.GetDisplayNode().SetVisibility(False)
+
+    def _name_of_other(self, volume) -> str:
+        """What an MRI is called that is not the one that is shown; empty for that one, and for one that is gone."""
+        return "" if volume is self._viewed or volume is None or volume.GetScene() is None else volume.GetName()
 
     def _look_at(self, outcome: Outcome) -> None:
         """Show the result over its MRI, with the joints in the middle of all views."""
@@ -373,7 +382,7 @@ class Panel:
         centre_views_on((-x, -y, z))
 
     def _on_failed(self, error: HipError) -> None:
-        self.run_panel.fail(error)
+        self.run_panel.fail(error, self._name_of_other(self._segmented))
         self.set_up_panel.last_error_kind = error.kind
         self._show_button()
 

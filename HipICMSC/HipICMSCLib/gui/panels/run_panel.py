@@ -50,13 +50,17 @@ class RunPanel:
         self._show(_("Starting …"), 0.0)
         self._log(sentence)
 
-    def progress(self, stage: str, share: float) -> None:
-        """``share`` of the whole, 0 to 1, is done."""
+    def progress(self, stage: str, share: float, other: str = "") -> None:
+        """``share`` of the whole, 0 to 1, is done.
+
+        Args:
+            other: what the MRI is called, where another one than it is shown.
+        """
         text = _("{stage} …").format(stage=stage.capitalize())
         if share > _LEAST_SHARE:
             left = (time.monotonic() - self._started) * (1 - share) / share
             text = _("{stage} … about {time} left").format(stage=stage.capitalize(), time=duration(left))
-        self._show(text, share)
+        self._show(_of_other(other, text), share)
         if stage != self._stage:
             self._stage = stage
             self._log(stage.capitalize())
@@ -77,9 +81,21 @@ class RunPanel:
         self._show("\n".join([*map(_as_caution, self._warnings), done]), None)
         self._log(done)
 
-    def fail(self, error: HipError) -> None:
-        """It came to nothing; the technical background goes into the log."""
-        self._show(error.sentence, None)
+    def finish_unseen(self, other: str) -> None:
+        """The result is that of an MRI called ``other``, while another one is shown, whose cautions these are not."""
+        ready = _("The result is ready; choose this MRI to see it.")
+        if self._warnings:
+            ready = _("The result is ready, with cautions: {count}; choose this MRI to see it.")
+        self._show(_of_other(other, ready.format(count=len(self._warnings))), None)
+        self._log(_of_other(other, _("Done.")))
+
+    def fail(self, error: HipError, other: str = "") -> None:
+        """It came to nothing; the technical background goes into the log.
+
+        Args:
+            other: as for :meth:`progress`.
+        """
+        self._show(_of_other(other, error.sentence), None)
         self._log(error.sentence, error.detail)
 
     def show_result(self, segmentation_node) -> None:
@@ -104,6 +120,10 @@ class RunPanel:
 
     def _clear_log(self, checked: bool = False) -> None:
         self._log_ui.logText.clear()
+
+
+def _of_other(name: str, text: str) -> str:
+    return _("{name}: {text}").format(name=name, text=text) if name else text
 
 
 def _as_caution(sentence: str) -> str:

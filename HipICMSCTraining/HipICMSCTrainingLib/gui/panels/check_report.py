@@ -15,7 +15,7 @@ from HipICMSCLib.common.files import write_text
 from HipICMSCLib.common.settings import from_json
 
 from HipICMSCTrainingLib.data.dataset import Case
-from HipICMSCTrainingLib.data.dataset_problems import Problem
+from HipICMSCTrainingLib.data.dataset_problems import OF_THE_LIST, Problem
 
 #: The settings on which it depends what of a volume a training reads, and what is told of that.
 _WHAT_IS_READ = ("crop", "reads")
@@ -23,8 +23,6 @@ _OF_WHAT_IS_READ = {
     "no_hip", "one_hip", "hip_outside_crop", "labels_far_from_heads", "small_field_of_view", "bone_cut",
     "different_anatomy",
 }  # fmt: skip
-#: Which MRIs must have labels depends on the method, which may be another one by now; it is told without any check.
-_OF_METHOD = {"labelled_mri_in_training", "mri_without_label"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class CheckReport:
 
     Attributes:
         problems: stops first; those of cases that are not in the data set any more are left out, and so is what
-            depends on the method or, for other settings, on what is read of a volume.
+            the list of cases tells without a check or, for other settings, what depends on what is read of a volume.
         is_current: whether the data set and all of its files are as they were when they were checked.
         is_for_these_settings: whether a training would read of each volume what was checked.
     """
@@ -113,6 +111,7 @@ def read_report(dataset: Path, cases: Sequence[Case], arguments: Sequence[str]) 
     except (OSError, ValueError, KeyError, TypeError, RecursionError, HipError):
         return None
     names = {"", *(case.name for case in cases)}
-    others = _OF_METHOD if is_for_these_settings else _OF_METHOD | _OF_WHAT_IS_READ
+    # What the list of cases tells is told anew at each change of it.
+    others = OF_THE_LIST if is_for_these_settings else OF_THE_LIST | _OF_WHAT_IS_READ
     kept_problems = [problem for problem in problems if problem.case in names and problem.kind not in others]
     return CheckReport(tuple(kept_problems), is_current, is_for_these_settings)

@@ -64,6 +64,12 @@ class DataPanel:
         """The dataset.json, which may be still to be made; None where none is chosen or it cannot be read."""
         return self._file.path if self._file else None
 
+    @property
+    def chosen(self) -> Path | None:
+        """What stands in the field, be it a data set or not; of a folder the dataset.json in it."""
+        text = self._text.strip()
+        return self.dataset_file or (Path(text) if text else None)
+
     def set_training(self, method: str, labelled_mri: bool, arguments: Sequence[str] = ()) -> None:
         """Judge the data by what this training needs; ``changed`` is emitted if another one was known before.
 
@@ -112,7 +118,9 @@ class DataPanel:
 
     def _connect(self) -> None:
         ui = self.ui
-        ui.dataPathEdit.connect("currentPathChanged(QString)", self._open)
+        # Of a path that is emptied, ctk says only the second.
+        for signal in ("currentPathChanged(QString)", "validInputChanged(bool)"):
+            ui.dataPathEdit.connect(signal, self._on_path)
         ui.dataNewButton.connect("clicked(bool)", self._on_new)
         ui.dataRemoveButton.connect("clicked(bool)", self._on_remove)
         ui.dataRolesButton.connect("clicked(bool)", self._on_roles)
@@ -129,8 +137,13 @@ class DataPanel:
 
     # Which file.
 
+    def _on_path(self, value: object) -> None:
+        if self.ui.dataPathEdit.currentPath != self._text:
+            self._open(self.ui.dataPathEdit.currentPath)
+
     def _open(self, path: str) -> None:
         self._check.cancel()
+        self._text = path
         self._file, self._said, self._problem = None, "", ""
         try:
             self._file = DatasetFile(_dataset_path(path))

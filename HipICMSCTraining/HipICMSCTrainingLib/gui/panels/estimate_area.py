@@ -34,6 +34,8 @@ class EstimateArea:
 
     def refresh(self) -> None:
         """Settings or data may be others."""
+        if self._estimated and self._is_outdated():
+            self.outdate()
         button, running = self._ui.settingsEstimateButton, self._command is not None
         reason = "" if running else self._reason()
         self._ui.settingsProgressBar.visible = running
@@ -42,9 +44,9 @@ class EstimateArea:
         button.toolTip = _("Stop estimating.") if running else reason or self._usual_tip
 
     def outdate(self) -> None:
-        """The settings were changed, so the last result is not theirs."""
+        """Settings or data were changed, so the last result is not theirs."""
         if self._estimated:
-            self.say("\n".join([_("Estimated before the settings were changed:"), self._estimated]))
+            self.say("\n".join([_("Estimated before settings or data were changed:"), self._estimated]))
             self._estimated = ""
 
     def say(self, text: str, detail: str = "") -> None:
@@ -99,8 +101,8 @@ class EstimateArea:
         self.refresh()
 
     def _is_outdated(self) -> bool:
-        """Settings can be changed while they are estimated."""
+        """Settings and data can be changed while they are estimated, too."""
         try:
             return self._what() != self._estimating
-        except HipError:
-            return True
+        except HipError:  # what keeps a training from starting is said elsewhere
+            return False

@@ -11,18 +11,23 @@ from typing import Any
 import slicer
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable
+from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.common.terminal import duration
+from HipICMSCLib.gui.panels.contrast import readable_red
 from HipICMSCLib.gui.panels.file_to_save import file_to_save
 from HipICMSCLib.gui.panels.list_height import fit_lines
 from HipICMSCLib.models.chosen import ENDING, add_model, check_name
 from slicer.i18n import tr as _
 
+from HipICMSCTrainingLib.data.dataset import Dataset
 from HipICMSCTrainingLib.gui.panels.card_area import CardArea
 from HipICMSCTrainingLib.gui.panels.comparison_of_run import ComparisonOfRun
-from HipICMSCTrainingLib.gui.panels.measured_words import RED, compared_as_html, measured_as_html
+from HipICMSCTrainingLib.gui.panels.measured_words import compared_as_html, measured_as_html
 from HipICMSCTrainingLib.gui.panels.score_words import scores_in_words
 from HipICMSCTrainingLib.gui.panels.scored_weights import WEIGHTS, ScoredWeights
 from HipICMSCTrainingLib.gui.running.command import Command
+from HipICMSCTrainingLib.run.alarm_watch import AlarmWatch
+from HipICMSCTrainingLib.run.alarms import Alarm
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.settings.choices import Method
 
@@ -51,6 +56,8 @@ class FinishPanel:
         self._methods: Mapping[str, Method] = {}
         self._command: Command | None = None
         self._run: RunFolder | None = None
+        #: What goes wrong in the run's training, which its model has learned.
+        self._alarms: tuple[Alarm, ...] = ()
         self._card = CardArea(self.ui, self._say_error)
         fit_lines(self.ui.finishMeasuredText, _MEASURED_LINES)
         self.ui.finishWeightsComboBox.addItems(list(WEIGHTS))
@@ -74,7 +81,9 @@ class FinishPanel:
             self.refresh()
             return
         self._card.keep()
-        self._run, self._scored = run, ScoredWeights(run)
+        self._run, self._scored, self._alarms = run, ScoredWeights(run), ()
+        self._against_measuring = _reason_against_measuring(run)
+        self._watch = None if run is None else AlarmWatch(run)
         self._say("")
         self.ui.finishMeasuredText.visible = False
         self.ui.finishNameEdit.text = "" if run is None else run.path.name
@@ -87,6 +96,7 @@ class FinishPanel:
         self._card.keep()
         try:
             self._scored.read()
+            self._alarms = () if self._watch is None else self._watch.look(self._run.status())
         except HipError as error:
             self._say_error(error)
         for index, weights in enumerate(WEIGHTS):
@@ -145,9 +155,15 @@ class FinishPanel:
             done = _("The model is in {path}.")
             self._say(done.format(path=path))
 
-        self._export(path, end)
+        self._export(self._run, path, end)
 
     def _on_use(self, checked: bool = False) -> None:
+        # Another run may be chosen by the time that the export is done.
+        run = self._run
+        if self._alarms and not slicer.util.confirmYesNoDisplay(
+            "\n\n".join([*self._cautions(), _("Use this model in HipICMSC all the same?")])
+        ):
+            return
         folder = tempfile.TemporaryDirectory(prefix="HipICMSC-")
         path = Path(folder.name) / f"{self._name()}{ENDING}"
 
@@ -160,41 +176,34 @@ class FinishPanel:
                 slicer.util.selectModule("HipICMSC")
 
         def end() -> None:
-            of_run = ComparisonOfRun.of(self._run)
+            of_run = ComparisonOfRun.of(run)
             if of_run is None:
                 use()
             elif of_run.held_out:
-                self._compare(of_run.old, of_run.arguments(path, self._run.comparison_file), use, folder.cleanup)
-            elif of_run.taught > 1 and slicer.util.confirmYesNoDisplay(self._offer_of_leave_one_out(of_run)):
-                arguments = of_run.leave_one_out(self._run, self._run.comparison_file)
-                self._compare(of_run.old, arguments, use, folder.cleanup)
+                self._compare(run, of_run.old, of_run.arguments(path, run.comparison_file), use, folder.cleanup)
+            elif of_run.taught > 1 and slicer.util.confirmYesNoDisplay(_offer_of_leave_one_out(run, of_run)):
+                arguments = of_run.leave_one_out(run, run.comparison_file)
+                self._compare(run, of_run.old, arguments, use, folder.cleanup)
             else:
                 self._ask(_("The training saw all corrected MRIs, so the new model was compared on none."), use)
 
-        self._export(path, end, folder.cleanup)
+        self._export(run, path, end, folder.cleanup)
 
-    def _offer_of_leave_one_out(self, of_run: ComparisonOfRun) -> str:
-        """What it is and how long it takes, as the run itself has shown."""
-        status = self._run.status()
-        takes = ""
-        if status.seconds_per_step:
-            takes = _("That takes about {time}. ").format(
-                time=duration(status.seconds_per_step * status.total_steps * of_run.taught)
-            )
-        return _(
-            "The training saw all corrected MRIs, so none is left to compare on. Leave-one-out trains {count} further "
-            "models, each without one patient, and measures them there. {takes}Cancelled, it goes on the next time.\n\n"
-            "Do that now?"
-        ).format(count=of_run.taught, takes=takes)
-
-    def _compare(self, old: str, arguments: list[str], use: Callable[[], None], clean_up: Callable[[], None]) -> None:
+    def _compare(
+        self,
+        run: RunFolder,
+        old: str,
+        arguments: list[str],
+        use: Callable[[], None],
+        clean_up: Callable[[], None],
+    ) -> None:
         """Show the new model beside the one that it started from, and let the user decide."""
-        page, verdicts = self._run.comparison_file, []
+        page, verdicts = run.comparison_file, []
 
         def on_line(line: dict[str, Any]) -> None:
             if "compared" in line:
                 compared = line["compared"]
-                self._show_measured(compared_as_html(compared))
+                self._show_measured(compared_as_html(compared, readable_red(self.ui.finishMeasuredText)))
                 is_worse = any(bone["is_worse"] for bone in compared["bones"])
                 verdicts.append(compared["verdict"])
                 pictures = _("The largest changes as pictures: {page}").format(page=page)
@@ -220,18 +229,25 @@ class FinishPanel:
     def _on_cancel(self, checked: bool = False) -> None:
         self._command.cancel()
 
-    def _export(self, path: Path, when_done: Callable[[], None], clean_up: Callable[[], None] = lambda: None) -> None:
+    def _export(
+        self,
+        run: RunFolder,
+        path: Path,
+        when_done: Callable[[], None],
+        clean_up: Callable[[], None] = lambda: None,
+    ) -> None:
         self._card.keep()
-        about = [] if self._card.is_empty else ["--about", str(self._run.about_file)]
+        about = [] if self._card.is_empty else ["--about", str(run.about_file)]
         self._say(_("Exporting …"))
-        self._start(["export", "--output", str(path), "--overwrite", *about], lambda line: None, when_done, clean_up)
+        arguments = ["export", "--output", str(path), "--overwrite", *about]
+        self._start(run, arguments, lambda line: None, when_done, clean_up)
 
     def _on_measure(self, checked: bool = False) -> None:
         self._say(_("Measuring …"))
         self.ui.finishMeasuredText.visible = False
         # Another run or other weights may be chosen by the time it is done.
         measured = f"{self._run.path.name}, {self.ui.finishWeightsComboBox.currentText}"
-        self._start(["measure", "--progress"], lambda line: self._on_measured(measured, line), lambda: None)
+        self._start(self._run, ["measure", "--progress"], lambda line: self._on_measured(measured, line), lambda: None)
 
     def _on_measured(self, measured: str, line: dict[str, Any]) -> None:
         if "measured" in line:
@@ -242,13 +258,14 @@ class FinishPanel:
 
     def _start(
         self,
+        run: RunFolder,
         arguments: list[str],
         on_line: Callable[[dict[str, Any]], None],
         when_done: Callable[[], None],
         clean_up: Callable[[], None] = lambda: None,
     ) -> None:
-        """Run a command on the run with the chosen weights and route."""
-        arguments += [str(self._run.path), "--weights", self._weights(), *self._route_arguments()]
+        """Run a command on a run with the weights and route that are chosen now."""
+        arguments += [str(run.path), "--weights", self._weights(), *self._route_arguments()]
 
         def end(error: HipError | None) -> None:
             if error is not None:
@@ -288,16 +305,20 @@ class FinishPanel:
         running = _("An export or a measurement is under way.") if self._command is not None else ""
         against = self._reason_against_export()
         scored = self._scored.scores_of(self._weights())
-        self.ui.finishScoresLabel.text = (
+        about = (
             scores_in_words(scored["step"], scored["scores"])
             if scored
             else against or _("These weights have no scores yet.")
         )
+        self.ui.finishScoresLabel.text = "\n".join([*self._cautions(), about])
         reason = running or against
         self._enable("finishExportButton", reason)
         self._enable("finishUseButton", reason or self._reason_against_name())
         self._enable("finishCancelButton", "" if running else _("Nothing is under way."))
-        self._enable("finishMeasureButton", reason or self._reason_against_measuring())
+        self._enable("finishMeasureButton", reason or self._against_measuring)
+
+    def _cautions(self) -> list[str]:
+        return [_("Caution: {text}").format(text=alarm.sentence) for alarm in self._alarms]
 
     def _enable(self, name: str, reason: str) -> None:
         widget = getattr(self.ui, name)
@@ -321,13 +342,6 @@ class FinishPanel:
             return error.sentence
         return ""
 
-    def _reason_against_measuring(self) -> str:
-        """Whether there are labelled MRIs; only asked of a run whose description can be read."""
-        cases = self._run.description().get("dataset", {}).get("cases", [])
-        if any(case["modality"] == "MR" and case["role"] == "test" and case["label"] for case in cases):
-            return ""
-        return _("The dataset of this run has no labelled MRI; add some with the role test to another run's data.")
-
     def _reason_against_name(self) -> str:
         name = self._name()
         if not name:
@@ -342,7 +356,7 @@ class FinishPanel:
     def _say(self, sentence: str, detail: str = "", is_bad: bool = False) -> None:
         label = self.ui.finishStateLabel
         label.text, label.toolTip = sentence, detail
-        label.styleSheet = f"color: {RED}" if is_bad else ""
+        label.styleSheet = f"color: {readable_red(label)}" if is_bad else ""
         label.visible = bool(sentence)
 
     def _show_measured(self, html: str) -> None:
@@ -351,3 +365,31 @@ class FinishPanel:
 
     def _say_error(self, error: HipError) -> None:
         self._say(error.sentence, error.detail)
+
+
+def _offer_of_leave_one_out(run: RunFolder, of_run: ComparisonOfRun) -> str:
+    """What it is and how long it takes, as the run itself has shown."""
+    status = run.status()
+    takes = ""
+    if status.seconds_per_step:
+        takes = _("That takes about {time}. ").format(
+            time=duration(status.seconds_per_step * status.total_steps * of_run.taught)
+        )
+    return _(
+        "The training saw all corrected MRIs, so none is left to compare on. Leave-one-out trains {count} further "
+        "models, each without one patient, and measures them there. {takes}Cancelled, it goes on the next time.\n\n"
+        "Do that now?"
+    ).format(count=of_run.taught, takes=takes)
+
+
+def _reason_against_measuring(run: RunFolder | None) -> str:
+    """Whether a run's dataset, which never changes, has labelled MRIs."""
+    if run is None:
+        return _("Choose a run first.")
+    try:
+        dataset = from_json(Dataset, run.description().get("dataset"))
+    except HipError as error:
+        return error.sentence
+    if dataset.measured():
+        return ""
+    return _("The dataset of this run has no labelled MRI; add some with the role test to another run's data.")

@@ -42,7 +42,9 @@ class LivePanel:
         self._preview = PreviewView(self.ui)
         self._plots = Plots()
         self._timer = RepeatingTimer(REFRESH_MILLISECONDS, self.refresh)
+        #: How the views were arranged, and are with the curves; None while none are shown.
         self._layout_before: int | None = None
+        self._layout_with_curves: int | None = None
         self._others: list[RunFolder] = []
         self._methods: Mapping[str, Method] = {}
         self._usual_tip = self.ui.liveCurvesButton.toolTip
@@ -73,7 +75,6 @@ class LivePanel:
         self._run = run
         self._watch = None if run is None else AlarmWatch(run)
         self._log_seen: object = None
-        self._listed: object = None
         self._preview.attach(run)
         self._list_other_runs()
         if self.ui.liveCurvesButton.checked:
@@ -154,6 +155,8 @@ class LivePanel:
         self._fill_curves()
         if self._plots.whole:
             show_chart(self._plots.chart(CHARTS[self.ui.liveChartComboBox.currentIndex]))
+        if layout is not None:
+            self._layout_with_curves = layout.GetViewArrangement()
 
     def _fill_curves(self) -> None:
         if self._run is None:
@@ -178,29 +181,28 @@ class LivePanel:
             self.ui.liveCurvesButton.checked = False
 
     def _hide_curves(self) -> None:
-        """The views are as they were before."""
+        """The views are as they were before, unless the user has arranged them otherwise since."""
         self._plots.close()
         layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
-        if layout is not None and self._layout_before is not None:
+        if None not in (layout, self._layout_before) and layout.GetViewArrangement() == self._layout_with_curves:
             layout.SetViewArrangement(self._layout_before)
         self._layout_before = None
 
     def _list_other_runs(self) -> None:
         """The runs beside this one, to be compared; what is ticked stays so."""
-        folder = None if self._run is None else self._run.path.parent
         try:
-            listed = None if folder is None else (folder, folder.stat().st_mtime_ns)
-        except OSError:
-            listed = None
-        if listed == self._listed:
+            runs = [] if self._run is None else runs_below(self._run.path.parent)
+        except HipError:  # the section of the runs says it
+            runs = []
+        others = [run for run in runs if run.path != self._run.path]
+        if [run.path for run in others] == [run.path for run in self._others]:
             return
-        self._listed = listed
         ticked = {
             run.path
             for row, run in enumerate(self._others)
             if self.ui.liveRunsList.item(row).checkState() == qt.Qt.Checked
         }
-        self._others = [run for run in runs_below(folder) if run.path != self._run.path] if listed else []
+        self._others = others
         runs_list = self.ui.liveRunsList
         runs_list.blockSignals(True)
         runs_list.clear()

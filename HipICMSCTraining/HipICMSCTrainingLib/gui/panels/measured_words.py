@@ -8,9 +8,6 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-#: Readable on a bright and on a dark panel.
-RED = "#d93025"
-
 
 def measured_as_html(title: str, measured: Mapping[str, Any]) -> str:
     """A line for each MRI and bone, and for the mean of each bone.
@@ -31,11 +28,12 @@ def measured_as_html(title: str, measured: Mapping[str, Any]) -> str:
     return _paragraphs(lines)
 
 
-def compared_as_html(compared: Mapping[str, Any]) -> str:
+def compared_as_html(compared: Mapping[str, Any], red: str) -> str:
     """What is worse first and in red, then the other bones, then what is to be known beside them.
 
     Args:
         compared: as `hipicmsc compare --progress` prints it.
+        red: as CSS has it.
     """
     bones = compared["bones"]
     worse = [_("Worse: {line}").format(line=_compared_bone(bone)) for bone in bones if bone["is_worse"]]
@@ -43,7 +41,7 @@ def compared_as_html(compared: Mapping[str, Any]) -> str:
     meaning = _("{old} → {new}. A Dice of 1 is perfect; the distance is the mean one of the surfaces.").format(
         old=compared["old"], new=compared["new"]
     )
-    return _paragraphs(worse, f"color: {RED}") + _paragraphs([*others, meaning, *compared["notes"]])
+    return _paragraphs(worse, f"color: {red}") + _paragraphs([*others, meaning, *compared["notes"]])
 
 
 def _compared_bone(bone: Mapping[str, Any]) -> str:

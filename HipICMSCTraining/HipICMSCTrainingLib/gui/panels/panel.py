@@ -69,7 +69,7 @@ class Panel:
         self._choices = choices
         if choices is None:
             return
-        if _chosen(choices.datasetFile) != self.data_panel.dataset_file:
+        if _chosen(choices.datasetFile) != self.data_panel.chosen:
             self.data_panel.set_dataset_file(_chosen(choices.datasetFile))
         self.settings_panel.show()
         self._on_settings_changed()
@@ -132,8 +132,8 @@ class Panel:
     # What one section tells the others.
 
     def _on_data_changed(self) -> None:
-        if self._choices is not None and self.data_panel.dataset_file is not None:
-            self._choices.datasetFile = self.data_panel.dataset_file
+        if self._choices is not None:
+            self._choices.datasetFile = self.data_panel.chosen or Path()
         self.runs_panel.refresh()
 
     def _on_settings_changed(self) -> None:

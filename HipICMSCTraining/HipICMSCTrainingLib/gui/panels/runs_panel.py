@@ -36,7 +36,7 @@ _BUTTONS = ("runsStartButton", "runsPauseButton", "runsStopButton", "runsDuplica
 
 
 def runs_folder() -> Path:
-    """Where the user's trainings are; it may have to be made."""
+    """Where the user's trainings are, and new ones begin; it may have to be made."""
     chosen = qt.QSettings().value(_FOLDER_SETTING, "")
     return Path(chosen) if chosen else user_folder() / "runs"
 
@@ -72,6 +72,8 @@ class RunsPanel:
         self._rows: list[RunRow] = []
         #: What went wrong last, until the user does something else.
         self._trouble: HipError | None = None
+        #: A folder with a run that was named to :meth:`select`, for as long as it is; nothing is written there.
+        self._elsewhere: Path | None = None
         self.widget = slicer.util.loadUI(resource_path("UI/HipICMSCTraining-Runs.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._usual_tips = {name: getattr(self.ui, name).toolTip for name in _BUTTONS}
@@ -104,8 +106,8 @@ class RunsPanel:
         if path in (told, self._attached):
             return
         self._selected, self._trouble = path, None
-        if path is not None and path.parent != runs_folder() and is_run(path):
-            self.ui.runsFolderEdit.currentPath = str(path.parent)
+        if path is None or is_run(path):
+            self._show_folder(runs_folder() if path is None else path.parent)
         self.refresh()
 
     def enter(self) -> None:
@@ -127,7 +129,7 @@ class RunsPanel:
             name = run.path.name
             sentence = _("The training {name} ended: {reason}").format(name=name, reason=error.sentence)
             self._trouble = HipError(error.kind, sentence, error.detail)
-        folder = runs_folder()
+        folder = self._elsewhere or runs_folder()
         try:
             starting = [run for run in training_process.starting_runs(folder) if not is_run(run.path)]
             self._rows = [RunRow.of(run) for run in [*starting, *runs_below(folder)]]
@@ -163,13 +165,19 @@ class RunsPanel:
             self._told = path or self._told
             self.attached.emit(None if path is None else RunFolder(path))
 
+    def _show_folder(self, folder: Path) -> None:
+        """List the runs of this folder; where the user's own are stays as it was."""
+        self._elsewhere = None if folder == runs_folder() else folder
+        self._folder_text = str(folder)
+        self.ui.runsFolderEdit.currentPath = self._folder_text
+
     # What the user does.
 
     def _on_folder(self, value: object) -> None:
         path = self.ui.runsFolderEdit.currentPath.strip()
         if path == self._folder_text:
             return
-        self._folder_text = path
+        self._folder_text, self._elsewhere = path, None
         if path:
             qt.QSettings().setValue(_FOLDER_SETTING, str(Path(path).absolute()))
         else:
@@ -187,6 +195,7 @@ class RunsPanel:
                 self._settings.run_path(), self._dataset(), self._settings.arguments(), python_interpreter()
             )
             self._settings.forget_name()
+            self._show_folder(run.path.parent)
             self._selected = run.path
 
         self._do(start)

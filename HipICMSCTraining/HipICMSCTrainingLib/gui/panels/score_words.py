@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 #: Of the scores with names of their own; Dice and shares are called by a network's or a class's name.
 _DICE, _SHARE = "dice_", "foreground_"
+_USUAL_SHARE = (0.5, 2.0)
 
 
 def scores_in_words(step: int, scores: Mapping[str, float]) -> str:
@@ -15,7 +16,8 @@ def scores_in_words(step: int, scores: Mapping[str, float]) -> str:
     lines = [_("Scores of step {step}:").format(step=step)]
     for name in sorted(scores, key=lambda name: name != "selection"):
         number = f"{scores[name]:.2f}".replace("-", "−")
-        lines.append(f"• {_meaning(name)}: {number}")
+        unusual = name.startswith(_SHARE) and not _USUAL_SHARE[0] <= scores[name] <= _USUAL_SHARE[1]
+        lines.append(f"• {_meaning(name)}: {number}{_(', which is not usual') if unusual else ''}")
     if used_labels_of_mri(scores):
         limits = _("The Dice on MRI chose the weights; only MRIs with the role test measure what the model can do.")
     else:
@@ -43,5 +45,6 @@ def _meaning(name: str) -> str:
         return _("Dice of {network} on held-out CT that looks like MRI").format(network=network)
     if name.startswith(_SHARE):
         bone = {"acetabulum": _("hip bone"), "femur": _("femur")}.get(name.removeprefix(_SHARE), name)
-        return _("{bone} on MRI, in shares of CT (0.5 to 2 is usual)").format(bone=bone)
+        usual = _("{bone} on MRI, as a multiple of that on CT ({least:g} to {most:g} is usual)")
+        return usual.format(bone=bone, least=_USUAL_SHARE[0], most=_USUAL_SHARE[1])
     return name

@@ -26,8 +26,10 @@ from HipICMSCTrainingLib.gui.running.activity import Activity
 from HipICMSCTrainingLib.gui.running.training_process import free_name
 from HipICMSCTrainingLib.settings.choices import START_FROM, Choices, Description, Method, choices_of_run
 
+#: Which contrast the MRIs have; methods that do not translate have no such setting.
+_CONTRAST = "contrast_prior"
 #: Settings with editors of their own above the form.
-_ABOVE = ("device", "seed", START_FROM)
+_ABOVE = ("device", "seed", START_FROM, _CONTRAST)
 
 
 class SettingsPanel:
@@ -71,6 +73,7 @@ class SettingsPanel:
         ui = self.ui
         ui.settingsMethodComboBox.connect("currentIndexChanged(int)", self._on_method)
         ui.settingsPresetComboBox.connect("currentIndexChanged(int)", self._on_preset)
+        ui.settingsContrastComboBox.connect("currentIndexChanged(int)", self._on_contrast)
         ui.settingsStartFromComboBox.connect("currentIndexChanged(int)", self._on_start_from)
         ui.settingsDeviceComboBox.connect("currentIndexChanged(int)", self._on_device)
         ui.settingsSeedSpinBox.connect("valueChanged(int)", self._on_seed)
@@ -219,6 +222,10 @@ class SettingsPanel:
         if not self._is_showing:
             self._choose(replace(self._choices, start_from=self._start_model.names[index]))
 
+    def _on_contrast(self, index: int) -> None:
+        if not self._is_showing:
+            self._choose(self._choices.changed(_CONTRAST, self._contrasts()[index]))
+
     def _on_device(self, index: int) -> None:
         if not self._is_showing:
             self._choose(self._choices.changed("device", self._devices()[index]))
@@ -286,11 +293,25 @@ class SettingsPanel:
         self.ui.settingsMethodNoteLabel.text = " ".join(filter(None, [f"{about.title}.", about.help, needs]))
         _fill(self.ui.settingsPresetComboBox, list(self.description.presets))
         self.ui.settingsPresetComboBox.currentIndex = list(self.description.presets).index(self._choices.preset)
+        self._show_contrast()
         self._show_models()
         values = self._values()
         _fill(self.ui.settingsDeviceComboBox, self._devices())
         self.ui.settingsDeviceComboBox.currentIndex = self._devices().index(values["device"])
         self.ui.settingsSeedSpinBox.value = values["seed"]
+
+    def _show_contrast(self) -> None:
+        contrasts, chosen = self._contrasts(), self._values().get(_CONTRAST, "")
+        self.ui.settingsContrastLabel.visible = self.ui.settingsContrastComboBox.visible = bool(contrasts)
+        self.ui.settingsContrastNoteLabel.visible = chosen == "none"
+        in_words = {"none": _("not said"), "t1": _("T1, fat bright"), "fat-suppressed": _("fat-suppressed")}
+        _fill(self.ui.settingsContrastComboBox, [in_words.get(name, name) for name in contrasts])
+        self.ui.settingsContrastComboBox.currentIndex = contrasts.index(chosen) if chosen in contrasts else -1
+
+    def _contrasts(self) -> tuple[str, ...]:
+        """Those that the method can be told; none for one that does not translate."""
+        settings = self.description.methods[self._choices.method].settings
+        return next((field.choices for field in settings if field.name == _CONTRAST), ())
 
     def _show_models(self) -> None:
         self._start_model.choose(self._choices.start_from)
@@ -352,7 +373,8 @@ def _groups(description: Description, method: str) -> list[tuple[str, str, list]
     # Those of no group come first.
     names.sort(key=bool)
     groups = [(titles[name], "", [field for field in shared if field.group == name]) for name in names]
-    return [*groups, (_short(about), f"{about.title}. {about.help}", list(about.settings))]
+    own = [field for field in about.settings if field.name not in _ABOVE]
+    return [*groups, (_short(about), f"{about.title}. {about.help}", own)]
 
 
 def _short(about: Method) -> str:

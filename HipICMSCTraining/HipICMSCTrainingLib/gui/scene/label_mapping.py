@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 
+from HipICMSCTrainingLib.data.bone_names import class_of_name
 from HipICMSCTrainingLib.data.label_maps import CLASSES
 
 #: The class of what belongs to no bone of the hip.
@@ -15,26 +15,12 @@ Mapping = dict[str, str]
 
 ACETABULUM, FEMUR = CLASSES.values()
 _SETTING = "HipICMSCTraining/LastLabelMapping"
-_SIDES = {"left", "right", "l", "r", "lt", "rt", "bilateral"}
-#: Names of bones also name what lies about them.
-_SOFT_PARTS = re.compile(
-    r"cartilage|muscle|arter|vein|nerve|vessel|joint|capsule|labrum|ligament|tendon|implant|prosthe|screw|nail|stem"
-    r"|fat|skin|floor|marrow|canal|center|centre|tumou?r|lesion|cyst"
-)
-_HIP_BONE = re.compile(
-    r"acetabul|hemi ?pelvis|pelvis|pelvic bone|hip ?bone|os cox|coxal bone|innominat|\b(ili|ischi)um\b|\bpubis\b"
-)
-_FEMUR = re.compile(r"femur|femora\b|femoral|thigh ?bone|trochanter")
 #: SNOMED CT, as DICOM's and other lists of Slicer use them.
 _CODES = {"71341001": FEMUR, "29836001": ACETABULUM}
 
 
 def suggested_class(name: str, terminology: str = "") -> str:
-    """The class that a segment's name means, or else its terminology entry; `LEFT_OUT` where neither says so.
-
-    >>> suggested_class("hip_left"), suggested_class("Right proximal femur"), suggested_class("femoral_artery_right")
-    ('acetabulum', 'femur', '')
-    """
+    """The class that a segment's name means, or else its terminology entry; `LEFT_OUT` where neither says so."""
     return _of_words(name) or _of_terminology(terminology)
 
 
@@ -69,15 +55,7 @@ def remember_mapping(mapping: Mapping) -> None:
 
 
 def _of_words(text: str) -> str:
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
-    words = re.sub(r"[\W_]+", " ", apart).strip().lower()
-    if _SOFT_PARTS.search(words):
-        return LEFT_OUT
-    is_hip_bone = bool(_HIP_BONE.search(words)) or set(words.split()) - _SIDES in ({"hip"}, {"hips"})
-    is_femur = bool(_FEMUR.search(words))
-    if is_hip_bone == is_femur:
-        return LEFT_OUT
-    return FEMUR if is_femur else ACETABULUM
+    return CLASSES.get(class_of_name(text), LEFT_OUT)
 
 
 def _of_terminology(terminology: str) -> str:
