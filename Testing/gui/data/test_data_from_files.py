@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from data_section import ct_image, dataset, mri_image, write_pair
+import slicer_stand_ins
+from data_section import Bench, ct_image, dataset, mri_image, write_pair
 
 
 def test_pairs_of_a_folder_are_taken_where_they_are(data, path, tmp_path, pictures):
@@ -39,6 +40,33 @@ def test_pairs_of_a_folder_are_taken_where_they_are(data, path, tmp_path, pictur
     ui.dataFolderAddButton.click()
     assert len(data.rows()) == 3 and "Nothing was added" in ui.dataStateLabel.text
     data.picture(pictures / "data-incomplete.png")
+
+
+def test_the_label_values_given_last_are_there_the_next_time_and_no_older_ones(data, path, tmp_path, bench):
+    from HipICMSCTrainingLib.gui.scene.label_mapping import remembered_mapping
+
+    ui = data.ui
+    data.panel.set_dataset_file(path)
+    ui.dataFolderButton.click()
+    for stem, hip_bone, femur in (("a", "1, 2", "3, 4"), ("b", "1", "2")):
+        write_pair(tmp_path / stem, stem, ct_image(1))
+        ui.dataFolderEdit.currentPath = str(tmp_path / stem)
+        ui.dataHipBoneValuesEdit.text, ui.dataFemurValuesEdit.text = hip_bone, femur
+        ui.dataFolderAddButton.click()
+        again = Bench(*bench)
+        assert (again.ui.dataHipBoneValuesEdit.text, again.ui.dataFemurValuesEdit.text) == (hip_bone, femur)
+        again.panel.close()
+    assert remembered_mapping() == {}, "what the values of files mean says nothing of label maps in the scene"
+
+
+@pytest.mark.parametrize(
+    "kept", ["", "{", "[1]", "1", '{"femur": [1]}', '{"femur": "2"}', '{"femur": [0]}', '{"hip": [1]}', ["1"], 7]
+)
+def test_of_damaged_label_values_the_usual_ones_are_left(data, bench, kept):
+    slicer_stand_ins.QSettings.values["HipICMSCTraining/LastLabelValues"] = kept
+    again = Bench(*bench)
+    assert (again.ui.dataHipBoneValuesEdit.text, again.ui.dataFemurValuesEdit.text) == ("1", "2")
+    again.panel.close()
 
 
 def test_mris_of_a_folder_with_or_without_their_label_maps(data, path, tmp_path):

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from HipICMSCTrainingLib.data.cases_of_folders import cases_of_folder, corrected_cases
 from HipICMSCTrainingLib.data.dataset import Case, LabelValues
 from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
-from HipICMSCTrainingLib.gui.scene.label_mapping import ACETABULUM, FEMUR, remember_mapping, remembered_mapping
+from HipICMSCTrainingLib.gui.panels.label_values import last_values, remember_values
 
 _CT, _MRI, _LABELLED_MRI, _CORRECTED = range(4)
 
@@ -26,8 +26,9 @@ class FolderArea:
         self.changed = Signal()
         self._ui = ui
         self._labelled_mri = False
-        values = _remembered_values()
-        ui.dataHipBoneValuesEdit.text, ui.dataFemurValuesEdit.text = values[ACETABULUM], values[FEMUR]
+        values = last_values()
+        ui.dataHipBoneValuesEdit.text = ", ".join(map(str, values.acetabulum))
+        ui.dataFemurValuesEdit.text = ", ".join(map(str, values.femur))
         ui.dataFolderEdit.connect("currentPathChanged(QString)", self._on_text)
         ui.dataHipBoneValuesEdit.connect("textChanged(QString)", self._on_text)
         ui.dataFemurValuesEdit.connect("textChanged(QString)", self._on_text)
@@ -85,8 +86,7 @@ class FolderArea:
             added.append(replace(case, name=name, patient=name, label_values=values if case.label else LabelValues()))
         file.add(added)
         if any(case.label for case in added):
-            meanings = {ACETABULUM: values.acetabulum, FEMUR: values.femur}
-            remember_mapping({str(value): name for name, of_class in meanings.items() for value in of_class})
+            remember_values(values)
         return len(added)
 
     def _cases(self) -> list[Case]:
@@ -145,14 +145,3 @@ class FolderArea:
 
     def _on_kind(self, index: int) -> None:
         self.refresh()
-
-
-def _remembered_values() -> dict[str, str]:
-    """The values that were given last, or else those that a label map has where nothing else is said."""
-    usual = LabelValues()
-    by_class = {ACETABULUM: usual.acetabulum, FEMUR: usual.femur}
-    remembered = {name: meaning for name, meaning in remembered_mapping().items() if name.lstrip("-").isdigit()}
-    found = {meaning: [name for name, of in remembered.items() if of == meaning] for meaning in by_class}
-    if not all(found.values()):
-        found = by_class
-    return {meaning: ", ".join(map(str, values)) for meaning, values in found.items()}
