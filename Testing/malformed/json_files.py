@@ -200,7 +200,7 @@ def _values(path: Path, output: Path) -> None:
     if read == LabelValues():
         return
     said = _said(path)
-    if differs(json.loads(json.dumps(to_json(read))), to_json(LabelValues()) | said):
+    if any(differs(list(getattr(read, name)), said[name]) for name in ("acetabulum", "femur")):
         raise Wrong(f"read as {read}")
 
 

@@ -10,6 +10,7 @@ from HipICMSCLib.common.settings import from_json
 from HipICMSCTrainingLib.data.dataset import LabelValues
 
 _SETTING = "HipICMSCTraining/LastLabelValues"
+_LISTS = ("acetabulum", "femur")
 
 
 def last_values() -> LabelValues:
@@ -17,8 +18,9 @@ def last_values() -> LabelValues:
     import qt
 
     try:
-        return from_json(LabelValues, json.loads(qt.QSettings().value(_SETTING, "") or "{}"))
-    except (HipError, TypeError, ValueError, RecursionError):
+        kept = json.loads(qt.QSettings().value(_SETTING, ""))
+        return from_json(LabelValues, {name: kept[name] for name in _LISTS})
+    except (HipError, KeyError, TypeError, ValueError, RecursionError):
         return LabelValues()
 
 
@@ -26,5 +28,4 @@ def remember_values(values: LabelValues) -> None:
     """Keep which values are which bone, in place of what was kept before."""
     import qt
 
-    lists = {"acetabulum": values.acetabulum, "femur": values.femur}
-    qt.QSettings().setValue(_SETTING, json.dumps(lists))
+    qt.QSettings().setValue(_SETTING, json.dumps({name: getattr(values, name) for name in _LISTS}))
