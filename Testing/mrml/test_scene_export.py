@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -266,6 +267,22 @@ def test_what_cannot_become_a_case_is_refused_in_a_sentence_and_writes_nothing(
         export.export_case(tmp_path, "ct-001", volume, drawn, mapping)
     assert caught.value.kind == kind and words in caught.value.sentence
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_the_disk_is_full_at_the_second_file_none_is_left(export, slicer_app, tmp_path, monkeypatch):
+    volume = volume_node(slicer_app.scene, np.eye(3))
+    write, written = sitk.WriteImage, []
+
+    def until_full(image: sitk.Image, path: str, **options: object) -> None:
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(image, path, **options)
+        written.append(path)
+
+    monkeypatch.setattr(sitk, "WriteImage", until_full)
+    with pytest.raises(HipError, match="is full; nothing was written"):
+        export.export_case(tmp_path, "ct-001", volume, segmentation_node(volume, shared=True), MAPPING)
+    assert written and not list(tmp_path.iterdir())
 
 
 def test_a_few_voxels_of_a_joint_that_are_both_become_femur(export, slicer_app):

@@ -5,6 +5,7 @@ What is written holds voxels and geometry alone: neither names nor DICOM tags of
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,17 +111,20 @@ def export_case(
         The paths of the volume and of its label map.
 
     Raises:
-        HipError: as :func:`classes_of`, ``check_volume`` and for any file. No file is written unless all can be.
+        HipError: as :func:`classes_of`, ``check_volume`` and for any file. No file is left unless all could be written.
     """
     image = image_of(volume_node)
     check_volume(image, volume_node.GetName())
     labels = None if label_node is None else classes_of(label_node, volume_node, mapping or {}, resample)
-    label_path = None
-    if labels is not None:
-        label_path = folder / f"{name}_label{ENDING}"
-        _write(labels, label_path)
-    _write(image, folder / f"{name}{ENDING}")
-    return folder / f"{name}{ENDING}", label_path
+    image_path, label_path = folder / f"{name}{ENDING}", folder / f"{name}_label{ENDING}"
+    with ExitStack() as undone:
+        for voxels, path in ((labels, label_path), (image, image_path)):
+            if voxels is not None:
+                _write(voxels, path)
+                undone.callback(path.unlink)
+        # Both are there.
+        undone.pop_all()
+    return image_path, label_path if labels is not None else None
 
 
 def missing_classes(parts: list[LabelPart], mapping: Mapping) -> list[str]:
