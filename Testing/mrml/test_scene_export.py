@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -182,6 +183,22 @@ def test_a_label_map_with_values_of_its_own(export, slicer_app, tmp_path):
     mapping = {"7": "acetabulum", "1200": "acetabulum", "-3": "femur", "2": ""}
     _, labels = read_back(*export.export_case(tmp_path, "ct-001", volume, labels_node, mapping))
     assert (sitk.GetArrayFromImage(labels) == truth()).all()
+
+
+def test_each_value_of_a_label_map_is_found_wherever_it_is(export, slicer_app):
+    voxels = np.zeros(SHAPE, np.int16)
+    voxels[0, 0, 0], voxels[3, -1, -1], voxels[4, 0, 0], voxels[7, 3, 5], voxels[-1, -1, -1] = 7, 300, -2, 11, 4
+    labels = volume_node(slicer_app.scene, np.eye(3), voxels, "vtkMRMLLabelMapVolumeNode")
+    assert [part.name for part in export.parts_of(labels)] == ["-2", "4", "7", "11", "300"]
+
+
+def test_the_values_of_a_large_label_map_are_found_before_a_person_notices(export, slicer_app):
+    voxels = np.zeros((400, 512, 512), np.int16)
+    voxels[100:300, 100:400, 100:250], voxels[100:300, 100:400, 260:400] = 1, 2
+    labels = volume_node(slicer_app.scene, np.eye(3), voxels, "vtkMRMLLabelMapVolumeNode")
+    started = time.process_time()
+    assert [part.name for part in export.parts_of(labels)] == ["1", "2"]
+    assert time.process_time() - started < 0.3
 
 
 @pytest.mark.parametrize("how", ["cropped", "moved", "transformed"])
