@@ -1,4 +1,4 @@
-"""Malformed JSON files of a dataset, a run and a benchmark, and what is remembered of label maps."""
+"""Malformed JSON files of a dataset, a run and a benchmark, and what is remembered of label maps and their values."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from HipICMSCLib.preprocessing.geometry import CropSettings
 from HipICMSCTrainingLib.benchmark.plan import Plan
 from HipICMSCTrainingLib.data.check import check_dataset
 from HipICMSCTrainingLib.data.dataset import Case as DatasetCase
-from HipICMSCTrainingLib.data.dataset import Dataset
+from HipICMSCTrainingLib.data.dataset import Dataset, LabelValues
 from HipICMSCTrainingLib.data.dataset_file import dataset_from_file, unchecked_dataset_from_file, write_dataset_file
+from HipICMSCTrainingLib.gui.panels.label_values import last_values
 from HipICMSCTrainingLib.gui.scene.label_mapping import remembered_mapping
 from HipICMSCTrainingLib.methods.registry import METHODS
 from HipICMSCTrainingLib.run.curves import RunCurves
@@ -66,6 +67,7 @@ _SOUND: dict[str, Callable[[], Any]] = {
     "about.json": lambda: to_json(About(citations=("A, 2021",))),
     "benchmark.json": lambda: to_json(Plan("smoke", PRESETS["smoke"], {"icmsc": {"image_pool": 2}})),
     "mapping.json": lambda: {"hip_left": "acetabulum", "femur_left": "femur", "skin": ""},
+    "values.json": lambda: {"acetabulum": [1, 3], "femur": [2, 4]},
 }
 
 
@@ -79,7 +81,7 @@ def _maker(name: str, malform: Malform) -> Maker:
                     (folder / case[key]).write_bytes(b"no volume")
         for other in ("run.json", "status.json"):
             (run / other).write_text(json.dumps(_SOUND[other]()))
-        path = (folder if name in ("dataset.json", "mapping.json") else run) / name
+        path = (folder if name in ("dataset.json", "mapping.json", "values.json") else run) / name
         path.write_bytes(malform(_SOUND[name](), rng))
         if name == "metrics.jsonl":
             lines = [json.dumps(_line(1)).encode(), path.read_bytes(), json.dumps(_line(_STEPS)).encode(), b""]
@@ -186,12 +188,26 @@ def _benchmark(path: Path, output: Path) -> None:
 
 
 def _mapping(path: Path, output: Path) -> None:
-    """Slicer's settings give back whatever was put into them; Qt is stood in for."""
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
-    sys.modules["qt"] = types.SimpleNamespace(QSettings=lambda: types.SimpleNamespace(value=lambda name, default: text))
+    _put_into_settings(path)
     for name, meaning in remembered_mapping().items():
         if not isinstance(name, str) or meaning not in ("acetabulum", "femur", ""):
             raise Wrong(f"remembers {name!r} as {meaning!r}")
+
+
+def _values(path: Path, output: Path) -> None:
+    _put_into_settings(path)
+    read = last_values()
+    if read == LabelValues():
+        return
+    said = _said(path)
+    if any(differs(list(getattr(read, name)), said[name]) for name in ("acetabulum", "femur")):
+        raise Wrong(f"read as {read}")
+
+
+def _put_into_settings(path: Path) -> None:
+    """Slicer's settings give back whatever was put into them; Qt is stood in for."""
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    sys.modules["qt"] = types.SimpleNamespace(QSettings=lambda: types.SimpleNamespace(value=lambda name, default: text))
 
 
 _ATTEMPTS: dict[str, Callable[[Path, Path], None]] = {
@@ -202,4 +218,5 @@ _ATTEMPTS: dict[str, Callable[[Path, Path], None]] = {
     "about.json": _about,
     "benchmark.json": _benchmark,
     "mapping.json": _mapping,
+    "values.json": _values,
 }

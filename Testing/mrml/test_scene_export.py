@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -183,6 +185,22 @@ def test_a_label_map_with_values_of_its_own(export, slicer_app, tmp_path):
     assert (sitk.GetArrayFromImage(labels) == truth()).all()
 
 
+def test_each_value_of_a_label_map_is_found_wherever_it_is(export, slicer_app):
+    voxels = np.zeros(SHAPE, np.int16)
+    voxels[0, 0, 0], voxels[3, -1, -1], voxels[4, 0, 0], voxels[7, 3, 5], voxels[-1, -1, -1] = 7, 300, -2, 11, 4
+    labels = volume_node(slicer_app.scene, np.eye(3), voxels, "vtkMRMLLabelMapVolumeNode")
+    assert [part.name for part in export.parts_of(labels)] == ["-2", "4", "7", "11", "300"]
+
+
+def test_the_values_of_a_large_label_map_are_found_before_a_person_notices(export, slicer_app):
+    voxels = np.zeros((400, 512, 512), np.int16)
+    voxels[100:300, 100:400, 100:250], voxels[100:300, 100:400, 260:400] = 1, 2
+    labels = volume_node(slicer_app.scene, np.eye(3), voxels, "vtkMRMLLabelMapVolumeNode")
+    started = time.process_time()
+    assert [part.name for part in export.parts_of(labels)] == ["1", "2"]
+    assert time.process_time() - started < 0.3
+
+
 @pytest.mark.parametrize("how", ["cropped", "moved", "transformed"])
 def test_a_label_map_on_other_voxels_is_refused_unless_resampling_is_asked_for(export, slicer_app, tmp_path, how):
     volume = volume_node(slicer_app.scene, DIRECTIONS["axial (1, 1, 1)"])
@@ -266,6 +284,22 @@ def test_what_cannot_become_a_case_is_refused_in_a_sentence_and_writes_nothing(
         export.export_case(tmp_path, "ct-001", volume, drawn, mapping)
     assert caught.value.kind == kind and words in caught.value.sentence
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_the_disk_is_full_at_the_second_file_none_is_left(export, slicer_app, tmp_path, monkeypatch):
+    volume = volume_node(slicer_app.scene, np.eye(3))
+    write, written = sitk.WriteImage, []
+
+    def until_full(image: sitk.Image, path: str, **options: object) -> None:
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(image, path, **options)
+        written.append(path)
+
+    monkeypatch.setattr(sitk, "WriteImage", until_full)
+    with pytest.raises(HipError, match="is full; nothing was written"):
+        export.export_case(tmp_path, "ct-001", volume, segmentation_node(volume, shared=True), MAPPING)
+    assert written and not list(tmp_path.iterdir())
 
 
 def test_a_few_voxels_of_a_joint_that_are_both_become_femur(export, slicer_app):

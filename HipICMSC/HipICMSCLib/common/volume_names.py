@@ -45,15 +45,26 @@ def is_dicom(path: Path) -> bool:
     return head[128:] == b"DICM" or bare
 
 
+def is_dicom_file(path: Path) -> bool:
+    """Whether it is a file with voxels or the like, begins as DICOM does, and can be read."""
+    try:
+        # DICOMDIR is a table of contents. A pipe or a device never ends.
+        return path.name.upper() != "DICOMDIR" and path.is_file() and is_dicom(path)
+    except OSError:
+        return False
+
+
 def dicom_files(folder: Path) -> Iterator[Path]:
     """The DICOM files in a folder and in the folders below it, whatever they are called; no link is followed to a
     folder, and what cannot be read is left out."""
+    return filter(None, dicom_files_in_steps(folder))
+
+
+def dicom_files_in_steps(folder: Path) -> Iterator[Path | None]:
+    """As :func:`dicom_files`, with None for each folder and each other file that was looked at: who may not keep others
+    waiting until one is found can pause there, or give up."""
     for parent, folders, names in os.walk(folder):
         folders.sort()
+        yield None
         for path in (Path(parent, name) for name in sorted(names)):
-            try:
-                # DICOMDIR is a table of contents. A pipe or a device never ends.
-                if path.name.upper() != "DICOMDIR" and path.is_file() and is_dicom(path):
-                    yield path
-            except OSError:
-                continue
+            yield path if is_dicom_file(path) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import count as numbers
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from HipICMSCLib.cases.corrected_case import IMAGE, cases_in
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.volume_names import dicom_files, volume_files, volume_stem
+from HipICMSCLib.common.volume_names import dicom_files_in_steps, is_dicom_file, volume_files, volume_stem
 
 from HipICMSCTrainingLib.data.dataset import Case, Dataset, Role, only_measures
 from HipICMSCTrainingLib.data.dataset_problems import checked
@@ -83,8 +83,17 @@ def cases_of_folder(folder: Path, modality: Literal["CT", "MR"], role: Role) -> 
             ``folder`` itself, so that nobody knows whose they are.
         OSError: for a folder that cannot be read.
     """
+    return list(filter(None, cases_in_steps(folder, modality, role)))
+
+
+def cases_in_steps(folder: Path, modality: Literal["CT", "MR"], role: Role) -> Iterator[Case | None]:
+    """As :func:`cases_of_folder`, with None for each file and folder that was looked at: who may not keep others
+    waiting, because a folder may be large or far away, can pause there, or give up."""
     files: dict[str, Path] = {}
     for path in _volumes_in(folder):
+        yield None
+        if path is None:
+            continue
         name = path.name if path.is_dir() else volume_stem(path)
         twin = files.setdefault(name, path)
         if twin != path:
@@ -92,25 +101,34 @@ def cases_of_folder(folder: Path, modality: Literal["CT", "MR"], role: Role) -> 
                 "bad_dataset",
                 f"{twin.name} and {path.name} in {folder} are both called {name}; rename one of them, or leave it out.",
             )
-    cases = []
     for stem, path in files.items():
         if stem.endswith((*LABEL_ENDINGS, "_ignore")):
             continue
         label = next((files[stem + ending] for ending in LABEL_ENDINGS if stem + ending in files), None)
-        cases.append(Case(stem, modality, role, stem, str(path.resolve()), str(label.resolve()) if label else None))
-    return cases
+        yield Case(stem, modality, role, stem, str(path.resolve()), str(label.resolve()) if label else None)
 
 
-def _volumes_in(folder: Path) -> list[Path]:
-    """Files, and folders that hold DICOM anywhere."""
-    folders = (path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != ".")
-    volumes = [*volume_files(folder), *(path for path in folders if next(dicom_files(path), None))]
-    if not volumes and next(dicom_files(folder), None):
-        raise HipError(
-            "bad_dataset",
-            f"DICOM files lie in {folder} itself; give those of each patient a folder of their own.",
-        )
-    return volumes
+def _volumes_in(folder: Path) -> Iterator[Path | None]:
+    """Files, and folders that hold DICOM anywhere; None in between, as for :func:`cases_in_steps`."""
+    volumes, entries = volume_files(folder), sorted(folder.iterdir())
+    yield from volumes
+    holds_any = bool(volumes)
+    for path in entries:
+        if path.name[0] == "." or not path.is_dir():
+            yield None
+            continue
+        for file in dicom_files_in_steps(path):
+            yield path if file else None
+            if file:
+                holds_any = True
+                break
+    for path in [] if holds_any else entries:
+        yield None
+        if is_dicom_file(path):
+            raise HipError(
+                "bad_dataset",
+                f"DICOM files lie in {folder} itself; give those of each patient a folder of their own.",
+            )
 
 
 def corrected_cases(folder: Path, taken: Iterable[str] = ()) -> list[Case]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import time
 from pathlib import Path
 
 import pytest
-from data_section import ct_image, dataset, mri_image, write_pair
+import slicer_stand_ins
+from data_section import Bench, ct_image, dataset, mri_image, write_pair
 
 
 def test_pairs_of_a_folder_are_taken_where_they_are(data, path, tmp_path, pictures):
@@ -41,6 +44,33 @@ def test_pairs_of_a_folder_are_taken_where_they_are(data, path, tmp_path, pictur
     data.picture(pictures / "data-incomplete.png")
 
 
+def test_the_label_values_given_last_are_there_the_next_time_and_no_older_ones(data, path, tmp_path, bench):
+    from HipICMSCTrainingLib.gui.scene.label_mapping import remembered_mapping
+
+    ui = data.ui
+    data.panel.set_dataset_file(path)
+    ui.dataFolderButton.click()
+    for stem, hip_bone, femur in (("a", "1, 2", "3, 4"), ("b", "1", "2")):
+        write_pair(tmp_path / stem, stem, ct_image(1))
+        ui.dataFolderEdit.currentPath = str(tmp_path / stem)
+        ui.dataHipBoneValuesEdit.text, ui.dataFemurValuesEdit.text = hip_bone, femur
+        ui.dataFolderAddButton.click()
+        again = Bench(*bench)
+        assert (again.ui.dataHipBoneValuesEdit.text, again.ui.dataFemurValuesEdit.text) == (hip_bone, femur)
+        again.panel.close()
+    assert remembered_mapping() == {}, "what the values of files mean says nothing of label maps in the scene"
+
+
+@pytest.mark.parametrize(
+    "kept", ["", "{", "[1]", "1", '{"femur": [1]}', '{"femur": "2"}', '{"femur": [0]}', '{"hip": [1]}', ["1"], 7]
+)
+def test_of_damaged_label_values_the_usual_ones_are_left(data, bench, kept):
+    slicer_stand_ins.QSettings.values["HipICMSCTraining/LastLabelValues"] = kept
+    again = Bench(*bench)
+    assert (again.ui.dataHipBoneValuesEdit.text, again.ui.dataFemurValuesEdit.text) == ("1", "2")
+    again.panel.close()
+
+
 def test_mris_of_a_folder_with_or_without_their_label_maps(data, path, tmp_path):
     ui, folder = data.ui, tmp_path / "mri"
     write_pair(folder, "a", mri_image(1))
@@ -61,6 +91,86 @@ def test_mris_of_a_folder_with_or_without_their_label_maps(data, path, tmp_path)
     assert [row[:4] for row in data.rows()] == [
         ["a", "MRI", "not needed", "Training"], ["b", "MRI", "not needed", "Training"],
     ]  # fmt: skip
+
+
+def test_many_patients_of_a_slow_share_are_looked_through_and_slicer_goes_on(data, path, tmp_path, monkeypatch):
+    from HipICMSCLib.common import volume_names
+
+    looks, is_dicom = [], volume_names.is_dicom
+
+    def slow(file: Path) -> bool:
+        time.sleep(0.01)
+        looks.append(file)
+        return is_dicom(file)
+
+    monkeypatch.setattr(volume_names, "is_dicom", slow)
+    ui, folder = data.ui, tmp_path / "share"
+    for number in range(60):
+        study = folder / f"patient-{number:03d}" / "study"
+        study.mkdir(parents=True)
+        (study / "1 report.txt").write_text("A report.")
+        for name in ("2", "3"):
+            (study / name).write_bytes(bytes(128) + b"DICM")
+    data.panel.set_dataset_file(path)
+    ui.dataFolderButton.click()
+    ui.dataFolderKindComboBox.currentIndex = 1
+    ui.dataFolderEdit.currentPath = str(folder)
+    assert len(looks) < 60, "the first turn is a short one"
+    assert ui.dataFolderNoteLabel.text == ui.dataFolderAddButton.toolTip
+    assert ui.dataFolderNoteLabel.text == "The folder is being looked through; wait a moment."
+    assert not ui.dataFolderAddButton.enabled
+    data.wait(lambda: ui.dataFolderAddButton.enabled)
+    assert ui.dataFolderNoteLabel.text == "Volumes in this folder: 60."
+    assert len(looks) == 120, "of each patient two files"
+    ui.dataFolderAddButton.click()
+    assert len(data.rows()) == 60 and len(looks) == 120, "what is known is not looked for again"
+    (folder / "patient-060").mkdir()
+    (folder / "patient-060" / "1").write_bytes(bytes(128) + b"DICM")
+    data.panel.refresh()
+    data.wait(lambda: ui.dataFolderNoteLabel.text == "Volumes in this folder: 61.")
+
+
+def test_who_names_the_folder_of_everything_is_told_to_choose_another_one(data, path, tmp_path, monkeypatch):
+    from HipICMSCTrainingLib.gui.running import folder_look
+
+    monkeypatch.setattr(folder_look, "_MOST_LOOKS", 100)
+    ui = data.ui
+    for number in range(200):
+        (tmp_path / "usr" / f"share-{number}").mkdir(parents=True)
+    write_pair(tmp_path / "few", "a", ct_image(1))
+    data.panel.set_dataset_file(path)
+    ui.dataFolderButton.click()
+    ui.dataFolderEdit.currentPath = str(tmp_path / "usr")
+    data.wait(lambda: "looked through" not in ui.dataFolderNoteLabel.text)
+    assert ui.dataFolderNoteLabel.text == (
+        f"{tmp_path / 'usr'} holds too much to look through; choose the folder in which the volumes lie."
+    )
+    assert not ui.dataFolderAddButton.enabled
+    ui.dataFolderEdit.currentPath = str(tmp_path / "few")
+    assert ui.dataFolderNoteLabel.text == "Volumes in this folder: 1, with label maps: 1."
+
+
+@pytest.mark.parametrize("kind", range(4))
+@pytest.mark.parametrize("method", ["is_dir", "iterdir"])
+def test_a_folder_that_may_not_be_read_is_said(data, path, tmp_path, monkeypatch, kind, method):
+    ui, folder, usual = data.ui, tmp_path / "locked", getattr(Path, method)
+    folder.mkdir()
+
+    def refused(self: Path):
+        if self == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return usual(self)
+
+    data.panel.set_dataset_file(path)
+    ui.dataFolderButton.click()
+    ui.dataFolderKindComboBox.currentIndex = kind
+    monkeypatch.setattr(Path, method, refused)
+    ui.dataFolderEdit.currentPath = str(folder)
+    assert f"The folder {folder} cannot be read" in ui.dataFolderNoteLabel.text
+    assert "Permission denied" in ui.dataFolderNoteLabel.text and not ui.dataFolderAddButton.enabled
+    monkeypatch.undo()
+    data.panel.refresh()
+    assert "cannot be read" not in ui.dataFolderNoteLabel.text, "its rights were changed"
 
 
 def test_corrected_mris_come_as_case_folders(data, path, tmp_path, pictures):
@@ -101,7 +211,39 @@ def test_another_data_set_is_added_with_its_roles(data, path, tmp_path):
         ["ct1", "CT", "present", "Training"], ["ct1-2", "CT", "present", "Validation"],
         ["mri1", "MRI", "not needed", "Training"],
     ]  # fmt: skip
-    assert any("The patient ct1 is in training and in validation." in line for line in data.problems())
+    assert [row[4] for row in data.rows()] == ["ct1", "ct1-2", "mri1"], "patients of one name are two persons"
+    assert not any("is in training and in validation" in line for line in data.problems())
+
+
+def test_an_added_data_sets_patients_keep_their_cases_together_and_meet_nobody_here(data, path, tmp_path):
+    """CT and MRI of a person stay one person's, and whose volume is here already is who is here."""
+    other = tmp_path / "other" / "dataset.json"
+    other.parent.mkdir()
+    patients_of(dataset(other, ct1="train", mri1="train", mri2="val", ct3="train"), "p", "p", "p-2", "q")
+    path.parent.mkdir()
+    patients_of(dataset(path, ct1="train", ct2="train"), "p", "r")
+    cases = json.loads(path.read_text())["cases"]
+    cases[1] |= {
+        key: str(other.parent / name) for key, name in (("image", "ct3.nii.gz"), ("label", "ct3_label.nii.gz"))
+    }
+    path.write_text(json.dumps({"cases": cases}))
+    data.panel.set_dataset_file(path)
+    data.answer_file_dialog(data.ui.dataFileButton, other)
+    assert [[row[0], row[4]] for row in data.rows()] == [
+        ["ct1", "p"], ["ct2", "r"], ["ct1-2", "p-3"], ["mri1", "p-3"], ["mri2", "p-2"],
+    ]  # fmt: skip
+    # Who adds what came to it later adds it to the same persons.
+    patients_of(dataset(other, ct1="train", mri1="train", mri2="val", mri4="train"), "p", "p", "p-2", "p")
+    data.answer_file_dialog(data.ui.dataFileButton, other)
+    assert [row[4] for row in data.rows()][-1] == "p-3"
+
+
+def patients_of(path: Path, *patients: str) -> Path:
+    """Give the cases of a dataset.json their patients."""
+    cases = json.loads(path.read_text())["cases"]
+    named = [case | {"patient": patient} for case, patient in zip(cases, patients, strict=True)]
+    path.write_text(json.dumps({"cases": named}))
+    return path
 
 
 def test_roles_go_by_patient(data, path):

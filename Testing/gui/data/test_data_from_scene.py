@@ -115,6 +115,36 @@ def test_the_kind_can_be_corrected(data, path):
     assert data.scene_rows() == [["odd", "CT", "odd seg"]]
 
 
+def test_a_ct_is_never_ticked_with_what_was_drawn_on_another(data, path):
+    """Names that begin alike are no sign of it, and what the scene knows is never overruled by a name."""
+    classes = ball_classes(ball_image())
+    for name in ("CT_1", "CT_12", "CT", "CT_2"):
+        add_volume(data.scene, name, ct_image(1))
+    segmentation = add_segmentation(data.scene.GetFirstNodeByName("CT_2"), "CT_1 segmentation", Femur=classes == 2)
+    add_volume(data.scene, "CT_12 label", like(ball_image(), classes), "vtkMRMLLabelMapVolumeNode")
+    data.panel.set_dataset_file(path)
+    data.ui.dataSceneButton.click()
+    assert data.scene_rows() == [
+        ["CT_1", "CT", "nothing"], ["CT_12", "CT", "CT_12 label"], ["CT", "CT", "nothing"],
+        ["CT_2", "CT", "CT_1 segmentation"],
+    ]  # fmt: skip
+    assert data.ticked() == ["CT_12", "CT_2"]
+    # Of a segmentation of nobody knows what, the name decides.
+    segmentation.SetNodeReferenceID(segmentation.GetReferenceImageGeometryReferenceRole(), None)
+    data.choose("CT_1", 1, "MRI")
+    data.choose("CT_1", 1, "CT")
+    assert data.scene_rows()[0] == ["CT_1", "CT", "CT_1 segmentation"]
+
+
+def test_of_volumes_of_one_name_only_the_user_knows_what_is_drawn_on_which(data, path):
+    for number in (1, 2):
+        add_volume(data.scene, "CT", ct_image(number))
+    add_volume(data.scene, "CT label", like(ball_image(), ball_classes(ball_image())), "vtkMRMLLabelMapVolumeNode")
+    data.panel.set_dataset_file(path)
+    data.ui.dataSceneButton.click()
+    assert data.scene_rows() == [["CT", "CT", "nothing"]] * 2 and data.ticked() == []
+
+
 def test_a_label_map_on_other_voxels_needs_a_tick(data, path, dialogs):
     ui = data.ui
     image = ct_image(1)

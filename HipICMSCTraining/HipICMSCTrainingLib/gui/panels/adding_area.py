@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import qt
@@ -12,6 +13,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
+from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.dataset_file import unchecked_dataset_from_file
 from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
 from HipICMSCTrainingLib.gui.panels.folder_area import FolderArea
@@ -54,11 +56,13 @@ class AddingArea:
         """Look at the scene and the folder again."""
         if self._ui.dataSceneButton.checked:
             self._scene_area.refresh()
-        self._folder_area.refresh()
+        if self._ui.dataFolderButton.checked:
+            self._folder_area.refresh()
 
     def close(self) -> None:
         """Slicer ends or the module is reloaded."""
         self._scene_area.close()
+        self._folder_area.close()
 
     def reasons_against(self) -> tuple[str, str]:
         """Why what is chosen in the scene, and in the folder, cannot be added; empty where it can."""
@@ -103,11 +107,13 @@ class AddingArea:
 
     def _add_file(self, path: Path) -> int:
         file = self._file()
-        present, added = {case.image for case in file.cases}, []
-        for case in unchecked_dataset_from_file(path).cases:
+        present = {case.image: case.patient for case in file.cases}
+        others = unchecked_dataset_from_file(path).cases
+        patients, added = _patients(others, present), []
+        for case in others:
             if case.image not in present:
                 name = file.free_name(case.modality, case.name, [other.name for other in added])
-                added.append(replace(case, name=name))
+                added.append(replace(case, name=name, patient=patients[case.patient]))
         file.add(added)
         return len(added)
 
@@ -124,3 +130,22 @@ class AddingArea:
             self.added.emit(_("Volumes added: {count}.").format(count=count))
         elif count is not None:
             self.added.emit(_("Nothing was added; these volumes are in the data set already."))
+
+
+def _patients(others: Sequence[Case], present: dict[str, str]) -> dict[str, str]:
+    """What the patients of another data set are called here.
+
+    Two data sets' patients of one name are two persons, unless a volume is in both.
+
+    Args:
+        present: the patient of each volume that is here.
+    """
+    here = set(present.values())
+    patients = {case.patient: present[case.image] for case in others if case.image in present}
+    taken = here | {case.patient for case in others}
+    for patient in dict.fromkeys(case.patient for case in others):
+        if patient not in patients:
+            names = (f"{patient}-{number}" for number in count(2))
+            patients[patient] = next(name for name in names if name not in taken) if patient in here else patient
+            taken.add(patients[patient])
+    return patients

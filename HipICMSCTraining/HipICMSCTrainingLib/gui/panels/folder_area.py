@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +11,11 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
-from HipICMSCTrainingLib.data.cases_of_folders import cases_of_folder, corrected_cases
-from HipICMSCTrainingLib.data.dataset import Case, LabelValues
+from HipICMSCTrainingLib.data.cases_of_folders import cases_in_steps, corrected_cases
+from HipICMSCTrainingLib.data.dataset import Case, LabelValues, Role
 from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
-from HipICMSCTrainingLib.gui.scene.label_mapping import ACETABULUM, FEMUR, remember_mapping, remembered_mapping
+from HipICMSCTrainingLib.gui.panels.label_values import last_values, remember_values
+from HipICMSCTrainingLib.gui.running.folder_look import FolderLook, unreadable
 
 _CT, _MRI, _LABELLED_MRI, _CORRECTED = range(4)
 
@@ -26,23 +29,34 @@ class FolderArea:
         self.changed = Signal()
         self._ui = ui
         self._labelled_mri = False
-        values = _remembered_values()
-        ui.dataHipBoneValuesEdit.text, ui.dataFemurValuesEdit.text = values[ACETABULUM], values[FEMUR]
+        self._look = FolderLook()
+        self._look.ended.connect(self._show)
+        values = last_values()
+        ui.dataHipBoneValuesEdit.text = ", ".join(map(str, values.acetabulum))
+        ui.dataFemurValuesEdit.text = ", ".join(map(str, values.femur))
         ui.dataFolderEdit.connect("currentPathChanged(QString)", self._on_text)
         ui.dataHipBoneValuesEdit.connect("textChanged(QString)", self._on_text)
         ui.dataFemurValuesEdit.connect("textChanged(QString)", self._on_text)
         ui.dataFolderKindComboBox.connect("currentIndexChanged(int)", self._on_kind)
-        self.refresh()
+        self._show()
 
     def set_labelled_mri(self, labelled_mri: bool) -> None:
         """Say whether the method is trained on labelled MRIs; otherwise they are for measuring only."""
         self._labelled_mri = labelled_mri
         text = _("MRIs with label maps") if labelled_mri else _("MRIs with label maps, for measuring only")
         self._ui.dataFolderKindComboBox.setItemText(_LABELLED_MRI, text)
-        self.refresh()
+        self._show()
 
     def refresh(self) -> None:
-        """Look at the folder again."""
+        """Look at the folder again, for what lies in the folders below it may have changed."""
+        self._look.forget()
+        self._show()
+
+    def close(self) -> None:
+        """Slicer ends or the module is reloaded."""
+        self._look.forget()
+
+    def _show(self) -> None:
         kind = self._ui.dataFolderKindComboBox.currentIndex
         has_labels = kind not in (_MRI, _CORRECTED)
         # A case is called as its folder, which names nobody.
@@ -50,21 +64,13 @@ class FolderArea:
         for name in ("HipBoneValuesLabel", "HipBoneValuesEdit", "FemurValuesLabel", "FemurValuesEdit",
                      "OtherValuesCheckBox"):  # fmt: skip
             getattr(self._ui, f"data{name}").visible = has_labels
-        self._ui.dataFolderNoteLabel.text = self.reason_against() or self._what_it_holds()
+        cases, reason = self._found()
+        self._ui.dataFolderNoteLabel.text = reason or self._what_it_holds(cases)
         self.changed.emit()
 
     def reason_against(self) -> str:
         """Why nothing can be added; empty if something can."""
-        try:
-            cases = self._cases()
-            self._values()
-        except HipError as error:
-            return error.sentence
-        if cases:
-            return ""
-        if self._ui.dataFolderKindComboBox.currentIndex == _LABELLED_MRI:
-            return _("This folder has no volume X with a label map X_label beside it.")
-        return _("This folder has no volumes (NIfTI, NRRD, MetaImage).")
+        return self._found()[1]
 
     def add_to(self, file: DatasetFile) -> int:
         """Add the volumes that are not in the data set yet.
@@ -85,29 +91,39 @@ class FolderArea:
             added.append(replace(case, name=name, patient=name, label_values=values if case.label else LabelValues()))
         file.add(added)
         if any(case.label for case in added):
-            meanings = {ACETABULUM: values.acetabulum, FEMUR: values.femur}
-            remember_mapping({str(value): name for name, of_class in meanings.items() for value in of_class})
+            remember_values(values)
         return len(added)
+
+    def _found(self) -> tuple[list[Case], str]:
+        """The folder's cases, and why nothing can be added; empty if something can."""
+        try:
+            cases = self._cases()
+            self._values()
+        except HipError as error:
+            return [], error.sentence
+        if cases:
+            return cases, ""
+        if self._ui.dataFolderKindComboBox.currentIndex == _LABELLED_MRI:
+            return [], _("This folder has no volume X with a label map X_label beside it.")
+        return [], _("This folder has no volumes (NIfTI, NRRD, MetaImage).")
 
     def _cases(self) -> list[Case]:
         """
         Raises:
-            HipError: ``missing_folder``, or as :func:`corrected_cases`.
+            HipError: ``missing_folder``, or as :meth:`FolderLook.cases`.
         """
-        path = self._ui.dataFolderEdit.currentPath
-        if not path:
+        if not self._ui.dataFolderEdit.currentPath:
             raise HipError("missing_folder", _("Choose a folder."))
-        if not Path(path).is_dir():
-            raise HipError("missing_folder", _("There is no such folder; choose another one."))
+        folder = Path(self._ui.dataFolderEdit.currentPath)
+        try:
+            if not folder.is_dir():
+                raise HipError("missing_folder", _("There is no such folder; choose another one."))
+            changed = os.stat(folder).st_mtime_ns
+        except OSError as error:
+            raise unreadable(folder, error) from error
         kind = self._ui.dataFolderKindComboBox.currentIndex
-        if kind == _CORRECTED:
-            return corrected_cases(Path(path))
-        if kind == _CT:
-            return cases_of_folder(Path(path), "CT", "train")
-        if kind == _MRI:
-            return [replace(case, label=None) for case in cases_of_folder(Path(path), "MR", "train")]
-        role = "train" if self._labelled_mri else "test"
-        return [case for case in cases_of_folder(Path(path), "MR", role) if case.label]
+        role = "test" if kind == _LABELLED_MRI and not self._labelled_mri else "train"
+        return self._look.cases(folder, (folder, changed, kind, role), _steps(folder, kind, role))
 
     def _values(self) -> LabelValues:
         """
@@ -123,8 +139,7 @@ class FolderArea:
             ) from error
         return LabelValues(hip_bone, femur, self._ui.dataOtherValuesCheckBox.checked)
 
-    def _what_it_holds(self) -> str:
-        cases = self._cases()
+    def _what_it_holds(self, cases: list[Case]) -> str:
         labelled = sum(case.label is not None for case in cases)
         kind = self._ui.dataFolderKindComboBox.currentIndex
         if kind == _MRI:
@@ -141,18 +156,19 @@ class FolderArea:
         return counts.format(count=len(cases), labelled=labelled)
 
     def _on_text(self, text: str) -> None:
-        self.refresh()
+        self._show()
 
     def _on_kind(self, index: int) -> None:
-        self.refresh()
+        self._show()
 
 
-def _remembered_values() -> dict[str, str]:
-    """The values that were given last, or else those that a label map has where nothing else is said."""
-    usual = LabelValues()
-    by_class = {ACETABULUM: usual.acetabulum, FEMUR: usual.femur}
-    remembered = {name: meaning for name, meaning in remembered_mapping().items() if name.lstrip("-").isdigit()}
-    found = {meaning: [name for name, of in remembered.items() if of == meaning] for meaning in by_class}
-    if not all(found.values()):
-        found = by_class
-    return {meaning: ", ".join(map(str, values)) for meaning, values in found.items()}
+def _steps(folder: Path, kind: int, role: Role) -> Iterator[Case | None]:
+    """The cases of a kind, and None in between, as :func:`cases_in_steps`."""
+    if kind == _CORRECTED:
+        yield from corrected_cases(folder)
+        return
+    for case in cases_in_steps(folder, "CT" if kind == _CT else "MR", role):
+        if case and kind == _MRI:
+            yield replace(case, label=None)
+        else:
+            yield case if case and (kind == _CT or case.label) else None

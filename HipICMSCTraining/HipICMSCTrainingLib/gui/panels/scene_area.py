@@ -187,12 +187,18 @@ class SceneArea(VTKObservationMixin):
         return _Choice(modality, label_id, ticked=modality == "MR" or bool(label_id))
 
     def _drawn_on(self, node) -> str:
-        """What was drawn on this volume, as far as the scene knows; else what is called like it."""
+        """What was drawn on this volume, as far as the scene knows; else what is called like it, drawn on no other."""
         labels = [label for label in map(_node, self._label_ids) if label is not None]
-        for label in labels:
-            if label.IsA("vtkMRMLSegmentationNode") and volume_of(label) is node:
-                return label.GetID()
-        return next((label.GetID() for label in labels if label.GetName().startswith(node.GetName())), "")
+        drawn = [label for label in labels if _source(label) is node]
+        called = [label for label in labels if _source(label) is None and self._called_like(label.GetName()) == [node]]
+        return next((label.GetID() for label in (*drawn, *called)), "")
+
+    def _called_like(self, name: str) -> list:
+        """The volumes whose name a label's begins with, and of these the longest: CT 1 label is of CT 1, not of CT."""
+        volumes = [volume for volume in map(_node, self._node_ids) if volume is not None]
+        fitting = [volume for volume in volumes if _begins_with(name, volume.GetName())]
+        longest = max((len(volume.GetName()) for volume in fitting), default=0)
+        return [volume for volume in fitting if len(volume.GetName()) == longest]
 
     def _ticked(self) -> list[tuple]:
         """(volume node, choice) of what is to be added and still in the scene."""
@@ -327,6 +333,16 @@ class SceneArea(VTKObservationMixin):
 def _node(node_id: str):
     """None for an empty ID, and for a node that was deleted since the scene was listed."""
     return slicer.mrmlScene.GetNodeByID(node_id) if node_id else None
+
+
+def _source(label):
+    """The volume that a segmentation was drawn on, as far as the scene knows; of a label map it knows none."""
+    return volume_of(label) if label.IsA("vtkMRMLSegmentationNode") else None
+
+
+def _begins_with(name: str, volume_name: str) -> bool:
+    """Whether a name is a volume's or goes on after it with a sign; CT_12 does not begin with CT_1."""
+    return name.startswith(volume_name) and not name[len(volume_name) : len(volume_name) + 1].isalnum()
 
 
 def _fits(node) -> bool:

@@ -5,6 +5,7 @@ What is written holds voxels and geometry alone: neither names nor DICOM tags of
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +59,12 @@ def parts_of(label_node) -> list[LabelPart]:
         return [_part(segmentation.GetSegment(segment_id), segment_id) for segment_id in segmentation.GetSegmentIDs()]
     if label_node.GetImageData() is None:
         return []
-    # Slice by slice, because sorting all voxels at once takes seconds.
-    values = set().union(*(np.unique(slice_).tolist() for slice_ in slicer.util.arrayFromVolume(label_node)))
+    values: set[float] = set()
+    for slice_ in slicer.util.arrayFromVolume(label_node):
+        # Where a voxel is as the one before it, it is no news; sorting all of them keeps the user waiting.
+        voxels = slice_.ravel()
+        news = voxels[1:][voxels[1:] != voxels[:-1]]
+        values.update(voxels[:1].tolist(), np.unique(news).tolist())
     return [LabelPart(f"{value:g}", f"{value:g}") for value in sorted(values - {0})]
 
 
@@ -110,17 +115,20 @@ def export_case(
         The paths of the volume and of its label map.
 
     Raises:
-        HipError: as :func:`classes_of`, ``check_volume`` and for any file. No file is written unless all can be.
+        HipError: as :func:`classes_of`, ``check_volume`` and for any file. No file is left unless all could be written.
     """
     image = image_of(volume_node)
     check_volume(image, volume_node.GetName())
     labels = None if label_node is None else classes_of(label_node, volume_node, mapping or {}, resample)
-    label_path = None
-    if labels is not None:
-        label_path = folder / f"{name}_label{ENDING}"
-        _write(labels, label_path)
-    _write(image, folder / f"{name}{ENDING}")
-    return folder / f"{name}{ENDING}", label_path
+    image_path, label_path = folder / f"{name}{ENDING}", folder / f"{name}_label{ENDING}"
+    with ExitStack() as undone:
+        for voxels, path in ((labels, label_path), (image, image_path)):
+            if voxels is not None:
+                _write(voxels, path)
+                undone.callback(path.unlink)
+        # Both are there.
+        undone.pop_all()
+    return image_path, label_path if labels is not None else None
 
 
 def missing_classes(parts: list[LabelPart], mapping: Mapping) -> list[str]:
