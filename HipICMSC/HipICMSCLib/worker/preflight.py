@@ -6,7 +6,7 @@ Without torch at file scope, because Slicer's own process says what is known at 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -109,21 +109,24 @@ def ground_findings(manifest: Mapping[str, Any], image: sitk.Image) -> tuple[Fin
     """Whether the model was measured on MRIs like this one.
 
     Args:
-        manifest: model.json; one that states no ground stands for coronal T1 of both hips.
+        manifest: model.json.
         image: an MRI that :func:`image_findings` does not stop.
     """
+    grounds = grounds_of(manifest)
+    if not grounds:
+        sentence = "Nobody has said on which MRIs this model was measured; look through the whole result."
+        return (Finding("caution", "Measured", sentence),)
     # Of several grounds the one that is most like the image.
-    unlike, ground = min(
-        ((differences(image, ground), ground) for ground in grounds_of(manifest)), key=lambda pair: len(pair[0])
-    )
+    unlike, ground = min(((differences(image, ground), ground) for ground in grounds), key=lambda pair: len(pair[0]))
     measured = f" {ground.measured}" if ground.measured else ""
     if not unlike:
-        sentence = f"The model was measured on such MRIs: {ground.in_words()}.{measured}"
+        sentence = (
+            f"The model was measured on MRIs like this one in {_listed(ground.judged_by())}: "
+            f"{ground.in_words()}.{measured}"
+        )
         return (Finding("fine", "Measured", sentence),)
-    *first, last = unlike
-    listed = f"{', '.join(first)} and {last}" if first else last
     sentence = (
-        f"Not measured on such an MRI: {listed}. The model was measured on {ground.in_words()}.{measured} "
+        f"Not measured on such an MRI: {_listed(unlike)}. The model was measured on {ground.in_words()}.{measured} "
         "Look through the whole result before you use it."
     )
     return (Finding("caution", "Measured", sentence),)
@@ -139,9 +142,9 @@ def inspect(
         heads: femoral head centres where the user marked them; otherwise they are looked for.
     """
     manifest = segmenter.package.manifest
-    in_view: tuple[Finding, ...] = ()
     if manifest.crop is None:
-        # Such a model looks for no heads before it segments; which bones are cut, its result will tell.
+        of_hips = "Not looked for before the segmentation; the result says which bones were found."
+        in_view: tuple[Finding, ...] = (Finding("fine", "Hips", of_hips),)
         grid = slice_grid(image, acquisition_plane(image) or "coronal", manifest.slab, manifest.slab_unet.multiple)
         columns, rows, slices = grid.size
     else:
@@ -314,14 +317,12 @@ def _cut_finding(image: sitk.Image, side: str, head: tuple[float, float, float])
     places = [f"{missing[end]:.0f} mm {border_in_words(image, *end)}" for end in np.ndindex(3, 2) if missing[end] > 0]
     if not places:
         return None
-    *first, last = places
-    listed = f"{', '.join(first)} and {last}" if first else last
     cut, incomplete = ("is cut", "are") if room.min() < HEAD_ROOM_MM else ("may be cut", "may be")
     return Finding(
         "caution",
         "Field of view",
         f"The {side} hip joint {cut} by the border of the image: of the {JOINT_RADIUS_MM:.0f} mm about the centre of "
-        f"its femoral head, {listed} are missing. Shape and volume {incomplete} incomplete there.",
+        f"its femoral head, {_listed(places)} are missing. Shape and volume {incomplete} incomplete there.",
     )
 
 
@@ -345,6 +346,11 @@ def _is_short(free: int | None, needed: int) -> bool:
 def _compared(free: int | None, needed: int) -> str:
     is_free = "how much is free is not known" if free is None else f"{_gigabytes(free)} are free"
     return f"about {_gigabytes(needed)} are needed, {is_free}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _gigabytes(count: int) -> str:

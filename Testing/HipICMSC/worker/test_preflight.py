@@ -24,7 +24,7 @@ from HipICMSCLib.worker.preflight import (
     verdict,
 )
 from HipICMSCLib.worker.run_times import RunTimes
-from packages import FIELD_CENTRE, FIELD_OF_VIEW, HEADS, as_ct, blank, rotation, scene
+from packages import FIELD_CENTRE, FIELD_OF_VIEW, HEADS, as_ct, blank, rotation, scene, write_slab_package
 
 #: Columns are the image's axes in LPS; the last one is that along which slices follow one another.
 AXIAL = np.eye(3)
@@ -247,8 +247,16 @@ def test_the_heads_are_found_and_handed_on(direction, segmenter, run_times):
     assert inspection.heads.right == pytest.approx(RIGHT_CENTRE, abs=4)
     assert inspection.heads.left == pytest.approx(LEFT_CENTRE, abs=4)
     levels = {finding.subject: finding.level for finding in inspection.findings if finding.subject != "Orientation"}
-    # Balls have no fat below a skin, so the model was not measured on the like.
+    # The model of these tests says of no MRIs that it was measured on them.
     assert levels == {"Measured": "caution", "Hips": "fine", "Field of view": "fine", "Device": "fine", "Time": "fine"}
+
+
+def test_a_model_that_looks_for_no_heads_before_the_segmentation_says_so(tmp_path, run_times):
+    slabs = HipSegmenter(write_slab_package(tmp_path / "slabs.hipmodel"), "cpu")
+    inspection = inspect(ball_image(CORONAL, (3.0, 3.0, 4.0)), slabs, run_times)
+    assert inspection.heads is None
+    finding = of("Hips", inspection.findings)
+    assert level_and_words(finding, "Not looked for before the segmentation", "the result says which") == "fine"
 
 
 def test_an_image_without_hips_is_a_stop_in_the_engines_own_words(segmenter, run_times):
