@@ -7,7 +7,7 @@ Without torch at file scope, because Slicer's own process says what is known at 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -60,6 +60,7 @@ class Finding:
         sentence: whole sentences for a clinician.
         brief: the figure in it that the headline repeats, such as "about 9 s"; empty for none.
         remedy: of a stop.
+        of_image: False where model or computer are at fault, so that no other image could be segmented either.
     """
 
     level: Level
@@ -67,6 +68,7 @@ class Finding:
     sentence: str
     brief: str = ""
     remedy: Remedy = ""
+    of_image: bool = True
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,15 @@ def ground_findings(manifest: Mapping[str, Any], image: sitk.Image) -> tuple[Fin
         "Look through the whole result before you use it."
     )
     return (Finding("caution", "Measured", sentence),)
+
+
+def overruled(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings as they count for a user who insists: a judgement on the image is to be minded and stops nothing."""
+    sentence = "It looks like a CT, but the model segments MRI; on a CT its result is worth nothing."
+    return tuple(
+        replace(finding, level="caution", sentence=sentence) if finding.remedy == "insist" else finding
+        for finding in findings
+    )
 
 
 def inspect(
@@ -216,7 +227,7 @@ def device_finding(image: sitk.Image, grid: Grid, slice_shape: tuple[int, int], 
         if _is_short(free_there, needed_there):
             level = "caution"
             sentences.append("Where that is not enough, fewer slices are computed at once or the processor computes.")
-    return Finding(level, "Device", " ".join(sentences), brief=_gigabytes(needed))
+    return Finding(level, "Device", " ".join(sentences), brief=f"needs {_gigabytes(needed)} of memory")
 
 
 def time_finding(run_times: RunTimes, model_sha256: str, device: str, slices: int) -> Finding:
@@ -237,12 +248,15 @@ def time_finding(run_times: RunTimes, model_sha256: str, device: str, slices: in
 def verdict(findings: Iterable[Finding]) -> Finding:
     """All findings in one line: whether it can start, after how many cautions, how long it takes and in what memory."""
     findings = tuple(findings)
-    if any(finding.level == "stop" for finding in findings):
-        return Finding("stop", "Verdict", "This cannot be segmented as it is.")
+    stops = [finding for finding in findings if finding.level == "stop"]
+    if stops:
+        of_image = all(stop.of_image for stop in stops)
+        sentence = "This cannot be segmented as it is." if of_image else "Nothing can be segmented yet."
+        return Finding("stop", "Verdict", sentence)
+    if any(finding.remedy == "insist" for finding in findings):
+        return Finding("caution", "Verdict", "Will be segmented on your word, although it looks like a CT.")
     cautions = sum(finding.level == "caution" for finding in findings)
-    # Time before memory.
-    briefs = [finding.brief for finding in sorted(findings, key=lambda finding: finding.subject, reverse=True)]
-    figures = ", ".join(filter(None, briefs))
+    figures = _figures(findings)
     if not cautions:
         return Finding("fine", "Verdict", f"Ready: {figures}." if figures else "Ready.")
     with_cautions = "Ready, with one caution" if cautions == 1 else f"Ready, with {cautions} cautions"
@@ -282,6 +296,15 @@ def orientation_finding(image: sitk.Image, crop: CropSettings | None) -> Finding
         f"{plane} slices{turned}. The network reads coronal slices along the patient's axes: they are cut across these "
         f"slices, which lie {step:.1f} mm apart, so outlines are less exact; a coronal series does better.",
     )
+
+
+def _figures(findings: Sequence[Finding]) -> str:
+    """Time and memory, which are looked at together; empty before that."""
+    briefs = {finding.subject: finding.brief for finding in findings}
+    time, memory = briefs.get("Time", ""), briefs.get("Device", "")
+    if memory and not time:
+        return f"{memory}; how long it takes is not known yet"
+    return ", ".join(filter(None, (time, memory)))
 
 
 def _plane_of(image: sitk.Image, axis: int) -> str:
