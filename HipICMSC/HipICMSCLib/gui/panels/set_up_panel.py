@@ -303,7 +303,7 @@ class SetUpPanel:
         return _(
             "From here only Slicer's own Python is installed into. "
             'For yours, type in a terminal: "{python}" -m pip install {packages}'
-        ).format(python=python_interpreter(), packages=wanted)
+        ).format(python=_in_use(), packages=wanted)
 
     @staticmethod
     def _enable(button, reason_against: str, does: str) -> None:
@@ -321,4 +321,6 @@ class SetUpPanel:
 
 
 def _in_use() -> str:
-    return python_interpreter() or _("Slicer's own Python")
+    chosen = python_interpreter()
+    # With slashes, which Windows takes, too: unlike at a backslash a line may break there.
+    return Path(chosen).as_posix() if chosen else _("Slicer's own Python")
