@@ -116,6 +116,10 @@ def test_a_choice_in_the_panel_is_saved_with_the_scene_and_back(panel):
     node.model = "unheard-of"
     assert panel.widget.panel.model_panel.current() == "unheard-of"
     assert not panel.ui.segmentButton.enabled and "no model unheard-of" in panel.ui.segmentButton.toolTip
+    panel.wait(panel.widget.panel.card.stop)
+    # The MRI is not to blame.
+    assert panel.ui.preflightHeadlineLabel.text == "Nothing can be segmented yet."
+    assert "Model" in [finding.subject for finding in panel.widget.panel.card.findings]
     panel.widget.panel.model_panel.chosen.emit("balls")
     assert node.model == "balls" and panel.widget.panel.model_panel.current() == "balls"
 
@@ -359,7 +363,7 @@ def test_redoing_some_bones_can_be_undone_in_the_editor(panel):
     assert not panel.ui.resultFrame.isHidden() and panel.ui.segmentButton.isHidden()
 
 
-def test_bones_of_one_mri_never_go_into_the_segmentation_of_another(panel):
+def test_bones_of_one_mri_never_go_into_the_segmentation_of_another(panel, pictures):
     add_volume()
     of_first = segment(panel)
     panel.ui.segmentationSelector.setCurrentNode(of_first)
@@ -370,10 +374,13 @@ def test_bones_of_one_mri_never_go_into_the_segmentation_of_another(panel):
     panel.wait(lambda: panel.widget.panel.settled)
     panel.ui.segmentationSelector.setCurrentNode(of_first)
     assert not panel.ui.segmentButton.enabled
-    assert "shows the bones of hips, not of another patient" in panel.ui.segmentButton.toolTip
-    assert panel.ui.targetLabel.text == panel.ui.segmentButton.toolTip
+    said = "This result belongs to another MRI; choose (new segmentation) as Result."
+    assert panel.ui.targetLabel.text == panel.ui.segmentButton.toolTip == said
+    panel.wait(lambda: panel.ui.preflightHeadlineLabel.text == "Nothing can be segmented into this result.")
+    panel.picture(pictures / "hipicmsc-other-target.png")
     panel.ui.replaceUnlockedCheckBox.checked = False
     panel.wait(lambda: panel.ui.segmentButton.enabled)
+    panel.wait(lambda: "Ready" in panel.ui.preflightHeadlineLabel.text)
     assert segment(panel).GetName() == "another patient hips"
 
 
@@ -484,7 +491,21 @@ def test_what_the_user_drew_stays_in_view_whatever_is_chosen(panel):
     assert shown_bones() == ["mine", "first hips"]
 
 
-def test_who_insists_may_segment_what_looks_like_a_ct(panel):
+def test_where_all_is_completed_note_button_and_headline_agree(panel):
+    import slicer
+
+    add_volume()
+    target = segment(panel)
+    status = slicer.vtkSlicerSegmentationsModuleLogic
+    for index in range(target.GetSegmentation().GetNumberOfSegments()):
+        status.SetSegmentStatus(target.GetSegmentation().GetNthSegment(index), status.Completed)
+    panel.ui.segmentationSelector.setCurrentNode(target)
+    panel.ui.replaceUnlockedCheckBox.checked = True
+    assert "nothing to replace" in panel.ui.targetLabel.text and not panel.ui.segmentButton.enabled
+    panel.wait(lambda: panel.ui.preflightHeadlineLabel.text == "Nothing can be segmented into this result.")
+
+
+def test_who_insists_may_segment_what_looks_like_a_ct(panel, pictures):
     """Air and fat as in Hounsfield units: by its intensities no MRI. The result is that of the MRI as it was."""
     image = ball_hips.ball_image()
     voxels = sitk.GetArrayFromImage(image).astype(np.float32)
@@ -493,8 +514,15 @@ def test_who_insists_may_segment_what_looks_like_a_ct(panel):
     add_volume(as_ct, "like a CT")
     panel.wait(panel.widget.panel.card.stop)
     assert not panel.ui.segmentButton.enabled and "looks like a CT" in panel.ui.segmentButton.toolTip
+    card = panel.widget.panel.card
+    assert "Measured" not in [finding.subject for finding in card.findings], "the worker did not look"
     panel.ui.preflightInsistCheckBox.click()
     assert panel.ui.segmentButton.enabled
+    panel.wait(lambda: not card.pending)
+    assert {"Measured", "Hips", "Device", "Time"} <= {finding.subject for finding in card.findings}
+    assert panel.ui.preflightHeadlineLabel.text == "Will be segmented on your word, although it looks like a CT."
+    assert panel.ui.segmentButton.enabled
+    panel.picture(pictures / "hipicmsc-insist.png")
     result = segment(panel)
     assert result is not None, panel.ui.statusLabel.text
 

@@ -28,7 +28,10 @@ FOUND = (
         "24 mm at the bottom are missing. Shape and volume are incomplete there.",
     ),
     Finding(
-        "fine", "Device", "The processor (cpu) computes. Memory: about 0.7 GB are needed, 22.0 GB are free.", "0.7 GB"
+        "fine",
+        "Device",
+        "The processor (cpu) computes. Memory: about 0.7 GB are needed, 22.0 GB are free.",
+        "needs 0.7 GB of memory",
     ),
     Finding("fine", "Time", "About 9 s for 38 slices, as measured in earlier runs on this computer.", "about 9 s"),
     Finding("fine", "Licence", "The model's licence is CC BY 4.0."),
@@ -85,7 +88,7 @@ def test_without_an_mri_it_says_what_it_is_for(card, pictures):
 def test_while_the_worker_looks_it_does_not_promise_anything(card, pictures):
     card.card.show(FINE, True)
     assert card.headline() == "Looking at the MRI …"
-    assert card.lines() == ["Still looking for the hips …"]
+    assert card.lines() == [] and "hips" not in card.card.widget.accessibleDescription, "not every model looks for them"
     assert card.card.findings == FINE
     card.picture(pictures / "preflight-pending.png")
 
@@ -94,7 +97,7 @@ def test_where_all_is_fine_it_is_one_line(card, pictures):
     from PySide6 import QtWidgets
 
     card.card.show([finding for finding in FINE + FOUND if finding.level == "fine"], False)
-    assert card.headline() == "Ready: about 9 s, 0.7 GB."
+    assert card.headline() == "Ready: about 9 s, needs 0.7 GB of memory."
     assert card.lines() == [] and not card.card.ui.preflightFineLabel.visible
     line = card.card.ui.preflightHeadlineLabel.fontMetrics().height()
     assert QtWidgets.QWidget.heightForWidth(card.card.widget, 390) < 3 * line
@@ -103,7 +106,7 @@ def test_where_all_is_fine_it_is_one_line(card, pictures):
 
 def test_what_is_to_be_minded_has_a_line_of_its_own_and_the_rest_is_folded(card, pictures):
     card.card.show(FINE + FOUND, False)
-    assert card.headline() == "Ready, with one caution: about 9 s, 0.7 GB."
+    assert card.headline() == "Ready, with one caution: about 9 s, needs 0.7 GB of memory."
     (line,) = card.lines()
     assert line.startswith("Caution Field of view: The right hip joint is cut")
     assert not card.card.ui.preflightFineLabel.visible
@@ -132,7 +135,8 @@ def test_a_stop_says_at_once_that_and_why_it_will_not_work(card, pictures):
 def test_a_stop_carries_its_remedy_as_a_button(card, remedy, words, pictures):
     wanted = []
     card.card.remedy_wanted.connect(wanted.append)
-    card.card.show((Finding("stop", "Set-up", "PyTorch is not installed.", remedy=remedy),), False)
+    card.card.show((Finding("stop", "Set-up", "PyTorch is not installed.", remedy=remedy, of_image=False),), False)
+    assert card.headline() == "Nothing can be segmented yet."
     button = card.card.ui.preflightRemedyButton
     assert not button.isHidden() and words in button.text.replace("&", "")
     button.click()
@@ -146,6 +150,15 @@ def test_a_judgement_on_the_image_can_be_overruled_knowingly_and_not_for_the_nex
     assert card.card.stop() == judged and not card.card.insists
     card.card.ui.preflightInsistCheckBox.click()
     assert card.card.stop() is None and card.card.insists
+    assert card.headline() == "Will be segmented on your word, although it looks like a CT."
+    assert [line.split(":")[0] for line in card.lines()] == ["Caution Modality"]
+    assert "choose an MRI" not in card.card.widget.accessibleDescription
+    card.card.show((judged,), True)
+    assert card.card.insists and card.lines()[-1] == "Still looking at the MRI …"
+    card.card.ui.preflightInsistCheckBox.click()
+    assert card.headline() == "This cannot be segmented as it is." and card.lines()[0].startswith("Stop Modality")
+    card.card.ui.preflightInsistCheckBox.click()
+    card.card.show((judged, *FOUND), False)
     card.picture(pictures / "preflight-insist.png")
     card.card.show(FINE, False)
     card.card.show((judged,), False)
@@ -153,6 +166,20 @@ def test_a_judgement_on_the_image_can_be_overruled_knowingly_and_not_for_the_nex
     card.card.ui.preflightInsistCheckBox.click()
     card.card.show((judged, Finding("stop", "Set-up", "PyTorch is not installed.", remedy="install")), False)
     assert card.card.stop().subject == "Set-up", "only the judgement is overruled"
+
+
+def test_where_the_result_cannot_take_the_bones_the_headline_does_not_say_ready(card):
+    card.card.refuse_result("This result belongs to another MRI.")
+    card.card.show(FINE, True)
+    refused = "Nothing can be segmented into this result."
+    assert card.headline() == refused
+    card.card.show(FINE, False)
+    assert card.headline() == refused and card.lines() == [], "why stands below the choice of the Result"
+    card.card.refuse_result("")
+    assert card.headline() == "Ready."
+    card.card.show((STOP,), False)
+    card.card.refuse_result("This result belongs to another MRI.")
+    assert card.headline() == "This cannot be segmented as it is."
 
 
 def test_the_next_volume_takes_the_place_of_the_last(card):
@@ -177,12 +204,13 @@ def test_names_are_shown_as_they_are_and_never_as_markup(card):
 def test_all_can_be_selected_and_is_read_out(card):
     from PySide6.QtCore import Qt
 
-    card.card.show(FINE + FOUND, True)
+    card.card.show((STOP, *FINE, *FOUND), True)
     labels = ("preflightHeadlineLabel", "preflightBodyLabel", "preflightFineLabel")
     for label in (getattr(card.card.ui, name) for name in labels):
         assert label.textInteractionFlags & Qt.TextInteractionFlag.TextSelectableByMouse
     spoken = card.card.widget.accessibleDescription
-    assert spoken.splitlines()[1].startswith("Caution, Field of view: The right hip joint is cut")
+    assert spoken.splitlines()[1].startswith("Stop, Modality")
+    assert spoken.splitlines()[2].startswith("Caution, Field of view: The right hip joint is cut")
     assert "Still looking" in spoken and "<" not in spoken
 
 

@@ -476,7 +476,8 @@ def test_another_interpreter_is_tried_before_it_is_taken(set_up, tmp_path, pictu
     # We install into Slicer's Python only; for another one the user reads what to type.
     assert not set_up.ui.setUpInstallButton.enabled
     for text in (set_up.ui.setUpInstallButton.toolTip, set_up.ui.setUpStateLabel.text):
-        assert text.endswith('pip install "safetensors>=0.4.3"')
+        assert text.endswith(f'"{other}" -m pip install "safetensors>=0.4.3"')
+    assert set_up.ui.setUpInterpreterLabel.text == f"In use: {other}."
     set_up.panel.widget.collapsed = False
     set_up.picture(pictures / "set-up-other-interpreter.png")
     fake_site.add_package(other_site, "safetensors", "0.5.0")

@@ -40,7 +40,7 @@ class Ground:
         plane: of their slices: coronal, axial or sagittal.
         contrast: T1, or what else its makers call it.
         body_part: "both hips" or "one hip".
-        measured: how well it did there, as a sentence; empty where nobody measured it.
+        measured: how well it did there, as a sentence; empty where its makers do not say.
     """
 
     plane: str = "coronal"
@@ -51,9 +51,22 @@ class Ground:
     def in_words(self) -> str:
         return f"{self.plane} {self.contrast} MRIs of {self.body_part}"
 
+    def judged_by(self) -> list[str]:
+        """What :func:`differences` looks at; an MRI can differ from these in all else."""
+        of_contrast = ["contrast"] if self.is_t1 else []
+        return ["plane", *of_contrast, "field of view"] if self.shows_both_hips else ["plane", *of_contrast]
+
+    @property
+    def is_t1(self) -> bool:
+        return self.contrast.lower().startswith("t1")
+
+    @property
+    def shows_both_hips(self) -> bool:
+        return self.body_part == "both hips"
+
 
 def grounds_of(manifest: Mapping[str, Any]) -> tuple[Ground, ...]:
-    """What a package says of its grounds, one or several; one that says nothing knows coronal T1 of both hips.
+    """What a package says of its grounds, one or several; none where it says nothing, or nothing that is understood.
 
     Args:
         manifest: model.json.
@@ -62,9 +75,9 @@ def grounds_of(manifest: Mapping[str, Any]) -> tuple[Ground, ...]:
     stated = training.get("ground") if isinstance(training, Mapping) else None
     try:
         listed = stated if isinstance(stated, list | tuple) else [stated] if stated is not None else []
-        return tuple(from_json(Ground, each) for each in listed) or (Ground(),)
+        return tuple(from_json(Ground, each) for each in listed)
     except HipError:  # written by a newer version
-        return (Ground(),)
+        return ()
 
 
 def differences(image: sitk.Image, ground: Ground) -> list[str]:
@@ -77,9 +90,9 @@ def differences(image: sitk.Image, ground: Ground) -> list[str]:
     plane = _plane(image)
     if plane != ground.plane:
         found.append(f"its slices are {plane}" if plane else "it is a volume without thick slices")
-    if ground.contrast.lower().startswith("t1") and not fat_is_brightest(image):
+    if ground.is_t1 and not fat_is_brightest(image):
         found.append("its contrast is not that of a T1 MRI")
-    if ground.body_part == "both hips" and shows_one_hip(image):
+    if ground.shows_both_hips and shows_one_hip(image):
         found.append("it shows less than both hips")
     return found
 

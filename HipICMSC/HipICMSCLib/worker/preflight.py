@@ -6,8 +6,8 @@ Without torch at file scope, because Slicer's own process says what is known at 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -60,6 +60,7 @@ class Finding:
         sentence: whole sentences for a clinician.
         brief: the figure in it that the headline repeats, such as "about 9 s"; empty for none.
         remedy: of a stop.
+        of_image: False where model or computer are at fault, so that no other image could be segmented either.
     """
 
     level: Level
@@ -67,6 +68,7 @@ class Finding:
     sentence: str
     brief: str = ""
     remedy: Remedy = ""
+    of_image: bool = True
 
 
 @dataclass(frozen=True)
@@ -109,24 +111,36 @@ def ground_findings(manifest: Mapping[str, Any], image: sitk.Image) -> tuple[Fin
     """Whether the model was measured on MRIs like this one.
 
     Args:
-        manifest: model.json; one that states no ground stands for coronal T1 of both hips.
+        manifest: model.json.
         image: an MRI that :func:`image_findings` does not stop.
     """
+    grounds = grounds_of(manifest)
+    if not grounds:
+        sentence = "Nobody has said on which MRIs this model was measured; look through the whole result."
+        return (Finding("caution", "Measured", sentence),)
     # Of several grounds the one that is most like the image.
-    unlike, ground = min(
-        ((differences(image, ground), ground) for ground in grounds_of(manifest)), key=lambda pair: len(pair[0])
-    )
+    unlike, ground = min(((differences(image, ground), ground) for ground in grounds), key=lambda pair: len(pair[0]))
     measured = f" {ground.measured}" if ground.measured else ""
     if not unlike:
-        sentence = f"The model was measured on such MRIs: {ground.in_words()}.{measured}"
+        sentence = (
+            f"The model was measured on MRIs like this one in {_listed(ground.judged_by())}: "
+            f"{ground.in_words()}.{measured}"
+        )
         return (Finding("fine", "Measured", sentence),)
-    *first, last = unlike
-    listed = f"{', '.join(first)} and {last}" if first else last
     sentence = (
-        f"Not measured on such an MRI: {listed}. The model was measured on {ground.in_words()}.{measured} "
+        f"Not measured on such an MRI: {_listed(unlike)}. The model was measured on {ground.in_words()}.{measured} "
         "Look through the whole result before you use it."
     )
     return (Finding("caution", "Measured", sentence),)
+
+
+def overruled(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings as they count for a user who insists: a judgement on the image is to be minded and stops nothing."""
+    sentence = "It looks like a CT, but the model segments MRI; on a CT its result is worth nothing."
+    return tuple(
+        replace(finding, level="caution", sentence=sentence) if finding.remedy == "insist" else finding
+        for finding in findings
+    )
 
 
 def inspect(
@@ -139,9 +153,9 @@ def inspect(
         heads: femoral head centres where the user marked them; otherwise they are looked for.
     """
     manifest = segmenter.package.manifest
-    in_view: tuple[Finding, ...] = ()
     if manifest.crop is None:
-        # Such a model looks for no heads before it segments; which bones are cut, its result will tell.
+        of_hips = "Not looked for before the segmentation; the result says which bones were found."
+        in_view: tuple[Finding, ...] = (Finding("fine", "Hips", of_hips),)
         grid = slice_grid(image, acquisition_plane(image) or "coronal", manifest.slab, manifest.slab_unet.multiple)
         columns, rows, slices = grid.size
     else:
@@ -213,7 +227,7 @@ def device_finding(image: sitk.Image, grid: Grid, slice_shape: tuple[int, int], 
         if _is_short(free_there, needed_there):
             level = "caution"
             sentences.append("Where that is not enough, fewer slices are computed at once or the processor computes.")
-    return Finding(level, "Device", " ".join(sentences), brief=_gigabytes(needed))
+    return Finding(level, "Device", " ".join(sentences), brief=f"needs {_gigabytes(needed)} of memory")
 
 
 def time_finding(run_times: RunTimes, model_sha256: str, device: str, slices: int) -> Finding:
@@ -234,12 +248,15 @@ def time_finding(run_times: RunTimes, model_sha256: str, device: str, slices: in
 def verdict(findings: Iterable[Finding]) -> Finding:
     """All findings in one line: whether it can start, after how many cautions, how long it takes and in what memory."""
     findings = tuple(findings)
-    if any(finding.level == "stop" for finding in findings):
-        return Finding("stop", "Verdict", "This cannot be segmented as it is.")
+    stops = [finding for finding in findings if finding.level == "stop"]
+    if stops:
+        of_image = all(stop.of_image for stop in stops)
+        sentence = "This cannot be segmented as it is." if of_image else "Nothing can be segmented yet."
+        return Finding("stop", "Verdict", sentence)
+    if any(finding.remedy == "insist" for finding in findings):
+        return Finding("caution", "Verdict", "Will be segmented on your word, although it looks like a CT.")
     cautions = sum(finding.level == "caution" for finding in findings)
-    # Time before memory.
-    briefs = [finding.brief for finding in sorted(findings, key=lambda finding: finding.subject, reverse=True)]
-    figures = ", ".join(filter(None, briefs))
+    figures = _figures(findings)
     if not cautions:
         return Finding("fine", "Verdict", f"Ready: {figures}." if figures else "Ready.")
     with_cautions = "Ready, with one caution" if cautions == 1 else f"Ready, with {cautions} cautions"
@@ -281,6 +298,15 @@ def orientation_finding(image: sitk.Image, crop: CropSettings | None) -> Finding
     )
 
 
+def _figures(findings: Sequence[Finding]) -> str:
+    """Time and memory, which are looked at together; empty before that."""
+    briefs = {finding.subject: finding.brief for finding in findings}
+    time, memory = briefs.get("Time", ""), briefs.get("Device", "")
+    if memory and not time:
+        return f"{memory}; how long it takes is not known yet"
+    return ", ".join(filter(None, (time, memory)))
+
+
 def _plane_of(image: sitk.Image, axis: int) -> str:
     return PLANES[patient_axis(image, axis)].capitalize()
 
@@ -314,14 +340,12 @@ def _cut_finding(image: sitk.Image, side: str, head: tuple[float, float, float])
     places = [f"{missing[end]:.0f} mm {border_in_words(image, *end)}" for end in np.ndindex(3, 2) if missing[end] > 0]
     if not places:
         return None
-    *first, last = places
-    listed = f"{', '.join(first)} and {last}" if first else last
     cut, incomplete = ("is cut", "are") if room.min() < HEAD_ROOM_MM else ("may be cut", "may be")
     return Finding(
         "caution",
         "Field of view",
         f"The {side} hip joint {cut} by the border of the image: of the {JOINT_RADIUS_MM:.0f} mm about the centre of "
-        f"its femoral head, {listed} are missing. Shape and volume {incomplete} incomplete there.",
+        f"its femoral head, {_listed(places)} are missing. Shape and volume {incomplete} incomplete there.",
     )
 
 
@@ -345,6 +369,11 @@ def _is_short(free: int | None, needed: int) -> bool:
 def _compared(free: int | None, needed: int) -> str:
     is_free = "how much is free is not known" if free is None else f"{_gigabytes(free)} are free"
     return f"about {_gigabytes(needed)} are needed, {is_free}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _gigabytes(count: int) -> str:

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HipICMSCLib.common.settings import to_json
+from HipICMSCLib.models.archive import read_archive
+from HipICMSCLib.models.chosen import find_model
 from HipICMSCLib.worker.ground import Ground, differences, fat_is_brightest, grounds_of
 from HipICMSCLib.worker.preflight import ground_findings
 
@@ -54,12 +57,38 @@ def test_another_ground_asks_for_its_own_kind():
     assert differences(body(120, 220, 900), ground) == ["its slices are coronal"]
 
 
-def test_a_package_states_its_ground_or_stands_on_coronal_t1():
+def test_a_package_states_its_ground_or_stands_on_none():
     axial = {"plane": "axial", "measured": "Dice 90 % on 3."}
     assert grounds_of({"training": {"ground": axial}}) == (Ground(plane="axial", measured="Dice 90 % on 3."),)
     assert [ground.plane for ground in grounds_of({"training": {"ground": [{}, axial]}})] == ["coronal", "axial"]
     for silent in ({}, {"training": {}}, {"training": None}, {"training": {"ground": {"of a later version": 1}}}):
-        assert grounds_of(silent) == (Ground(),)
+        assert grounds_of(silent) == ()
+
+
+def test_where_nobody_says_what_a_model_was_measured_on_the_card_does_not_say_it_either():
+    (caution,) = ground_findings({"training": {"method": "icmsc"}}, body(600, 220, 120))
+    assert (caution.level, caution.subject) == ("caution", "Measured")
+    assert caution.sentence == ("Nobody has said on which MRIs this model was measured; look through the whole result.")
+
+
+@pytest.mark.parametrize(("name", "states"), [("hip-mri", 2), ("hip-t1-mri", 0), ("hip-phantom-mri", 0)])
+def test_what_the_shipped_packages_state(name, states):
+    assert len(grounds_of(read_archive(find_model(name)).manifest)) == states
+
+
+@pytest.mark.parametrize(
+    ("ground", "judged"),
+    [
+        (Ground(), "plane, contrast and field of view"),
+        (Ground(body_part="one hip"), "plane and contrast"),
+        (Ground(contrast="PD"), "plane and field of view"),
+        (Ground(contrast="PD", body_part="one hip"), "plane"),
+    ],
+)
+def test_the_card_says_in_what_an_mri_is_like_those_and_no_more(ground, judged):
+    (fine,) = ground_findings({"training": {"ground": to_json(ground)}}, body(600, 220, 120))
+    assert fine.level == "fine"
+    assert fine.sentence == f"The model was measured on MRIs like this one in {judged}: {ground.in_words()}."
 
 
 def test_of_several_grounds_the_one_that_is_like_the_image_counts():
@@ -73,9 +102,10 @@ def test_the_card_says_how_the_model_did_there_or_that_nobody_knows():
     (fine,) = ground_findings(manifest, body(600, 220, 120))
     assert (fine.level, fine.subject) == ("fine", "Measured")
     assert fine.sentence == (
-        "The model was measured on such MRIs: coronal T1 MRIs of both hips. Dice was 72.8 % and 77.5 % on two."
+        "The model was measured on MRIs like this one in plane, contrast and field of view: "
+        "coronal T1 MRIs of both hips. Dice was 72.8 % and 77.5 % on two."
     )
-    (caution,) = ground_findings({}, body(120, 220, 900, AXIAL))
+    (caution,) = ground_findings(manifest, body(120, 220, 900, AXIAL))
     assert caution.level == "caution"
     assert caution.sentence.startswith(
         "Not measured on such an MRI: its slices are axial and its contrast is not that of a T1 MRI."
@@ -96,5 +126,5 @@ def test_real_mris_of_the_ground_and_beside_it(name, level):
     path = DATA / name
     if not path.is_file():
         pytest.skip(f"{name} is not among the shared data")
-    (finding,) = ground_findings({}, sitk.ReadImage(str(path)))
+    (finding,) = ground_findings({"training": {"ground": to_json(Ground())}}, sitk.ReadImage(str(path)))
     assert finding.level == level, finding.sentence

@@ -21,10 +21,11 @@ from HipICMSCLib.worker.preflight import (
     inspect,
     model_findings,
     orientation_finding,
+    overruled,
     verdict,
 )
 from HipICMSCLib.worker.run_times import RunTimes
-from packages import FIELD_CENTRE, FIELD_OF_VIEW, HEADS, as_ct, blank, rotation, scene
+from packages import FIELD_CENTRE, FIELD_OF_VIEW, HEADS, as_ct, blank, rotation, scene, write_slab_package
 
 #: Columns are the image's axes in LPS; the last one is that along which slices follow one another.
 AXIAL = np.eye(3)
@@ -247,8 +248,16 @@ def test_the_heads_are_found_and_handed_on(direction, segmenter, run_times):
     assert inspection.heads.right == pytest.approx(RIGHT_CENTRE, abs=4)
     assert inspection.heads.left == pytest.approx(LEFT_CENTRE, abs=4)
     levels = {finding.subject: finding.level for finding in inspection.findings if finding.subject != "Orientation"}
-    # Balls have no fat below a skin, so the model was not measured on the like.
+    # The model of these tests says of no MRIs that it was measured on them.
     assert levels == {"Measured": "caution", "Hips": "fine", "Field of view": "fine", "Device": "fine", "Time": "fine"}
+
+
+def test_a_model_that_looks_for_no_heads_before_the_segmentation_says_so(tmp_path, run_times):
+    slabs = HipSegmenter(write_slab_package(tmp_path / "slabs.hipmodel"), "cpu")
+    inspection = inspect(ball_image(CORONAL, (3.0, 3.0, 4.0)), slabs, run_times)
+    assert inspection.heads is None
+    finding = of("Hips", inspection.findings)
+    assert level_and_words(finding, "Not looked for before the segmentation", "the result says which") == "fine"
 
 
 def test_an_image_without_hips_is_a_stop_in_the_engines_own_words(segmenter, run_times):
@@ -264,8 +273,9 @@ def test_an_image_without_hips_is_a_stop_in_the_engines_own_words(segmenter, run
 def test_the_time_is_that_of_earlier_runs_by_the_slices_of_this_volume(segmenter, run_times):
     """Twice as many slices took 400 s."""
     image = ball_image(CORONAL, (3.0, 3.0, 4.0))
-    before = of("Time", inspect(image, segmenter, run_times).findings)
-    assert level_and_words(before, "not known until the first run") == "fine"
+    findings = inspect(image, segmenter, run_times).findings
+    assert level_and_words(of("Time", findings), "not known until the first run") == "fine"
+    assert "GB of memory; how long it takes is not known yet." in verdict(findings).sentence
     result = segmenter.segment(image)
     run_times.record(segmenter.package.sha256, segmenter.device_name, 2 * result.slices, 400.0)
     after = of("Time", inspect(image, segmenter, run_times).findings)
@@ -313,14 +323,26 @@ def test_a_model_without_a_licence_asks_for_caution():
 FINE = Finding("fine", "Voxels", "Small ones.")
 CAUTION = Finding("caution", "Hips", "Only one.")
 STOP = Finding("stop", "Modality", "This is a CT.")
-TIME, DEVICE = Finding("fine", "Time", "Short.", "about 9 s"), Finding("fine", "Device", "Little.", "0.6 GB")
+TIME, DEVICE = (
+    Finding("fine", "Time", "Short.", "about 9 s"),
+    Finding("fine", "Device", "Little.", "needs 0.6 GB of memory"),
+)
+NO_TIME = Finding("fine", "Time", "Nobody knows.")
+NO_MRI = Finding("stop", "Modality", "This looks like a CT; choose an MRI.", remedy="insist")
+NO_MODEL = Finding("stop", "Model", "There is none.", of_image=False)
 
 
 @pytest.mark.parametrize(
     ("findings", "level", "sentence"),
     [
         ([FINE, FINE], "fine", "Ready."),
-        ([DEVICE, FINE, TIME], "fine", "Ready: about 9 s, 0.6 GB."),
+        ([DEVICE, FINE, TIME], "fine", "Ready: about 9 s, needs 0.6 GB of memory."),
+        ([DEVICE, NO_TIME], "fine", "Ready: needs 0.6 GB of memory; how long it takes is not known yet."),
+        ([NO_MODEL], "stop", "Nothing can be segmented yet."),
+        ([STOP, NO_MODEL], "stop", "Nothing can be segmented yet."),
+        ([NO_MRI, TIME], "stop", "This cannot be segmented as it is."),
+        (overruled([NO_MRI, TIME]), "caution", "Will be segmented on your word, although it looks like a CT."),
+        (overruled([NO_MRI, STOP]), "stop", "This cannot be segmented as it is."),
         ([FINE, CAUTION, TIME], "caution", "Ready, with one caution: about 9 s."),
         ([CAUTION, FINE, CAUTION, CAUTION], "caution", "Ready, with 3 cautions."),
         ([CAUTION, STOP, Finding("stop", "Hips", "None.")], "stop", "This cannot be segmented as it is."),
@@ -328,6 +350,12 @@ TIME, DEVICE = Finding("fine", "Time", "Short.", "about 9 s"), Finding("fine", "
 )
 def test_the_headline_says_whether_it_can_start_and_what_it_takes(findings, level, sentence):
     assert (verdict(findings).level, verdict(findings).sentence) == (level, sentence)
+
+
+def test_who_insists_overrules_the_judgement_on_the_image_alone():
+    judged, *others = overruled([NO_MRI, STOP, NO_MODEL, FINE])
+    assert level_and_words(judged, "looks like a CT") == "caution" and "choose" not in judged.sentence
+    assert others == [STOP, NO_MODEL, FINE]
 
 
 def test_slicers_own_process_needs_no_torch_for_what_is_said_at_once():

@@ -187,7 +187,7 @@ class Panel:
         self._watch.found.connect(self._on_found)
         self._watch.nothing_to_look_at.connect(self._on_nothing_to_look_at)
         self._watch.outdated.connect(self._on_outdated)
-        self.card.insisted.connect(self._show_button)
+        self.card.insisted.connect(self._on_insisted)
         self.card.remedy_wanted.connect(self._on_remedy)
         self.model_panel.chosen.connect(self._on_model_chosen)
         self.batch_panel.about_to_start.connect(self._keep_choices_of_batch)
@@ -279,6 +279,11 @@ class Panel:
 
     def _on_found(self, findings, pending: bool) -> None:
         self.card.show(findings, pending)
+        self._show_button()
+
+    def _on_insisted(self) -> None:
+        if self.card.insists:
+            self._watch.look_on()
         self._show_button()
 
     def _on_outdated(self) -> None:

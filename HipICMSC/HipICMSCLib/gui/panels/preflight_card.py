@@ -13,7 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from HipICMSCLib.common.signal import Signal
-from HipICMSCLib.worker.preflight import Finding, Remedy, verdict
+from HipICMSCLib.worker.preflight import Finding, Remedy, overruled, verdict
 
 #: What matters most comes first.
 _ORDER = ("stop", "caution", "fine")
@@ -34,6 +34,7 @@ class PreflightCard:
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self.findings: tuple[Finding, ...] = ()
         self.pending = False
+        self._against_result = ""
         self.remedy_wanted, self.insisted = Signal(), Signal()
         self.ui.preflightMoreButton.connect("toggled(bool)", self._on_more)
         self.ui.preflightRemedyButton.connect("clicked(bool)", self._on_remedy)
@@ -43,33 +44,60 @@ class PreflightCard:
     def show(self, findings: Iterable[Finding], pending: bool) -> None:
         """Show what was found; ``pending`` says that the worker still looks for the rest."""
         self.findings, self.pending = tuple(findings), pending
-        waiting = _("Still looking for the hips …") if pending else ""
-        stopped = any(finding.level == "stop" for finding in self.findings)
-        headline = _("Looking at the MRI …") if pending and not stopped else verdict(self.findings).sentence
-        self._write(headline, waiting)
+        if not self._can_insist():
+            self.ui.preflightInsistCheckBox.checked = False
+        self._show()
+
+    def refuse_result(self, reason: str) -> None:
+        """Say in the headline that the chosen Result cannot take the bones; an empty reason takes that back.
+
+        The reason itself stands below the choice of the Result.
+        """
+        if reason != self._against_result:
+            self._against_result = reason
+            if self.findings:
+                self._show()
 
     def clear(self, sentence: str, pending: bool = False) -> None:
         """Show nothing but a sentence that says why, or what to do."""
         self.findings, self.pending = (), pending
+        self.ui.preflightInsistCheckBox.checked = False
         self._write(sentence, "")
 
     def stop(self) -> Finding | None:
         """What keeps the MRI from being segmented; None if nothing does, or if the user knows better."""
-        stops = (finding for finding in self.findings if finding.level == "stop")
-        return next((stop for stop in stops if stop.remedy != "insist" or not self.insists), None)
+        return next((finding for finding in self._counting() if finding.level == "stop"), None)
 
     @property
     def insists(self) -> bool:
         """Whether the user wants to segment what was judged to be no MRI."""
-        return self._remedy() == "insist" and self.ui.preflightInsistCheckBox.checked
+        return self._can_insist() and self.ui.preflightInsistCheckBox.checked
+
+    def _can_insist(self) -> bool:
+        return any(finding.remedy == "insist" for finding in self.findings)
+
+    def _counting(self) -> tuple[Finding, ...]:
+        """The findings as they count, now that the user insists or does not."""
+        return overruled(self.findings) if self.insists else self.findings
 
     def _remedy(self) -> Remedy:
-        """Of the first stop that has none of its own to wait for."""
-        remedies = [finding.remedy for finding in self.findings if finding.level == "stop"]
-        return remedies[0] if remedies else ""
+        """Of the first stop."""
+        stop = self.stop()
+        return "" if stop is None else stop.remedy
+
+    def _show(self) -> None:
+        told = verdict(self._counting())
+        headline, waiting = told.sentence, _("Still looking at the MRI …") if self.pending else ""
+        if told.level != "stop":
+            if self._against_result:
+                headline = _("Nothing can be segmented into this result.")
+            elif self.pending and not self.insists:
+                # It says itself that there is more to come.
+                headline, waiting = _("Looking at the MRI …"), ""
+        self._write(headline, waiting)
 
     def _write(self, headline: str, waiting: str) -> None:
-        rows = sorted(self.findings, key=lambda finding: _ORDER.index(finding.level))
+        rows = sorted(self._counting(), key=lambda finding: _ORDER.index(finding.level))
         to_mind = [finding for finding in rows if finding.level != "fine"]
         fine = [finding for finding in rows if finding.level == "fine"]
         spoken = [f"{_word(finding)}, {finding.subject}: {finding.sentence}" for finding in rows]
@@ -84,9 +112,7 @@ class PreflightCard:
         ui.preflightRemedyButton.text = (
             _("Mark the femoral &heads…") if remedy == "mark_heads" else _("&Install what is missing…")
         )
-        ui.preflightInsistCheckBox.visible = remedy == "insist"
-        if remedy != "insist":
-            ui.preflightInsistCheckBox.checked = False
+        ui.preflightInsistCheckBox.visible = self._can_insist()
         self.widget.accessibleDescription = "\n".join(filter(None, [headline, *spoken, waiting]))
 
     def _on_more(self, shown: bool) -> None:
@@ -96,6 +122,8 @@ class PreflightCard:
         self.remedy_wanted.emit(self._remedy())
 
     def _on_insist(self, checked: bool) -> None:
+        if self.findings:
+            self._show()
         self.insisted.emit()
 
 

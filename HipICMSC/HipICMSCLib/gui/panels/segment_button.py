@@ -8,8 +8,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.panels.model_panel import ModelPanel
 from HipICMSCLib.gui.panels.preflight_card import PreflightCard
 from HipICMSCLib.gui.panels.set_up_panel import SetUpPanel
-from HipICMSCLib.gui.panels.target_note import reason_against_replacing
-from HipICMSCLib.gui.scene.result import has_segments
+from HipICMSCLib.gui.panels.target_note import reason_against_result
 from HipICMSCLib.models.chosen import find_model
 
 
@@ -31,6 +30,7 @@ class SegmentButton:
         Args:
             choices: the parameter node; None while there is no scene.
         """
+        self._card.refuse_result(reason_against_result(choices))
         reason = self._reason_against(choices)
         self._say_segment(not reason)
         self._button.toolTip = reason or _("Find the hip bones and femora in the chosen MRI (Ctrl+Shift+H).")
@@ -60,10 +60,5 @@ class SegmentButton:
             return _("Choose an MRI first.")
         if choices.inputVolume.GetImageData() is None:
             return _("The chosen volume is empty; choose another one.")
-        target = choices.segmentation
-        if has_segments(target) and choices.replaceUnlocked:
-            reason = reason_against_replacing(target, choices.inputVolume)
-            if reason:
-                return reason
         stop = self._card.stop()
-        return self.reason_of_set_up() or ("" if stop is None else stop.sentence)
+        return reason_against_result(choices) or self.reason_of_set_up() or ("" if stop is None else stop.sentence)

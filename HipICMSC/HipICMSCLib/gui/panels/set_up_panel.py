@@ -141,7 +141,7 @@ class SetUpPanel:
             self._refuse(HipError(too_old.kind, too_old.sentence))
             return
         set_python_interpreter(self._reading_of)
-        self._say_about_interpreter(_("In use: {interpreter}.").format(interpreter=_owner()))
+        self._say_about_interpreter(_("In use: {interpreter}.").format(interpreter=_in_use()))
         self._know(environment, found)
 
     def _not_read(self, error: HipError) -> None:
@@ -154,7 +154,7 @@ class SetUpPanel:
         """The interpreter that was used before stays in use."""
         self.last_error_kind = error.kind
         kept = _("{reason} Still in use: {interpreter}.")
-        self._say_about_interpreter(kept.format(reason=error.sentence, interpreter=_owner()), error.detail)
+        self._say_about_interpreter(kept.format(reason=error.sentence, interpreter=_in_use()), error.detail)
         if self._known is None:
             self._read(python_interpreter())
 
@@ -302,8 +302,8 @@ class SetUpPanel:
             return ""
         return _(
             "From here only Slicer's own Python is installed into. "
-            "For yours, type in a terminal, with its python: python -m pip install {packages}"
-        ).format(packages=wanted)
+            'For yours, type in a terminal: "{python}" -m pip install {packages}'
+        ).format(python=_in_use(), packages=wanted)
 
     @staticmethod
     def _enable(button, reason_against: str, does: str) -> None:
@@ -320,5 +320,7 @@ class SetUpPanel:
         self.ui.setUpInterpreterLabel.text, self.ui.setUpInterpreterLabel.toolTip = sentence, detail
 
 
-def _owner() -> str:
-    return _("the interpreter that you chose") if python_interpreter() else _("Slicer's own Python")
+def _in_use() -> str:
+    chosen = python_interpreter()
+    # With slashes, which Windows takes, too: unlike at a backslash a line may break there.
+    return Path(chosen).as_posix() if chosen else _("Slicer's own Python")

@@ -6,22 +6,30 @@ from slicer.i18n import tr as _
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.scene.named_bones import check_names
-from HipICMSCLib.gui.scene.result import has_segments, is_of_another_volume, name_of_new_node, replaceable, volume_of
+from HipICMSCLib.gui.scene.result import has_segments, is_of_another_volume, name_of_new_node, replaceable
 
 
-def reason_against_replacing(segmentation_node, volume_node) -> str:
-    """Why bones in a segmentation may not be replaced by those of a volume; empty where they may."""
-    name = segmentation_node.GetName()
-    if is_of_another_volume(segmentation_node, volume_node):
-        return _(
-            "{name} shows the bones of {other}, not of {volume}; choose a new segmentation, or one of {volume}."
-        ).format(name=name, other=volume_of(segmentation_node).GetName(), volume=volume_node.GetName())
+def reason_against_result(choices) -> str:
+    """Why the bones of the chosen Result may not be replaced; empty where they may, or where none would be.
+
+    Args:
+        choices: the parameter node; None while there is no scene.
+    """
+    if choices is None or choices.inputVolume is None:
+        return ""
+    target = choices.segmentation
+    if not (choices.replaceUnlocked and has_segments(target)):
+        return ""
+    if is_of_another_volume(target, choices.inputVolume):
+        return _("This result belongs to another MRI; choose (new segmentation) as Result.")
     try:
-        check_names(segmentation_node)
+        check_names(target)
     except HipError as error:
         return error.sentence
-    if not replaceable(segmentation_node):
-        return _("Every bone of {name} is marked as completed; there is nothing to replace.").format(name=name)
+    if not replaceable(target):
+        return _("Every bone of {name} is marked as completed; there is nothing to replace.").format(
+            name=target.GetName()
+        )
     return ""
 
 
@@ -38,13 +46,10 @@ def show_target(ui, choices) -> None:
         widget.visible = matters
     if not matters:
         return
-    if choices.replaceUnlocked and is_of_another_volume(target, choices.inputVolume):
-        ui.targetLabel.text = reason_against_replacing(target, choices.inputVolume)
-    elif choices.replaceUnlocked:
-        names = ", ".join(replaceable(target)) or _("nothing")
-        ui.targetLabel.text = _(
+    if choices.replaceUnlocked:
+        ui.targetLabel.text = reason_against_result(choices) or _(
             "Replaces {names} in {target}. What is marked as completed and what is not ours stays to the voxel."
-        ).format(names=names, target=target.GetName())
+        ).format(names=", ".join(replaceable(target)), target=target.GetName())
     else:
         ui.targetLabel.text = _(
             "{name} has segments and is not overwritten: the result becomes a new segmentation, {new}."

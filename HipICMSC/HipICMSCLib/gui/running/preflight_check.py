@@ -14,7 +14,7 @@ from HipICMSCLib.gui.running.worker_client import WorkerClient
 from HipICMSCLib.gui.scene.mrml import image_of
 from HipICMSCLib.models.archive import read_details
 from HipICMSCLib.models.chosen import find_model
-from HipICMSCLib.worker.preflight import Finding, image_findings, model_findings
+from HipICMSCLib.worker.preflight import Finding, image_findings, model_findings, overruled
 from HipICMSCLib.worker.protocol import Event, Failed, Finished, PreflightRequest
 
 #: Called with the findings so far, and whether there are more to come.
@@ -52,18 +52,27 @@ class PreflightCheck:
         device: str,
         heads_node,
         on_findings: OnFindings,
+        insist: bool,
     ) -> None:
+        """
+        Args:
+            insist: let the worker look also where the image is judged to be no MRI.
+        """
         self._worker, self._on_findings = worker, on_findings
         self._file = self._conversation = None
         self._of_image, self._of_model = (), _of_model(model)
         try:
             image = image_of(volume_node)
             self._of_image = look.findings(volume_node, image)
+        except HipError as error:
+            self._of_image = (Finding("stop", "Image", error.sentence),)
+        try:
             heads = marked_heads(heads_node)
         except HipError as error:
-            self._of_image = (*self._of_image, _stop(error))
+            self._of_image = (*self._of_image, Finding("stop", "Femoral heads", error.sentence))
         at_once = self._of_image + self._of_model
-        if any(finding.level == "stop" for finding in at_once):
+        counting = overruled(at_once) if insist else at_once
+        if any(finding.level == "stop" for finding in counting):
             on_findings(at_once, False)
             return
         on_findings(at_once, True)
@@ -72,7 +81,7 @@ class PreflightCheck:
             request = PreflightRequest(str(self._file.path), str(find_model(model)), device, heads)
             self._conversation = worker.send(request, self._on_event)
         except HipError as error:
-            self._end((_stop(error),))
+            self._end((_of_computer(error),))
 
     def give_up(self) -> None:
         """Nobody wants to know any more."""
@@ -99,7 +108,7 @@ def _of_model(model: str) -> tuple[Finding, ...]:
     try:
         details = read_details(find_model(model))
     except HipError as error:
-        return (_stop(error),)
+        return (Finding("stop", "Model", error.sentence, of_image=False),)
     return model_findings(details.licence, details.intended_use)
 
 
@@ -108,8 +117,8 @@ def _findings_in(report: dict[str, Any]) -> tuple[Finding, ...]:
         return tuple(from_json(Finding, values) for values in report["findings"])
     except (KeyError, TypeError, HipError) as error:
         sentence = "The segmentation process reported what is not understood here; restart Slicer and try again."
-        return (_stop(HipError("bad_message", sentence, str(error))),)
+        return (_of_computer(HipError("bad_message", sentence, str(error))),)
 
 
-def _stop(error: HipError) -> Finding:
-    return Finding("stop", "Not possible", error.sentence)
+def _of_computer(error: HipError) -> Finding:
+    return Finding("stop", "Set-up", error.sentence, of_image=False)

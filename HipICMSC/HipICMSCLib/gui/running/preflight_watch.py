@@ -57,6 +57,11 @@ class PreflightWatch(VTKObservationMixin):
             self._observe()
             self._look_again()
 
+    def look_on(self) -> None:
+        """The user insists that the volume is an MRI: find also what ended at the judgement that it is none."""
+        if self._choices is not None:
+            self._look(insist=True)
+
     def forget(self) -> None:
         """Nobody looks at the panel, or the scene is closed."""
         self._choices = None
@@ -89,11 +94,17 @@ class PreflightWatch(VTKObservationMixin):
         self.outdated.emit()
 
     def _on_due(self) -> None:
+        self._look(insist=False)
+
+    def _look(self, insist: bool) -> None:
         self._timer.stop()
         choices = self._choices
         if choices.volume is None or choices.volume.GetImageData() is None:
             self.nothing_to_look_at.emit()
         elif choices.blocking:
-            self.found.emit((Finding("stop", _("Set-up"), choices.blocking, remedy="install"),), False)
+            stop = Finding("stop", _("Set-up"), choices.blocking, remedy="install", of_image=False)
+            self.found.emit((stop,), False)
         else:
-            self._service.preflight(choices.volume, choices.model, choices.device, choices.heads, self.found.emit)
+            self._service.preflight(
+                choices.volume, choices.model, choices.device, choices.heads, self.found.emit, insist
+            )

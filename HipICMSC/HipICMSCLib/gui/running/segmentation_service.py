@@ -156,10 +156,18 @@ class SegmentationService:
         if self.measuring:
             self._measuring.cancel()
 
-    def preflight(self, volume_node, model: str, device: str, heads_node, on_findings: OnFindings) -> None:
-        """Look a volume over; ``on_findings`` gets what is known so far and whether more is to come."""
+    def preflight(
+        self, volume_node, model: str, device: str, heads_node, on_findings: OnFindings, insist: bool = False
+    ) -> None:
+        """Look a volume over; ``on_findings`` gets what is known so far and whether more is to come.
+
+        Args:
+            insist: look on also where the volume is judged to be no MRI.
+        """
         self.forget_preflight()
-        self._check = PreflightCheck(self._worker, self._look, volume_node, model, device, heads_node, on_findings)
+        self._check = PreflightCheck(
+            self._worker, self._look, volume_node, model, device, heads_node, on_findings, insist
+        )
         self.watch()
 
     def forget_preflight(self) -> None:
