@@ -100,7 +100,7 @@ def test_every_setting_of_the_library_has_an_editor_with_its_meaning_and_the_pre
     values = description.values("icmsc", "cpu-small")
     kinds = {"int": "QSpinBox", "bool": "QCheckBox", "choice": "QComboBox"}
     for about in description.fields("icmsc"):
-        if about.name in ("device", "seed", "start_from"):
+        if about.name in ("device", "seed", "start_from", "contrast_prior"):
             continue
         editor = panels.ui(f"setting_{about.name.replace('.', '_')}")
         assert type(editor).__name__ == kinds.get(about.type, "QLineEdit")
@@ -112,6 +112,17 @@ def test_every_setting_of_the_library_has_an_editor_with_its_meaning_and_the_pre
         }.get(about.type, lambda editor, about=about: about.value_of(editor.text))(editor)
         assert shown == (-1 if values[about.name] is None else values[about.name]), about.name
     assert panels.ui("setting_steps_per_epoch").property("text") == "not set"
+
+
+def test_which_contrast_the_mris_have_is_asked_for_unless_the_method_does_not_translate(panels, pictures):
+    contrast, note = panels.ui("settingsContrastComboBox"), panels.ui("settingsContrastNoteLabel")
+    assert contrast.currentText == "not said" and not note.isHidden()
+    panels.picture(panels.settings, path=pictures / "training-contrast.png")
+    panels.pick("settingsContrastComboBox", "T1, fat bright")
+    assert note.isHidden() and "contrast_prior=t1" in panels.settings.arguments()
+    assert panels.ui("settingsAdvancedCollapsibleButton").text == "Advanced", "it is none of those"
+    panels.ui("settingsMethodComboBox").currentIndex = list(panels.settings.description.methods).index("target_model")
+    assert contrast.isHidden() and note.isHidden() and "contrast_prior=t1" not in panels.settings.arguments()
 
 
 def test_a_change_is_marked_in_words_kept_and_taken_back(panels, pictures):
