@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -62,6 +63,7 @@ def test_one_click_measures_and_the_panel_says_frame_and_research_use(section, l
     text = measured.cell("Lateral centre-edge angle", 1).text()
     assert text == f"{lcea.value:.1f}\n{lcea.low:.1f} to {lcea.high:.1f}"
     assert measured.cell("Lateral centre-edge angle", 3).text() == "°"
+    assert re.fullmatch(r"1?\d:\d\d", measured.cell("Clock position of the largest alpha", 1).text())
     # What is refused is no number, and says why.
     refused = measured.cell("Anterior centre-edge angle", 1)
     assert refused.text() == "–" and "anterior pelvic plane" in refused.toolTip()
