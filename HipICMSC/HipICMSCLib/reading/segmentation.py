@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import SEGMENTS, Segment, check_values
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.volume_names import is_dicom
+from HipICMSCLib.reading.reference_extent import up_to_reference
 from HipICMSCLib.reading.stored import Stored
 from HipICMSCLib.reading.volume import found, read_volume
 
@@ -102,7 +103,8 @@ def read_segmentation(path: Path) -> sitk.Image:
 
 
 def bones_of(path: Path, stored: Stored, masks: list[NamedMask]) -> sitk.Image:
-    """Our bones among the segments of a file as :func:`read_segments` gives them; as :func:`read_segmentation`."""
+    """Our bones among the segments of a file as :func:`read_segments` gives them, on the whole image that they were
+    drawn on, where the file states it; errors as of :func:`read_segmentation`."""
     labels = np.zeros(stored.size[::-1], np.uint8)
     ours = bones_among(path.name, masks)
     if not ours:
@@ -115,7 +117,10 @@ def bones_of(path: Path, stored: Stored, masks: list[NamedMask]) -> sitk.Image:
                 "take one from the other (Logical operators, Subtract), and save it again.",
             )
         labels[mask.voxels] = bone.value
-    return replace(stored, voxels=lambda: labels, texts={}).image()
+    # Slicer may have left out what lies beyond the segments, though the image goes on there.
+    labels, to_lps = up_to_reference(path, labels, stored.to_lps, stored.texts)
+    size = labels.shape[::-1]
+    return replace(stored, size=size, to_lps=to_lps, voxels=lambda: labels, texts={}).image()
 
 
 def _is_dicom(path: Path) -> bool:
