@@ -57,11 +57,35 @@ def test_where_no_name_says_it_the_identifier_does(tmp_path):
     assert bones_by_column(saved(tmp_path / "a.seg.nrrd", segments)) == [0] * 2 + [LEFT_FEMUR.value] * 3 + [0] * 11
 
 
+@pytest.mark.parametrize("name", ["Right Proximal Femur", " right proximal femur  "])
+def test_case_and_blanks_about_a_name_do_not_count(tmp_path, name):
+    segments = [("Segment_1", name, slice(2, 5))]
+    assert bones_by_column(saved(tmp_path / "a.seg.nrrd", segments)) == [0] * 2 + [RIGHT_FEMUR.value] * 3 + [0] * 11
+
+
+def test_where_neither_name_nor_identifier_says_it_the_terminology_does(tmp_path):
+    path = saved(tmp_path / "a.seg.nrrd", [("Segment_1", "Femur rechts", slice(2, 5))])
+    image = sitk.ReadImage(str(path))
+    image.SetMetaData("Segment0_Tags", f"Segmentation.Status:inprogress|TerminologyEntry:{RIGHT_FEMUR.terminology}|")
+    sitk.WriteImage(image, str(path))
+    assert bones_by_column(path) == [0] * 2 + [RIGHT_FEMUR.value] * 3 + [0] * 11
+
+
 @pytest.mark.parametrize(
     ("segments", "kind", "words"),
     [
         (
             [("Segment_1", LEFT_HIP.name, slice(0, 4)), ("Segment_2", LEFT_HIP.name, slice(8, 12))],
+            "two_segments",
+            "Two segments of a.seg.nrrd are the left hip bone",
+        ),
+        (
+            [("Segment_1", LEFT_HIP.name.upper(), slice(0, 4)), ("Segment_2", f" {LEFT_HIP.name}", slice(8, 12))],
+            "two_segments",
+            "Two segments of a.seg.nrrd are the left hip bone",
+        ),
+        (
+            [(LEFT_HIP.segment_id, "one", slice(0, 4)), (LEFT_HIP.segment_id, "other", slice(8, 12))],
             "two_segments",
             "Two segments of a.seg.nrrd are the left hip bone",
         ),

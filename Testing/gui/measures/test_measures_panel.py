@@ -108,7 +108,7 @@ def test_two_segments_of_one_name_are_refused_until_one_is_renamed(section, labe
     assert section.ui.measureButton.enabled
     node.GetSegmentation().GetSegment(left).SetName("Right proximal femur ")
     section.settle()
-    said = "Two segments of hips are called Right proximal femur; rename or remove one."
+    said = "Two segments of hips are the right proximal femur; rename or remove one."
     assert not section.ui.measureButton.enabled and section.ui.measureButton.toolTip == said
     assert section.ui.measuresStateLabel.text == said
     with pytest.raises(HipError, match="rename or remove one"):
