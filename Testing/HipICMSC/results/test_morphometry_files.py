@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import html
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HipICMSCLib import measures
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.measures.morphometry import measure
 from HipICMSCLib.reading.segmentation import read_segmentation
-from HipICMSCLib.results.morphometry_markups import markups
+from HipICMSCLib.results.morphometry_markups import OF_A_SIDE, markups, write_markups
 from HipICMSCLib.results.morphometry_report import report
 from HipICMSCLib.results.morphometry_table import in_words, table, write_table
 from HipICMSCLib.results.research_use import RESEARCH_USE
@@ -117,6 +120,27 @@ def test_markups_of_an_angle_measure_what_the_table_says(result):
         assert markup["type"] == "Angle" and markup["coordinateSystem"] == "LPS"
         assert angle == pytest.approx(abs(rows[side, "LCEA"].value), abs=0.05)
     assert written["HeadAxis"]["markups"][0]["type"] == "Line"
+
+
+def test_markups_that_a_result_has_no_longer_go_and_nothing_else_does(result, tmp_path):
+    one_side = replace(result, rows=tuple(row for row in result.rows if row.side == "right"))
+    before = {path.name for path in write_markups(result, tmp_path)}
+    others = {"L_mine.mrk.json", "L_LCEA.fcsv", "notes.txt"}
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "PelvicLandmarks.mrk.json").write_text("of a call that saw the whole pelvis")
+    after = {path.name for path in write_markups(one_side, tmp_path)}
+    assert {path.name for path in tmp_path.iterdir()} == after | others
+    assert any(name.startswith("L_") for name in before) and not any(name.startswith("L_") for name in after)
+
+
+def test_every_markup_of_a_side_is_among_those_that_are_known_as_ours(result):
+    """Also those that this phantom lacks: each measure's marks are named where it is computed."""
+    named = {mark.name for row in result.rows for mark in row.marks}
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(measures.__file__).parent.glob("*.py"))
+    named |= set(re.findall(r'Mark\("(\w+)"', sources))
+    named |= {row.definition.id for row in result.rows if re.match(r"(Alpha|Offset)_\d", row.definition.id)}
+    assert named <= OF_A_SIDE
 
 
 def test_the_page_is_whole_says_what_it_is_for_and_loads_nothing(result):
