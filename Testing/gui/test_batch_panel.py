@@ -420,6 +420,58 @@ def test_closing_the_scene_cancels_and_empties_the_list(section, scene, work):
     assert section.names == [] and not section.panel.busy and work.started == ["a"]
 
 
+def shown(section) -> list[tuple[str, ...]]:
+    return list(zip(*(section.cells(column) for column in range(6)), strict=True))
+
+
+def test_a_look_at_the_folder_and_back_loses_nothing_of_a_run(section, scene, work, tmp_path):
+    nodes = [add(scene, name) for name in ("one", "two", "three")]
+    section.settle()
+    section.ui.batchStartButton.click()
+    work.end(REPORT)
+    work.end(error("no_hip", "No hip joint was found."))
+    work.end(REPORT)
+    scene.RemoveNode(nodes[2])
+    section.settle()
+    of_scene = shown(section)
+    assert [row[1] for row in of_scene] == ["Done", "Failed", "Done"]
+
+    (tmp_path / "a.nrrd").touch()
+    section.choose_folders(tmp_path, tmp_path / "results")
+    assert section.names == ["a.nrrd"] and not section.ui.batchSaveButton.enabled
+    section.ui.batchStartButton.click()
+    work.end(REPORT)
+    section.settle()
+    of_folder = shown(section)
+    assert of_folder[0][:2] == ("a.nrrd", "Done")
+
+    section.ui.batchSceneRadioButton.checked = True
+    section.settle()
+    assert shown(section) == of_scene and section.ui.batchSaveButton.enabled
+    section.ui.batchFolderRadioButton.checked = True
+    section.settle()
+    assert shown(section) == of_folder and section.ui.batchSaveButton.enabled
+    # Closed meanwhile, the scene has nothing left to tell.
+    scene.Clear()
+    section.ui.batchSceneRadioButton.checked = True
+    section.settle()
+    assert section.names == []
+
+
+def test_of_another_folder_nothing_is_remembered(section, work, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.nrrd").touch()
+    section.choose_folders(tmp_path / "first", tmp_path / "results")
+    section.ui.batchStartButton.click()
+    work.end(REPORT)
+    section.settle()
+    assert section.states == ["Done"]
+    for name in ("second", "first"):
+        section.choose_folders(tmp_path / name, tmp_path / "results")
+        assert section.states == ["Waiting"]
+
+
 def test_when_slicer_ends_nothing_more_is_started(section, scene, work):
     add(scene, "a")
     add(scene, "b")

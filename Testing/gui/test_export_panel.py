@@ -142,7 +142,7 @@ def test_bones_are_exported_by_the_names_that_a_user_gave_them(panel, loaded, an
     segmentation = result.GetSegmentation()
     segmentation.GetSegment("RightFemur").SetName("Left proximal femur")
     answer(tmp_path / "hips.dcm")
-    assert "Two segments of t1 hips are called Left proximal femur" in export(panel)
+    assert "Two segments of t1 hips are the left proximal femur" in export(panel)
     assert not (tmp_path / "hips.dcm").exists()
     segmentation.GetSegment("LeftFemur").SetName("Right proximal femur")
     assert "is in hips.dcm" in export(panel)

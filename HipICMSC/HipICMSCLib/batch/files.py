@@ -13,6 +13,7 @@ from HipICMSCLib.batch.queue import BatchItem
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable, is_dicom_within
 from HipICMSCLib.common.volume_names import dicom_files, exists, is_dicom, volume_files, volume_stem
+from HipICMSCLib.reading.label_map import is_label_map
 from HipICMSCLib.results.segmentation_file import SEGMENTATION_ENDING
 
 #: So many files of a folder are looked at to tell whether it holds DICOM: others may lie among them.
@@ -70,7 +71,7 @@ def volumes_of(folder: Path, output: Path | None = None) -> list[Path]:
     """The volume files of a folder and of all folders below it, and those of its subfolders that hold DICOM anywhere;
     the folder itself, too, or alone, if DICOM lies in it.
 
-    Results of ours are no volumes, and the folder of results is not looked into.
+    Results of ours are no volumes, nor are label maps like them, and the folder of results is not looked into.
 
     Raises:
         HipError: ``no_folder`` or ``unreadable``.
@@ -112,7 +113,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _volume_files(folder: Path) -> list[Path]:
     files = (path for path in volume_files(folder) if not path.is_dir())
-    return [path for path in files if not path.name.lower().endswith(SEGMENTATION_ENDING)]
+    return [path for path in files if not (path.name.lower().endswith(SEGMENTATION_ENDING) or is_label_map(path))]
 
 
 def _holds_dicom(files: Iterator[Path]) -> bool:

@@ -77,7 +77,7 @@ def segment_volume(
 
 
 def measure_result(output: Path, progress: Progress = lambda stage, share: None) -> str:
-    """Measure a segmentation that is there, and write table and report beside it.
+    """Measure a segmentation that is there, and write beside it what is missing of table and report.
 
     Returns:
         The measures in words, or why there are none.
@@ -88,7 +88,8 @@ def measure_result(output: Path, progress: Progress = lambda stage, share: None)
         measured = _measured(read_segmentation(output), progress)
     except HipError as error:
         measured = error
-    return _why_not(measured) if isinstance(measured, HipError) else _with_measures(measured, output)
+    # A table or report that is there may have been corrected by hand.
+    return _why_not(measured) if isinstance(measured, HipError) else _with_measures(measured, output, only_missing=True)
 
 
 def has_measures(output: Path) -> bool:
@@ -112,15 +113,20 @@ def _why_not(error: HipError) -> str:
     return f"Not measured: {error.sentence}"
 
 
-def _with_measures(measured: Morphometry, output: Path) -> str:
-    """Write table and report beside a segmentation, and say in words what they say."""
+def _with_measures(measured: Morphometry, output: Path, only_missing: bool = False) -> str:
+    """Write table and report beside a segmentation, and say in words what they say and where they are."""
     from HipICMSCLib.results.morphometry_report import write_report
     from HipICMSCLib.results.morphometry_table import in_words, write_table
 
-    table, page = (beside(output, ending) for ending in ("csv", "html"))
-    write_table(measured, output.name, table)
-    write_report(measured, output.name, page)
-    return f"{in_words(measured)}\nTable: {table}\nReport: {page}"
+    lines = [in_words(measured)]
+    for name, ending, write in (("Table", "csv", write_table), ("Report", "html", write_report)):
+        path = beside(output, ending)
+        if only_missing and path.exists():
+            lines.append(f"{name}, left as it was: {path}")
+        else:
+            write(measured, output.name, path)
+            lines.append(f"{name}: {path}")
+    return "\n".join(lines)
 
 
 def beside(output: Path, ending: str) -> Path:

@@ -240,8 +240,8 @@ def _items(chosen: argparse.Namespace) -> tuple[list[BatchItem], bool]:
         if folder and folder.resolve() == output.resolve() and "." + chosen.format != SEGMENTATION_ENDING:
             raise HipError(
                 "same_folder",
-                f"Another call would take results that are .{chosen.format} for volumes of {folder}; let -o name "
-                f"another folder, or give --format {SEGMENTATION_ENDING[1:]}.",
+                f"Results that are .{chosen.format} would lie among the volumes of {folder}; let -o name another "
+                f"folder, or give --format {SEGMENTATION_ENDING[1:]}.",
             )
         make_result_folder(output)
         return items_of(volumes, output, "." + chosen.format, chosen.overwrite, folder), True

@@ -9,13 +9,18 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from HipICMSCLib.anatomy import named_bones
+from HipICMSCLib.anatomy.named_bones import Named
 from HipICMSCLib.anatomy.segments import SEGMENTS, Segment, check_values
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.volume_names import is_dicom
+from HipICMSCLib.reading.reference_extent import up_to_reference
 from HipICMSCLib.reading.stored import Stored
 from HipICMSCLib.reading.volume import found, read_volume
 
 ENDING = ".seg.nrrd"
+#: Slicer's tag of what a segment is.
+_TERMINOLOGY = "TerminologyEntry"
 
 
 @dataclass(frozen=True)
@@ -35,28 +40,17 @@ class NamedMask:
 
 
 def bones_among(name: str, masks: Sequence[NamedMask]) -> dict[Segment, NamedMask]:
-    """Which segments are our bones: by the names, which users see, and by an identifier where no name says it.
+    """Which segments are our bones, as `anatomy.named_bones` knows them.
 
     Args:
         name: of the file, for messages.
 
     Raises:
-        HipError: ``two_segments`` where two are one bone.
+        HipError: as `named_bones.check_names`.
     """
-    bones: dict[Segment, NamedMask] = {}
-    of_name = {segment.name: segment for segment in SEGMENTS}
-    of_identifier = {segment.segment_id: segment for segment in SEGMENTS}
-    named = [mask for mask in masks if mask.name in of_name]
-    known = {of_name[mask.name] for mask in named}
-    others = [
-        mask for mask in masks if mask.name not in of_name and of_identifier.get(mask.identifier) not in (None, *known)
-    ]
-    for mask in (*named, *others):
-        bone = of_name.get(mask.name) or of_identifier[mask.identifier]
-        if bone in bones:
-            raise HipError("two_segments", f"Two segments of {name} are the {bone.short_name}; rename or remove one.")
-        bones[bone] = mask
-    return bones
+    named = [Named(mask.name, mask.identifier, mask.tags.get(_TERMINOLOGY, "")) for mask in masks]
+    named_bones.check_names(named, name)
+    return {bone: masks[place] for bone, place in named_bones.bones_among(named).items()}
 
 
 def read_segments(path: Path) -> tuple[Stored, list[NamedMask]]:
@@ -83,8 +77,8 @@ def read_segments(path: Path) -> tuple[Stored, list[NamedMask]]:
 def read_segmentation(path: Path) -> sitk.Image:
     """The label image with the values of `HipICMSCLib.anatomy.segments.SEGMENTS`.
 
-    In a ``.seg.nrrd`` the segments are known as `bones_among` says, in a DICOM SEG by their name; segments of other
-    names are left out. In a plain label map the values must be ours.
+    The segments are known as `anatomy.named_bones` says, in a DICOM SEG by their name; others are left out. In a plain
+    label map the values must be ours.
 
     Raises:
         HipError: ``no_segments`` where a segmentation has none of ours, ``overlapping_segments``, ``bad_labels``, or as
@@ -102,7 +96,8 @@ def read_segmentation(path: Path) -> sitk.Image:
 
 
 def bones_of(path: Path, stored: Stored, masks: list[NamedMask]) -> sitk.Image:
-    """Our bones among the segments of a file as :func:`read_segments` gives them; as :func:`read_segmentation`."""
+    """Our bones among the segments of a file as :func:`read_segments` gives them, on the whole image that they were
+    drawn on, where the file states it; errors as of :func:`read_segmentation`."""
     labels = np.zeros(stored.size[::-1], np.uint8)
     ours = bones_among(path.name, masks)
     if not ours:
@@ -115,7 +110,10 @@ def bones_of(path: Path, stored: Stored, masks: list[NamedMask]) -> sitk.Image:
                 "take one from the other (Logical operators, Subtract), and save it again.",
             )
         labels[mask.voxels] = bone.value
-    return replace(stored, voxels=lambda: labels, texts={}).image()
+    # Slicer may have left out what lies beyond the segments, though the image goes on there.
+    labels, to_lps = up_to_reference(path, labels, stored.to_lps, stored.texts)
+    size = labels.shape[::-1]
+    return replace(stored, size=size, to_lps=to_lps, voxels=lambda: labels, texts={}).image()
 
 
 def _is_dicom(path: Path) -> bool:
@@ -130,7 +128,9 @@ def _of_dicom(path: Path) -> sitk.Image:
     from HipICMSCLib.reading.dicom_seg import read_dicom_seg
 
     image, names = read_dicom_seg(path, path.name)
-    ours = {value: s.value for value, name in names.items() for s in SEGMENTS if name == s.name}
+    named = [Named(name) for name in names.values()]
+    named_bones.check_names(named, path.name)
+    ours = {list(names)[place]: bone.value for bone, place in named_bones.bones_among(named).items()}
     if not ours:
         raise _no_segments(path)
     voxels = sitk.GetArrayViewFromImage(image)

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from HipICMSCLib.anatomy.segments import SIDES
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import write_text
+from HipICMSCLib.common.files import storage_error, write_text
 from HipICMSCLib.measures.frame import Frame
 from HipICMSCLib.measures.measure import Mark
 from HipICMSCLib.measures.morphometry import Morphometry, Row
@@ -22,6 +23,16 @@ _SCHEMA = (
 _TYPES = {"point": "Fiducial", "line": "Line", "angle": "Angle", "curve": "ClosedCurve", "plane": "Plane"}
 _EDITABLE, _DERIVED = [1.0, 0.85, 0.1], [0.65, 0.65, 0.65]
 _PLANE_MM = 70.0
+_ENDING = ".mrk.json"
+_LANDMARKS, _HEAD_AXIS, _FRAME = "PelvicLandmarks", "HeadAxis", "PelvicFrame"
+#: What a side's markups are called; other files of a folder are not ours.
+OF_A_SIDE = frozenset(
+    {
+        "ACEA", "AI", "AV_central", "AV_cranial", "Alpha_0100", "Alpha_0130", "Alpha_0200", "Alpha_0300", "Alpha_1200",
+        "Alpha_max", "CCD", "CamMargin", "CondylarLine", "Extrusion", "HeadCentre", "HeadRadius", "LCEA", "LCEA_AP",
+        "NeckAxis", "Offset_0130", "Offset_0300", "Offset_1200", "Rim", "RimPlane", "Roof", "ShaftAxis", "VersionNeck",
+    }
+)  # fmt: skip
 
 
 def markups(morphometry: Morphometry) -> dict[str, dict[str, Any]]:
@@ -40,7 +51,7 @@ def refuse_markups(folder: Path) -> None:
     Raises:
         HipError: ``exists``.
     """
-    if any(folder.glob("*.mrk.json")):
+    if any(folder.glob(f"*{_ENDING}")):
         raise HipError(
             "exists", f"There are markups in {folder} already; choose another folder, or --overwrite replaces them."
         )
@@ -49,8 +60,11 @@ def refuse_markups(folder: Path) -> None:
 def write_markups(morphometry: Morphometry, folder: Path) -> list[Path]:
     """Write every markup into a folder, which is made; each file appears whole, files of the same name are replaced.
 
+    Those of an earlier call that are none of this result go: they would be loaded as measures of it.
+
     Raises:
-        HipError: ``no_folder`` where it cannot be made, or as `HipICMSCLib.common.files.write_text`.
+        HipError: ``no_folder`` where it cannot be made, or as `HipICMSCLib.common.files.write_text`; ``in_use`` and the
+            like where an earlier one cannot be removed.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,10 +72,21 @@ def write_markups(morphometry: Morphometry, folder: Path) -> list[Path]:
         raise HipError("no_folder", f"The folder {folder} cannot be made; choose another one.", str(error)) from error
     paths = []
     for name, document in markups(morphometry).items():
-        path = folder / f"{name}.mrk.json"
+        path = folder / f"{name}{_ENDING}"
         write_text(path, json.dumps(document, indent=1) + "\n")
         paths.append(path)
+    for path in _ours(folder) - set(paths):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(error, path) from error
     return paths
+
+
+def _ours(folder: Path) -> set[Path]:
+    """Where our markups of any result lie in a folder."""
+    of_sides = (f"{side[0].upper()}_{name}" for side in SIDES for name in OF_A_SIDE)
+    return {folder / f"{name}{_ENDING}" for name in (*of_sides, _LANDMARKS, _HEAD_AXIS, _FRAME)}
 
 
 def _markup(name: str, mark: Mark, row: Row) -> dict[str, Any]:
@@ -150,7 +175,7 @@ def _frame_markups(frame: Frame) -> dict[str, dict[str, Any]]:
         return {}
     labels, points = zip(*frame.landmarks.items(), strict=True)
     movable = frame.name in ("APP", "USER")
-    name = "PelvicLandmarks" if movable else "HeadAxis"
+    name = _LANDMARKS if movable else _HEAD_AXIS
     markup = {
         "type": "Fiducial" if movable else "Line",
         "coordinateSystem": "LPS",
@@ -163,8 +188,8 @@ def _frame_markups(frame: Frame) -> dict[str, dict[str, Any]]:
         ],
         "display": _display(editable=movable, labels=True),
     }
-    plane = _plane("PelvicFrame", np.mean(points, axis=0), frame.axes[1])
-    return {name: _document(markup), "PelvicFrame": _document(plane)}
+    plane = _plane(_FRAME, np.mean(points, axis=0), frame.axes[1])
+    return {name: _document(markup), _FRAME: _document(plane)}
 
 
 def _document(markup: dict[str, Any]) -> dict[str, Any]:

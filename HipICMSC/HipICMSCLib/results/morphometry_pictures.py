@@ -17,6 +17,7 @@ from HipICMSCLib.measures.hip import Hip
 from HipICMSCLib.measures.morphometry import Morphometry, Row
 from HipICMSCLib.measures.rim import TURNS, covered, in_notch
 from HipICMSCLib.measures.side import across, mirrored
+from HipICMSCLib.results.morphometry_table import shown
 
 _PIXELS = 270
 _HALF_MM = 52.0
@@ -83,10 +84,12 @@ def _mark(row: Row, hip: Hip) -> np.ndarray:
 
 
 def _values(rows: dict[str, Row], *names: str) -> list[str]:
-    return [
-        f"{rows[n].definition.name} {rows[n].value:.1f} {rows[n].definition.unit}" for n in names if rows[n].marks or
-        np.isfinite(rows[n].value)
-    ]  # fmt: skip
+    return [_value(rows[name]) for name in names if np.isfinite(rows[name].value)]
+
+
+def _value(row: Row) -> str:
+    edited = " (edited)" if row.is_edited else ""
+    return f"{row.definition.name} {shown(row)} {row.definition.unit}{edited}"
 
 
 def _section(

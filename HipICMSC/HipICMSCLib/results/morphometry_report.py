@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
@@ -14,7 +14,7 @@ from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.measures.morphometry import Morphometry, Row
 from HipICMSCLib.measures.registry import TOPICS
 from HipICMSCLib.results.morphometry_pictures import pictures
-from HipICMSCLib.results.morphometry_table import few
+from HipICMSCLib.results.morphometry_table import cautions_of, few, in_digits, numbered_cautions, shown
 from HipICMSCLib.results.research_use import RESEARCH_USE
 
 _STYLE = """
@@ -32,8 +32,9 @@ figcaption { font-size: 12px; color: #57606a; }
 
 _NOTE = (
     "95 % interval: what a boundary of the labels that wavers by 0.6 of a pixel does to the number; errors of another "
-    "kind are not in it. Per ° tilt: change per degree by which the pelvis tilts forward. Grey: the interval is wider "
-    "than a class, or the number is unstable. Clock hours: 12 is up, 3 is anterior on both sides."
+    "kind are not in it. Per ° tilt: change per degree by which the pelvis tilts forward. Grey, with a question mark: "
+    "the interval is wider than a class, or the number is unstable. A raised number stands for a sentence below. Clock "
+    "hours: 12 is up, 3 is anterior on both sides."
 )
 
 
@@ -45,6 +46,7 @@ def report(morphometry: Morphometry, segmentation: str) -> str:
     """
     sides = list(morphometry.hips.sides)
     rows = {(row.side, row.definition.id): row for row in morphometry.rows}
+    cautions = numbered_cautions(morphometry)
     frame = morphometry.hips.frame
     spacing = " × ".join(f"{step:.2f}" for step in morphometry.hips.spacing)
     notes = " ".join(filter(None, (frame.caution, *morphometry.hips.frame_notes)))
@@ -60,8 +62,10 @@ def report(morphometry: Morphometry, segmentation: str) -> str:
             f"{html.escape(notes)} HipICMSC {html.escape(VERSION)}, {time.strftime('%Y-%m-%d')}.</p>",
             *(_pictures(morphometry, side) for side in sides),
             "<h2>Values</h2>",
-            _table(sides, rows),
+            _table(sides, rows, cautions),
             f'<p class="note">{_NOTE}</p>',
+            "<h2>To know of the values</h2>",
+            _numbered(cautions),
             "<h2>Not measured, or not reliable</h2>",
             _reasons(morphometry.rows),
             "<h2>Sources of reference ranges</h2>",
@@ -89,7 +93,7 @@ def _pictures(morphometry: Morphometry, side: str) -> str:
     return f'<h2>{side.capitalize()} hip</h2><div class="row">{figures}</div>'
 
 
-def _table(sides: list[str], rows: dict[tuple[str, str], Row]) -> str:
+def _table(sides: list[str], rows: dict[tuple[str, str], Row], cautions: Mapping[str, int]) -> str:
     head = "".join(f"<th>{side.capitalize()}</th><th>95 % interval</th><th>per ° tilt</th>" for side in sides)
     lines = [f"<table><tr><th>Measure</th><th></th>{head}<th>Reference</th></tr>"]
     for topic, group in TOPICS.items():
@@ -100,7 +104,7 @@ def _table(sides: list[str], rows: dict[tuple[str, str], Row]) -> str:
             continue
         lines.append(f'<tr class="topic"><td colspan="{3 + 3 * len(sides)}">{topic}</td></tr>')
         for definition in known:
-            cells = "".join(_cells(rows[side, definition.id]) for side in sides)
+            cells = "".join(_cells(rows[side, definition.id], cautions) for side in sides)
             reference = definition.reference
             usual = f"{reference.low:g} to {reference.high:g}" if reference else ""
             name = f'<span title="{html.escape(definition.text)}">{html.escape(definition.name)}</span>'
@@ -108,20 +112,25 @@ def _table(sides: list[str], rows: dict[tuple[str, str], Row]) -> str:
     return "\n".join((*lines, "</table>"))
 
 
-def _cells(row: Row) -> str:
+def _cells(row: Row, cautions: Mapping[str, int]) -> str:
     if math.isnan(row.value):
         return '<td class="n weak">–</td><td></td><td></td>'
-    digits = 2 if row.definition.unit in ("", "ml", "mm") else 1
     weak = " weak" if row.status == "uncertain" else ""
     edited = " (edited)" if row.is_edited else ""
-    # Plus nothing, because a lower end of -0.00 would puzzle.
-    low, high = (round(end, digits) + 0.0 for end in (row.low, row.high))
-    interval = "" if math.isnan(low) else f"{low:.{digits}f} to {high:.{digits}f}"
+    numbers = cautions_of(row, cautions)
+    raised = f" <sup>{numbers}</sup>" if numbers else ""
+    unit = row.definition.unit
+    interval = "" if math.isnan(row.low) else f"{in_digits(row.low, unit)} to {in_digits(row.high, unit)}"
     slope = "" if math.isnan(row.tilt_slope) else f"{row.tilt_slope:+.2f}"
     return (
-        f'<td class="n{weak}">{row.value:.{digits}f}{edited}</td><td class="n weak">{interval}</td>'
+        f'<td class="n{weak}">{shown(row)}{edited}{raised}</td><td class="n weak">{interval}</td>'
         f'<td class="n weak">{slope}</td>'
     )
+
+
+def _numbered(cautions: Iterable[str]) -> str:
+    items = "".join(f"<li>{html.escape(caution)}</li>" for caution in cautions)
+    return f"<ol>{items}</ol>" if items else "<p>Nothing.</p>"
 
 
 def _reasons(rows: Iterable[Row]) -> str:

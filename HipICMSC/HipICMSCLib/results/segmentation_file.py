@@ -12,9 +12,12 @@ from HipICMSCLib.anatomy.as_made import AS_MADE, as_text
 from HipICMSCLib.anatomy.segments import SEGMENTS, TAG_PREFIX
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.images import write_image
+from HipICMSCLib.reading.label_map import MARK
 
 SEGMENTATION_ENDING = ".seg.nrrd"
 LABEL_MAP_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+#: ITK's name of the description in a NIfTI's header.
+_DESCRIPTION = "ITK_FileNotes"
 
 
 def write_segmentation(labels: sitk.Image, path: Path, provenance: dict[str, str]) -> None:
@@ -28,7 +31,8 @@ def write_segmentation(labels: sitk.Image, path: Path, provenance: dict[str, str
         path: ends in .seg.nrrd, .nii.gz, .nii, .nrrd or .mha, in capitals or not.
         provenance: how the result came about, e.g. ``{"ModelId": …}``. A segmentation has each entry as the tag
             ``HipICMSC.ModelId`` of every segment, beside the bone itself (`anatomy.as_made`), by which corrections are
-            known later; an NRRD or MetaImage label map has it as a field of its header; NIfTI has no place for it.
+            known later; an NRRD or MetaImage label map has it as a field of its header; NIfTI has no place for it, and
+            only says that it is ours, by which a batch of its folder leaves it out (`reading.label_map`).
 
     Raises:
         HipError: ``unknown_format``, or what `HipICMSCLib.common.files.replacing` raises.
@@ -39,6 +43,8 @@ def write_segmentation(labels: sitk.Image, path: Path, provenance: dict[str, str
         fields = _segmentation_fields(image, provenance)
     else:
         fields = {TAG_PREFIX + _clean(key): _clean(value) for key, value in provenance.items()}
+        if ending.startswith(".nii"):
+            fields = {_DESCRIPTION: MARK}
     for key, value in fields.items():
         image.SetMetaData(key, value)
     write_image(image, path)

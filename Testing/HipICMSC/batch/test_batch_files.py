@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from dicom_series import dicom_series
 from HipICMSCLib.batch.files import items_of_folder, make_result_folder, result_paths, volumes_of
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.results.segmentation_file import write_segmentation
 
 SLICES = np.zeros((3, 8, 8), np.int16)
 
@@ -137,6 +139,18 @@ def test_volumes_in_folders_below_are_found_and_earlier_results_are_not(tmp_path
     assert [item.source.output.name.removesuffix(".seg.nrrd") for item in items] == [
         "p1", "a-p1", "a-deep-p2", "b", "cd"
     ]  # fmt: skip
+
+
+def test_label_maps_of_earlier_calls_and_other_tools_are_no_volumes(tmp_path):
+    mri = np.random.default_rng(0).integers(0, 900, (4, 8, 8)).astype(np.int16)
+    labels = sitk.GetImageFromArray(np.clip(mri - 895, 0, 4).astype(np.int16))
+    (tmp_path / "out").mkdir()
+    for name in ("a.nii.gz", "a_fs.nii.gz"):
+        sitk.WriteImage(sitk.GetImageFromArray(mri), str(tmp_path / name))
+    sitk.WriteImage(labels, str(tmp_path / "a_label.nii.gz"))
+    for ending in (".nii.gz", ".nrrd", ".mha"):
+        write_segmentation(labels * 0, tmp_path / "out" / f"a{ending}", {"ModelId": "hip-mri"})
+    assert [path.name for path in volumes_of(tmp_path, tmp_path / "other")] == ["a.nii.gz", "a_fs.nii.gz"]
 
 
 def test_results_are_replaced_where_the_user_says_so_alone(tmp_path):

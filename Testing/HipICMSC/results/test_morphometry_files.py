@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HipICMSCLib import measures
 from HipICMSCLib.anatomy.segments import SEGMENTS
 from HipICMSCLib.measures.morphometry import measure
 from HipICMSCLib.reading.segmentation import read_segmentation
-from HipICMSCLib.results.morphometry_markups import markups
+from HipICMSCLib.results.morphometry_markups import OF_A_SIDE, markups, write_markups
 from HipICMSCLib.results.morphometry_report import report
-from HipICMSCLib.results.morphometry_table import table, write_table
+from HipICMSCLib.results.morphometry_table import in_words, table, write_table
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.results.segmentation_file import write_segmentation
 from HipICMSCTrainingLib.cli import main
@@ -63,6 +67,48 @@ def test_a_number_that_a_person_moved_is_called_so_even_where_it_is_not_sure(res
     assert "(edited)" not in report(result, "hips.seg.nrrd")
 
 
+def with_row(result, identifier: str, **changes):
+    """A result of which one row of the right side is another."""
+    rows = [
+        replace(row, **changes) if (row.side, row.definition.id) == ("right", identifier) else row
+        for row in result.rows
+    ]
+    return replace(result, rows=tuple(rows))
+
+
+def test_every_caution_is_read_once_and_its_number_stands_beside_each_value_that_it_holds_for(result):
+    cautions = {caution for row in result.rows for caution in row.cautions}
+    page, words = report(result, "hips"), in_words(result)
+    assert len(cautions) > 1
+    for caution in cautions:
+        assert page.count(html.escape(caution)) == words.count(caution) == 1
+    frame = result.hips.frame.caution
+    numbered = list(dict.fromkeys(c for row in result.rows for c in row.cautions if c != frame))
+    first = next(row for row in result.rows if numbered[0] in row.cautions)
+    marks = ", ".join(str(numbered.index(c) + 1) for c in first.cautions if c != frame)
+    assert f"<sup>{marks}</sup>" in page and f"({marks})" in words
+    assert f"\n(1) {numbered[0]}\n" in words and f"<ol><li>{html.escape(numbered[0])}</li>" in page
+
+
+def test_a_value_without_cautions_has_no_mark(result):
+    plain = replace(result, rows=tuple(replace(row, cautions=()) for row in result.rows))
+    assert "(1" not in in_words(plain)
+
+
+def test_page_and_pictures_say_what_is_not_sure_and_what_a_person_moved(result):
+    row = next(row for row in result.rows if (row.side, row.definition.id) == ("right", "LCEA"))
+    page = report(with_row(result, "LCEA", auto_value=row.value + 15, status="uncertain"), "hips")
+    assert f"Lateral centre-edge angle ? {row.value:.1f} deg (edited)</text>" in page
+    assert f">? {row.value:.1f} (edited)" in page
+
+
+@pytest.mark.parametrize(("hours", "clock"), [(0.0, "12:00"), (1.5, "1:30"), (11.0 + 5 / 6, "11:50")])
+def test_a_place_on_the_clock_is_read_as_a_clock_shows_it(result, hours, clock):
+    words = in_words(with_row(result, "AlphaMaxClock", value=hours, auto_value=hours))
+    (line,) = [line for line in words.splitlines() if line.startswith("Clock position")]
+    assert f" {clock}" in line
+
+
 def test_markups_of_an_angle_measure_what_the_table_says(result):
     rows = {(row.side, row.definition.id): row for row in result.rows}
     written = markups(result)
@@ -74,6 +120,27 @@ def test_markups_of_an_angle_measure_what_the_table_says(result):
         assert markup["type"] == "Angle" and markup["coordinateSystem"] == "LPS"
         assert angle == pytest.approx(abs(rows[side, "LCEA"].value), abs=0.05)
     assert written["HeadAxis"]["markups"][0]["type"] == "Line"
+
+
+def test_markups_that_a_result_has_no_longer_go_and_nothing_else_does(result, tmp_path):
+    one_side = replace(result, rows=tuple(row for row in result.rows if row.side == "right"))
+    before = {path.name for path in write_markups(result, tmp_path)}
+    others = {"L_mine.mrk.json", "L_LCEA.fcsv", "notes.txt"}
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "PelvicLandmarks.mrk.json").write_text("of a call that saw the whole pelvis")
+    after = {path.name for path in write_markups(one_side, tmp_path)}
+    assert {path.name for path in tmp_path.iterdir()} == after | others
+    assert any(name.startswith("L_") for name in before) and not any(name.startswith("L_") for name in after)
+
+
+def test_every_markup_of_a_side_is_among_those_that_are_known_as_ours(result):
+    """Also those that this phantom lacks: each measure's marks are named where it is computed."""
+    named = {mark.name for row in result.rows for mark in row.marks}
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(measures.__file__).parent.glob("*.py"))
+    named |= set(re.findall(r'Mark\("(\w+)"', sources))
+    named |= {row.definition.id for row in result.rows if re.match(r"(Alpha|Offset)_\d", row.definition.id)}
+    assert named <= OF_A_SIDE
 
 
 def test_the_page_is_whole_says_what_it_is_for_and_loads_nothing(result):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -62,6 +63,7 @@ def test_one_click_measures_and_the_panel_says_frame_and_research_use(section, l
     text = measured.cell("Lateral centre-edge angle", 1).text()
     assert text == f"{lcea.value:.1f}\n{lcea.low:.1f} to {lcea.high:.1f}"
     assert measured.cell("Lateral centre-edge angle", 3).text() == "°"
+    assert re.fullmatch(r"1?\d:\d\d", measured.cell("Clock position of the largest alpha", 1).text())
     # What is refused is no number, and says why.
     refused = measured.cell("Anterior centre-edge angle", 1)
     assert refused.text() == "–" and "anterior pelvic plane" in refused.toolTip()
@@ -106,7 +108,7 @@ def test_two_segments_of_one_name_are_refused_until_one_is_renamed(section, labe
     assert section.ui.measureButton.enabled
     node.GetSegmentation().GetSegment(left).SetName("Right proximal femur ")
     section.settle()
-    said = "Two segments of hips are called Right proximal femur; rename or remove one."
+    said = "Two segments of hips are the right proximal femur; rename or remove one."
     assert not section.ui.measureButton.enabled and section.ui.measureButton.toolTip == said
     assert section.ui.measuresStateLabel.text == said
     with pytest.raises(HipError, match="rename or remove one"):

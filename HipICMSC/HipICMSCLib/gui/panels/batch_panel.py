@@ -72,6 +72,8 @@ class BatchPanel(VTKObservationMixin):
         self._problem = ""
         #: What the user ticked (True) or not, by source, where it is not what we proposed.
         self._choices: dict[Any, bool] = {}
+        #: What has ended, by source, of the scene and of the folder.
+        self._outcomes: dict[Any, BatchItem] = {}
         self._was_busy = self._scene_was_closed = self._closed = False
         # What the controls do when they can be used; the .ui file has it, and a reason takes its place.
         self._usual_tips = {name: getattr(self.ui, name).toolTip for name in (*_CHOICES, *_BUTTONS)}
@@ -162,16 +164,24 @@ class BatchPanel(VTKObservationMixin):
         )
 
     def _with_outcomes(self, items: list[BatchItem]) -> list[BatchItem]:
-        """What came of an item stays in the list, also where its volume was deleted, until the scene is closed."""
-        ended = {item.source: item for item in self._batch.items if item.state in _ENDED}
-        for item in items:
-            if item.source in ended:
-                ended[item.source].name = item.name
-        listed = [ended.pop(item.source, item) for item in items]
-        if self.reads_scene and not self._scene_was_closed:
-            listed += [item for item in ended.values() if not isinstance(item.source, FileSource)]
+        """What came of an item stays, also while the scene is listed instead of the folder or the other way round: of a
+        volume, even of one that was deleted, until the scene is closed; of a file until another folder is chosen."""
+        listed = {item.source: item for item in items}
+
+        def is_kept(item: BatchItem) -> bool:
+            if isinstance(item.source, FileSource):
+                return self.reads_scene or item.source in listed
+            return not self._scene_was_closed
+
+        known = self._outcomes | {item.source: item for item in self._batch.items}
+        self._outcomes = {source: item for source, item in known.items() if item.state in _ENDED and is_kept(item)}
         self._scene_was_closed = False
-        return listed
+        for source, item in self._outcomes.items():
+            if source in listed:
+                item.name = listed[source].name
+            if source in listed or (self.reads_scene and not isinstance(source, FileSource)):
+                listed[source] = item
+        return list(listed.values())
 
     def _apply_choice(self, item: BatchItem) -> None:
         if item.state == "skipped" and self._is_chosen(item):
@@ -289,9 +299,9 @@ class BatchPanel(VTKObservationMixin):
             self._batch.stop()
 
     def _on_scene_end_close(self, caller, event) -> None:
+        self._scene_was_closed = True
         if self.reads_scene:
             self._choices.clear()
-            self._scene_was_closed = True
             self._listing.start()
 
     def _start(self, item: BatchItem, on_progress: OnProgress, on_end: OnEnd) -> None:

@@ -11,6 +11,7 @@ from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.gui.panels.contrast import weak_colour
 from HipICMSCLib.gui.panels.list_height import fit_height
 from HipICMSCLib.gui.scene.measures_table import MeasureRow
+from HipICMSCLib.results.morphometry_table import in_digits
 
 _NAME, _RIGHT, _LEFT, _UNIT = range(4)
 _COLUMN_OF = {"right": _RIGHT, "left": _LEFT}
@@ -122,7 +123,7 @@ def in_cell(row: MeasureRow) -> str:
     """Value and interval, and in a word what is to be known of them."""
     if math.isnan(row.value):
         return "–"
-    value = _number(row, row.value)
+    value = in_digits(row.value, row.unit)
     if row.status in ("outdated", "stale"):
         return f"{value}\n{_('out of date')}"
     # A word beside each number would leave no room for the measures' names.
@@ -131,7 +132,7 @@ def in_cell(row: MeasureRow) -> str:
         first += f" {_('edited')}"
     if math.isnan(row.low):
         return first
-    interval = _("{low} to {high}").format(low=_number(row, row.low), high=_number(row, row.high))
+    interval = _("{low} to {high}").format(low=in_digits(row.low, row.unit), high=in_digits(row.high, row.unit))
     return f"{first}\n{interval}"
 
 
@@ -140,17 +141,17 @@ def in_words(row: MeasureRow) -> str:
     if math.isnan(row.value):
         return " ".join((_("Not measured."), row.sentence))
     unit = _UNITS.get(row.unit, row.unit)
-    sentences = [f"{_number(row, row.value)}{unit if unit == '°' else f' {unit}'.rstrip()}."]
+    sentences = [f"{in_digits(row.value, row.unit)}{unit if unit == '°' else f' {unit}'.rstrip()}."]
     if not math.isnan(row.low):
         sentences.append(
             _("95 % interval for a wavering boundary: {low} to {high}.").format(
-                low=_number(row, row.low), high=_number(row, row.high)
+                low=in_digits(row.low, row.unit), high=in_digits(row.high, row.unit)
             )
         )
     if row.is_edited:
         sentences.append(
             _("Edited; found automatically: {value}.").format(
-                value=_("not known") if math.isnan(row.auto_value) else _number(row, row.auto_value)
+                value=_("not known") if math.isnan(row.auto_value) else in_digits(row.auto_value, row.unit)
             )
         )
     if row.status == "stale":
@@ -169,7 +170,3 @@ def in_words(row: MeasureRow) -> str:
         )
     sentences.append(row.definition)
     return " ".join(filter(None, sentences))
-
-
-def _number(row: MeasureRow, value: float) -> str:
-    return f"{value:.{1 if row.unit in ('deg', '%', 'mm') else 2}f}"

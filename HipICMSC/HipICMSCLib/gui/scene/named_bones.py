@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from vtkmodules.vtkCommonCore import reference
 
-from HipICMSCLib.anatomy.segments import SEGMENTS, Segment
-from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.anatomy import named_bones
+from HipICMSCLib.anatomy.named_bones import Named
+from HipICMSCLib.anatomy.segments import Segment
 
 
 def tag_of(segment, name: str) -> str:
@@ -17,44 +16,23 @@ def tag_of(segment, name: str) -> str:
 
 
 def bones_in(segmentation_node) -> dict[Segment, str]:
-    """Ids of the segments that are our bones: by name, which users see and change, else by our id or terminology."""
-    segmentation = segmentation_node.GetSegmentation()
-    segments = {segment_id: segmentation.GetSegment(segment_id) for segment_id in segmentation.GetSegmentIDs()}
-    names = {segment_id: name.lower() for segment_id, name in _names_of(segmentation_node).items()}
-    terms = {
-        segment_id: tag_of(segment, segment.GetTerminologyEntryTagName()) for segment_id, segment in segments.items()
-    }
-    found: dict[Segment, str] = {}
-    for is_bone in (
-        lambda segment_id, bone: names[segment_id] == bone.name.lower(),
-        lambda segment_id, bone: segment_id == bone.segment_id,
-        lambda segment_id, bone: terms[segment_id] == bone.terminology,
-    ):
-        for bone in SEGMENTS:
-            free = [segment_id for segment_id in segments if segment_id not in found.values()]
-            match = next((segment_id for segment_id in free if is_bone(segment_id, bone)), None)
-            if bone not in found and match is not None:
-                found[bone] = match
-    return {bone: found[bone] for bone in SEGMENTS if bone in found}
+    """Ids of the segments that are our bones, as `anatomy.named_bones` knows them."""
+    segments = _segments_of(segmentation_node)
+    return {bone: segments[place].identifier for bone, place in named_bones.bones_among(segments).items()}
 
 
 def check_names(segmentation_node) -> None:
     """
     Raises:
-        HipError: ``two_segments`` where two have the name of one bone, so that nobody knows which is meant.
+        HipError: as `anatomy.named_bones.check_names`.
     """
-    names = Counter(name.lower() for name in _names_of(segmentation_node).values())
-    for bone in SEGMENTS:
-        if names[bone.name.lower()] > 1:
-            raise HipError(
-                "two_segments",
-                f"Two segments of {segmentation_node.GetName()} are called {bone.name}; rename or remove one.",
-            )
+    named_bones.check_names(_segments_of(segmentation_node), segmentation_node.GetName())
 
 
-def _names_of(segmentation_node) -> dict[str, str]:
-    """By the segments' ids, without the blanks that a user may have typed around them."""
+def _segments_of(segmentation_node) -> list[Named]:
     segmentation = segmentation_node.GetSegmentation()
-    return {
-        segment_id: segmentation.GetSegment(segment_id).GetName().strip() for segment_id in segmentation.GetSegmentIDs()
-    }
+    segments = [(segment_id, segmentation.GetSegment(segment_id)) for segment_id in segmentation.GetSegmentIDs()]
+    return [
+        Named(segment.GetName(), segment_id, tag_of(segment, segment.GetTerminologyEntryTagName()))
+        for segment_id, segment in segments
+    ]
