@@ -87,9 +87,8 @@ class DataPanel:
     def set_dataset_file(self, path: Path | None) -> None:
         """Show another data set; ``changed`` is emitted."""
         text = "" if path is None else str(path)
-        self.ui.dataPathEdit.blockSignals(True)
+        self._text = text
         self.ui.dataPathEdit.currentPath = text
-        self.ui.dataPathEdit.blockSignals(False)
         self._open(text)
 
     def blocking_sentence(self) -> str:
