@@ -183,9 +183,9 @@ def plane_frame(bones: Mapping[str, Bone], heads: Mapping[str, np.ndarray]) -> F
         room = bone.room_mm(mirrored(point, "right" if name.endswith("R") else "left"))
         if room < max(BORDER_MM, 2 * bone.spacing.max()):
             raise HipError("landmark_at_border", f"The landmark {name} lies at the end of the image.")
-    _check_ends(surface, found, axes, middle)
     _check_symmetry(found, heads, axes)
     _check_pubis(surface, found, axes, middle)
+    _check_ends(surface, found, axes, middle)
     return Frame("APP", axes, {name: found[name] for name in LANDMARKS}, frame.obliquity)
 
 
