@@ -45,7 +45,7 @@ def find_roof(hip: Hip) -> Roof:
     lateral, anterior, superior = hip.axes
     planes = _THICK_PLANES if hip.hip_bone.thick_axis is not None else _THIN_PLANES
     fan = np.radians(_MEDIAL)
-    steps, offsets = [], []
+    steps = []
     for off in planes:
         # Rays from the head centre's foot point in each plane.
         start = hip.head.centre + off * anterior
@@ -55,9 +55,7 @@ def find_roof(hip: Hip) -> Roof:
         radius = np.minimum(first_hit(along(hip.hip_field, start, directions, radii), radii), radii[-1])
         depth = radius - hip.rim.socket_at(start, directions)
         # A roof may lie a little off the sphere of the whole socket.
-        offset = np.median(depth[_NEXT_TO_UP])
-        steps.append(_start_of_fossa(depth - offset))
-        offsets.append(offset)
+        steps.append(_start_of_fossa(depth - np.median(depth[_NEXT_TO_UP])))
     seen = np.isfinite(steps)
     if seen.sum() < 2:
         raise HipError(
@@ -66,8 +64,8 @@ def find_roof(hip: Hip) -> Roof:
         )
     medial = np.radians(float(np.mean(np.array(steps)[seen])))
     direction = np.cos(medial) * superior - np.sin(medial) * lateral
-    radius = hip.rim.socket_at(hip.head.centre, direction) + np.mean(np.array(offsets)[seen])
-    point = hip.head.centre + radius * direction
+    # On the sphere, for the few rays beside the step would be noise.
+    point = hip.head.centre + hip.rim.socket_at(hip.head.centre, direction) * direction
     return _long_enough(Roof(point, edge.point))
 
 
