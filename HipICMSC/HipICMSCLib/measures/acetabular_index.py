@@ -21,6 +21,7 @@ GREATEST_SPACING_MM = 2.0
 # rest on as many slices.
 _THICK_PLANES, _THIN_PLANES = (-2.5, 0.0, 2.5), (-3.0, 0.0, 3.0)
 _MEDIAL = np.arange(0.0, 100.0, 1.0)  # degrees from straight up
+_NEXT_TO_UP = slice(25)  # of these angles
 _LONGEST_GAP_MM = 14.0
 
 
@@ -46,15 +47,15 @@ def find_roof(hip: Hip) -> Roof:
     fan = np.radians(_MEDIAL)
     steps = []
     for off in planes:
-        # Rays from the head centre's foot point in each plane; the socket's sphere is smaller there.
+        # Rays from the head centre's foot point in each plane.
         start = hip.head.centre + off * anterior
         directions = np.cos(fan)[:, None] * superior - np.sin(fan)[:, None] * lateral
         radii = np.arange(hip.head.radius - 2, hip.head.radius + _LONGEST_GAP_MM, 0.5)
         # Beyond what a ray sees of the fossa its floor is thin or missing: it counts as deep.
         radius = np.minimum(first_hit(along(hip.hip_field, start, directions, radii), radii), radii[-1])
-        expected = _expected(radius)
-        deep = radius - expected > STEP_MM
-        steps.append(_start_of_fossa(deep, radius - expected))
+        depth = radius - hip.rim.socket_at(start, directions)
+        # A roof may lie a little off the sphere of the whole socket.
+        steps.append(_start_of_fossa(depth - np.median(depth[_NEXT_TO_UP])))
     seen = np.isfinite(steps)
     if seen.sum() < 2:
         raise HipError(
@@ -62,8 +63,9 @@ def find_roof(hip: Hip) -> Roof:
             "The step from the roof into the acetabular fossa is not seen, so the roof's medial end is not known.",
         )
     medial = np.radians(float(np.mean(np.array(steps)[seen])))
-    radius = float(np.linalg.norm(edge.point - edge.centre))
-    point = hip.head.centre + radius * (np.cos(medial) * superior - np.sin(medial) * lateral)
+    direction = np.cos(medial) * superior - np.sin(medial) * lateral
+    # On the sphere, for the few rays beside the step would be noise.
+    point = hip.head.centre + hip.rim.socket_at(hip.head.centre, direction) * direction
     return _long_enough(Roof(point, edge.point))
 
 
@@ -79,13 +81,13 @@ def acetabular_index(roof: Roof, axes: np.ndarray) -> float:
     return float(np.degrees(np.arctan2(away[2], away[0])))
 
 
-def _expected(radius: np.ndarray) -> np.ndarray:
-    """The surface's radius by angle as the roof has it: the median of the 25 degrees next to straight up."""
-    return np.full(len(radius), np.median(radius[:25]))
+def _start_of_fossa(depth: np.ndarray) -> float:
+    """The first angle from which 80 % of the next 12 degrees are deep, between two rays; NaN where there is none.
 
-
-def _start_of_fossa(deep: np.ndarray, depth: np.ndarray) -> float:
-    """The first angle from which 80 % of the next 12 degrees are deep, between two rays; NaN where there is none."""
+    Args:
+        depth: mm (rays,) by which the surface lies beyond the roof's.
+    """
+    deep = depth > STEP_MM
     total = np.cumsum(np.pad(deep, (1, 12)))
     starts = deep & ((total[12:] - total[:-12])[: len(deep)] >= 0.8 * 12)
     first = int(starts.argmax())
@@ -108,7 +110,7 @@ def _index(hip: Hip) -> Value:
 def _index_of_apex(hip: Hip) -> Value:
     """The fallback: from the roof straight above the head centre."""
     edge = coronal_edge(hip.rim, hip.axes)
-    radius = hip.head.radius + hip.rim.joint_gap
+    radius = hip.rim.socket_at(hip.head.centre, hip.axes[2])
     roof = Roof(hip.head.centre + radius * hip.axes[2], edge.point)
     if np.linalg.norm(roof.lateral - roof.medial) < LEAST_ROOF_MM:
         raise HipError("roof_short", f"From its apex the roof is shorter than {LEAST_ROOF_MM:.0f} mm.")
@@ -149,8 +151,8 @@ MEASURES = (
         Definition(
             "AI", "Acetabular index (Tönnis)", "deg",
             "In the coronal plane through the head centre, by which the line from the roof's medial end, where the "
-            f"surface leaves its circle by {STEP_MM:.0f} mm into the fossa, to its lateral edge rises.",
-            tilts=True, class_width=10,
+            f"surface leaves its sphere by {STEP_MM:.0f} mm into the fossa, to its lateral edge rises.",
+            tilts=True, class_width=10, version=2,
             reference=Reference(3, 13, TANNAST),
         ),
         _index,
@@ -158,9 +160,9 @@ MEASURES = (
     Measure(
         Definition(
             "AI_apex", "Roof angle from its apex", "deg",
-            "As the acetabular index, from the roof straight above the head centre; another number, for where the "
-            "fossa is not seen.",
-            tilts=True, class_width=10,
+            "As the acetabular index, from the socket's sphere straight above the head centre; another number, for "
+            "where the fossa is not seen.",
+            tilts=True, class_width=10, version=2,
         ),
         _index_of_apex,
     ),

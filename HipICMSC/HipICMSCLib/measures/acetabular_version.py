@@ -66,13 +66,16 @@ def version(line: RimLine, axes: np.ndarray) -> float:
     return float(np.degrees(np.arctan2(-across[0], across[1])))
 
 
-def cranial_level(rim: Rim) -> float:
-    """mm above the head centre: 5 mm below the apex of the joint-side surface.
+def cranial_level(rim: Rim, superior: np.ndarray) -> float:
+    """mm above the head centre: 5 mm below the apex of the socket's sphere.
+
+    Args:
+        superior: (3,) unit vector.
 
     Raises:
         HipError: ``no_level``.
     """
-    level = rim.head_radius + rim.joint_gap - CRANIAL_BELOW_APEX_MM
+    level = float((rim.socket_centre - rim.centre) @ superior) + rim.socket_radius - CRANIAL_BELOW_APEX_MM
     if level < _LEAST_ABOVE_CENTRE_MM:
         raise HipError("no_level", "The roof is too low over the head centre for a cranial level.")
     return level
@@ -115,10 +118,11 @@ MEASURES = (
     Measure(
         Definition(
             "VersionCranial", "Acetabular version, cranial", "deg",
-            f"As central, {CRANIAL_BELOW_APEX_MM:.0f} mm below the apex of the socket's surface.",
-            tilts=True, class_width=10,
+            f"As central, {CRANIAL_BELOW_APEX_MM:.0f} mm below the apex of the sphere that fits the socket's "
+            "surface best.",
+            tilts=True, class_width=10, version=2,
         ),
-        lambda hip: _at("AV_cranial", cranial_level(hip.rim), hip),
+        lambda hip: _at("AV_cranial", cranial_level(hip.rim, hip.axes[2]), hip),
     ),
     Measure(
         Definition(

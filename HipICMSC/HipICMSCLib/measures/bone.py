@@ -193,17 +193,13 @@ class Bone:
                 return True
         return False
 
-    def crossings(self, low: np.ndarray | None = None) -> Crossings:
-        """Points of the surface; of ``low`` (3,), a corner in side coordinates, only those beyond it on every axis."""
-        mask, start = self.mask, np.zeros(3)
-        if low is not None:
-            first = np.clip(np.floor(self.indices(low)).astype(int), 0, np.array(mask.shape) - 1)
-            mask, start = mask[tuple(slice(f, None) for f in first)], first
+    def crossings(self) -> Crossings:
+        """Points of the surface."""
         density, found = np.zeros(3), []
         for axis in range(3):
             if axis == self.thick_axis:
                 continue
-            index = np.argwhere(np.diff(mask.view(np.int8), axis=axis) != 0) + start
+            index = np.argwhere(np.diff(self.mask.view(np.int8), axis=axis) != 0)
             index = index + 0.5 * (np.arange(3) == axis)
             found.append(index)
             density[axis] = 1 / np.prod(np.delete(self.spacing, axis))

@@ -22,6 +22,11 @@ GREATEST_OBLIQUITY = 25.0
 SHORTEST_PELVIS_MM = 120.0
 BORDER_MM = 5.0
 GREATEST_ASYMMETRY_MM = 10.0
+#: A label must go on so far above the spines, as the iliac crest does, and below the tubercles, as the ischium does: of
+#: one that ends sooner the foremost points are where it was cut.
+BEYOND_LANDMARK_MM = 15.0
+# Spines are looked for from so far above the head centres; below lie the anterior inferior ones.
+_SPINES_FROM_MM = 40.0
 # A label without pubis has a foremost point, too, which may be the ischium's: up to 26 degrees of tilt, alike on both
 # sides. About the tubercles, so far above, below and behind them, a pubis reaches the midline, in 14 hips on CT to
 # within 1 mm.
@@ -113,7 +118,9 @@ def user_frame(landmarks: Mapping[str, np.ndarray]) -> Frame:
 
 
 def head_frame(heads: Mapping[str, np.ndarray]) -> Frame:
-    """BIHEAD: across through both head centres, up by the image.
+    """BIHEAD: across through both head centres as they were found, up by the image.
+
+    A centre that a user moves does not turn it: the other hip's numbers stay as they were.
 
     Args:
         heads: LPS centres (3,) by side.
@@ -148,8 +155,8 @@ def plane_frame(bones: Mapping[str, Bone], heads: Mapping[str, np.ndarray]) -> F
         heads: LPS head centres by side, which part wing from pubis.
 
     Raises:
-        HipError: ``pelvis_short``, ``landmark_at_border``, ``landmarks_asymmetric``, ``pubis_missing``, or as
-            `head_frame`.
+        HipError: ``pelvis_short``, ``landmark_at_border`` (of the image or of the label), ``landmarks_asymmetric``,
+            ``pubis_missing``, or as `head_frame`.
     """
     frame = head_frame(heads)
     if len(bones) < 2:
@@ -178,6 +185,7 @@ def plane_frame(bones: Mapping[str, Bone], heads: Mapping[str, np.ndarray]) -> F
             raise HipError("landmark_at_border", f"The landmark {name} lies at the end of the image.")
     _check_symmetry(found, heads, axes)
     _check_pubis(surface, found, axes, middle)
+    _check_ends(surface, found, axes, middle)
     return Frame("APP", axes, {name: found[name] for name in LANDMARKS}, frame.obliquity)
 
 
@@ -208,7 +216,7 @@ def _foremost(points: np.ndarray, side: str, axes: np.ndarray, middle: np.ndarra
     beside = float(abs((head - middle) @ axes[0]))
     above = up - float((head - middle) @ axes[2])
     parts = {
-        "ASIS": (above > 40) & (outward > 0.5 * beside),
+        "ASIS": (above > _SPINES_FROM_MM) & (outward > 0.5 * beside),
         "PT": (above < 25) & (outward < 0.6 * beside) & (above > -60),
     }
     landmarks = {}
@@ -218,6 +226,31 @@ def _foremost(points: np.ndarray, side: str, axes: np.ndarray, middle: np.ndarra
         near = front[part] > front[part].max() - 0.5
         landmarks[f"{name}_{side[0].upper()}"] = points[part][near].mean(axis=0)
     return landmarks
+
+
+def _check_ends(
+    surface: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], axes: np.ndarray, middle: np.ndarray
+) -> None:
+    """Whether each landmark is the bone's own foremost point and not where the label ends."""
+    for side, points in surface.items():
+        spine, tubercle = (found[f"{name}_{side[0].upper()}"] @ axes[2] for name in ("ASIS", "PT"))
+        height = points @ axes[2]
+        for beyond, where in (
+            (height.max() - spine, "above its iliac spine"),
+            (tubercle - height.min(), "below its pubic tubercle"),
+        ):
+            if beyond < BEYOND_LANDMARK_MM:
+                raise HipError(
+                    "landmark_at_border",
+                    f"The label of the {side} hip bone ends {max(beyond, 0):.0f} mm {where}, and the bone goes on for "
+                    f"at least {BEYOND_LANDMARK_MM:.0f} mm; label it whole for the anterior pelvic plane.",
+                )
+        if spine - middle @ axes[2] < _SPINES_FROM_MM + BORDER_MM:
+            raise HipError(
+                "landmark_at_border",
+                f"The foremost point of the {side} hip bone's label lies too near to the head to be the anterior "
+                "superior iliac spine; label the bone up to its crest for the anterior pelvic plane.",
+            )
 
 
 def _check_pubis(

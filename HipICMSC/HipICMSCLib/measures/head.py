@@ -23,6 +23,9 @@ GREATEST_SHIFT_MM = 1.5
 # The head is looked for in this much of the upper end of the femur.
 _UPPER_END_MM = 90.0
 _DRAWS, _DRAWN_FROM, _SEED = 3000, 2500, 20
+# Larger spheres than a head's are found, too, and then refused by their size: were they not drawn, a head that is too
+# large would be passed over for whatever else is round.
+_LARGEST_DRAWN_MM = 45.0
 _BINS = sphere_directions(150)
 
 
@@ -51,11 +54,10 @@ class Head:
 
 
 def head_surface(femur: Bone) -> Crossings:
-    """The surface points among which the head is."""
-    box = femur.points(np.array([[0, 0, 0], np.array(femur.mask.shape) - 1]))
-    low = box.min(axis=0)
-    low[2] = max(low[2], box[1, 2] - _UPPER_END_MM)
-    return femur.crossings(low)
+    """The surface points among which the head is: the femur's upper end, however the grid lies to it."""
+    surface = femur.crossings()
+    height = surface.points[:, 2]
+    return replace(surface, points=surface.points[height > height.max() - _UPPER_END_MM])
 
 
 def find_head(femur: Bone) -> Head:
@@ -111,6 +113,11 @@ def check_head(head: Head) -> None:
 def fit_head(surface: Crossings, centre: np.ndarray, radius: float, toward_neck: np.ndarray) -> Head:
     """Fit the sphere from a first guess: points of the neck, the fovea and a cam do not count."""
     centre, radius = _fitted(surface, centre, radius, toward_neck)
+    return head_of_sphere(surface, centre, radius, toward_neck)
+
+
+def head_of_sphere(surface: Crossings, centre: np.ndarray, radius: float, toward_neck: np.ndarray) -> Head:
+    """The head with this sphere, fitted or set by hand: how far the surface is from it."""
     away = surface.points - centre
     distance = np.linalg.norm(away, axis=1)
     directions = away / distance[:, None]
@@ -153,7 +160,7 @@ def _best_of_draws(surface: Crossings) -> tuple[np.ndarray, float]:
     solved = np.linalg.solve(system, (four**2).sum(axis=-1)[..., None])[..., 0]
     centres = solved[:, :3]
     radii = np.sqrt(np.maximum(solved[:, 3] + (centres**2).sum(axis=1), 0))
-    usable = ~flat & (radii > SMALLEST_MM) & (radii < LARGEST_MM)
+    usable = ~flat & (radii > SMALLEST_MM) & (radii < _LARGEST_DRAWN_MM)
     if not usable.any():
         raise HipError("head_not_found", "No sphere of a femoral head's size fits the femur's label.")
     centres, radii = centres[usable], radii[usable]

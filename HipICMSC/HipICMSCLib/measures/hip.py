@@ -11,7 +11,7 @@ import numpy as np
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.measures.bone import Bone, Field
-from HipICMSCLib.measures.head import Head, fit_head, head_surface
+from HipICMSCLib.measures.head import Head, fit_head, head_of_sphere, head_surface
 from HipICMSCLib.measures.neck import Clock, Neck, clock_of, find_neck
 from HipICMSCLib.measures.noise import BoundaryNoise
 from HipICMSCLib.measures.rim import Rim, check_rim, find_rim, refind_rim, with_point
@@ -43,6 +43,11 @@ class Edits:
     shaft_lower: np.ndarray | None = None
     exits: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def of_head(self) -> bool:
+        """Whether the head's sphere is not the one that was found."""
+        return self.head_centre is not None or self.head_radius is not None
+
 
 #: Nothing moved.
 UNEDITED = Edits()
@@ -53,11 +58,12 @@ class Hip:
 
     Attributes:
         side: ``"right"`` or ``"left"``.
-        femur, hip_bone: voxels of the bones; the hip bone may be missing.
+        femur, hip_bone: voxels of the bones; the hip bone may be missing, and of a skeleton both are.
         head: the femoral head's sphere, as edited; ``found_head`` is the automatic one.
         axes: (3, 3) unit vectors lateral, anterior and superior of the pelvis's frame in rows, side coordinates.
         frame_name: of that frame.
         edits: what a user has moved.
+        cautions: sentences that a reader of any of its numbers must know.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class Hip:
         axes: np.ndarray,
         frame_name: str,
         edits: Edits = UNEDITED,
+        cautions: tuple[str, ...] = (),
     ) -> None:
         self.side = side
         self.femur = femur
@@ -76,11 +83,10 @@ class Hip:
         self.axes = axes
         self.frame_name = frame_name
         self.edits = edits
+        self.cautions = cautions
         self.found_head = self.head = head
-        if edits.head_centre is not None:
-            self.head = replace(self.head, centre=edits.head_centre)
-        if edits.head_radius is not None:
-            self.head = replace(self.head, radius=edits.head_radius)
+        if edits.of_head:
+            self.head = self._edited_head()
         self._found: dict[str, Any] = {}
         self._before: Hip | None = None
 
@@ -92,8 +98,9 @@ class Hip:
 
     def wavered(self, noise: BoundaryNoise) -> Hip:
         """The hip with its bones' boundary shifted a little at random; what rests on it is found anew."""
-        hip = Hip(self.side, self.femur, self.hip_bone, self.head, self.axes, self.frame_name, self.edits)
-        if self.edits.head_centre is None and self.edits.head_radius is None:
+        hip = copy.copy(self)
+        hip._found = {}
+        if not self.edits.of_head:
             surface = self.once("surface", lambda: _near_head(self.femur, self.head))
             shifted = replace(surface, points=noise.shifted(surface.points, self.head.centre))
             hip.head = fit_head(shifted, self.head.centre, self.head.radius, self.head.toward_neck)
@@ -104,6 +111,13 @@ class Hip:
         if "shaft" in self._found:
             hip._found["shaft"] = self._found["shaft"]
         return hip
+
+    def _edited_head(self) -> Head:
+        centre = self.found_head.centre if self.edits.head_centre is None else self.edits.head_centre
+        radius = self.found_head.radius if self.edits.head_radius is None else self.edits.head_radius
+        if self.femur is None:
+            return replace(self.found_head, centre=centre, radius=radius)
+        return head_of_sphere(head_surface(self.femur), centre, radius, self.found_head.toward_neck)
 
     def once(self, name: str, find: Callable[[], _T]) -> _T:
         """What ``find`` returns or raises, remembered under ``name``."""

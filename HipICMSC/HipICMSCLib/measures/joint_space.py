@@ -58,16 +58,24 @@ def _least(hip: Hip) -> Value:
     return Value(float(np.percentile(_sector(hip, hip.axes[2]), _LEAST_SHARE)))
 
 
-_WHAT = "Bone to bone along rays from the head centre; supine and without load, so not the cartilage's thickness"
+_WHAT = (
+    "Bone to bone along rays from the head centre, in a sector of the pelvis's frame; supine and without load, so not "
+    "the cartilage's thickness"
+)
 MEASURES = (
     *(
         Measure(
-            Definition(f"JointSpace{name}", f"Joint space, {name.lower()}", "mm", f"{_WHAT}; median of the sector."),
+            Definition(
+                f"JointSpace{name}", f"Joint space, {name.lower()}", "mm", f"{_WHAT}; median of the sector.", tilts=True
+            ),
             _median(*direction),
         )
         for name, direction in (("Upper", (0, 0, 1)), ("Anterior", (0, 0.7, 0.7)), ("Posterior", (0, -0.7, 0.7)))
     ),
     Measure(
-        Definition("JointSpaceLeast", "Joint space, least of the roof", "mm", f"{_WHAT}; its 5th percentile."), _least
+        Definition(
+            "JointSpaceLeast", "Joint space, least of the roof", "mm", f"{_WHAT}; its 5th percentile.", tilts=True
+        ),
+        _least,
     ),
 )

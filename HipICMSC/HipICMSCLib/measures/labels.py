@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -23,16 +23,24 @@ LEAST_FEMUR_ML = 20.0
 GREATEST_SECOND_PIECE = 0.05
 #: Of the hip bone only pieces this near to the head centre matter (mm).
 NEAR_JOINT_MM = 45.0
+#: Radius of the right head to the left one: one person's usually are as alike as this. A larger difference may be a
+#: disease of one hip or a resurfaced head, so it is a caution.
+LEAST_RATIO, GREATEST_RATIO = 0.88, 1.14
 
 
 @dataclass(frozen=True)
 class Side:
-    """What a label image has of one side: its bones and the femoral head, or why they cannot be measured."""
+    """What a label image has of one side: its bones and the femoral head, or why they cannot be measured.
+
+    Attributes:
+        cautions: sentences that a reader of any number of this side must know.
+    """
 
     femur: Bone | None = None
     hip_bone: Bone | None = None
     head: Head | None = None
     refusal: HipError | None = None
+    cautions: tuple[str, ...] = ()
 
 
 def find_sides(labels: sitk.Image) -> dict[str, Side]:
@@ -49,7 +57,7 @@ def find_sides(labels: sitk.Image) -> dict[str, Side]:
             sides[side] = _checked(side, femur, hip_bone)
         except HipError as error:
             sides[side] = Side(femur, hip_bone, refusal=error)
-    return _without_swapped(sides)
+    return _compared(sides)
 
 
 def _checked(side: str, femur: Bone | None, hip_bone: Bone | None) -> Side:
@@ -65,20 +73,27 @@ def _checked(side: str, femur: Bone | None, hip_bone: Bone | None) -> Side:
     if head.toward_neck[0] < 0:
         raise HipError(
             "side_mismatch",
-            f"The neck of what is labelled as the {side} femur points to the other side; the sides are swapped.",
+            f"In what is labelled as the {side} femur the head lies lateral of its neck: the sides are swapped, or the "
+            "sphere that was found is not the head's. Check the label's side and its shape about the head.",
         )
     if hip_bone is not None:
-        away = hip_bone.indices(head.centre)
-        index = np.indices(hip_bone.mask.shape).reshape(3, -1).T[hip_bone.mask.ravel()]
-        near = np.linalg.norm((index - away) * hip_bone.spacing, axis=1) < NEAR_JOINT_MM
-        about = np.zeros_like(hip_bone.mask)
-        about[tuple(index[near].T)] = True
-        _refuse_pieces(about, f"{side} hip bone about the joint")
+        _refuse_pieces(_near(hip_bone, head.centre), f"{side} hip bone about the joint")
     return Side(femur, hip_bone, head)
+
+
+def _near(bone: Bone, centre: np.ndarray) -> np.ndarray:
+    """The voxels (i, j, k) within `NEAR_JOINT_MM` of a point; no more than the box about it, for a bone is large."""
+    middle, reach = bone.indices(centre), NEAR_JOINT_MM / bone.spacing
+    first, last = (np.clip(np.floor(middle + r), 0, bone.mask.shape).astype(int) for r in (-reach, reach + 1))
+    away = [(np.arange(f, e) - m) * step for f, e, m, step in zip(first, last, middle, bone.spacing, strict=True)]
+    box = bone.mask[tuple(slice(f, e) for f, e in zip(first, last, strict=True))]
+    return box & (sum(np.square(part) for part in np.ix_(*away)) < NEAR_JOINT_MM**2)
 
 
 def _refuse_pieces(mask: np.ndarray, name: str) -> None:
     """More than one large piece; voxels that nearly touch, as from slice to slice, count as one."""
+    if not mask.any():
+        return
     pieces, count = ndimage.label(ndimage.binary_dilation(mask, np.ones((3, 3, 3))), np.ones((3, 3, 3)))
     if count < 2:
         return
@@ -91,8 +106,8 @@ def _refuse_pieces(mask: np.ndarray, name: str) -> None:
         )
 
 
-def _without_swapped(sides: dict[str, Side]) -> dict[str, Side]:
-    """Refuse both sides where the right head lies left of the left one."""
+def _compared(sides: dict[str, Side]) -> dict[str, Side]:
+    """Refuse both sides where the right head lies left of the left one; caution where the heads' sizes differ much."""
     heads = {side: found.head for side, found in sides.items() if found.head is not None}
     if len(heads) == 2:
         right, left = (mirrored(heads[side].centre, side)[0] for side in SIDES)
@@ -102,13 +117,12 @@ def _without_swapped(sides: dict[str, Side]) -> dict[str, Side]:
             )
             return {side: Side(found.femur, found.hip_bone, refusal=error) for side, found in sides.items()}
         ratio = heads["right"].radius / heads["left"].radius
-        if not 0.88 <= ratio <= 1.14:
-            error = HipError(
-                "heads_differ",
-                f"The femoral heads differ too much to be one person's: {heads['right'].radius:.1f} mm on the right, "
-                f"{heads['left'].radius:.1f} mm on the left.",
+        if not LEAST_RATIO <= ratio <= GREATEST_RATIO:
+            caution = (
+                f"The femoral heads differ more than one person's usually do: radius {heads['right'].radius:.1f} mm on "
+                f"the right, {heads['left'].radius:.1f} mm on the left. Check both labels about the head."
             )
-            return {side: Side(found.femur, found.hip_bone, refusal=error) for side, found in sides.items()}
+            return {side: replace(found, cautions=(caution,)) for side, found in sides.items()}
     return sides
 
 

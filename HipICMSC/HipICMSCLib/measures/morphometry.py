@@ -40,7 +40,8 @@ class Row:
         definition: what was measured.
         value: in the definition's unit; NaN where refused.
         auto_value: without what the user has moved.
-        low, high: 95 % interval for a wavering boundary of the labels; NaN where there is none.
+        low, high: 95 % interval for a wavering boundary of the labels; NaN where there is none, as where the number
+            rests on nothing but what the user has set.
         frame: of the pelvis; empty where the number does not depend on it.
         tilt_slope: change per degree of forward tilt of the pelvis; NaN where it does not depend on it.
         tilt_back, tilt_forward: the value were the pelvis tilted 5 degrees; NaN likewise and under APP.
@@ -102,7 +103,8 @@ class Hips:
         if found.refusal is not None:
             raise found.refusal
         axes = self.frame.of_side(side)
-        return Hip(side, found.femur, found.hip_bone, found.head, axes, self.frame.name, self.edits.get(side, UNEDITED))
+        edits = self.edits.get(side, UNEDITED)
+        return Hip(side, found.femur, found.hip_bone, found.head, axes, self.frame.name, edits, found.cautions)
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,7 @@ def _row(hip: Hip, automatic: Hip, definition: Definition, of: Callable[[Hip], V
         return _refused(hip.side, definition, error)
     if hip.femur.thick_axis is not None and definition.class_width is not None:
         value = replace(value, cautions=(*value.cautions, _THICK))
+    value = replace(value, cautions=(*value.cautions, *hip.cautions))
     auto = value.number if automatic is hip else _number(of, automatic)
     row = Row(
         side=hip.side,
@@ -248,6 +251,8 @@ def _with_interval(row: Row, numbers: np.ndarray) -> Row:
     if row.status == "refused" or not row.definition.has_interval:
         return row
     known = numbers[np.isfinite(numbers)]
+    if len(known) and np.ptp(known) == 0:
+        return row
     if len(known) < _LEAST_SUCCESS * len(numbers):
         sentence = (
             f"With the label's boundary shifted by a fraction of a voxel this could be measured in {len(known)} of "

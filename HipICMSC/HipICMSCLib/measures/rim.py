@@ -49,6 +49,8 @@ _FLAT_MM = 6.0
 _OF_SLICE = 0.2
 _GREATEST_OVERREACH = 4.0  # degrees
 _SPHERE = sphere_directions(4000)
+# The socket's sphere rests on what lies so far (degrees) inside the rim, and on no fewer directions.
+_INSIDE_EDGE, _LEAST_OF_SOCKET = 4.0, 100
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class Rim:
         further: (turns,) degrees by which the bone goes on outside the edge at up to 6 mm more from the head, as a flat
             roof over a round head does; NaN where that is not known.
         share_fused: of the covered directions, those without any joint space.
-        joint_gap: mm, median over the covered directions.
+        socket_centre, socket_radius: side coordinates (3,) and mm, of the sphere that fits the joint-side surface best;
+            the head may lie off its middle.
     """
 
     centre: np.ndarray
@@ -87,7 +90,8 @@ class Rim:
     overreach: np.ndarray
     further: np.ndarray
     share_fused: float
-    joint_gap: float
+    socket_centre: np.ndarray
+    socket_radius: float
 
     def directions(self, turns: np.ndarray, polar: np.ndarray) -> np.ndarray:
         """Unit vectors (…, 3) at angles in degrees round the axis and from it."""
@@ -109,6 +113,12 @@ class Rim:
         turns = np.arange(0, 360, 0.5)
         radius = self.head_radius + self.around(self.gap, turns)
         return radius[:, None] * self.directions(turns, self.around(self.polar, turns))
+
+    def socket_at(self, start: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """mm (…) from a point (3,) within the socket's sphere to that sphere along unit vectors (…, 3)."""
+        away = start - self.socket_centre
+        along_it = directions @ away
+        return np.sqrt(np.maximum(along_it**2 - away @ away + self.socket_radius**2, 0)) - along_it
 
     @property
     def found(self) -> np.ndarray:
@@ -166,7 +176,8 @@ def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray)
         overreach=np.zeros(len(TURNS)),
         further=np.full(len(TURNS), np.nan),
         share_fused=float((gap[facing] < FUSED_MM).mean()),
-        joint_gap=joint_gap,
+        socket_centre=head.centre,
+        socket_radius=head.radius + joint_gap,
     )
     rim = _with_edge(rim, hip, rim.beyond, everywhere=True)
     # The rim's plane tells the axis better than what happens to lie about the head.
@@ -179,14 +190,14 @@ def find_rim(hip: Field, head: Head, superior: np.ndarray, anterior: np.ndarray)
     between = _OF_SLICE * hip.thickness(rim.directions(TURNS, rim.polar))
     rim = replace(rim, gap=gap, beyond=beyond, between=between)
     rim = _without_overreach(_with_edge(rim, hip, beyond + between), hip)
-    return replace(rim, further=rim.polar - _with_edge(rim, hip, _FLAT_MM).raw)
+    return _with_socket(replace(rim, further=rim.polar - _with_edge(rim, hip, _FLAT_MM).raw), hip)
 
 
 def refind_rim(rim: Rim, hip: Field, head: Head) -> Rim:
     """The rim of a socket or head that has changed a little since; what it is described by stays the same."""
     rim = replace(rim, centre=head.centre, head_radius=head.radius, gap=rim.gap + rim.head_radius - head.radius)
     rim = _with_edge(replace(rim, gap=_gap_inside(rim, hip)[0]), hip, rim.beyond + rim.between)
-    return replace(rim, raw=rim.raw + rim.overreach, polar=rim.polar + rim.overreach)
+    return _with_socket(replace(rim, raw=rim.raw + rim.overreach, polar=rim.polar + rim.overreach), hip)
 
 
 def seen_from(rim: Rim, superior: np.ndarray, anterior: np.ndarray) -> Rim:
@@ -337,6 +348,37 @@ def _without_overreach(rim: Rim, hip: Field) -> Rim:
         return rim
     overreach = np.clip((rim.beyond + rim.between) * np.median(slope[keep]), 0, _GREATEST_OVERREACH)
     return replace(rim, raw=rim.raw + overreach, polar=rim.polar + overreach, overreach=overreach)
+
+
+def _with_socket(rim: Rim, hip: Field) -> Rim:
+    """The sphere through the joint-side surface inside the rim (Gauss–Newton, Tukey's weights).
+
+    The weights start wide, for the head may be some millimetres off the socket's middle, and end as narrow as the
+    surface's scatter allows, so that the fossa's floor does not count.
+    """
+    turn, polar = rim.angles(_SPHERE)
+    directions = _SPHERE[polar > rim.around(rim.polar, turn) + _INSIDE_EDGE]
+    radii = np.arange(rim.head_radius - 1.0, rim.head_radius + GREATEST_GAP_MM + _STEP_MM, _STEP_MM)
+    reached = first_hit(along(hip, rim.centre, directions, radii), radii)
+    seen = np.isfinite(reached)
+    points = rim.centre + reached[seen, None] * directions[seen]
+    if len(points) < _LEAST_OF_SOCKET:
+        return rim
+    centre, radius, scale = rim.centre, float(np.median(reached[seen])), GREATEST_RESIDUAL_MM
+    for _ in range(_ROUNDS):
+        away = points - centre
+        distance = np.linalg.norm(away, axis=1)
+        residual = distance - radius
+        weights = np.maximum(1 - (residual / scale) ** 2, 0) ** 2
+        system = np.column_stack([away / distance[:, None], np.ones(len(points))])
+        held = system.T @ (weights[:, None] * system) + 1e-6 * np.eye(4)
+        step = np.linalg.solve(held, system.T @ (weights * residual))
+        centre, radius = centre + step[:3], radius + float(step[3])
+        scatter = 1.4826 * float(np.median(np.abs(residual)))
+        scale = min(max(4.685 * scatter, LEAST_BEYOND_MM), GREATEST_RESIDUAL_MM)
+        if np.abs(step).max() < 1e-3:
+            break
+    return replace(rim, socket_centre=centre, socket_radius=radius)
 
 
 def _least_distance(hip: Field, rim: Rim, directions: np.ndarray, limit: np.ndarray) -> np.ndarray:

@@ -95,7 +95,8 @@ class RimLine:
     polar: Numbers
     gap: Numbers
     further: Numbers
-    joint_gap: float
+    socket_centre: Point
+    socket_radius: float
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,8 @@ def skeleton_of(hip: Hip) -> Skeleton:
     if (rim := _unless_refused(lambda: hip.rim)) is not None:
         line = RimLine(
             _point(rim.axis), _point(rim.up), _point(rim.front), _numbers(rim.raw), _numbers(rim.polar),
-            _numbers(rim.gap), _numbers(rim.further), float(rim.joint_gap),
+            _numbers(rim.gap), _numbers(rim.further), _point(rim.socket_centre),
+            float(rim.socket_radius),
         )  # fmt: skip
         found = replace(found, rim=line)
     if (neck := _unless_refused(lambda: hip.neck)) is not None:
@@ -203,8 +205,10 @@ def follow(skeleton: Skeleton, points: MovedPoints, frame: Frame | None = None) 
 
 
 def _value(measure: Measure, topic: str, hip: Hip) -> Value:
-    # These two look at the bones themselves.
-    if topic == "Femoral version" or (measure.definition.id == "AI" and hip.edits.roof_medial is None):
+    # These look at the bones themselves.
+    name, edits = measure.definition.id, hip.edits
+    out_of_round = topic == "Femoral head" and name != "HeadRadius"
+    if topic == "Femoral version" or (name == "AI" and edits.roof_medial is None) or (out_of_round and edits.of_head):
         raise HipError(_NO_VOXELS, "This is not known without the bones.")
     return measure.of(hip)
 
@@ -267,7 +271,8 @@ def _rim(skeleton: Skeleton, head: Head, edits: Edits, axes: np.ndarray | None) 
         overreach=unknown,
         further=_array(line.further),
         share_fused=math.nan,
-        joint_gap=line.joint_gap,
+        socket_centre=np.array(line.socket_centre),
+        socket_radius=line.socket_radius,
     )
     rim = _about(rim, head)
     if axes is not None:

@@ -42,7 +42,7 @@ class HipShapes:
         fossa_depth: of the fossa.
         hole_clock, hole_half_width, hole_depth: a piece broken out of the rim (degrees, degrees, mm); none by default.
         fused: whether the joint space is filled.
-        pelvis: whether ilium and pubis with their landmarks go with the socket.
+        pelvis: whether ilium with its crest and pubis, with their landmarks, go with the socket.
     """
 
     head_radius: float = 24.0
@@ -111,6 +111,8 @@ class HipShapes:
 #: Landmarks of the pelvis about the midpoint of the head centres: lateral, anterior, superior.
 ASIS, PUBIC_TUBERCLE = np.array([118.0, 45.0, 98.0]), np.array([25.0, 45.0, -12.0])
 _SYMPHYSIS = np.array([8.5, 40.0, -16.0])
+# The iliac crest rises behind the spine, and the pubis goes on below its tubercle.
+_CREST, _RAMUS = np.array([124.0, 5.0, 126.0]), np.array([14.0, 20.0, -45.0])
 _LANDMARK_RADIUS = 9.0
 _KNEE_BELOW = 380.0
 
@@ -169,7 +171,8 @@ def hip_bone(points: np.ndarray, shapes: HipShapes) -> np.ndarray:
             end = landmark - middle
             bone = np.minimum(bone, _rod(points, start, end, 7.5))
             bone = np.minimum(bone, _norm(points - end.astype(np.float32)) - np.float32(_LANDMARK_RADIUS))
-        bone = np.minimum(bone, _rod(points, PUBIC_TUBERCLE - middle, _SYMPHYSIS - middle, 7.5))
+        for start, end in ((PUBIC_TUBERCLE, _SYMPHYSIS), (_SYMPHYSIS, _RAMUS), (ASIS, _CREST)):
+            bone = np.minimum(bone, _rod(points, start - middle, end - middle, 7.5))
         inner = np.where(distance < outer + 1, inner, 0)
     bone = np.maximum(bone, inner - distance)
     cut = np.full(distance.shape, -np.inf, np.float32)

@@ -55,7 +55,7 @@ def test_one_click_measures_and_the_panel_says_frame_and_research_use(section, l
             assert row.low < row.value < row.high
     ui = measured.ui
     assert (
-        "Frame of the pelvis: both femoral heads (BIHEAD). Supine image tilt, not corrected."
+        "Frame of the pelvis: both femoral heads as found automatically (BIHEAD). Supine image tilt, not corrected."
         in ui.measuresStateLabel.text
     )
     assert "research use only" in ui.measuresLimitsLabel.text and "no diagnosis" in ui.measuresLimitsLabel.text

@@ -62,6 +62,20 @@ def test_a_moved_head_centre_takes_all_angles_with_it(measured):
     assert measured.row("Alpha_0130").status == "outdated"
 
 
+def test_a_moved_head_centre_takes_an_edited_radius_with_it(measured):
+    """The sphere kept its old surface point, so that its radius changed with each move of the centre."""
+    centre, surface = (np.array(measured.mark("R_HeadRadius").GetNthControlPointPositionWorld(n)) for n in range(2))
+    measured.drag("R_HeadRadius", 1, centre + (surface - centre) * 25.0 / np.linalg.norm(surface - centre))
+    assert measured.row("HeadRadius").value == pytest.approx(25.0, abs=0.01)
+    lifted = np.array([0, 0, 4.0])
+    measured.drag("R_HeadCentre", 0, centre + lifted)
+    assert measured.row("HeadRadius").value == pytest.approx(25.0, abs=0.01)
+    start, end = (np.array(measured.mark("R_HeadRadius").GetNthControlPointPositionWorld(n)) for n in range(2))
+    np.testing.assert_allclose(start, centre + lifted, atol=0.01)
+    assert np.linalg.norm(end - start) == pytest.approx(25.0, abs=0.01)
+    assert measured.row("Sphericity").status == "outdated"
+
+
 def test_the_point_where_the_surface_leaves_the_sphere_is_the_alpha_angle(measured):
     beside = measured.row("Alpha_0200").status
     node = measured.mark("R_Alpha_0130")

@@ -112,7 +112,7 @@ def frame_in_words(name: str) -> str:
     """What the axes of the pelvis rest on, before the short name that tables and files give them."""
     known = {
         "APP": _("anterior pelvic plane"),
-        "BIHEAD": _("both femoral heads"),
+        "BIHEAD": _("both femoral heads as found automatically"),
         "IMAGE": _("axes of the image"),
         "USER": _("set by hand"),
     }

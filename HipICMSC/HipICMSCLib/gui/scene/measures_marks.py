@@ -94,8 +94,8 @@ def moved_points(table_node) -> dict[str, MovedPoints]:
             elif meaning == "exit":
                 of_side["exits"][name[2:]] = point
             elif meaning == "head_radius":
-                centre = _point_lps(marks_of(table_node)[f"{name[0]}_HeadCentre"], 0)
-                of_side["head_radius"] = float(np.linalg.norm(np.subtract(point, centre)))
+                # From the line's own start: a centre that is being dragged takes the line with it only afterwards.
+                of_side["head_radius"] = float(np.linalg.norm(np.subtract(point, _point_lps(node, 0))))
             else:
                 of_side[meaning] = point
     return {side: MovedPoints(**(parts | {"rim_points": tuple(parts["rim_points"])})) for side, parts in found.items()}
