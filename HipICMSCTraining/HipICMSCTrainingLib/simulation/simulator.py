@@ -15,6 +15,7 @@ from HipICMSCTrainingLib.simulation.clutter import with_clutter
 from HipICMSCTrainingLib.simulation.contrast import Contrast, draw_contrast
 from HipICMSCTrainingLib.simulation.cortex import with_thin_cortex
 from HipICMSCTrainingLib.simulation.deformation import deformed
+from HipICMSCTrainingLib.simulation.entheses import with_entheses
 from HipICMSCTrainingLib.simulation.grain import without_grain
 from HipICMSCTrainingLib.simulation.marrow import with_mottled_marrow
 from HipICMSCTrainingLib.simulation.pose import Pose, draw_pose, points_of
@@ -50,6 +51,7 @@ def simulated(anatomy: Anatomy, settings: SimulationSettings, shape: SlabShape, 
     shares = without_grain(shares_of(section, random), random)
     shares = with_thin_cortex(shares, section, random)
     shares = with_mottled_marrow(shares, section, random)
+    shares = with_entheses(shares, section, random)
     shares = with_clutter(shares, section, random)
     shares = with_vessels(shares, section, shape.pixel_mm, random)
     planes = acquisition.signal(shares, contrast, random)
