@@ -1,4 +1,4 @@
-"""Step 4d, what the labelled CTs do not show: loops of bowel in fat, folds of skin, muscle marbled by fat.
+"""Step 4e, what the labelled CTs do not show: loops of bowel in fat, folds of skin, muscle marbled by fat.
 
 Without it, F_t has never seen such shapes and takes some of them for bone.
 """

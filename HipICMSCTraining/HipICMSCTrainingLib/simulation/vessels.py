@@ -1,4 +1,4 @@
-"""Step 4e, vessels: round, in a dark wall, of any brightness, as blood is that flows; CT has them as grey as muscle.
+"""Step 4f, vessels: round, in a dark wall, of any brightness, as blood is that flows; CT has them as grey as muscle.
 
 With mottled marrow alone F_t took the bright vessels of a gradient echo for bone, which is in a dark outline, too.
 """
