@@ -13,7 +13,7 @@ from HipICMSCLib.measures.measure import Definition, Mark, Measure, Reference, V
 from HipICMSCLib.measures.rays import along, first_hit
 from HipICMSCLib.measures.side import unit
 
-#: The roof ends medially where the surface leaves the socket's sphere by this much (mm).
+#: The roof ends medially where the surface leaves its circle by this much (mm).
 STEP_MM = 2.0
 LEAST_ROOF_MM = 10.0
 GREATEST_SPACING_MM = 2.0
@@ -21,7 +21,8 @@ GREATEST_SPACING_MM = 2.0
 # rest on as many slices.
 _THICK_PLANES, _THIN_PLANES = (-2.5, 0.0, 2.5), (-3.0, 0.0, 3.0)
 _MEDIAL = np.arange(0.0, 100.0, 1.0)  # degrees from straight up
-_NEXT_TO_UP = slice(25)  # of these angles
+# So many of these angles tell where the roof is beside its medial end, and straight above the head centre.
+_BESIDE, _NEXT_TO_UP = 25, 25
 _LONGEST_GAP_MM = 14.0
 
 
@@ -42,31 +43,41 @@ def find_roof(hip: Hip) -> Roof:
     edge = coronal_edge(hip.rim, hip.axes)
     if hip.edits.roof_medial is not None:
         return _long_enough(Roof(hip.edits.roof_medial, edge.point))
-    lateral, anterior, superior = hip.axes
-    planes = _THICK_PLANES if hip.hip_bone.thick_axis is not None else _THIN_PLANES
-    fan = np.radians(_MEDIAL)
-    steps = []
-    for off in planes:
-        # Rays from the head centre's foot point in each plane.
-        start = hip.head.centre + off * anterior
-        directions = np.cos(fan)[:, None] * superior - np.sin(fan)[:, None] * lateral
-        radii = np.arange(hip.head.radius - 2, hip.head.radius + _LONGEST_GAP_MM, 0.5)
-        # Beyond what a ray sees of the fossa its floor is thin or missing: it counts as deep.
-        radius = np.minimum(first_hit(along(hip.hip_field, start, directions, radii), radii), radii[-1])
-        depth = radius - hip.rim.socket_at(start, directions)
-        # A roof may lie a little off the sphere of the whole socket.
-        steps.append(_start_of_fossa(depth - np.median(depth[_NEXT_TO_UP])))
-    seen = np.isfinite(steps)
-    if seen.sum() < 2:
+    found = []
+    for off, radius in _roof_in_planes(hip):
+        step = _start_of_fossa(radius - np.median(radius[:_BESIDE]))
+        if np.isfinite(step):
+            # The few rays beside the step would be noise: the roof as a line there, by angle.
+            before = slice(max(0, int(step) - _BESIDE), int(step) + 1)
+            line = np.polyfit(_MEDIAL[before], radius[before], 1)
+            found.append((step, np.hypot(np.polyval(line, step), off)))
+    if len(found) < 2:
         raise HipError(
             "no_fossa",
             "The step from the roof into the acetabular fossa is not seen, so the roof's medial end is not known.",
         )
-    medial = np.radians(float(np.mean(np.array(steps)[seen])))
-    direction = np.cos(medial) * superior - np.sin(medial) * lateral
-    # On the sphere, for the few rays beside the step would be noise.
-    point = hip.head.centre + hip.rim.socket_at(hip.head.centre, direction) * direction
-    return _long_enough(Roof(point, edge.point))
+    medial, reach = np.mean(found, axis=0)
+    lateral, _, superior = hip.axes
+    medial = np.radians(medial)
+    return _long_enough(
+        Roof(hip.head.centre + reach * (np.cos(medial) * superior - np.sin(medial) * lateral), edge.point)
+    )
+
+
+def _roof_in_planes(hip: Hip) -> list[tuple[float, np.ndarray]]:
+    """Of each plane how far (mm) it is from the head centre, and mm from that centre's foot point to the surface at
+    each of the angles `_MEDIAL`."""
+    lateral, anterior, superior = hip.axes
+    fan = np.radians(_MEDIAL)
+    directions = np.cos(fan)[:, None] * superior - np.sin(fan)[:, None] * lateral
+    radii = np.arange(hip.head.radius - 2, hip.head.radius + _LONGEST_GAP_MM, 0.5)
+    found = []
+    for off in _THICK_PLANES if hip.hip_bone.thick_axis is not None else _THIN_PLANES:
+        start = hip.head.centre + off * anterior
+        # Beyond what a ray sees of the fossa its floor is thin or missing: it counts as deep.
+        radius = np.minimum(first_hit(along(hip.hip_field, start, directions, radii), radii), radii[-1])
+        found.append((off, radius))
+    return found
 
 
 def _long_enough(roof: Roof) -> Roof:
@@ -110,8 +121,8 @@ def _index(hip: Hip) -> Value:
 def _index_of_apex(hip: Hip) -> Value:
     """The fallback: from the roof straight above the head centre."""
     edge = coronal_edge(hip.rim, hip.axes)
-    radius = hip.rim.socket_at(hip.head.centre, hip.axes[2])
-    roof = Roof(hip.head.centre + radius * hip.axes[2], edge.point)
+    up = [np.hypot(np.median(radius[:_NEXT_TO_UP]), off) for off, radius in _roof_in_planes(hip)]
+    roof = Roof(hip.head.centre + float(np.mean(up)) * hip.axes[2], edge.point)
     if np.linalg.norm(roof.lateral - roof.medial) < LEAST_ROOF_MM:
         raise HipError("roof_short", f"From its apex the roof is shorter than {LEAST_ROOF_MM:.0f} mm.")
     return Value(acetabular_index(roof, hip.axes))
@@ -151,7 +162,7 @@ MEASURES = (
         Definition(
             "AI", "Acetabular index (Tönnis)", "deg",
             "In the coronal plane through the head centre, by which the line from the roof's medial end, where the "
-            f"surface leaves its sphere by {STEP_MM:.0f} mm into the fossa, to its lateral edge rises.",
+            f"surface leaves its circle by {STEP_MM:.0f} mm into the fossa, to its lateral edge rises.",
             tilts=True, class_width=10, version=2,
             reference=Reference(3, 13, TANNAST),
         ),
@@ -160,8 +171,8 @@ MEASURES = (
     Measure(
         Definition(
             "AI_apex", "Roof angle from its apex", "deg",
-            "As the acetabular index, from the socket's sphere straight above the head centre; another number, for "
-            "where the fossa is not seen.",
+            "As the acetabular index, from the roof straight above the head centre; another number, for where the "
+            "fossa is not seen.",
             tilts=True, class_width=10, version=2,
         ),
         _index_of_apex,

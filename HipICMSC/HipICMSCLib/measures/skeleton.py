@@ -208,7 +208,8 @@ def _value(measure: Measure, topic: str, hip: Hip) -> Value:
     # These look at the bones themselves.
     name, edits = measure.definition.id, hip.edits
     out_of_round = topic == "Femoral head" and name != "HeadRadius"
-    if topic == "Femoral version" or (name == "AI" and edits.roof_medial is None) or (out_of_round and edits.of_head):
+    of_roof = name == "AI_apex" or (name == "AI" and edits.roof_medial is None)
+    if topic == "Femoral version" or of_roof or (out_of_round and edits.of_head):
         raise HipError(_NO_VOXELS, "This is not known without the bones.")
     return measure.of(hip)
 
