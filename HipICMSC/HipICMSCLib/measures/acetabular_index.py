@@ -21,8 +21,8 @@ GREATEST_SPACING_MM = 2.0
 # rest on as many slices.
 _THICK_PLANES, _THIN_PLANES = (-2.5, 0.0, 2.5), (-3.0, 0.0, 3.0)
 _MEDIAL = np.arange(0.0, 100.0, 1.0)  # degrees from straight up
-# So many of these angles tell where the roof is beside its medial end, and straight above the head centre.
-_BESIDE, _NEXT_TO_UP = 25, 25
+# So many of these angles tell where the roof is, beside its medial end and straight above the head centre.
+_OF_ROOF = 25
 _LONGEST_GAP_MM = 14.0
 
 
@@ -45,10 +45,10 @@ def find_roof(hip: Hip) -> Roof:
         return _long_enough(Roof(hip.edits.roof_medial, edge.point))
     found = []
     for off, radius in _roof_in_planes(hip):
-        step = _start_of_fossa(radius - np.median(radius[:_BESIDE]))
+        step = _start_of_fossa(radius - np.median(radius[:_OF_ROOF]))
         if np.isfinite(step):
             # The few rays beside the step would be noise: the roof as a line there, by angle.
-            before = slice(max(0, int(step) - _BESIDE), int(step) + 1)
+            before = slice(max(0, int(step) - _OF_ROOF), int(step) + 1)
             line = np.polyfit(_MEDIAL[before], radius[before], 1)
             found.append((step, np.hypot(np.polyval(line, step), off)))
     if len(found) < 2:
@@ -121,7 +121,7 @@ def _index(hip: Hip) -> Value:
 def _index_of_apex(hip: Hip) -> Value:
     """The fallback: from the roof straight above the head centre."""
     edge = coronal_edge(hip.rim, hip.axes)
-    up = [np.hypot(np.median(radius[:_NEXT_TO_UP]), off) for off, radius in _roof_in_planes(hip)]
+    up = [np.hypot(np.median(radius[:_OF_ROOF]), off) for off, radius in _roof_in_planes(hip)]
     roof = Roof(hip.head.centre + float(np.mean(up)) * hip.axes[2], edge.point)
     if np.linalg.norm(roof.lateral - roof.medial) < LEAST_ROOF_MM:
         raise HipError("roof_short", f"From its apex the roof is shorter than {LEAST_ROOF_MM:.0f} mm.")

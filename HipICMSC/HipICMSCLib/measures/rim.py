@@ -114,12 +114,6 @@ class Rim:
         radius = self.head_radius + self.around(self.gap, turns)
         return radius[:, None] * self.directions(turns, self.around(self.polar, turns))
 
-    def socket_at(self, start: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """mm (…) from a point (3,) within the socket's sphere to that sphere along unit vectors (…, 3)."""
-        away = start - self.socket_centre
-        along_it = directions @ away
-        return np.sqrt(np.maximum(along_it**2 - away @ away + self.socket_radius**2, 0)) - along_it
-
     @property
     def found(self) -> np.ndarray:
         """(turns,) where the edge was found, outside the notch."""
