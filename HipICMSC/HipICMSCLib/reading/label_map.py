@@ -7,6 +7,7 @@ import math
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,24 +31,38 @@ def is_label_map(path: Path) -> bool:
     An MRI is read up to its first other value, which is near its beginning. An empty image is no label map, nor is what
     cannot be read: whoever takes it for an MRI says what is wrong with it.
     """
+    return _told(path, lambda stream, is_nifti: _is_marked(stream, is_nifti) or (is_nifti and _has_our_values(stream)))
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file says that it is a label map of ours: its values are those of `anatomy.segments.SEGMENTS`."""
+    return _told(path, _is_marked)
+
+
+def _told(path: Path, tell: Callable[[BinaryIO, bool], bool]) -> bool:
+    """What is told of a file's content, unpacked, and whether it is a NIfTI; no, where it cannot be read."""
     try:
         # A pipe or a device never ends.
         if not path.is_file():
             return False
         with open(path, "rb") as file:
-            if not path.name.lower().endswith((".nii", ".nii.gz")):
-                return re.search(rb"(?m)^%b\." % MARK.encode(), file.read(_HEADER_BYTES)) is not None
-            packed = file.read(2) == b"\x1f\x8b"
+            is_nifti = path.name.lower().endswith((".nii", ".nii.gz"))
+            is_packed = is_nifti and file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            return _is_nifti_of_labels(gzip.GzipFile(fileobj=file) if packed else file)
+            return tell(gzip.GzipFile(fileobj=file) if is_packed else file, is_nifti)
     except (OSError, EOFError, zlib.error, struct.error, ValueError, OverflowError):
         return False
 
 
-def _is_nifti_of_labels(stream: BinaryIO) -> bool:
+def _is_marked(stream: BinaryIO, is_nifti: bool) -> bool:
+    if is_nifti:
+        return stream.read(228)[148:].startswith(MARK.encode())
+    return re.search(rb"(?m)^%b\." % MARK.encode(), stream.read(_HEADER_BYTES)) is not None
+
+
+def _has_our_values(stream: BinaryIO) -> bool:
+    stream.seek(0)
     head = stream.read(348)
-    if head[148:228].startswith(MARK.encode()):
-        return True
     order = "<" if head[:4] == struct.pack("<i", 348) else ">"
     axes, *sizes = struct.unpack(f"{order}8h", head[40:56])
     code, *_ = struct.unpack(f"{order}h", head[70:72])

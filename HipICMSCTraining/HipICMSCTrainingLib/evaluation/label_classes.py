@@ -5,8 +5,10 @@ bone, 3 right femur, 4 left femur. ``read_classes`` brings both to the first, by
 
 - a ``.seg.nrrd`` or a DICOM SEG goes by the names of its segments (data/bone_names.py), and without names by the
   engine's four values;
-- any other label map with a value 3 or 4 has the engine's four values;
-- any other label map has the two classes.
+- any other label map with a value 3 or 4, or that says in its header that it is a result of ours, has the engine's four
+  values;
+- any other label map has the two classes. Where all of 1 lies to the patient's right of all of 2, it could be either,
+  and is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ import numpy as np
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.common.voxels import points_of
 from HipICMSCLib.reading.dicom_seg import read_dicom_seg
+from HipICMSCLib.reading.label_map import is_ours
 from HipICMSCLib.reading.volume import read_image
 from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
 
@@ -36,14 +40,17 @@ def read_classes(source: Path | sitk.Image, name: str) -> sitk.Image:
         name: what messages call it.
 
     Raises:
-        HipError: ``unreadable``, ``overlapping_segments`` or ``unknown_label``.
+        HipError: ``unreadable``, ``overlapping_segments``, ``unknown_label`` or ``ambiguous_labels``.
     """
     image = read_label_map(source, name)
     values = _values(image, name)
     if isinstance(source, Path) and source.name.lower().endswith((".seg.nrrd", DICOM_ENDING)):
         classes = _segment_classes(image, name) or _ENGINE_VALUES
+    elif values & {3, 4} or (isinstance(source, Path) and is_ours(source)):
+        classes = _ENGINE_VALUES
     else:
-        classes = _ENGINE_VALUES if values & {3, 4} else _CLASS_VALUES
+        classes = _CLASS_VALUES
+        _refuse_sides(image, name)
     unknown = sorted(values - classes.keys() - {0})
     if unknown:
         raise HipError(
@@ -84,6 +91,18 @@ def _values(image: sitk.Image, name: str) -> set[int]:
     if not np.array_equal(values, np.round(values)) or values[0] < 0 or values[-1] > 65535:
         raise HipError("unknown_label", f"{name} is not a label map: it has values other than small whole numbers.")
     return {int(value) for value in values}
+
+
+def _refuse_sides(image: sitk.Image, name: str) -> None:
+    """Where a joint is in view, the hip bone reaches over the femoral head; two hip bones lie side by side."""
+    voxels = sitk.GetArrayViewFromImage(image)
+    right_to_left = [points_of(image, np.argwhere(voxels == value)[:, ::-1])[:, 0] for value in (1, 2)]
+    if all(len(x) for x in right_to_left) and right_to_left[0].max() < right_to_left[1].min():
+        raise HipError(
+            "ambiguous_labels",
+            f"{name} has the values 1 and 2 alone, all of 1 to the right of all of 2: either right and left hip bone "
+            "or hip bone and femur. Save it as .seg.nrrd, with named segments.",
+        )
 
 
 def _segment_classes(image: sitk.Image, name: str) -> dict[int, int]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.results.segmentation_file import write_segmentation as write_result
 from HipICMSCTrainingLib.cli import main
 from HipICMSCTrainingLib.evaluation.label_classes import read_classes
 from HipICMSCTrainingLib.evaluation.pairs import Pair, find_pairs
@@ -101,6 +102,22 @@ def test_a_seg_nrrd_without_names_has_the_engines_values(tmp_path):
     hip_bones = four_labels() * (four_labels() <= 2)
     file = write(hip_bones, tmp_path / "a.seg.nrrd")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read_classes(file, "it")), hip_bones > 0)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_hip_bones_alone_are_never_taken_for_hip_bone_and_femur(tmp_path, ending):
+    """A result of ours says that it is one; of another map of these values nobody can know, however it is stored."""
+    hip_bones = image(four_labels() * (four_labels() <= 2))
+    result = tmp_path / f"a{ending}"
+    for stored in (hip_bones, hip_bones[::-1]):
+        write_result(sitk.Cast(stored, sitk.sitkUInt8), result, {"ModelId": "any"})
+        np.testing.assert_array_equal(
+            sitk.GetArrayFromImage(read_classes(result, "it")), sitk.GetArrayFromImage(stored) > 0
+        )
+        sitk.WriteImage(stored, str(result))
+        with pytest.raises(HipError, match=r"either right and left hip bone or hip bone and femur") as caught:
+            read_classes(result, "it")
+        assert caught.value.kind == "ambiguous_labels"
 
 
 def test_a_segment_of_another_structure_is_refused_by_name(tmp_path):

@@ -79,7 +79,7 @@ def test_a_training_outlives_a_killed_parent_and_is_controlled_by_another_proces
         os.killpg(parent.pid, signal.SIGKILL)
     wait(lambda: step_of(run) > 0)
     assert training_process.state_of(run) == "running"
-    assert [found.path for found in training_process.running_runs(run.path.parent)] == [run.path]
+    assert training_process.runs_started_here() == []
 
     training_process.pause(run)
     wait(lambda: training_process.state_of(run) == "paused")
@@ -88,11 +88,10 @@ def test_a_training_outlives_a_killed_parent_and_is_controlled_by_another_proces
     training_process.resume(run)
     wait(lambda: step_of(run) > paused_at)
 
-    training_process.stop_all(training_process.running_runs(run.path.parent))
+    training_process.stop_all([run])
     # A process that said its last word needs a moment to end.
     wait(lambda: training_process.state_of(run) == "stopped" and not run.in_use())
     assert step_of(run) > paused_at
-    assert training_process.running_runs(run.path.parent) == []
     assert kind_of(lambda: training_process.stop(run)) == "not_running"
     assert kind_of(lambda: training_process.pause(run)) == "not_running"
 
@@ -108,6 +107,7 @@ def test_a_stopped_training_is_resumed_to_its_end(tiny_data, dataset, tmp_path):
     assert training_process.state_of(run) == "starting"
     assert kind_of(lambda: training_process.resume(run)) == "run_in_use"
     states = ["starting"]
+    assert [found.path for found in training_process.runs_started_here()] == [path]
     wait(lambda: states.append(training_process.state_of(run)) or states[-1] == "finished")
     assert [state for before, state in pairwise(states) if state != before] == ["running", "finished"]
     assert step_of(run) == 60 and training_process.failures() == []
@@ -122,7 +122,7 @@ def test_a_second_start_in_the_same_folder_is_refused_while_the_first_is_not_hea
     with pytest.raises(HipError) as caught:
         training_process.start(path, dataset, arguments())
     assert caught.value.kind == "folder_in_use" and "one" in caught.value.sentence
-    assert [found.path for found in training_process.running_runs(path.parent)] == [path]
+    assert [found.path for found in training_process.runs_started_here()] == [path]
     assert training_process.free_name(path.parent, "one") == "one-2"
     # Whoever stops it meanwhile need not wait for it.
     training_process.stop(run)
@@ -200,4 +200,3 @@ def test_a_folder_that_cannot_be_read_as_a_run_is_said_to_be_so(tmp_path):
     run.create({})
     (run.path / "run.json").write_text("{")
     assert training_process.state_of(run) == "unreadable"
-    assert training_process.running_runs(tmp_path) == []

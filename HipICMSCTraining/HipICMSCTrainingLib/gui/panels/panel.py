@@ -16,7 +16,7 @@ from HipICMSCTrainingLib.gui.panels.live_panel import LivePanel
 from HipICMSCTrainingLib.gui.panels.runs_panel import RunsPanel, runs_folder
 from HipICMSCTrainingLib.gui.panels.settings_panel import SettingsPanel
 from HipICMSCTrainingLib.gui.running.activity import Activity
-from HipICMSCTrainingLib.gui.running.training_process import running_runs, stop_all
+from HipICMSCTrainingLib.gui.running.training_process import runs_started_here, stop_all
 
 _FINISH_MILLISECONDS = 3000
 
@@ -99,9 +99,9 @@ class Panel:
             self._sample.close()
 
     def stop_trainings(self) -> None:
-        """Ask all to save and end; nobody looks at the panel any more."""
+        """Ask those that were started here to save and end; nobody looks at the panel any more."""
         try:
-            stop_all(running_runs(runs_folder()))
+            stop_all(runs_started_here())
         except HipError as error:
             logging.warning("HipICMSC Training: %s", error.sentence)
 

@@ -21,7 +21,7 @@ from HipICMSCLib.common.foreign_files import refuse_links
 from HipICMSCLib.gui.setup.child_process import end_tree, start_detached
 
 import HipICMSCTrainingLib
-from HipICMSCTrainingLib.run.folder import RunFolder, runs_below
+from HipICMSCTrainingLib.run.folder import RunFolder
 
 #: As Status.state, but "paused" is a process that waits and "stopped" none at all; what was asked for and what is
 #: starting, too. "unreadable" is a damaged run.
@@ -145,14 +145,9 @@ def stop(run: RunFolder) -> None:
         raise HipError("not_running", "No process is training this run.")
 
 
-def running_runs(folder: Path) -> list[RunFolder]:
-    """The runs in the subfolders of ``folder`` on which a process works, waiting and starting ones too.
-
-    Raises:
-        HipError: ``unreadable``.
-    """
-    starting = [run for run in starting_runs(folder) if not is_run(run.path)]
-    return starting + [run for run in runs_below(folder) if run.in_use() or is_starting(run)]
+def runs_started_here() -> list[RunFolder]:
+    """The runs on which a process works, waiting and starting ones too, that was started or resumed from here."""
+    return [process.run for process in _processes.values() if process.process.poll() is None]
 
 
 def stop_all(runs: Iterable[RunFolder]) -> None:
