@@ -188,7 +188,8 @@ def test_alarms_are_said_with_what_to_change_and_taken_back(watch, pictures):
     watch.panel.refresh()
     text = watch.ui.liveAlarmsLabel.text
     assert watch.ui.liveAlarmsLabel.visible and text.startswith("Caution: Hardly any femur is found on MRI")
-    assert "cmsc_t_start" in text
+    # Settings are called as the form calls them.
+    assert "'CMSC t start'" in text and "cmsc_t_start" not in text
     watch.picture(pictures / "live-alarm.png")
     watch.run.forget_metrics_after(21)
     watch.panel.refresh()
@@ -245,7 +246,7 @@ def test_an_alarm_advises_what_the_method_of_the_run_has(watch):
         watch.run.append_metrics({"step": step, "stage": 2, "scores": scores, "weights": "last"})
     watch.attach()
     text = watch.ui.liveAlarmsLabel.text
-    assert "prediction_weight" in text and "cmsc" not in text and "F_t" not in text
+    assert "'Prediction weight'" in text and "cmsc" not in text.lower() and "F_t" not in text
 
 
 @pytest.mark.parametrize("damage", ["gone", "no description", "damaged description"])

@@ -14,6 +14,7 @@ from HipICMSCLib.gui.panels.list_height import fit_height
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from slicer.i18n import tr as _
 
+from HipICMSCTrainingLib.gui.panels.setting_titles import with_titles
 from HipICMSCTrainingLib.gui.scene.plots import Plots, show_chart
 from HipICMSCTrainingLib.gui.scene.preview_view import PreviewView
 from HipICMSCTrainingLib.run.alarm_watch import AlarmWatch
@@ -93,7 +94,8 @@ class LivePanel:
             status, method = self._run.status(), RunMethod.of(self._run)
             self._say(_in_words(status, method), status.share)
             self._show_method(method)
-            self._show_alarms([f"{alarm.sentence} {alarm.advice}" for alarm in self._watch.look(status)])
+            alarms = [f"{alarm.sentence} {alarm.advice}" for alarm in self._watch.look(status)]
+            self._show_alarms([with_titles(text, method.settings) for text in alarms])
             self._preview.refresh(status, method)
             self._list_other_runs()
             self._update_curves()

@@ -10,14 +10,10 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from slicer.i18n import tr as _
 
+from HipICMSCTrainingLib.gui.panels.setting_titles import title_of
 from HipICMSCTrainingLib.settings.choices import Field
 
 _LARGEST = 2**31 - 1
-#: Parts of names that a person writes in another way.
-_WORDS = {
-    "cmsc": "CMSC", "ct": "CT", "deg": "degrees", "ema": "EMA", "gan": "GAN", "hu": "HU", "imsc": "IMSC", "mr": "MR",
-    "stage1": "stage 1", "stage2": "stage 2",
-}  # fmt: skip
 
 
 _NOTHING = object()
@@ -93,7 +89,7 @@ class _Row:
         self._shown: Any = _NOTHING
         self._is_showing = False
         self._on_edited, self._on_reset = on_edited, on_reset
-        title = _title(about.name)
+        title = title_of(about.name)
         self._label = qt.QLabel(title)
         self._label.wordWrap = True
         self._editor = _EDITORS[about.type](about, self._edited)
@@ -155,11 +151,6 @@ class _Row:
     def _say(self, word: str) -> None:
         self._mark.text = word
         self._mark.visible = self._reset.visible = bool(word)
-
-
-def _title(name: str) -> str:
-    words = [_WORDS.get(word, word) for word in name.rpartition(".")[2].split("_")]
-    return " ".join([words[0][0].upper() + words[0][1:], *words[1:]])
 
 
 class _SpinBox:
