@@ -26,7 +26,7 @@ from HipICMSCLib.networks.inference import Precision, SliceInference
 from HipICMSCLib.networks.steadied import steadied
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import PLANES, from_coronal_slices
-from HipICMSCLib.preprocessing.image_check import check_volume, looks_like_ct
+from HipICMSCLib.preprocessing.image_check import check_volume, no_mri
 from HipICMSCLib.preprocessing.mapping_back import classes_and_confidence
 from HipICMSCLib.preprocessing.slabs import Plane, acquisition_plane, prepare_slices
 
@@ -126,13 +126,14 @@ class HipSegmenter:
             cancelled: asked often; once it is true the call ends with the error ``cancelled``.
 
         Raises:
-            HipError: for an image that cannot be segmented (see image_check), ``ct_given``, ``no_hip``,
-                ``bad_points``, ``cancelled``, ``out_of_memory``.
+            HipError: for an image that cannot be segmented (see image_check), ``labels_given``, ``ct_given``,
+                ``no_hip``, ``bad_points``, ``cancelled``, ``out_of_memory``.
         """
         watch = _Stopwatch(progress, cancelled)
         check_volume(image, "The image")
-        if looks_like_ct(image):
-            raise HipError("ct_given", "This looks like a CT, but the model segments MRI; choose an MRI.")
+        judged = no_mri(image)
+        if judged is not None:
+            raise judged
         if heads is not None:
             _check_points(heads, image)
         self.inference.forget_volume()

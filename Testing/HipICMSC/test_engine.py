@@ -195,8 +195,9 @@ def test_cancellation_ends_each_stage(segmenter, coronal, stage):
         (lambda image: image[:, :, :1], "not_3d"),
         (lambda image: sitk.Compose(image, image), "not_scalar"),
         (as_ct, "ct_given"),
+        (lambda image: sitk.OtsuThreshold(sitk.SmoothingRecursiveGaussian(image, 3.0), 0, 7), "labels_given"),
     ],
-    ids=["constant", "NaN", "2-D", "vector", "CT"],
+    ids=["constant", "NaN", "2-D", "vector", "CT", "label map"],
 )
 def test_what_cannot_be_segmented_is_refused(segmenter, coronal, make, kind):
     with pytest.raises(HipError) as raised:

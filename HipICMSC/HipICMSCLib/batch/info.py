@@ -10,7 +10,7 @@ from HipICMSCLib.batch.files import volumes_of
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.volume_names import dicom_files, exists, volume_files
 from HipICMSCLib.preprocessing.geometry import obliquity_deg
-from HipICMSCLib.preprocessing.image_check import looks_like_ct
+from HipICMSCLib.preprocessing.image_check import no_mri
 from HipICMSCLib.reading.volume import read_with_notes
 
 
@@ -65,6 +65,7 @@ def _about_image(path: Path, image: sitk.Image) -> list[str]:
         f"Axes {letters} (towards), turned by up to {obliquity_deg(image):.1f}°; first voxel at "
         f"{', '.join(f'{mm:.1f}' for mm in image.GetOrigin())} mm (LPS).",
     ]
-    if looks_like_ct(image):
-        lines.append("Doubtful: it looks like a CT, but the models segment MRI.")
+    judged = no_mri(image)
+    if judged is not None:
+        lines.append(f"Doubtful: {judged.sentence}")
     return lines

@@ -13,8 +13,9 @@ from HipICMSCLib.common.errors import HipError
 SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.05, 20.0
 SMALLEST_EXTENT_MM = 40.0
 
-#: Voxels along each axis by which CT is told from MRI.
+#: Voxels along an axis by which CT is told from MRI, and label maps from either.
 MODALITY_SAMPLES = 128
+LARGEST_LABEL = 255
 
 
 def check_volume(image: sitk.Image, name: str) -> None:
@@ -77,6 +78,15 @@ def zero_where_unmeasured(image: sitk.Image) -> tuple[sitk.Image, list[str]]:
     return measured, [sentence]
 
 
+def no_mri(image: sitk.Image) -> HipError | None:
+    """What an image looks like that the models cannot segment: ``ct_given`` or ``labels_given``; None for an MRI."""
+    if looks_like_ct(image):
+        return HipError("ct_given", "This looks like a CT, but the model segments MRI; choose an MRI.")
+    if looks_like_label_map(image):
+        return HipError("labels_given", "This looks like a label map, not like an MRI; choose the MRI it belongs to.")
+    return None
+
+
 def looks_like_ct(image: sitk.Image) -> bool:
     """Whether intensities are Hounsfield units: air near -1000 and fat below 0 fill much of any body CT, while an MRI
     has no values far below zero. Also if 1024 was added to them, as files without a sign have it."""
@@ -89,6 +99,19 @@ def looks_like_ct(image: sitk.Image) -> bool:
         near_water = (body > 1024 - 200) & (body < 1024 + 200)
         return bool((voxels < 150).mean() > 0.02 and body.size and near_water.mean() > 0.8)
     return bool((voxels < -150).mean() > 0.02 and (np.abs(voxels) < 200).mean() > 0.05)
+
+
+def looks_like_label_map(image: sitk.Image) -> bool:
+    """Whether no value is above 255 and nearly each voxel has the very value of the next: of those that are not the
+    lowest one, 0.99 and more in 11 label maps, and 0.1 at most in 11 MRIs."""
+    voxels = sitk.GetArrayViewFromImage(image)
+    if voxels.max() > LARGEST_LABEL:
+        return False
+    voxels = np.moveaxis(voxels, np.argmax(voxels.shape), -1)
+    voxels = voxels[tuple(slice(None, None, max(1, size // MODALITY_SAMPLES)) for size in voxels.shape[:2])]
+    here, following = voxels[..., :-1], voxels[..., 1:]
+    inside = (here != voxels.min()) & (following != voxels.min())
+    return bool(inside.any() and (here == following)[inside].mean() > 0.9)
 
 
 def not_scalar(path: Path | str) -> HipError:

@@ -29,7 +29,7 @@ from HipICMSCLib.preprocessing.geometry import (
     obliquity_deg,
     slice_axis,
 )
-from HipICMSCLib.preprocessing.image_check import check_volume, looks_like_ct
+from HipICMSCLib.preprocessing.image_check import check_volume, no_mri
 from HipICMSCLib.preprocessing.slabs import acquisition_plane, slice_grid
 from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.worker.ground import differences, grounds_of
@@ -327,9 +327,9 @@ def _voxel_finding(image: sitk.Image) -> Finding:
 
 
 def _modality_finding(image: sitk.Image) -> Finding:
-    if looks_like_ct(image):
-        sentence = "This looks like a CT, but the model segments MRI; choose an MRI."
-        return Finding("stop", "Modality", sentence, remedy="insist")
+    judged = no_mri(image)
+    if judged is not None:
+        return Finding("stop", "Modality", judged.sentence, remedy="insist" if judged.kind == "ct_given" else "")
     return Finding("fine", "Modality", "By its intensities it looks like an MRI.")
 
 

@@ -17,7 +17,7 @@ from HipICMSCLib.cases.corrected_case import read_case
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.voxels import patient_axis
 from HipICMSCLib.preprocessing.geometry import PLANES, CropSettings, obliquity_deg, slice_axis
-from HipICMSCLib.preprocessing.image_check import looks_like_ct
+from HipICMSCLib.preprocessing.image_check import looks_like_ct, looks_like_label_map
 from HipICMSCLib.reading.volume import read_volume
 
 from HipICMSCTrainingLib.data.checked_case import BONES, CaseSummary, CheckedCase, Orientation
@@ -189,6 +189,12 @@ class _CaseCheck:
                     "ct_given",
                     f"{name} is listed as an MRI, but its intensities {values} are those of a CT.",
                     "List it as a CT with its label map, or leave it out.",
+                )
+            elif looks_like_label_map(image):
+                self._stop(
+                    "labels_given",
+                    f"{name} is listed as an MRI, but its values are those of a label map.",
+                    "Name the MRI that it belongs to.",
                 )
         elif like_ct and lowest >= 0:
             self._stop(

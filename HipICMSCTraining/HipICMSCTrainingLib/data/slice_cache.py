@@ -16,7 +16,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.volume_names import exists
 from HipICMSCLib.preprocessing.crop import prepare
 from HipICMSCLib.preprocessing.geometry import coronal_slices
-from HipICMSCLib.preprocessing.image_check import looks_like_ct
+from HipICMSCLib.preprocessing.image_check import no_mri
 from HipICMSCLib.reading.volume import read_volume
 
 from HipICMSCTrainingLib.data.dataset import Case
@@ -65,8 +65,10 @@ def read_case(case: Case) -> tuple[sitk.Image, sitk.Image | None]:
     with naming(case):
         image = read_volume(Path(case.image))
         labels = read_labels(case, image) if case.label else None
-        if case.modality == "MR" and looks_like_ct(image):
-            raise HipError("ct_given", f"{case.name} is listed as an MRI, but its intensities are those of a CT.")
+        judged = no_mri(image) if case.modality == "MR" else None
+        if judged is not None:
+            other = "a label map" if judged.kind == "labels_given" else "a CT"
+            raise HipError(judged.kind, f"{case.name} is listed as an MRI, but its values are those of {other}.")
     return image, labels
 
 

@@ -12,7 +12,7 @@ from dicom_series import dicom_series
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.volume_names import volume_files, volume_stem
 from HipICMSCLib.preprocessing.geometry import same_geometry
-from HipICMSCLib.preprocessing.image_check import check_volume, looks_like_ct
+from HipICMSCLib.preprocessing.image_check import check_volume, looks_like_ct, looks_like_label_map
 from HipICMSCLib.reading.volume import read_volume
 from packages import rotation
 
@@ -200,6 +200,18 @@ def test_an_mri_is_not_taken_for_a_ct(mri):
     assert not looks_like_ct(mri)
     standardised = (sitk.Cast(mri, sitk.sitkFloat32) - 300) / 400
     assert not looks_like_ct(standardised)
+
+
+@pytest.mark.parametrize("values", [(0, 1, 2), (0, 77, 78), (-1, 0.5, 3.25)])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+def test_a_label_map_is_recognised_by_its_areas_of_one_value_whatever_the_values(values, axes):
+    _z, y, x = np.indices((12, 60, 60))
+    classes = ((x - 20) ** 2 + (y - 30) ** 2 < 150).astype(int) + 2 * ((x - 45) ** 2 + (y - 30) ** 2 < 150)
+    labels = np.array(values)[classes].transpose(axes)
+    assert looks_like_label_map(volume(labels))
+    # An MRI of the same areas has noise, also where it was masked and standardised.
+    noise = np.random.default_rng(1).normal(0, 0.05, labels.shape)
+    assert not looks_like_label_map(volume(labels + noise * (labels > labels.min()) - 0.5))
 
 
 def test_names_and_folders(tmp_path):

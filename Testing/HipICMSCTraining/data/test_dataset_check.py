@@ -295,6 +295,11 @@ def test_a_ct_among_the_mris(phantoms):
     assert found(case) == [("stop", "ct_given")]
 
 
+def test_a_label_map_among_the_mris(phantoms):
+    ct = named(phantoms, "ct00")
+    assert found(replace(ct, modality="MR", image=ct.label, label=None)) == [("stop", "labels_given")]
+
+
 # Field of view.
 
 

@@ -104,6 +104,9 @@ def test_a_ct_listed_as_mri_is_refused_by_name(tiny_data, tmp_path):
     with pytest.raises(HipError, match="scan7") as caught:
         cached_volume(case, SETTINGS, tmp_path / "cache")
     assert caught.value.kind == "ct_given"
+    with pytest.raises(HipError, match=r"scan7 .* label map") as caught:
+        cached_volume(replace(case, image=ct.label), SETTINGS, tmp_path / "cache")
+    assert caught.value.kind == "labels_given"
     assert not (tmp_path / "cache").exists()
 
 
