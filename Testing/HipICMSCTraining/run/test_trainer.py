@@ -80,6 +80,12 @@ IN_EACH_STAGE = [
     ("slabs", 14, "self-training"),
 ]
 
+#: Of the ways to be interrupted, stopping is tried in each of them; the others in two, and in all by `make test-all`.
+MIDDLES = [
+    stage if stage[2] in ("stage 2", "self-training") else pytest.param(*stage, marks=pytest.mark.slow)
+    for stage in IN_EACH_STAGE[1:]
+]
+
 
 def test_the_checkpoint_holds_all_that_moves(finished_run):
     state = finished_run.checkpoints.last()
@@ -126,7 +132,7 @@ def test_self_training_begins_with_the_best_weights_so_far(slab_data, tmp_path, 
     assert differences(better, began_with[0]) == []
 
 
-@pytest.mark.parametrize(("reads", "step", "stage"), IN_EACH_STAGE[1:])
+@pytest.mark.parametrize(("reads", "step", "stage"), MIDDLES)
 def test_interrupted_from_the_keyboard_and_resumed(new_and_unbroken, step, stage):
     run, finished_run = new_and_unbroken
 
@@ -148,7 +154,7 @@ def test_interrupted_from_the_keyboard_and_resumed(new_and_unbroken, step, stage
     assert step_of_scores(run) == step_of_scores(finished_run)
 
 
-@pytest.mark.parametrize(("reads", "step", "stage"), IN_EACH_STAGE[1:])
+@pytest.mark.parametrize(("reads", "step", "stage"), MIDDLES)
 def test_paused_it_waits_and_goes_on_in_the_same_process(new_and_unbroken, step, stage):
     run, finished_run = new_and_unbroken
     seen = []

@@ -16,6 +16,12 @@ def labels() -> sitk.Image:
     return hip_labels({"right": SHAPES, "left": SHAPES}, BOX)
 
 
+@pytest.fixture(scope="session")
+def right_labels() -> sitk.Image:
+    """The right hip alone, which is measured in half the time."""
+    return hip_labels({"right": SHAPES}, replace(BOX, low=(-150, -60, -125), high=(0, 60, 60)))
+
+
 @pytest.fixture
 def section(bench):
     with opened(bench, MeasuresSection) as section:
@@ -41,6 +47,16 @@ def pelvis(tmp_path_factory) -> tuple[sitk.Image, dict]:
 @pytest.fixture
 def measured_pelvis(section, pelvis):
     return with_measures(section, *pelvis)
+
+
+@pytest.fixture(scope="session")
+def right_report(right_labels, tmp_path_factory) -> dict:
+    return report_of(right_labels, tmp_path_factory.mktemp("right") / "labels.nrrd")
+
+
+@pytest.fixture
+def measured_right(section, right_labels, right_report):
+    return with_measures(section, right_labels, right_report)
 
 
 @pytest.fixture

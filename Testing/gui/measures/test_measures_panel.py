@@ -158,12 +158,10 @@ def test_the_markups_lie_in_a_folder_a_side_and_only_what_may_be_moved_is_unlock
     assert lcea.GetAngleDegrees() == pytest.approx(measured.row("LCEA").value, abs=0.05)
 
 
-def test_an_edit_makes_the_measures_stale_until_they_are_measured_again(section, labels):
+def test_an_edit_makes_the_measures_stale_until_they_are_measured_again(measured, labels):
     import slicer
 
-    node = add_segmentation(labels)
-    section.panel.show(node)
-    section.measure()
+    section, node = measured, measured.node
     before = section.row("LCEA", "left").value
     volume = slicer.mrmlScene.GetFirstNodeByName("hip MRI")
     # The lateral 12 mm of the left roof are erased.
@@ -228,8 +226,8 @@ def test_cancel_leaves_the_scene_as_it_was(measured):
     assert measured.ui.measureButton.text == "Measure again" and measured.ui.measureButton.enabled
 
 
-def test_a_worker_that_dies_is_one_sentence_and_the_next_click_works(section, labels):
-    section.panel.show(add_segmentation(labels))
+def test_a_worker_that_dies_is_one_sentence_and_the_next_click_works(section, right_labels):
+    section.panel.show(add_segmentation(right_labels))
     section.ui.measureButton.click()
     section.wait(lambda: section.ui.measuresProgressBar.value > 0)
     section.service._worker._process.kill()

@@ -102,19 +102,19 @@ def test_what_was_moved_is_kept_when_it_is_measured_again(measured):
     assert measured.ui.measuresResetButton.enabled
 
 
-def test_a_point_that_is_moved_while_the_hips_are_measured_stays_where_it_was_put(measured):
-    edge, mark = measured.turned_edge(6.0), measured.mark("R_LCEA")
-    measured.ui.measureButton.click()
-    measured.wait(lambda: measured.ui.measuresProgressBar.value > 0)
+def test_a_point_that_is_moved_while_the_hips_are_measured_stays_where_it_was_put(measured_right):
+    edge, mark = measured_right.turned_edge(6.0), measured_right.mark("R_LCEA")
+    measured_right.ui.measureButton.click()
+    measured_right.wait(lambda: measured_right.ui.measuresProgressBar.value > 0)
     mark.SetNthControlPointPositionWorld(2, *edge)
-    measured.application.processEvents()
+    measured_right.application.processEvents()
     mark.InvokeEvent(mark.PointEndInteractionEvent)
-    measured.settle()
+    measured_right.settle()
     assert np.allclose(mark.GetNthControlPointPositionWorld(2), edge, atol=0.5)
-    assert "moved while the hips were being measured" in measured.ui.measuresStateLabel.text
-    value = measured.row("LCEA").value
-    measured.measure()
-    assert measured.row("LCEA").value == pytest.approx(value, abs=0.3)
+    assert "moved while the hips were being measured" in measured_right.ui.measuresStateLabel.text
+    value = measured_right.row("LCEA").value
+    measured_right.measure()
+    assert measured_right.row("LCEA").value == pytest.approx(value, abs=0.3)
 
 
 def test_undo_brings_back_point_and_number_where_the_scenes_undo_is_on(measured):
@@ -218,23 +218,23 @@ def test_landmarks_that_tell_no_plane_are_one_sentence_and_no_number_changes(mea
     assert section.row("RimVersion").value == pytest.approx(before, abs=1e-3)
 
 
-def test_a_moved_shaft_takes_the_neck_shaft_angle_with_it(measured):
-    before = {name: measured.row(name).value for name in ("CCD_3D", "LCEA")}
-    node = measured.mark("R_ShaftAxis")
+def test_a_moved_shaft_takes_the_neck_shaft_angle_with_it(measured_right):
+    before = {name: measured_right.row(name).value for name in ("CCD_3D", "LCEA")}
+    node = measured_right.mark("R_ShaftAxis")
     assert not node.GetLocked()
     upper, lower = (np.array(node.GetNthControlPointPositionWorld(n)) for n in range(2))
     # Lateral of a right hip is towards +R: there the shaft's lower end is farther from the head.
-    measured.drag("R_ShaftAxis", 1, np.add(lower, (6.0, 0, 0)))
-    row, turned = measured.row("CCD_3D"), math.degrees(math.atan2(6.0, np.linalg.norm(lower - upper)))
+    measured_right.drag("R_ShaftAxis", 1, np.add(lower, (6.0, 0, 0)))
+    row, turned = measured_right.row("CCD_3D"), math.degrees(math.atan2(6.0, np.linalg.norm(lower - upper)))
     assert row.value == pytest.approx(before["CCD_3D"] + turned, abs=1.5) and row.status == "edited"
-    corner = measured.mark("R_CCD")
+    corner = measured_right.mark("R_CCD")
     np.testing.assert_allclose(corner.GetNthControlPointPositionWorld(2), np.add(lower, (6.0, 0, 0)), atol=1e-3)
-    assert measured.row("LCEA").value == before["LCEA"]
+    assert measured_right.row("LCEA").value == before["LCEA"]
     # The clock round the neck is set by the shaft.
-    assert measured.row("Alpha_0130").status == "outdated"
+    assert measured_right.row("Alpha_0130").status == "outdated"
     live = row.value
-    measured.measure()
-    assert measured.row("CCD_3D").value == pytest.approx(live, abs=0.1)
-    measured.ui.measuresResetButton.click()
-    measured.settle()
-    assert measured.row("CCD_3D").value == pytest.approx(before["CCD_3D"], abs=1e-3)
+    measured_right.measure()
+    assert measured_right.row("CCD_3D").value == pytest.approx(live, abs=0.1)
+    measured_right.ui.measuresResetButton.click()
+    measured_right.settle()
+    assert measured_right.row("CCD_3D").value == pytest.approx(before["CCD_3D"], abs=1e-3)
