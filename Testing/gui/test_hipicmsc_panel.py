@@ -421,10 +421,15 @@ def test_before_and_after_the_click_are_two_states_of_one_panel(panel):
     after = ("resultFrame", "againButton")
     hidden = lambda names: [getattr(panel.ui, name).isHidden() for name in names]  # noqa: E731
     assert hidden(before) == [False] * 3 and hidden(after) == [True] * 2
+    panel.wait(lambda: not panel.widget.panel.card.pending)
+    assert "how long it takes is not known yet" in panel.ui.preflightHeadlineLabel.text
     segment(panel)
     assert hidden(before) == [True] * 3 and hidden(after) == [False] * 2
     panel.ui.againButton.click()
     assert hidden(before) == [False] * 3 and hidden(after) == [True] * 2
+    # By now it is known.
+    panel.wait(lambda: not panel.widget.panel.card.pending)
+    assert "not known" not in panel.ui.preflightHeadlineLabel.text and "about" in panel.ui.preflightHeadlineLabel.text
 
 
 def test_what_makes_a_result_doubtful_is_said_before_that_it_is_done(panel):

@@ -312,6 +312,7 @@ class Panel:
 
     def _on_again(self, checked: bool = False) -> None:
         self._wants_again = True
+        self._watch.look_again()
         self._show_stage()
 
     # Segmenting.

@@ -55,7 +55,14 @@ class PreflightWatch(VTKObservationMixin):
         if choices != self._choices:
             self._choices = choices
             self._observe()
-            self._look_again()
+            self.look_again()
+
+    def look_again(self) -> None:
+        """What was found may be so no more: how long it takes is known once something was segmented."""
+        if self._choices is not None:
+            self._service.forget_preflight()
+            self._timer.start()
+            self.outdated.emit()
 
     def look_on(self) -> None:
         """The user insists that the volume is an MRI: find also what ended at the judgement that it is none."""
@@ -86,12 +93,7 @@ class PreflightWatch(VTKObservationMixin):
                 self.addObserver(node, event, self._on_node_changed)
 
     def _on_node_changed(self, caller, event) -> None:
-        self._look_again()
-
-    def _look_again(self) -> None:
-        self._service.forget_preflight()
-        self._timer.start()
-        self.outdated.emit()
+        self.look_again()
 
     def _on_due(self) -> None:
         self._look(insist=False)
