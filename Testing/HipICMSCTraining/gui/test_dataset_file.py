@@ -99,6 +99,23 @@ def test_what_another_program_wrote_is_not_overwritten(file):
     assert [row.name for row in DatasetFile(file.path).cases] == ["mri-001"]
 
 
+def test_files_that_were_written_for_a_case_go_where_it_cannot_be_saved(file):
+    DatasetFile(file.path).add([case(file.path.parent, "mri-001")])
+    written = case(file.path.parent, "ct-001")
+    with pytest.raises(HipError):
+        file.add_written(written)
+    assert not Path(written.image).exists() and not Path(written.label).exists()
+    written = case(file.path.parent, "ct-001")
+    file.add_written(written)
+    assert DatasetFile(file.path).cases[-1] == written and Path(written.image).exists()
+
+
+def test_a_file_named_from_where_one_is_has_its_cases_found_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = DatasetFile(Path("hips") / "dataset.json")
+    assert file.path == tmp_path / "hips" / "dataset.json"
+
+
 def test_a_damaged_file_is_refused_and_stays(tmp_path):
     path = tmp_path / "dataset.json"
     path.write_text('{"cases": [{"name": ')

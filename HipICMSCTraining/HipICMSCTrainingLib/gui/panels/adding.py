@@ -22,7 +22,7 @@ def add_case(
     """As HipICMSCTrainingLogic.addCase.
 
     Raises:
-        HipError: as `scene_export.export_case`.
+        HipError: as `scene_export.export_case` and `DatasetFile.add_written`.
     """
     dataset = DatasetFile(path)
     modality = guessed_modality(volume_node)
@@ -32,5 +32,5 @@ def add_case(
     image, label = export_case(dataset.make_folder(), name, volume_node, label_node, mapping)
     case = Case(name, modality, "train", patient or name, str(image), None if label is None else str(label))
     case = dataset.with_role(case, labelled_mri)
-    dataset.add([case])
+    dataset.add_written(case)
     return case

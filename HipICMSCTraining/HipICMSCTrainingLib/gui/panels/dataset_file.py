@@ -33,7 +33,8 @@ class DatasetFile:
         Raises:
             HipError: as ``unchecked_dataset_from_file``, but not for a file that is still to be made.
         """
-        self.path = Path(path)
+        # The cases' files are named from here, wherever whoever reads them is.
+        self.path = Path(path).absolute()
         self.cases: tuple[Case, ...] = ()
         self.reread()
 
@@ -52,6 +53,16 @@ class DatasetFile:
             HipError: ``changed_outside``, with the file read anew, or as for any file; nothing is changed then.
         """
         self._save((*self.cases, *cases))
+
+    def add_written(self, case: Case) -> None:
+        """Save a further case whose files were just written for it; where it cannot be saved they go. Raises as
+        :meth:`add`."""
+        try:
+            self.add([case])
+        except HipError:
+            for path in filter(None, (case.image, case.label)):
+                Path(path).unlink(missing_ok=True)
+            raise
 
     def remove(self, cases: Iterable[Case]) -> None:
         """Save without these cases; their volumes stay where they are. Raises as :meth:`add`."""

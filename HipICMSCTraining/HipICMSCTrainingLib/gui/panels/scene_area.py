@@ -143,7 +143,7 @@ class SceneArea(VTKObservationMixin):
             say: told what is being done.
 
         Raises:
-            HipError: as `scene_export.export_case` and ``DatasetFile.add``; those before are added and not ticked any
+            HipError: as `scene_export.export_case` and ``DatasetFile.add_written``; those before are added and not ticked any
                 more.
         """
         ticked = self._ticked()
@@ -166,7 +166,7 @@ class SceneArea(VTKObservationMixin):
         image_path, label_path = export_case(file.make_folder(), name, node, label, self._meanings, resample)
         patient = self._patient(file, node, name)
         paths = [str(path.resolve()) if path else None for path in (image_path, label_path)]
-        file.add([file.with_role(Case(name, choice.modality, "train", patient, *paths), self._labelled_mri)])
+        file.add_written(file.with_role(Case(name, choice.modality, "train", patient, *paths), self._labelled_mri))
         if label is not None:
             remember_mapping({part.name: self._meanings[part.name] for part in self._parts(label)})
 
