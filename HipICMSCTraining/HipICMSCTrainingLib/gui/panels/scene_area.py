@@ -143,8 +143,8 @@ class SceneArea(VTKObservationMixin):
             say: told what is being done.
 
         Raises:
-            HipError: as `scene_export.export_case` and ``DatasetFile.add_written``; those before are added and not ticked any
-                more.
+            HipError: as `scene_export.export_case` and ``DatasetFile.add_written``; those before are added and not
+                ticked any more.
         """
         ticked = self._ticked()
         self._is_adding = True
