@@ -7,8 +7,8 @@ bone, 3 right femur, 4 left femur. ``read_classes`` brings both to the first, by
   engine's four values;
 - any other label map with a value 3 or 4, or that says in its header that it is a result of ours, has the engine's four
   values;
-- any other label map has the two classes. Where all of 1 lies to the patient's right of all of 2, it could be either,
-  and is refused.
+- any other label map has the two classes. A file where as much of 1 lies to the patient's right as of 2 to the left
+  could be either, and is refused.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def read_classes(source: Path | sitk.Image, name: str) -> sitk.Image:
         classes = _ENGINE_VALUES
     else:
         classes = _CLASS_VALUES
-        _refuse_sides(image, name)
+        if isinstance(source, Path):
+            _refuse_sides(image, name)
     unknown = sorted(values - classes.keys() - {0})
     if unknown:
         raise HipError(
@@ -94,10 +95,11 @@ def _values(image: sitk.Image, name: str) -> set[int]:
 
 
 def _refuse_sides(image: sitk.Image, name: str) -> None:
-    """Where a joint is in view, the hip bone reaches over the femoral head; two hip bones lie side by side."""
+    """Where a joint is in view, the hip bone reaches over the femoral head; two hip bones lie side by side and are
+    nearly of one size, unlike a hip bone and the little that a bad model calls femur."""
     voxels = sitk.GetArrayViewFromImage(image)
-    right_to_left = [points_of(image, np.argwhere(voxels == value)[:, ::-1])[:, 0] for value in (1, 2)]
-    if all(len(x) for x in right_to_left) and right_to_left[0].max() < right_to_left[1].min():
+    right, left = (points_of(image, np.argwhere(voxels == value)[:, ::-1])[:, 0] for value in (1, 2))
+    if 0 < max(len(right), len(left)) < 2 * min(len(right), len(left)) and right.max() < left.min():
         raise HipError(
             "ambiguous_labels",
             f"{name} has the values 1 and 2 alone, all of 1 to the right of all of 2: either right and left hip bone "
