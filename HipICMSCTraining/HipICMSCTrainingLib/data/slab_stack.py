@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from HipICMSCLib.common.voxels import box_of
 from HipICMSCLib.preprocessing.intensity import PADDING, IntensitySettings, rescale
 from torch import Tensor
 
@@ -53,13 +54,21 @@ class SlabsOfMris:
 
     def __init__(self, volumes: Sequence[Arrays], shape: SlabShape) -> None:
         self.shape = shape
-        self._places = [(volume, index) for volume in volumes for index in range(_slices_in(volume))]
+        cornered = [(volume["slices"], _corner(volume, shape)) for volume in volumes]
+        self._places = [(slices, index, corner) for slices, corner in cornered for index in range(len(slices))]
 
     def __getitem__(self, numbers: Sequence[int]) -> np.ndarray:
-        """(slab, slices, rows, columns) float16, cut or padded about the middle."""
+        """(slab, slices, rows, columns) float16, cut or padded about the middle of what each MRI covers."""
         places = [self._places[number] for number in numbers]
-        slabs = [slab_at(volume["slices"], index, self.shape) for volume, index in places]
-        return np.stack(slabs).astype(np.float16)
+        return np.stack([slab_at(slices, index, self.shape, corner) for slices, index, corner in places]).astype(
+            np.float16
+        )
+
+
+def _corner(volume: Arrays, shape: SlabShape) -> tuple[int, int]:
+    """Of a patch about the middle of what an MRI covers, which lies in a corner of its slices, with padding beside."""
+    rows, columns = box_of(volume["covered"].any(0)) or (slice(0, shape.patch),) * 2
+    return tuple((part.start + part.stop - shape.patch) // 2 for part in (rows, columns))
 
 
 def _slices_in(volume: Arrays) -> int:
@@ -67,7 +76,7 @@ def _slices_in(volume: Arrays) -> int:
 
 
 def mr_stack(volumes: Sequence[Arrays], shape: SlabShape) -> SlabStack:
-    """Every slice of some MRIs with its neighbours, cut or padded about the middle."""
+    """Every slice of some MRIs with its neighbours, cut or padded about the middle of what it covers."""
     positions = [
         (np.arange(_slices_in(volume)) - (_slices_in(volume) - 1) / 2) * float(volume["step_mm"][0])
         for volume in volumes
@@ -79,7 +88,7 @@ def corrected_stack(volumes: Sequence[Arrays], shape: SlabShape) -> SlabStack:
     """Every slice of some corrected MRIs as :func:`mr_stack` has it, with those of its classes that count fully."""
     stack, one = mr_stack(volumes, shape), replace(shape, slices=1)
     labels = [
-        slab_at(volume["classes"] * (volume["weights"] == 1), index, one, fill=0)[0]
+        slab_at(volume["classes"] * (volume["weights"] == 1), index, one, _corner(volume, shape), fill=0)[0]
         for volume in volumes
         for index in range(_slices_in(volume))
     ]
@@ -134,19 +143,17 @@ def slab_covered(anatomy: Anatomy, pose: Pose, shape: SlabShape) -> Tensor:
 
 
 def slab_at(
-    slices: np.ndarray, index: int, shape: SlabShape, corner: tuple[int, int] | None = None, fill: float = PADDING
+    slices: np.ndarray, index: int, shape: SlabShape, corner: tuple[int, int], fill: float = PADDING
 ) -> np.ndarray:
     """A slice of a volume with its neighbours (the outermost slices are repeated), cut to the patch.
 
     Args:
         slices: (slice, row, column).
-        corner: first row and column of the patch, which may lie outside; None puts it about the middle.
+        corner: first row and column of the patch, which may lie outside.
         fill: what stands outside.
     """
     half = shape.slices // 2
     chosen = slices[np.clip(np.arange(index - half, index + half + 1), 0, len(slices) - 1)]
-    if corner is None:
-        corner = tuple((size - shape.patch) // 2 for size in slices.shape[1:])
     patch = np.full((shape.slices, shape.patch, shape.patch), fill, slices.dtype)
     inside = [
         slice(max(first, 0), min(first + shape.patch, size))

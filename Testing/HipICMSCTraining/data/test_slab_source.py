@@ -13,7 +13,15 @@ from HipICMSCLib.preprocessing.intensity import PADDING
 from HipICMSCTrainingLib.data.batches import Batch
 from HipICMSCTrainingLib.data.slab_cache import Arrays
 from HipICMSCTrainingLib.data.slab_source import SlabSource
-from HipICMSCTrainingLib.data.slab_stack import SlabStack, ct_slab, ct_stack, mr_stack, simulated_stack, slab_at
+from HipICMSCTrainingLib.data.slab_stack import (
+    SlabStack,
+    corrected_stack,
+    ct_slab,
+    ct_stack,
+    mr_stack,
+    simulated_stack,
+    slab_at,
+)
 from HipICMSCTrainingLib.settings.augmentation import AugmentationSettings
 from HipICMSCTrainingLib.settings.simulation import SlabShape
 from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, TOGETHER, TRANSLATION
@@ -255,19 +263,35 @@ def test_mris_come_as_often_as_their_weights_and_a_rare_plane_is_not_drowned(sou
 # What scores and previews look at.
 
 
-def test_a_slab_is_cut_about_the_middle_and_repeats_the_outermost_slices():
+def test_a_slab_is_cut_where_it_is_said_and_repeats_the_outermost_slices():
     slices = np.arange(5 * 6 * 8, dtype=np.float32).reshape(5, 6, 8)
     shape = SlabShape(3, 4, 1.0)
-    assert np.array_equal(slab_at(slices, 2, shape), slices[1:4, 1:5, 2:6])
-    assert np.array_equal(slab_at(slices, 0, shape), slices[[0, 0, 1], 1:5, 2:6])
-    assert np.array_equal(slab_at(slices, 4, shape), slices[[3, 4, 4], 1:5, 2:6])
-    wide = slab_at(slices, 2, SlabShape(3, 10, 1.0))
+    assert np.array_equal(slab_at(slices, 2, shape, (1, 2)), slices[1:4, 1:5, 2:6])
+    assert np.array_equal(slab_at(slices, 0, shape, (1, 2)), slices[[0, 0, 1], 1:5, 2:6])
+    assert np.array_equal(slab_at(slices, 4, shape, (1, 2)), slices[[3, 4, 4], 1:5, 2:6])
+    wide = slab_at(slices, 2, SlabShape(3, 10, 1.0), (-2, -1))
     assert np.array_equal(wide[:, 2:8, 1:9], slices[1:4])
     assert (wide[:, :2] == PADDING).all()
     assert (wide[:, :, 9] == PADDING).all()
-    corner = slab_at(slices, 2, shape, corner=(-2, 6), fill=7.0)
+    corner = slab_at(slices, 2, shape, (-2, 6), fill=7.0)
     assert np.array_equal(corner[:, 2:, :2], slices[1:4, :2, 6:])
     assert (corner[:, :2] == 7).all()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(40, 50), (100, 90)])
+def test_scores_look_at_the_middle_of_what_an_mri_covers_whatever_is_padded(rows, columns):
+    """An MRI lies in a corner of its padded slices: their middle showed half of it, and of one hip nearly nothing."""
+    inside = np.zeros((3, 160, 160), bool)
+    inside[:, :rows, :columns] = True
+    marks = np.where(inside, 0.5, PADDING).astype(np.float16)
+    marks[:, rows // 2, columns // 2] = 1.0
+    volume = mri(size=(3, 160, 160)) | {"slices": marks, "covered": inside}
+    classes = {"classes": (marks == 1).astype(np.uint8), "weights": np.ones(marks.shape, np.float16)}
+    for stack in (mr_stack([volume], SETTINGS.slab_shape), corrected_stack([volume | classes], SETTINGS.slab_shape)):
+        slab = stack.images([1])[0]
+        assert (slab[1] == 1).nonzero().tolist() == [[32, 32]]
+        assert (slab[1] > PADDING).sum() == min(64, rows) * min(64, columns)
+    assert np.argwhere(stack.labels[1] == 1).tolist() == [[32, 32]]
 
 
 def test_an_mr_stack_holds_every_slice_of_every_volume():
@@ -279,7 +303,7 @@ def test_an_mr_stack_holds_every_slice_of_every_volume():
     assert stack.images([0]).dtype == torch.float32
     assert stack.evenly(3) == [0, 6, 13]
     assert np.array_equal(
-        stack.images([10])[0], slab_at(mri(AXIAL, (5, 40, 40), first=0.3)["slices"], 1, SETTINGS.slab_shape)
+        stack.images([10])[0], slab_at(mri(AXIAL, (5, 40, 40), first=0.3)["slices"], 1, SETTINGS.slab_shape, (-12, -12))
     )
 
 
