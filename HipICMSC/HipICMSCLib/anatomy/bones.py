@@ -17,7 +17,7 @@ from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.anatomy.field_of_view import shows_one_hip
 from HipICMSCLib.anatomy.heads_of_bones import side_in_scanner, side_told_by
 from HipICMSCLib.anatomy.segments import FEMUR, HIP_BONE, SEGMENTS, SIDES, segment_of
-from HipICMSCLib.common.voxels import box_of, steps_of
+from HipICMSCLib.common.voxels import box_of, reach_along, steps_of
 
 # A component beside the main one of its bone stays if it is at least this large ...
 MIN_PIECE_ML = 1.0
@@ -215,20 +215,21 @@ def _by_side(
     }
     if not is_part:
         return kept
-    right, left = (_near(mask, AROUND_SURE_MM, grid) & bone for mask in kept.values())
+    around = reach_along(grid.spacing, AROUND_SURE_MM)
+    right, left = (_near(mask, around, grid) & bone for mask in kept.values())
     return {"right": right & (is_right | ~left), "left": left & ~(is_right & right)}
 
 
-def _near(mask: np.ndarray, within_mm: float, grid: _Grid) -> np.ndarray:
-    """What lies so near to a mask."""
+def _near(mask: np.ndarray, reach_mm: np.ndarray, grid: _Grid) -> np.ndarray:
+    """What lies so near to a mask, along each axis of the array and in an ellipsoid between them."""
     near, box = np.zeros_like(mask), box_of(mask)
     if box is not None:
-        reach = [int(np.ceil(within_mm / mm)) for mm in grid.spacing]
+        reach = np.ceil(reach_mm / grid.spacing).astype(int)
         box = tuple(
             slice(max(0, axis.start - by), min(size, axis.stop + by))
             for axis, by, size in zip(box, reach, mask.shape, strict=True)
         )
-        near[box] = ndimage.distance_transform_edt(~mask[box], sampling=grid.spacing) <= within_mm
+        near[box] = ndimage.distance_transform_edt(~mask[box], sampling=grid.spacing / reach_mm) <= 1
     return near
 
 
@@ -276,7 +277,7 @@ def _kept_pieces(
         large = [i for i in large if not _is_before_the_joint(points[i], head, inwards)] or large
     at_joint = {}
     if joint is not None and len(large) > 1:
-        voxels = np.argwhere(_near(joint, JOINT_MM, grid) & (pieces.labels > 0))
+        voxels = np.argwhere(_near(joint, np.full(3, JOINT_MM), grid) & (pieces.labels > 0))
         piece_there = pieces.labels[tuple(voxels.T)]
         at_joint = {i: grid.points(voxels[piece_there == i]) for i in large}
         large.sort(key=lambda i: -len(at_joint[i]))

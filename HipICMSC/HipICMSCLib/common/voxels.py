@@ -25,6 +25,12 @@ def points_of(image: sitk.Image, indices: np.ndarray) -> np.ndarray:
     return indices @ steps_of(image).T + np.array(image.GetOrigin())
 
 
+def reach_along(spacing: np.ndarray, within_mm: float) -> np.ndarray:
+    """How far (mm) along each axis counts as near: in thick slices one and a half of them, for a bone that ends there
+    lies in the next one, and a little beside where it was."""
+    return np.maximum(within_mm, 1.5 * np.asarray(spacing))
+
+
 def box_of(mask: np.ndarray) -> tuple[slice, ...] | None:
     """The box that just holds a mask of any dimensions, in a fraction of the time of ``ndimage.find_objects``; None
     where the mask is empty."""

@@ -17,6 +17,7 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.doubts import Notice
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
+from HipICMSCLib.common.voxels import reach_along
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.models.chosen import ENDING
 from HipICMSCLib.networks.steadied import steadied
@@ -135,13 +136,15 @@ def plausible_bone(labels: sitk.Image, notices: Sequence[Notice], grid: Grid) ->
         labels, notices: of a result; bone is whatever is not 0.
 
     Returns:
-        bool, (slice, row, column) of ``grid``: within :data:`AROUND_MM` of the bones; everywhere, where some may lack.
+        bool, (slice, row, column) of ``grid``: within :data:`AROUND_MM` of the bones, or in the next slice; everywhere,
+        where some may lack.
     """
     if any(notice.kind in _LACKING for notice in notices):
         return np.ones(grid.size[::-1], bool)
     bones = grid.resample(labels, sitk.sitkNearestNeighbor, 0) > 0
+    bones.SetSpacing((np.array(grid.spacing) / reach_along(grid.spacing, AROUND_MM)).tolist())
     distance = sitk.SignedMaurerDistanceMap(bones, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
-    return sitk.GetArrayFromImage(distance) <= AROUND_MM
+    return sitk.GetArrayFromImage(distance) <= 1
 
 
 def packed(bones: np.ndarray) -> np.ndarray:

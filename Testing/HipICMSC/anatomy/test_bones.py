@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 from HipICMSCLib.anatomy.bones import separate_sides
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
+from HipICMSCLib.preprocessing.geometry import Grid
 
 RIGHT_HEAD, LEFT_HEAD = (-85.0, 0.0, 0.0), (85.0, 0.0, 0.0)
 HEADS = FemoralHeads(RIGHT_HEAD, LEFT_HEAD)
@@ -405,6 +406,21 @@ def test_a_stray_on_an_unsure_bridge_goes_and_the_unsure_rim_of_a_bone_stays(nam
     assert not found[from_stray <= 12.0].any()
     # As a label map, of which nobody says how sure it is, all hangs together.
     assert sitk.GetArrayFromImage(separate_sides(classes, HEADS).labels)[from_stray <= 12.0].all()
+
+
+@pytest.mark.parametrize(("slice_mm", "shift_mm"), [(3.0, 0.0), (5.2, 4.0), (7.0, 0.0), (7.0, 4.0)])
+def test_the_unsure_slice_at_the_end_of_a_bone_stays_however_thick_slices_are(slice_mm, shift_mm):
+    """A network that hears its neighbours is half as sure of a bone's last slice; at 7 mm none of it was left."""
+    classes = empty_image(CORONAL, (2.0, 2.0, slice_mm))
+    confidence = np.ones(classes.GetSize()[::-1], np.float32)
+    array, middle, end = sitk.GetArrayFromImage(classes), classes.GetSize()[2] // 2, classes.GetSize()[2] // 2 + 4
+    for number in range(middle - 4, end + 1):
+        first = 50 + round((number - middle) * shift_mm / 2)
+        array[number, first : first + 30, 20:40] = 1
+    confidence[end] = 0.6
+    classes, confidence = (Grid.of(classes).image(voxels) for voxels in (array, confidence))
+    found = sitk.GetArrayFromImage(separate_sides(classes, HEADS, confidence).labels)
+    assert np.array_equal(found > 0, array > 0)
 
 
 @pytest.mark.parametrize("farther_mm", [0.0, 6.0])

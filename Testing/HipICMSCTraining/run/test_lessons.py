@@ -57,6 +57,15 @@ def test_a_stray_is_not_plausible_and_each_bone_is(labels):
     assert not found[sitk.GetArrayFromImage(distance) > AROUND_MM + 0.1].any()
 
 
+def test_a_bone_may_go_on_in_the_next_slice_however_thick_slices_are():
+    labels = sitk.Image(60, 60, 7, sitk.sitkUInt8)
+    labels.SetSpacing((2.0, 2.0, 7.0))
+    labels[20:40, 20:40, 1:5] = 3
+    found = plausible_bone(labels, (), slice_grid(labels, "axial", SLAB))
+    # What was not drawn there is not taught to be no bone.
+    assert found[[0, 5], 22:38, 22:38].all() and not found[6].any() and not found[3, 2:10, 2:10].any()
+
+
 @pytest.mark.parametrize("kind", ["bone_missing", "one_hip", "volume_implausible"])
 def test_a_result_that_may_lack_bone_does_not_say_where_there_is_none(labels, kind):
     grid = slice_grid(labels, "axial", SLAB)
