@@ -17,7 +17,7 @@ import SimpleITK as sitk
 from HipICMSCLib.anatomy.doubts import Notice
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import replacing
-from HipICMSCLib.common.voxels import reach_along
+from HipICMSCLib.common.voxels import box_of, reach_along
 from HipICMSCLib.engine import HipSegmenter
 from HipICMSCLib.models.chosen import ENDING
 from HipICMSCLib.networks.steadied import steadied
@@ -92,8 +92,14 @@ def write_lessons(
         lesson = sum(lesson_of(each, image) for each in segmenters) / len(segmenters)
         hip_bone = lesson[0] > 0.5
         if t1_weighted and hip_bone.any():
-            slices = prepare_slices(image, plane_to_read(image), "MR", *read_as[0]).slices
-            muscle = muscle_called_bone((slices + 1) / 2, hip_bone)
+            read = prepare_slices(image, plane_to_read(image), "MR", *read_as[0])
+            # Padding would count among what is dark.
+            inside = box_of(read.covered)
+            muscle = np.zeros_like(hip_bone)
+            try:
+                muscle[inside] = muscle_called_bone((read.slices[inside] + 1) / 2, hip_bone[inside])
+            except ValueError:
+                say(f"The brightness of MRI {number} tells no muscle from marrow, so nothing is taken back there.")
             lesson[0, muscle] = np.minimum(lesson[0, muscle], _UNSURE)
         lessons[case.name] = packed(lesson)
     with replacing(file) as beside:

@@ -122,6 +122,17 @@ def test_noise_is_there_where_there_is_no_signal():
     assert max(levels) < 0.2
 
 
+def test_air_about_a_small_patient_takes_no_noise_away():
+    """What shimmers in air was once the median signal of a slab that is mostly air, whose noise was then a fiftieth."""
+    small, large = (disc(radius=radius).repeat(3, 1, 1) for radius in (10, 28))
+    for image in (small, large):
+        shimmer = torch.from_numpy(random(1).uniform(0, 0.03, image.shape).astype(np.float32))
+        image[image == 0] = shimmer[image == 0]
+    for seed in SEEDS:
+        of_small, of_large = (acquisition.through_k_space(each, random(seed))[:, :4].mean() for each in (small, large))
+        assert float(of_small) == pytest.approx(float(of_large), rel=0.25, abs=0.02)
+
+
 def test_bright_skin_does_not_bury_deep_tissue_in_noise():
     image = disc(radius=20).repeat(3, 1, 1)
     with_skin = image.clone()
@@ -176,6 +187,7 @@ def test_rescaled_images_fill_the_range_of_preprocessed_ones():
         assert scaled.min() == -1  # what is black
         assert scaled.max() <= 1
         assert (scaled.flatten().argsort() == scaled.flatten().argsort()).all()
-        ends.append(float(scaled.max()))
-    assert np.mean(np.array(ends) == 1) > 0.8
+        ends.append((float(torch.quantile(scaled, 0.995)) + 1) / 2)
+    # As the volume's brightest tissue may lie elsewhere: mostly 0.8 to 1, now and then far below.
+    assert max(ends) <= 1 and 0.8 < np.median(ends) < 0.98
     assert torch.equal(acquisition.rescaled(torch.zeros(3, 8, 8), random(0)), -torch.ones(3, 8, 8))
