@@ -17,6 +17,8 @@ from HipICMSCTrainingLib.simulation.anatomy import COARSE_MM, FINE_MM, Anatomy, 
 #: By their number in a file.
 _PLANES = ("sagittal", "coronal", "axial")
 #: What is in a file, with the number of its dimensions and its type.
+#: To be changed with what `anatomy_of` makes of a CT, so that nothing of an earlier version is used.
+_WORD_OF_ANATOMY = "anatomy"
 _OF_ANATOMY = {
     "hu": (3, np.int16), "hip": (3, np.int8), "femur": (3, np.int8), "hip_coarse": (3, np.float32),
     "bone_voxels": (2, np.int16), "heads": (2, np.float64), "femora_coarse": (4, np.float32),
@@ -24,7 +26,7 @@ _OF_ANATOMY = {
 _OF_SLICES = {"slices": (3, np.float16), "covered": (3, np.bool_), "step_mm": (1, np.float32), "plane": (1, np.uint8)}
 
 
-def cached_anatomy(case: Case, settings: TrainingSettings, folder: Path) -> Anatomy:
+def cached_anatomy(case: Case, folder: Path) -> Anatomy:
     """A labelled CT, made ready now or read from ``folder`` where its files are still the same.
 
     Raises:
@@ -45,14 +47,14 @@ def cached_anatomy(case: Case, settings: TrainingSettings, folder: Path) -> Anat
             ),
         }
 
-    kept = kept_arrays(anatomy_file(case, settings, folder), _OF_ANATOMY, _is_anatomy, make)
+    kept = kept_arrays(anatomy_file(case, folder), _OF_ANATOMY, _is_anatomy, make)
     femora = tuple(Femur(head, far) for head, far in zip(kept["heads"], kept["femora_coarse"], strict=True))
     return Anatomy(kept["hu"], kept["hip"], kept["femur"], kept["hip_coarse"], femora, kept["bone_voxels"])
 
 
-def anatomy_file(case: Case, settings: TrainingSettings, folder: Path) -> Path:
+def anatomy_file(case: Case, folder: Path) -> Path:
     """Where :func:`cached_anatomy` keeps a case."""
-    return folder / f"{fingerprint(case, 'anatomy')}.safetensors"
+    return folder / f"{fingerprint(case, _WORD_OF_ANATOMY)}.safetensors"
 
 
 def cached_slices(case: Case, settings: TrainingSettings, folder: Path) -> Arrays:

@@ -25,8 +25,8 @@ from HipICMSCTrainingLib.simulation.anatomy import Anatomy
 from HipICMSCTrainingLib.simulation.pose import AIMED_AT_BONE, draw_pose_in
 from HipICMSCTrainingLib.simulation.simulator import simulated
 
-#: Batches that are made before they are asked for.
-_AHEAD = 6
+#: Batches that are made before they are asked for: at least so many, and so many for each thread that makes them.
+_AHEAD, _AHEAD_OF_EACH = 6, 2
 
 
 class SlabSource:
@@ -86,7 +86,7 @@ class SlabSource:
             stage: in simulation there is no x_t; in self-training x_s is simulated; in between x_s is CT. Corrected
                 MRIs take a share of what is simulated, and come beside the pairs of stage 2.
         """
-        for later in range(step, step + _AHEAD):
+        for later in range(step, step + max(_AHEAD, _AHEAD_OF_EACH * self._makers)):
             if (later, stage) not in self._waiting:
                 self._waiting[later, stage] = self._crew.submit(self._made, later, stage)
         batch = self._waiting.pop((step, stage)).result()

@@ -110,7 +110,7 @@ def prepared_case(case: Case, settings: TrainingSettings, cache: Path) -> Any:
         return cached_corrections(case, settings, cache)
     if settings.reads == "crop":
         return cached_volume(case, settings, cache)
-    return (cached_anatomy if case.modality == "CT" else cached_slices)(case, settings, cache)
+    return cached_anatomy(case, cache) if case.modality == "CT" else cached_slices(case, settings, cache)
 
 
 def kept_file(case: Case, settings: TrainingSettings, cache: Path) -> Path:
@@ -121,7 +121,7 @@ def kept_file(case: Case, settings: TrainingSettings, cache: Path) -> Path:
     """
     if settings.reads == "crop":
         return cache_file(case, settings, cache)
-    return (anatomy_file if case.modality == "CT" else slices_file)(case, settings, cache)
+    return anatomy_file(case, cache) if case.modality == "CT" else slices_file(case, settings, cache)
 
 
 def _prepared(

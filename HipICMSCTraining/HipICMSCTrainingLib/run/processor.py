@@ -17,9 +17,15 @@ _MOST_MAKING = 8
 
 def making_threads(device: torch.device) -> int:
     """How many threads make batches: half of those that PyTorch may have and one more, as each waits now and then;
-    beside a GPU all cores but one."""
-    threads = torch.get_num_threads() // 2 + 1 if device.type == "cpu" else (os.cpu_count() or 2) - 1
+    beside a GPU all cores but one of those that this process may use."""
+    threads = torch.get_num_threads() // 2 + 1 if device.type == "cpu" else _own_cores() - 1
     return max(1, min(_MOST_MAKING, threads))
+
+
+def _own_cores() -> int:
+    """Those that a cluster gave to the job, shared by the processes that torchrun started on this machine."""
+    given = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    return given // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 @contextlib.contextmanager

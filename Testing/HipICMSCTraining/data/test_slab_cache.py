@@ -43,8 +43,8 @@ def test_slices_are_those_that_preprocessing_gives(slab_data):
 
 def test_an_anatomy_comes_back_from_its_file_as_it_was_made(slab_data):
     case = first_case(slab_data, "CT")
-    file = anatomy_file(case, SETTINGS, slab_data.cache)
-    kept, arrays = cached_anatomy(case, SETTINGS, slab_data.cache), load_file(file)
+    file = anatomy_file(case, slab_data.cache)
+    kept, arrays = cached_anatomy(case, slab_data.cache), load_file(file)
     for name in ("hu", "hip", "femur", "hip_coarse", "bone_voxels"):
         assert np.array_equal(getattr(kept, name), arrays[name])
     assert len(kept.femora) == 2
@@ -104,7 +104,7 @@ def test_a_spoiled_file_is_replaced(slab_data, tmp_path, how):
 @pytest.mark.parametrize("how", ["other shapes", "a head too many", "a voxel outside", "no number"])
 def test_a_spoiled_anatomy_is_made_anew(slab_data, tmp_path, monkeypatch, how):
     case = first_case(slab_data, "CT")
-    arrays = dict(load_file(anatomy_file(case, SETTINGS, slab_data.cache)))
+    arrays = dict(load_file(anatomy_file(case, slab_data.cache)))
     if how == "other shapes":
         arrays["hip"] = arrays["hip"][1:].copy()
     elif how == "a head too many":
@@ -113,19 +113,19 @@ def test_a_spoiled_anatomy_is_made_anew(slab_data, tmp_path, monkeypatch, how):
         arrays["bone_voxels"] = np.full((4, 3), 10_000, np.int16)
     else:
         arrays["femora_coarse"] = arrays["femora_coarse"] * np.float32(np.nan)
-    save_file(arrays, anatomy_file(case, SETTINGS, tmp_path))
-    made = cached_anatomy(case, SETTINGS, slab_data.cache)
+    save_file(arrays, anatomy_file(case, tmp_path))
+    made = cached_anatomy(case, slab_data.cache)
     # What it costs to make one is not the point here.
     monkeypatch.setattr("HipICMSCTrainingLib.data.slab_cache.anatomy_of", lambda *images: made)
-    again = cached_anatomy(case, SETTINGS, tmp_path)
+    again = cached_anatomy(case, tmp_path)
     assert np.array_equal(again.hip, made.hip)
-    assert np.array_equal(load_file(anatomy_file(case, SETTINGS, tmp_path))["hip"], made.hip)
+    assert np.array_equal(load_file(anatomy_file(case, tmp_path))["hip"], made.hip)
 
 
 def test_what_is_wrong_is_said_by_the_name_of_the_case(slab_data, tmp_path):
     gone = replace(first_case(slab_data, "CT"), image=str(tmp_path / "gone.nii.gz"))
     with pytest.raises(HipError, match=f"Case {gone.name}: there is no file gone.nii.gz"):
-        cached_anatomy(gone, SETTINGS, tmp_path)
+        cached_anatomy(gone, tmp_path)
     ct = first_case(slab_data, "CT")
     as_mri = replace(ct, modality="MR", label=None, label_values=replace(ct.label_values))
     with pytest.raises(HipError, match=r"listed as an MRI") as refused:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -35,6 +36,16 @@ def test_networks_on_a_gpu_take_no_thread_from_anybody(threads):
     threads(3)
     with networks_beside(2, torch.device("cuda")):
         assert torch.get_num_threads() == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system tells no process which cores are its own")
+def test_beside_a_gpu_a_job_uses_the_cores_that_it_was_given(monkeypatch):
+    """A cluster gives a job four cores of a machine's 64, and torchrun shares them."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3})
+    assert making_threads(torch.device("cuda")) == 3
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert making_threads(torch.device("cuda")) == 1
 
 
 def test_an_error_in_a_step_takes_no_thread_from_who_comes_after(threads):
