@@ -384,6 +384,53 @@ def test_bones_of_one_mri_never_go_into_the_segmentation_of_another(panel, pictu
     assert segment(panel).GetName() == "another patient hips"
 
 
+def test_a_result_whose_mri_is_gone_is_not_taken_over_by_the_next_patients(panel):
+    first = add_volume()
+    result = segment(panel)
+    panel.ui.segmentationSelector.setCurrentNode(result)
+    panel.ui.replaceUnlockedCheckBox.checked = True
+    first.GetScene().RemoveNode(first)
+    second = add_volume(name="another patient")
+    panel.ui.inputSelector.setCurrentNode(second)
+    assert panel.logic.getParameterNode().segmentation is None
+    panel.ui.segmentationSelector.setCurrentNode(result)
+    assert not panel.ui.segmentButton.enabled and "belongs to another MRI" in panel.ui.targetLabel.text
+    panel.ui.segmentationSelector.setCurrentNode(None)
+    assert segment(panel).GetName() == "another patient hips"
+
+
+def test_what_was_chosen_for_one_mri_is_not_meant_for_the_next(panel):
+    """Neither femoral heads that were marked in it, nor the model for the synthetic one."""
+    import slicer
+
+    model = panel.logic.getParameterNode().model
+    panel.ui.sampleButton.click()
+    assert panel.logic.getParameterNode().model == "hip-phantom-mri"
+    heads = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "heads")
+    panel.ui.headsSelector.setCurrentNode(heads)
+    panel.ui.inputSelector.setCurrentNode(add_volume(name="a patient"))
+    choices = panel.logic.getParameterNode()
+    assert choices.heads is None and choices.model == model and panel.widget.panel.model_panel.current() == model
+    # Another model that the user chooses stays.
+    panel.ui.headsSelector.setCurrentNode(heads)
+    panel.ui.inputSelector.setCurrentNode(None)
+    panel.ui.inputSelector.setCurrentNode(add_volume(name="another patient"))
+    assert choices.heads is None and choices.model == model
+
+
+def test_the_panel_shows_the_result_that_was_just_made_and_not_the_one_chosen_before(panel):
+    add_volume()
+    first = segment(panel)
+    panel.ui.segmentationSelector.setCurrentNode(first)
+    panel.ui.againButton.click()
+    panel.ui.segmentButton.click()
+    panel.wait(lambda: panel.widget.panel.settled)
+    second = panel.logic.getParameterNode().segmentation
+    assert second is not first and second.GetName() in panel.ui.statusLabel.text
+    assert panel.widget.panel.editor_panel.editor.node.GetSegmentationNode() is second
+    assert second.GetDisplayNode().GetVisibility() and not first.GetDisplayNode().GetVisibility()
+
+
 def test_one_click_hands_the_result_to_slicers_own_editor(panel, monkeypatch):
     """Each editor has a node of its own: two on one would both draw whenever one of them does."""
     import slicer
@@ -416,6 +463,10 @@ def test_the_editor_follows_the_result_that_is_chosen(panel):
 
 
 def test_before_and_after_the_click_are_two_states_of_one_panel(panel):
+    from HipICMSCLib.models.chosen import user_folder
+
+    # As on a computer that never segmented.
+    (user_folder() / "run-times.json").unlink(missing_ok=True)
     add_volume()
     before = ("choicesFrame", "preflightFrame", "segmentButton")
     after = ("resultFrame", "againButton")
@@ -427,7 +478,12 @@ def test_before_and_after_the_click_are_two_states_of_one_panel(panel):
     assert hidden(before) == [True] * 3 and hidden(after) == [False] * 2
     panel.ui.againButton.click()
     assert hidden(before) == [False] * 3 and hidden(after) == [True] * 2
-    # By now it is known.
+    # And back, when it was a mistake.
+    assert not panel.ui.backButton.isHidden()
+    panel.ui.backButton.click()
+    assert hidden(before) == [True] * 3 and hidden(after) == [False] * 2 and panel.ui.backButton.isHidden()
+    panel.ui.againButton.click()
+    # By now it is known how long it takes.
     panel.wait(lambda: not panel.widget.panel.card.pending)
     assert "not known" not in panel.ui.preflightHeadlineLabel.text and "about" in panel.ui.preflightHeadlineLabel.text
 
@@ -448,7 +504,9 @@ def shown_bones() -> list[str]:
     return [node.GetName() for node in nodes if node.GetDisplayNode() and node.GetDisplayNode().GetVisibility()]
 
 
-def test_a_batch_leaves_its_results_hidden_and_a_row_shows_its_mri_with_its_result_alone(panel):
+def test_a_batch_leaves_its_results_hidden_but_that_of_the_chosen_mri_and_a_row_shows_its_mri_with_its_result_alone(
+    panel,
+):
     import slicer
 
     view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
@@ -458,7 +516,8 @@ def test_a_batch_leaves_its_results_hidden_and_a_row_shows_its_mri_with_its_resu
     assert not panel.ui.segmentButton.enabled
     panel.wait(lambda: not panel.widget.panel.batch_panel.busy)
     panel.wait(lambda: panel.widget.panel.settled)
-    assert shown_bones() == []
+    assert shown_bones() == [f"{panel.ui.inputSelector.currentNode().GetName()} hips"]
+    assert not panel.ui.resultFrame.isHidden() and panel.ui.segmentButton.isHidden()
     for row, volume in ((1, second), (0, first)):
         panel.ui.batchTable.selectRow(row)
         panel.wait(lambda: panel.widget.panel.settled)

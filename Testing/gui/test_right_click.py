@@ -80,6 +80,28 @@ def test_it_opens_the_module_and_segments_what_was_clicked(plugin):
     assert result_of(volumes[0]) is not None and result_of(volumes[1]) is None
 
 
+def test_it_replaces_nothing_and_chooses_what_was_clicked_also_while_another_is_segmented(plugin):
+    """A tick of an earlier run, which nobody sees beside a result, replaced the bones of that result."""
+    from HipICMSCLib.gui.scene.result import result_of
+
+    volume, other = (add_volume(name=name) for name in ("clicked", "other"))
+    choices = plugin.manager.getModuleLogic("HipICMSC").getParameterNode()
+    choices.model = "balls"
+    plugin.click(volume)
+    plugin.action.trigger()
+    opened = plugin.manager._opened["HipICMSC"]
+    opened.wait(lambda: opened.widget.panel.settled)
+    first = result_of(volume)
+    choices.segmentation, choices.replaceUnlocked = first, True
+    plugin.action.trigger()
+    plugin.click(other)
+    plugin.action.trigger()
+    assert choices.inputVolume is other
+    opened.wait(lambda: opened.widget.panel.settled)
+    made = list(volume.GetScene().GetNodesByClass("vtkMRMLSegmentationNode"))
+    assert len(made) == 2 and first in made
+
+
 def test_a_result_for_an_mri_from_dicom_can_be_exported(plugin, monkeypatch):
     """The module opens with that result, and asks for a file."""
     import qt

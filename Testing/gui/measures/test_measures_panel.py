@@ -238,6 +238,19 @@ def test_a_worker_that_dies_is_one_sentence_and_the_next_click_works(section, ri
     assert section.row("LCEA").value == pytest.approx(truth(SHAPES)["LCEA"], abs=1.5)
 
 
+def test_another_segmentation_that_is_chosen_meanwhile_is_not_left_measuring(section, right_labels):
+    first, second = (add_segmentation(right_labels, name) for name in ("first", "second"))
+    section.panel.show(first)
+    section.ui.measureButton.click()
+    section.panel.show(second)
+    section.settle()
+    assert section.node is second and section.table is None
+    assert section.ui.measureButton.text == "Measure" and section.ui.measuresSelector.enabled
+    assert section.ui.measuresProgressBar.isHidden() and "easur" not in section.ui.measuresStateLabel.text
+    section.panel.show(first)
+    assert section.row("LCEA").value == pytest.approx(truth(SHAPES)["LCEA"], abs=1.5)
+
+
 def test_a_segmentation_deleted_while_it_is_measured_leaves_nothing(section, labels):
     node = add_segmentation(labels)
     section.panel.show(node)

@@ -39,6 +39,17 @@ def test_the_numbers_follow_a_moved_point_and_go_back(measured, pictures):
     assert not measured.ui.measuresResetButton.enabled
 
 
+def test_a_reset_whose_measuring_is_cancelled_leaves_no_number_of_the_points_before(measured):
+    before = measured.row("LCEA").value
+    measured.drag("R_LCEA", 2, measured.turned_edge(6.0))
+    measured.ui.measuresResetButton.click()
+    measured.ui.measureButton.click()
+    measured.settle()
+    row = measured.row("LCEA")
+    assert row.value == pytest.approx(before, abs=1e-3) and row.status == "outdated"
+    assert not measured.ui.measuresTableButton.enabled and "Measure again" in measured.ui.measuresTableButton.toolTip
+
+
 def test_a_point_let_go_beside_its_plane_goes_back_into_it(measured):
     edge = measured.turned_edge(4.0)
     measured.drag("R_LCEA", 2, edge + np.array([0, 3.0, 0]))

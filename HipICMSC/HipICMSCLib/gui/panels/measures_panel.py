@@ -45,6 +45,7 @@ from HipICMSCLib.gui.scene.measures_table import (
     is_whole,
     mark_stale,
     measured_segmentations,
+    put_back,
     rows_of,
     table_of,
 )
@@ -122,8 +123,9 @@ class MeasuresPanel(VTKObservationMixin):
         self._following.stop()
         self._refreshing.stop()
         self._checking.stop()
-        self.removeObservers()
         self.ui.measuresSelector.setMRMLScene(None)
+        # The selector has told of having no node, upon which the scene was observed once more.
+        self.removeObservers()
 
     # What is seen.
 
@@ -237,8 +239,8 @@ class MeasuresPanel(VTKObservationMixin):
 
     def _on_measure(self, checked: bool = False) -> None:
         if self._service.measuring:
-            self._service.cancel_measuring()
             self.ui.measuresStateLabel.text = _("Cancelling …")
+            self._service.cancel_measuring()
         else:
             self._measure()
 
@@ -250,7 +252,8 @@ class MeasuresPanel(VTKObservationMixin):
             mark = fingerprint(node)
             job = MeasuringJob(node, *sent, page)
             self._service.measure(
-                job, Listener(lambda outcome: self._on_ended(outcome, mark, page, sent), progressed=self._on_progress)
+                job,
+                Listener(lambda outcome: self._on_ended(node, outcome, mark, page, sent), progressed=self._on_progress),
             )
         except HipError as error:
             self._said = error.sentence
@@ -260,38 +263,46 @@ class MeasuresPanel(VTKObservationMixin):
     def _on_progress(self, stage: str, share: float) -> None:
         self.ui.measuresProgressBar.value = round(100 * share)
 
-    def _on_ended(self, outcome: Outcome | HipError, mark: str, page: Path | None, sent: tuple[dict, dict]) -> None:
+    def _on_ended(
+        self, node, outcome: Outcome | HipError, mark: str, page: Path | None, sent: tuple[dict, dict]
+    ) -> None:
         if isinstance(outcome, HipError):
-            self._said = outcome.sentence
-            self._refresh()
+            self._end(node, outcome.sentence)
             return
         if _moved(table_of(outcome.node)) != sent:
             # What the user did since is worth more than what was asked for before.
-            self._said = _("Points were moved while the hips were being measured; measure again.")
+            said = _("Points were moved while the hips were being measured; measure again.")
             if page is not None:
-                self._said += " " + _("The report in {name} has the former points.").format(name=page.name)
-            self._refresh()
+                said += " " + _("The report in {name} has the former points.").format(name=page.name)
+            self._end(node, said)
             return
         seconds = duration(time.monotonic() - self._started)
-        self._said = _("Measured in {time}.").format(time=seconds)
+        said = _("Measured in {time}.").format(time=seconds)
         if page is not None:
-            self._said = _("The report is in {name}. {research_use}").format(name=page.name, research_use=RESEARCH_USE)
+            said = _("The report is in {name}. {research_use}").format(name=page.name, research_use=RESEARCH_USE)
         scene = outcome.node.GetScene()
         if scene.GetUndoFlag():
             scene.SaveStateForUndo()
         self._placing = True
-        for step in (*measures_steps(outcome.node, outcome.report, mark), lambda: self._on_shown(outcome.node)):
+        for step in (*measures_steps(outcome.node, outcome.report, mark), lambda: self._on_shown(outcome.node, said)):
             self._ticks.add(step)
 
-    def _on_shown(self, node) -> None:
+    def _on_shown(self, node, said: str) -> None:
         self._placing = False
         if node.GetScene() is not None:
             # It may have been edited while it was measured.
             check_stale(node)
         if node is self._node:
             self._observe()
-            self._refresh()
+        self._end(node, said)
+        if node is self._node:
             self._show_marks()
+
+    def _end(self, node, said: str) -> None:
+        """Nothing is measured any more; what is to be said of it is said where it is still shown."""
+        if node is self._node:
+            self._said = said
+        self._refresh()
 
     # Seeing.
 
@@ -357,6 +368,7 @@ class MeasuresPanel(VTKObservationMixin):
         self._placing = True
         try:
             reset_marks(self._table)
+            put_back(self._table)
         finally:
             self._placing = False
         self._measure()

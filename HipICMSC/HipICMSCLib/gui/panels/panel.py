@@ -27,7 +27,7 @@ from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob
 from HipICMSCLib.gui.running.segmentation_task import Outcome
 from HipICMSCLib.gui.running.ticks import Ticks
 from HipICMSCLib.gui.scene.head_points import place_heads
-from HipICMSCLib.gui.scene.result import is_of_another_volume, result_of, volume_of
+from HipICMSCLib.gui.scene.result import is_of_another_volume, is_result, result_of, volume_of
 from HipICMSCLib.gui.scene.sample_data import load_phantom
 from HipICMSCLib.gui.scene.surfaces import has_surfaces, surface_steps
 from HipICMSCLib.gui.scene.views import centre_views_on, show_alone, show_result_alone
@@ -49,6 +49,8 @@ class Panel:
         #: The MRI and the result of it that are shown, and whether the user wants another one.
         self._shown, self._wants_again = (None, None), False
         self._viewed = None
+        #: The last MRI that was chosen, and the model that was before a click loaded the synthetic one.
+        self._chosen, self._model_before = None, ""
         #: What is being segmented, or was last.
         self._segmented = None
         #: Model and device of the batch that runs: all its volumes are segmented alike, whatever is chosen meanwhile.
@@ -127,11 +129,13 @@ class Panel:
         self._show_button()
 
     def segment(self, volume) -> None:
-        """Choose a volume and press the button for the user, if it can be pressed."""
-        if self._choices is not None and not self._logic.busy:
-            self._choices.inputVolume = volume
-            if self._ui.segmentButton.enabled:
-                self._on_segment()
+        """Choose a volume and press the button for the user, if it can be pressed; nothing is replaced in this way."""
+        if self._choices is None:
+            return
+        self._choices.inputVolume = volume
+        self._choices.replaceUnlocked = False
+        if not self._logic.busy and self._ui.segmentButton.enabled:
+            self._on_segment()
 
     def export(self, result) -> None:
         """Show a result and ask for the file of its DICOM segmentation."""
@@ -156,6 +160,7 @@ class Panel:
         self.measures_panel.forget_scene()
         self._ticks.clear()
         self._shown, self._viewed = (None, None), None
+        self._chosen, self._model_before = None, ""
         self.editor_panel.show(None, None)
         self.export_panel.show(None)
         self.case_panel.show(None)
@@ -191,7 +196,7 @@ class Panel:
         self.card.remedy_wanted.connect(self._on_remedy)
         self.model_panel.chosen.connect(self._on_model_chosen)
         self.batch_panel.about_to_start.connect(self._keep_choices_of_batch)
-        self.batch_panel.changed.connect(self._show_button)
+        self.batch_panel.changed.connect(self._on_batch_changed)
         self.batch_panel.volume_chosen.connect(self._on_volume_of_batch)
         self.set_up_panel.checked.connect(lambda: self.take(self._choices))
         self.set_up_panel.about_to_install.connect(self._end_worker)
@@ -199,6 +204,7 @@ class Panel:
         logic.service.did_not_load.connect(self.set_up_panel.look_closer)
         ui.segmentButton.connect("clicked(bool)", self._on_segment)
         ui.againButton.connect("clicked(bool)", self._on_again)
+        ui.backButton.connect("clicked(bool)", self._on_back)
         ui.sampleButton.connect("clicked(bool)", self._on_sample)
 
     def _end_worker(self) -> None:
@@ -218,10 +224,21 @@ class Panel:
         """Another MRI comes into the views with its own result; where the first one lies is the user's."""
         volume, before = self._choices.inputVolume, self._viewed
         self._viewed = volume
+        if volume is not None and volume is not self._chosen:
+            self._choose_anew(volume)
         if None not in (volume, before) and volume is not before:
-            if is_of_another_volume(self._choices.segmentation, volume):
-                self._choices.segmentation = None
             self._show_alone(volume)
+
+    def _choose_anew(self, volume) -> None:
+        """What was chosen for the MRI before, which may be gone, is not meant for this one."""
+        choices, before, self._chosen = self._choices, self._chosen, volume
+        if is_of_another_volume(choices.segmentation, volume):
+            choices.segmentation = None
+        if before is None:
+            return
+        choices.heads = None
+        if self._model_before:
+            choices.model, self._model_before = self._model_before, ""
 
     def _show_alone(self, volume) -> None:
         result = result_of(volume, self._choices.segmentation)
@@ -254,6 +271,7 @@ class Panel:
             show_stage(self._ui, "running")
         else:
             show_stage(self._ui, "before" if self._shown[1] is None or self._wants_again else "after")
+        self._ui.backButton.visible = self._wants_again and not self._is_running
 
     def _show_button(self) -> None:
         if self._is_running:
@@ -302,25 +320,32 @@ class Panel:
 
     def _on_model_chosen(self, name: str) -> None:
         if self._choices is not None:
-            self._choices.model = name
+            self._choices.model, self._model_before = name, ""
 
     def _on_sample(self, checked: bool = False) -> None:
         volume = load_phantom("MR")
         if volume is not None and self._choices is not None:
+            before = self._choices.model
             self._choices.inputVolume = volume
             self._choices.model = PHANTOM_MODEL
+            self._model_before = before
 
     def _on_again(self, checked: bool = False) -> None:
         self._wants_again = True
         self._watch.look_again()
         self._show_stage()
 
+    def _on_back(self, checked: bool = False) -> None:
+        self._wants_again = False
+        self._show_stage()
+
     # Segmenting.
 
     def _on_segment(self, checked: bool = False) -> None:
         if self._logic.busy:
-            self._logic.cancel()
+            # What has not begun ends at once, and says so.
             self.run_panel.cancelling()
+            self._logic.cancel()
         else:
             self._segment()
         self._show_button()
@@ -356,13 +381,16 @@ class Panel:
             self.run_panel.progress(stage, share, self._name_of_other(self._segmented))
 
     def _on_about_to_change(self, segmentation_node) -> None:
-        self.editor_panel.save_state(segmentation_node, self._choices and self._choices.inputVolume)
+        self.editor_panel.save_state(segmentation_node, volume_of(segmentation_node))
 
     def _on_finished(self, outcome: Outcome) -> None:
         node, volume = outcome.node, volume_of(outcome.node)
         # The same node may hold another result now.
         self._shown = (None, None)
         if self._choices is not None:
+            # Beside a former result that was chosen there is a new one, which is meant from now on.
+            if self._viewed is volume and is_result(self._choices.segmentation):
+                self._choices.segmentation = node
             self.take(self._choices)
         if self._viewed is volume:
             self.run_panel.finish(node.GetName())
@@ -410,9 +438,21 @@ class Panel:
         job = FileJob(path, output, find_model(model), device, series)
         service.start_one_of_many(job, on_progress, on_end)
 
+    def _on_batch_changed(self) -> None:
+        """The MRI that is chosen may have a result by now."""
+        if self._choices is not None and not self.batch_panel.busy:
+            before = self._shown[1]
+            self._show_result()
+            result = self._shown[1]
+            if result is not None and result is not before:
+                show_result_alone(result)
+                self._ticks.add(*surface_steps(result))
+        self._show_button()
+
     def _on_volume_of_batch(self, volume) -> None:
         if self._choices is not None:
-            self._choices.inputVolume = self._viewed = volume
+            self._viewed = volume
+            self._choices.inputVolume = volume
             self._show_alone(volume)
 
     def _self_test(self, on_report, on_error) -> None:

@@ -208,6 +208,18 @@ def follow_in_table(table_node, side: str, followed: Followed, frame: Frame | No
     table_node.Modified()
 
 
+def put_back(table_node) -> None:
+    """Show the numbers that were found automatically, where a user's points had changed them; they are outdated until
+    the bones were asked for the rest."""
+    sentence = _("Its points were put back; measure again.")
+    for row in rows_of(table_node):
+        if row.is_edited or row.status == "outdated" or math.isnan(row.value) != math.isnan(row.auto_value):
+            values = {"Value": row.auto_value, "Reason": "", "Sentence": sentence, "Status": "outdated"}
+            _put(table_node.GetTable(), row.index, values | dict.fromkeys(_OF_THE_NUMBER, math.nan))
+    table_node.GetTable().Modified()
+    table_node.Modified()
+
+
 def say_frame(table_node, frame: Frame) -> None:
     """The numbers that follow are in this frame of the pelvis, which the user has set by hand."""
     table_node.SetAttribute(_FRAME, frame.name)

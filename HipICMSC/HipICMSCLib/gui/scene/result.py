@@ -49,8 +49,12 @@ def replaceable(segmentation_node) -> list[str]:
 
 
 def is_of_another_volume(segmentation_node, volume_node) -> bool:
-    """Whether it shows the bones of another MRI, maybe of another patient, so that none of this one may go into it."""
-    return segmentation_node is not None and volume_of(segmentation_node) not in (None, volume_node)
+    """Whether it shows the bones of another MRI, maybe of another patient, so that none of this one may go into it;
+    that of a result of ours may be gone."""
+    if segmentation_node is None:
+        return False
+    made_for = volume_of(segmentation_node)
+    return is_result(segmentation_node) if made_for is None else made_for is not volume_node
 
 
 def name_of_new_node(volume_node, segmentation_node) -> str:
@@ -130,8 +134,8 @@ def read_result(
         if is_of_another_volume(segmentation_node, volume_node):
             raise HipError(
                 "other_volume",
-                f"{segmentation_node.GetName()} shows the bones of {volume_of(segmentation_node).GetName()}, not of "
-                f"{volume_node.GetName()}, so nothing in it is replaced.",
+                f"{segmentation_node.GetName()} shows the bones of another MRI than {volume_node.GetName()}; nothing "
+                "in it is replaced, so choose (new segmentation) as Result.",
             )
         _replace_bones(segmentation_node, result, volume_node, report)
     else:
