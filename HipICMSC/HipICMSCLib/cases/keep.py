@@ -91,7 +91,7 @@ def keep_case(
         raise HipError(
             "case_exists",
             f"This MRI is kept already, as case {same[-1][0]} in {folder}; choose another folder, or replace that "
-            "case (--overwrite).",
+            "case.",
         )
     unfinished = _reserve(folder)
     number = number_in(unfinished.name)
