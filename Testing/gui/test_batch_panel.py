@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import time
 from collections.abc import Callable
@@ -406,6 +407,22 @@ def test_a_volume_that_is_deleted_while_it_waits_fails_with_a_sentence(section, 
     section.settle()
     # It stays in the list, and so in the summary.
     assert sorted(zip(section.names, section.states, strict=True)) == [("a", "Done"), ("b", "Failed"), ("c", "Done")]
+
+
+def test_what_came_of_a_volume_does_not_keep_it_in_memory_when_it_is_deleted(section, scene, work):
+    volume = add(scene, "large")
+    gone = []
+    volume.AddObserver("DeleteEvent", lambda caller, event: gone.append(event))
+    section.settle()
+    section.ui.batchTable.selectRow(0)
+    section.ui.batchStartButton.click()
+    work.end(REPORT)
+    scene.RemoveNode(volume)
+    section.settle()
+    del volume
+    gc.collect()
+    assert gone and section.names == ["large"] and section.states == ["Done"]
+    section.ui.batchTable.selectRow(0)
 
 
 def test_closing_the_scene_cancels_and_empties_the_list(section, scene, work):

@@ -222,8 +222,8 @@ class BatchPanel(VTKObservationMixin):
     def _on_selected(self, item: BatchItem) -> None:
         is_file = isinstance(item.source, FileSource)
         self._series.show(item.source.path if is_file and item.source.path.is_dir() else None)
-        if not is_file and item.source.GetScene() is not None:
-            self.volume_chosen.emit(item.source)
+        if not is_file and (volume := slicer.mrmlScene.GetNodeByID(item.source)) is not None:
+            self.volume_chosen.emit(volume)
 
     def _on_series(self, folder: Path) -> None:
         """What failed for want of a choice can be tried again."""
@@ -308,10 +308,10 @@ class BatchPanel(VTKObservationMixin):
         if isinstance(item.source, FileSource):
             path = item.source.path
             self._start_file(path, item.source.output, self._series.of(path), on_progress, on_end)
-        elif item.source.GetScene() is None:
+        elif (volume := slicer.mrmlScene.GetNodeByID(item.source)) is None:
             raise HipError("input_gone", _("{name} was deleted before its turn came.").format(name=item.name))
         else:
-            self._start_node(item.source, on_progress, on_end)
+            self._start_node(volume, on_progress, on_end)
 
     def _on_item_changed(self, item: BatchItem) -> None:
         if self._closed:
@@ -412,10 +412,11 @@ _BUTTONS = ("batchStartButton", "batchRetryButton", "batchSaveButton")
 
 
 def _items_of_scene() -> list[BatchItem]:
-    """One for each volume that may be an MRI; what has a result in the scene is skipped."""
+    """One for each volume that may be an MRI; what has a result in the scene is skipped. Its source is the node's ID:
+    the node itself would keep its voxels in memory when it is deleted."""
     items = []
     for node in image_volumes():
-        items.append(BatchItem(node.GetName(), node))
+        items.append(BatchItem(node.GetName(), node.GetID()))
         if (result := result_of(node)) is not None:
             items[-1].skip(_("There is a result already."))
             items[-1].doubt = doubt_of(result)
