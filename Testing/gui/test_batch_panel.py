@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -408,6 +410,22 @@ def test_a_volume_that_is_deleted_while_it_waits_fails_with_a_sentence(section, 
     assert sorted(zip(section.names, section.states, strict=True)) == [("a", "Done"), ("b", "Failed"), ("c", "Done")]
 
 
+def test_what_came_of_a_volume_does_not_keep_it_in_memory_when_it_is_deleted(section, scene, work):
+    volume = add(scene, "large")
+    gone = []
+    volume.AddObserver("DeleteEvent", lambda caller, event: gone.append(event))
+    section.settle()
+    section.ui.batchTable.selectRow(0)
+    section.ui.batchStartButton.click()
+    work.end(REPORT)
+    scene.RemoveNode(volume)
+    section.settle()
+    del volume
+    gc.collect()
+    assert gone and section.names == ["large"] and section.states == ["Done"]
+    section.ui.batchTable.selectRow(0)
+
+
 def test_closing_the_scene_cancels_and_empties_the_list(section, scene, work):
     add(scene, "a")
     add(scene, "b")
@@ -456,6 +474,40 @@ def test_a_look_at_the_folder_and_back_loses_nothing_of_a_run(section, scene, wo
     section.ui.batchSceneRadioButton.checked = True
     section.settle()
     assert section.names == []
+
+
+def test_a_large_folder_is_looked_through_in_moments_and_given_up_for_another(section, work, tmp_path, monkeypatch):
+    """Slicer does not stand still meanwhile, and nothing of a list that is not whole is begun."""
+    from HipICMSCLib.gui.running import look
+
+    for name, count in (("large", 100), ("small", 2)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            (tmp_path / name / f"{name} {number}.nrrd").touch()
+    monkeypatch.setattr(look, "_TURN_SECONDS", -1.0)  # each file takes a moment of its own
+    section.choose_folders(tmp_path / "large", tmp_path / "results")
+    assert section.ui.batchStatusLabel.text == "Looking into the folder …"
+    for button in (section.ui.batchStartButton, section.ui.batchRetryButton, section.ui.batchSaveButton):
+        assert not button.enabled and button.toolTip == "Looking into the folder …"
+    assert section.ui.batchInputPathLineEdit.enabled and section.names == []
+    section.ui.batchInputPathLineEdit.currentPath = str(tmp_path / "small")
+    section.wait(lambda: section.ui.batchStartButton.enabled)
+    assert section.names == ["small 0.nrrd", "small 1.nrrd"]
+    section.ui.batchStartButton.click()
+    assert work.started == [("small 0.nrrd", "small 0.seg.nrrd")]
+
+
+def test_a_folder_that_goes_away_while_it_is_looked_through_ends_in_a_sentence(section, tmp_path, monkeypatch):
+    from HipICMSCLib.gui.running import look
+
+    for number in range(30):
+        (tmp_path / f"a{number}").mkdir()
+        (tmp_path / f"a{number}" / "a.nrrd").touch()
+    monkeypatch.setattr(look, "_TURN_SECONDS", -1.0)
+    section.choose_folders(tmp_path, tmp_path / "results")
+    shutil.rmtree(tmp_path)
+    section.wait(lambda: "Looking" not in section.ui.batchStatusLabel.text)
+    assert str(tmp_path) in section.ui.batchStatusLabel.text and not section.ui.batchStartButton.enabled
 
 
 def test_of_another_folder_nothing_is_remembered(section, work, tmp_path):

@@ -142,7 +142,8 @@ def test_nothing_is_replaced_or_written_elsewhere_unasked(panel, folder, monkeyp
     asked = []
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *rest, **more: asked.append(text))
     said = keep(panel)
-    assert "kept already, as case 1" in said
+    assert said == "Nothing was written; the case of this MRI in cases stays as it was."
+    assert "as case 1" in panel.ui.caseStateLabel.toolTip and "--" not in panel.ui.caseStateLabel.toolTip
     assert asked == ["This MRI is a case in cases already. Replace that case by this one?"]
     assert [path.name for path in folder.iterdir()] == ["case-001"]
 

@@ -227,6 +227,22 @@ def test_no_file_of_the_user_is_lost(panel, loaded, answer, tmp_path, monkeypatc
     assert panel.ui.exportButton.enabled and before == (sorted(tmp_path.iterdir()), panel.ui.exportStateLabel.text)
 
 
+def test_a_second_export_waits_for_the_first(panel, loaded, answer, tmp_path):
+    """A right click does not ask whether the button is on."""
+    result = segment(panel)
+    first = answer(tmp_path / "first.dcm")
+    panel.ui.exportButton.click()
+    second = answer(tmp_path / "second.dcm")
+    panel.widget.panel.export(result)
+    assert panel.ui.exportStateLabel.text == "A DICOM segmentation is being written; wait until it is done."
+    panel.wait(lambda: panel.ui.exportButton.enabled)
+    assert panel.ui.exportStateLabel.text == "The DICOM segmentation is in first.dcm."
+    assert first.exists() and not second.exists()
+    panel.widget.panel.export(result)
+    panel.wait(lambda: panel.ui.exportButton.enabled)
+    assert second.exists()
+
+
 def test_without_dicom_the_button_says_why_it_is_off(panel):
     add_volume()
     segment(panel)

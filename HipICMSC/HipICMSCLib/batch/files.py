@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from HipICMSCLib.batch.queue import BatchItem
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.files import check_writable, is_dicom_within
-from HipICMSCLib.common.volume_names import dicom_files, exists, is_dicom, volume_files, volume_stem
+from HipICMSCLib.common.volume_names import dicom_files_in_steps, exists, is_dicom, volume_files, volume_stem
 from HipICMSCLib.reading.label_map import is_label_map
 from HipICMSCLib.results.segmentation_file import SEGMENTATION_ENDING
 
@@ -28,10 +27,11 @@ class FileSource:
     output: Path
 
 
-def items_of_folder(
+def items_in_steps(
     folder: Path, output: Path, ending: str = SEGMENTATION_ENDING, overwrite: bool = False
-) -> list[BatchItem]:
-    """What a batch of a folder consists of, each with a :class:`FileSource`; what has a result is skipped.
+) -> Iterator[BatchItem | None]:
+    """What a batch of a folder consists of, each with a :class:`FileSource`; what has a result is skipped. None in
+    between, as for :func:`volumes_in_steps`.
 
     Args:
         folder: as for :func:`volumes_of`.
@@ -42,29 +42,41 @@ def items_of_folder(
     Raises:
         HipError: ``no_folder``, ``unreadable`` or ``no_volumes``; as :func:`items_of`.
     """
-    volumes = volumes_of(folder, output)
+    volumes = []
+    for path in volumes_in_steps(folder, output):
+        volumes += [path] if path else []
+        yield None
     if not volumes:
         raise HipError("no_volumes", f"The folder {folder} holds neither volumes nor folders with a DICOM series.")
-    return items_of(volumes, output, ending, overwrite, folder)
+    yield from _items_of_in_steps(volumes, output, ending, overwrite, folder)
 
 
 def items_of(
     volumes: list[Path], output: Path, ending: str, overwrite: bool, folder: Path | None = None
 ) -> list[BatchItem]:
-    """As :func:`items_of_folder` of these volumes, which lie in ``folder`` or anywhere.
+    """As :func:`items_in_steps` of these volumes, which lie in ``folder`` or anywhere.
 
     Raises:
         HipError: ``same_file`` where a result would replace what is read.
     """
-    items, read = [], {_identity(path) for path in volumes if exists(path)}
+    return list(filter(None, _items_of_in_steps(volumes, output, ending, overwrite, folder)))
+
+
+def _items_of_in_steps(
+    volumes: list[Path], output: Path, ending: str, overwrite: bool, folder: Path | None
+) -> Iterator[BatchItem | None]:
+    read = set()
+    for path in volumes:
+        yield None
+        read |= {_identity(path)} if exists(path) else set()
     for path, result in zip(volumes, result_paths(volumes, output, ending, folder), strict=True):
         within = folder is not None and path != folder and path.is_relative_to(folder)
-        items.append(BatchItem(str(path.relative_to(folder)) if within else path.name, FileSource(path, result)))
+        item = BatchItem(str(path.relative_to(folder)) if within else path.name, FileSource(path, result))
         if result.exists() and (_identity(result) in read or is_dicom_within(result, path)):
             raise HipError("same_file", f"{result} is what is read; choose another folder for the results.")
         if result.exists() and not overwrite:
-            items[-1].skip("There is a result already.")
-    return items
+            item.skip("There is a result already.")
+        yield item
 
 
 def volumes_of(folder: Path, output: Path | None = None) -> list[Path]:
@@ -76,30 +88,52 @@ def volumes_of(folder: Path, output: Path | None = None) -> list[Path]:
     Raises:
         HipError: ``no_folder`` or ``unreadable``.
     """
+    return list(filter(None, volumes_in_steps(folder, output)))
+
+
+def volumes_in_steps(folder: Path, output: Path | None = None) -> Iterator[Path | None]:
+    """As :func:`volumes_of`, with None for each file and folder that was looked at: who may not keep others waiting,
+    because a folder may be large or far away, can pause there, or give up."""
     if not folder.is_dir():
         raise HipError("no_folder", f"There is no folder {folder}.")
     try:
-        volumes, is_dicom_too = _volume_files(folder), _holds_dicom(path for path in folder.iterdir() if path.is_file())
-        if is_dicom_too and not volumes:
-            return [folder]
+        holds_volumes = False
+        for path in _volume_files(folder):
+            holds_volumes |= path is not None
+            yield path
+        is_dicom_too = yield from _holds_dicom(folder)
+        if is_dicom_too:
+            yield folder
+            if not holds_volumes:
+                return
         # A link to the folder itself, or to one about it, would bring everything once more.
-        about = folder.resolve()
-        below = [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] != "."]
-        below = [path for path in below if not about.is_relative_to(path.resolve())]
+        about, below = folder.resolve(), []
+        for path in sorted(folder.iterdir()):
+            yield None
+            if path.is_dir() and path.name[0] != "." and not about.is_relative_to(path.resolve()):
+                below.append(path)
     except OSError as error:
         raise HipError("unreadable", f"The folder {folder} cannot be read: {error.strerror}.", str(error)) from error
-    volumes += [folder] if is_dicom_too else []
     for subfolder in below:
-        if _is_same(subfolder, output):
-            continue
-        # What belongs to the system, as on every USB stick, must not hide the folders beside it.
-        for parent, folders, _ in os.walk(subfolder):
-            folders[:] = sorted(name for name in folders if name[0] != "." and not _is_same(Path(parent, name), output))
-            volumes += _volume_files(Path(parent))
-        # A volume file may be called a folder's name.
-        if next(dicom_files(subfolder), None) is not None and subfolder not in volumes:
-            volumes.append(subfolder)
-    return volumes
+        if not _is_same(subfolder, output):
+            yield from _volumes_below(subfolder, output)
+
+
+def _volumes_below(subfolder: Path, output: Path | None) -> Iterator[Path | None]:
+    for parent, folders, _ in os.walk(subfolder):
+        yield None
+        among, folders[:] = sorted(folders), []
+        for name in among:
+            yield None
+            # What belongs to the system, as on every USB stick, must not hide the folders beside it.
+            if name[0] != "." and not _is_same(Path(parent, name), output):
+                folders.append(name)
+        yield from _volume_files(Path(parent))
+    for file in dicom_files_in_steps(subfolder):
+        yield None
+        if file is not None:
+            yield subfolder
+            return
 
 
 def _is_same(folder: Path, output: Path | None) -> bool:
@@ -111,15 +145,26 @@ def _identity(path: Path) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-def _volume_files(folder: Path) -> list[Path]:
-    files = (path for path in volume_files(folder) if not path.is_dir())
-    return [path for path in files if not (path.name.lower().endswith(SEGMENTATION_ENDING) or is_label_map(path))]
+def _volume_files(folder: Path) -> Iterator[Path | None]:
+    """None for what is called like one and is none."""
+    for path in volume_files(folder):
+        is_none = path.is_dir() or path.name.lower().endswith(SEGMENTATION_ENDING) or is_label_map(path)
+        yield None if is_none else path
 
 
-def _holds_dicom(files: Iterator[Path]) -> bool:
-    """Whether one of the first files is DICOM; others may lie among them."""
-    looked_at = islice((path for path in files if path.name.upper() != "DICOMDIR"), _FILES_LOOKED_AT)
-    return any(_is_readable_dicom(path) for path in looked_at)
+def _holds_dicom(folder: Path) -> Generator[None, None, bool]:
+    """Whether one of the first files of a folder is DICOM; others may lie among them."""
+    looked_at = 0
+    for path in folder.iterdir():
+        yield
+        if path.name.upper() == "DICOMDIR" or not path.is_file():
+            continue
+        looked_at += 1
+        if _is_readable_dicom(path):
+            return True
+        if looked_at == _FILES_LOOKED_AT:
+            break
+    return False
 
 
 def _is_readable_dicom(path: Path) -> bool:

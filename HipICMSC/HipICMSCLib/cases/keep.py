@@ -32,7 +32,7 @@ from HipICMSCLib.cases.corrected_case import (
 )
 from HipICMSCLib.cases.source_list import add_to_list, numbers_given, source_list
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import check_writable, storage_error, write_text
+from HipICMSCLib.common.files import check_writable, move_into_place, storage_error, write_text
 from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import to_json
 from HipICMSCLib.common.version import VERSION
@@ -72,7 +72,8 @@ def keep_case(
 
     Raises:
         HipError: ``case_exists`` where the MRI is a case already; ``wrong_geometry``, ``bad_labels``, ``no_bone``,
-            ``list_inside``; a kind of `image_check.check_volume` or `files.replacing`.
+            ``list_inside``; ``in_use`` where another program holds its files; a kind of `image_check.check_volume` or
+            `files.replacing`.
     """
     folder = Path(folder)
     check_volume(image, "The MRI")
@@ -90,7 +91,7 @@ def keep_case(
         raise HipError(
             "case_exists",
             f"This MRI is kept already, as case {same[-1][0]} in {folder}; choose another folder, or replace that "
-            "case (--overwrite).",
+            "case.",
         )
     unfinished = _reserve(folder)
     number = number_in(unfinished.name)
@@ -99,7 +100,7 @@ def keep_case(
         model = Model(made_by.get("ModelName", ""), made_by.get("ModelSha256", ""))
         _write(unfinished, number, image, label, model, segments, digest)
         add_to_list(number, folder, source)
-        unfinished.rename(case)
+        _put_in_place(unfinished, case)
     except OSError as error:
         raise storage_error(error, unfinished) from error
     finally:
@@ -219,6 +220,18 @@ def _write(
     write_text(unfinished / ABOUT, json.dumps(to_json(about), indent=2) + "\n")
 
 
+def _put_in_place(unfinished: Path, case: Path) -> None:
+    try:
+        move_into_place(unfinished, case)
+    except PermissionError as error:
+        check_writable(case)  # it may be the folder that takes no cases
+        sentence = (
+            f"The new case in {case.parent} was not kept, for another program, such as a virus scanner, holds its "
+            "files; try again in a moment."
+        )
+        raise HipError("in_use", sentence, str(error)) from error
+
+
 def _empty(unfinished: Path) -> None:
     """Give up what is being written; its number stays taken."""
     if unfinished.is_dir():
@@ -231,8 +244,10 @@ def _remove(case: Path, what: str) -> None:
     """It is no case any more at once, and then is deleted."""
     hidden = case.with_name(f".{case.name}")
     try:
-        case.rename(hidden)
+        move_into_place(case, hidden)
         shutil.rmtree(hidden)
     except OSError as error:
         left = hidden if hidden.exists() else case
-        raise HipError("not_removed", f"{what} could not be deleted; delete {left}.", str(error)) from error
+        held = isinstance(error, PermissionError)
+        why = ", for it is open in another program, or somebody else's; close it and" if held else ";"
+        raise HipError("not_removed", f"{what} could not be deleted{why} delete {left}.", str(error)) from error

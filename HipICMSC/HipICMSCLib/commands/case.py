@@ -49,10 +49,16 @@ def _keep_case(chosen: argparse.Namespace) -> None:
     if chosen.original:
         original, unknown = read_segmentation(chosen.original), frozenset()
     source = f"{chosen.mri.absolute()}{f', series {chosen.series}' if chosen.series else ''}"
-    case = keep_case(
-        chosen.to, image, correction.labels, correction.made_by, original, correction.completed | completed, source,
-        chosen.overwrite, unknown,
-    )  # fmt: skip
+    try:
+        case = keep_case(
+            chosen.to, image, correction.labels, correction.made_by, original, correction.completed | completed, source,
+            chosen.overwrite, unknown,
+        )  # fmt: skip
+    except HipError as error:
+        if error.kind != "case_exists":
+            raise
+        sentence = f"{error.sentence.removesuffix('.')} with --overwrite."
+        raise HipError(error.kind, sentence, error.detail) from error
     print(f"Case {case.number} is in {case.folder}: {in_words(case)}.")
     print(f"Whose it is stands in your own list alone: {source_list()}")
     for sentence in [*read, *remarks(case)]:

@@ -15,7 +15,8 @@ from HipICMSCLib.common.volume_names import is_dicom
 
 _DOUBLE_ENDINGS = (".nii.gz", ".seg.nrrd")
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM)
-_ATTEMPTS = 20
+#: On Windows what somebody reads at this moment, such as a virus scanner, cannot be moved; a moment later it can.
+_ATTEMPTS = 20 if os.name == "nt" else 1
 _SECONDS_BETWEEN_ATTEMPTS = 0.05
 
 
@@ -29,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
         HipError: ``disk_full``, ``read_only`` or ``no_folder``, naming the folder; ``in_use`` where it is the file
             that may not be replaced; ``not_written`` for other reasons.
     """
-    with _written_beside(path, _replace) as beside:
+    with _written_beside(path, move_into_place) as beside:
         yield beside
 
 
@@ -70,16 +71,17 @@ def _written_beside(path: Path, put: Callable[[Path, Path], None]) -> Iterator[P
             beside.unlink(missing_ok=True)
 
 
-def _replace(beside: Path, path: Path) -> None:
-    """On Windows a file that somebody reads at this moment cannot be replaced; a moment later it can."""
+def move_into_place(beside: Path, path: Path) -> None:
+    """Rename a file or folder, again and again where it, or a file that it replaces, may be held for a moment.
+
+    Raises:
+        OSError: that of the last attempt.
+    """
     for _ in range(_ATTEMPTS - 1):
-        try:
+        with contextlib.suppress(PermissionError):
             os.replace(beside, path)
             return
-        except PermissionError:
-            if os.name != "nt":
-                raise
-            time.sleep(_SECONDS_BETWEEN_ATTEMPTS)
+        time.sleep(_SECONDS_BETWEEN_ATTEMPTS)
     os.replace(beside, path)
 
 
@@ -95,7 +97,7 @@ def _create(beside: Path, path: Path) -> None:
         # FAT and some network drives know no links; on them two processes must not be too quick.
         if path.exists():
             raise FileExistsError(path) from None
-        _replace(beside, path)
+        move_into_place(beside, path)
 
 
 def storage_error(error: OSError, path: Path) -> HipError:

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_series import dicom_series
-from HipICMSCLib.batch.files import items_of_folder, make_result_folder, result_paths, volumes_of
+from HipICMSCLib.batch.files import items_in_steps, make_result_folder, result_paths, volumes_in_steps, volumes_of
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.results.segmentation_file import write_segmentation
 
 SLICES = np.zeros((3, 8, 8), np.int16)
+
+
+def items_of_folder(*about) -> list:
+    return list(filter(None, items_in_steps(*about)))
 
 
 def names(items) -> list[str]:
@@ -43,6 +47,19 @@ def test_volumes_and_dicom_folders_but_no_results_and_nothing_hidden(tmp_path):
     assert [item.source.output.name for item in items] == ["a.seg.nrrd", "b.seg.nrrd", "Müller.seg.nrrd"]
     assert {item.state for item in items} == {"waiting"}
     assert not out.exists()  # looking makes nothing
+
+
+def test_who_looks_can_pause_or_give_up_after_each_file(tmp_path):
+    """Slicer's window does: a share may hold 100,000 files that are no volumes."""
+    for folder in ("", "a", "a/b"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for number in range(20):
+            (tmp_path / folder / f"{number}.txt").touch()
+            (tmp_path / folder / f"{number}.seg.nrrd").touch()
+    (tmp_path / "a" / "b" / "last.nrrd").touch()
+    steps = list(volumes_in_steps(tmp_path))
+    assert [path for path in steps if path] == volumes_of(tmp_path) == [tmp_path / "a" / "b" / "last.nrrd"]
+    assert len(steps) > 3 * 40
 
 
 def test_what_has_a_result_is_skipped_and_says_so(tmp_path):
@@ -157,7 +174,7 @@ def test_results_are_replaced_where_the_user_says_so_alone(tmp_path):
     (tmp_path / "a.nrrd").touch()
     (tmp_path / "a.seg.nrrd").touch()
     assert [item.state for item in items_of_folder(tmp_path, tmp_path)] == ["skipped"]
-    assert [item.state for item in items_of_folder(tmp_path, tmp_path, overwrite=True)] == ["waiting"]
+    assert [item.state for item in items_of_folder(tmp_path, tmp_path, ".seg.nrrd", True)] == ["waiting"]
 
 
 def test_a_result_folder_is_made_once_and_must_be_a_folder(tmp_path):

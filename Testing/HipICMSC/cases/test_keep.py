@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import json
 import os
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from HipICMSCLib.cases import keep as keep_module
 from HipICMSCLib.cases.corrected_case import cases_in, read_case
 from HipICMSCLib.cases.keep import keep_case
 from HipICMSCLib.cases.source_list import source_list
+from HipICMSCLib.common import files as files_module
 from HipICMSCLib.common.errors import HipError
 
 SECRETS = ("Zworykin", "PID7741XQ", "19410317", "Hbrixx")
@@ -139,6 +142,56 @@ def test_the_same_mri_is_replaced_only_on_the_user_s_word(tmp_path):
     third = keep(folder, 1, overwrite=True)
     assert cases_in(folder) == [second.folder, third.folder] and third.number == 3
     assert not first.folder.exists() and read_case(second.folder)
+
+
+@pytest.fixture
+def hold(monkeypatch):
+    """As on Windows while a virus scanner reads what was just written: the folders of a case are renamed only after so
+    many attempts."""
+    needed, made = {}, Counter()
+
+    def held(rename):
+        def of(before, after):
+            made[Path(before)] += 1
+            if made[Path(before)] <= needed.get(Path(before).name, 0):
+                raise PermissionError(errno.EACCES, "Access is denied", str(before))
+            rename(before, after)
+
+        return of
+
+    monkeypatch.setattr(files_module, "_ATTEMPTS", 3)
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, held(getattr(os, name)))
+    return needed.__setitem__
+
+
+def test_a_case_that_is_held_for_a_moment_is_kept_and_replaced_all_the_same(tmp_path, hold, own_list):
+    folder = tmp_path / "cases"
+    for name in (".case-001", ".case-002", "case-001"):
+        hold(name, 2)
+    keep(folder, 1)
+    second = keep(folder, 1, overwrite=True)
+    assert cases_in(folder) == [second.folder] and read_case(second.folder).number == 2
+    assert [row["case"] for row in rows(own_list)] == ["case-001", "case-002"]
+
+
+def test_a_case_that_stays_held_is_said_to_be_in_use_and_is_kept_the_next_time(tmp_path, hold):
+    folder = tmp_path / "cases"
+    first = keep(folder, 1)
+    hold(".case-002", 3)
+    said = refused("in_use", lambda: keep(folder, 2))
+    assert "another program" in said and "try again" in said
+    assert cases_in(folder) == [first.folder]
+    assert keep(folder, 2).number == 3
+
+
+def test_an_old_case_that_stays_held_is_said_to_be_open(tmp_path, hold):
+    folder = tmp_path / "cases"
+    first = keep(folder, 1)
+    hold("case-001", 3)
+    said = refused("not_removed", lambda: keep(folder, 1, overwrite=True))
+    assert "kept as case 2" in said and "open in another program" in said and str(first.folder) in said
+    assert [read_case(case).number for case in cases_in(folder)] == [1, 2]
 
 
 def test_what_is_no_correction_of_this_mri_is_refused_and_leaves_nothing(tmp_path):

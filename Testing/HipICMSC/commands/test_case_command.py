@@ -36,6 +36,7 @@ def test_a_correction_is_kept_listed_and_replaced_only_when_asked(files):
     assert "Case 1 is in" in added.output and "right proximal femur completed" in added.output
     assert "left proximal femur edited, not completed" in added.output and "ml changed" in added.output
     assert (again.code, again.output) == (2, "") and "kept already, as case 1" in again.error
+    assert "replace that case with --overwrite." in again.error
     assert listed.code == 0 and "case-001: " in listed.output and "1 of 1 cases are whole." in listed.output
     assert replaced.code == 0 and "Case 2 is in" in replaced.output
     assert "case-001" not in listed_again.output and "case-002: " in listed_again.output

@@ -209,6 +209,24 @@ def test_what_nobody_waits_for_any_more_is_not_told_and_the_next_is_done(worker,
     assert forgotten == [] and isinstance(wanted[-1], Finished)
 
 
+def test_slicer_does_not_stand_still_while_a_new_worker_loads_its_libraries(tmp_path):
+    """A pipe takes 64 kB, on Windows 4 kB, and what was drawn may be larger."""
+    conversation, absent = Conversation(), str(tmp_path / "absent.nrrd")
+    conversation.send(KeepCaseRequest(absent, absent, str(tmp_path), "", {}, {"RightFemur": "0" * 300_000}, ()))
+    assert not conversation.client._ear.heard_ready
+    conversation.wait()
+    assert conversation.client._ear.heard_ready and conversation.events[-1].kind == "missing_file"
+    conversation.client.close()
+
+
+def test_a_worker_that_never_reads_what_it_is_asked_is_ended_all_the_same(tmp_path):
+    conversation = Conversation("-c", "import time; time.sleep(600)")
+    conversation.send(KeepCaseRequest("", "", str(tmp_path), "", {}, {"RightFemur": "0" * 300_000}, ()))
+    process = conversation.client._process
+    conversation.client.close()
+    assert process.poll() is not None and not conversation.client.busy
+
+
 def test_an_idle_worker_ends_by_itself_and_the_next_click_works(ball_model):
     conversation = Conversation("-m", "HipICMSCLib.worker", "0.2")
     test = SelfTestRequest(str(ball_model), "cpu")

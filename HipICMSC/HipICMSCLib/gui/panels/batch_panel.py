@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from HipICMSCLib.batch.files import FileSource, items_of_folder, make_result_folder
+from HipICMSCLib.batch.files import FileSource, items_in_steps, make_result_folder
 from HipICMSCLib.batch.queue import Batch, BatchItem, worst_first
 from HipICMSCLib.batch.summary import write_summary
 from HipICMSCLib.common.errors import HipError
@@ -18,6 +18,7 @@ from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.gui.panels.batch_table import BatchTable
 from HipICMSCLib.gui.panels.file_to_save import file_to_save
 from HipICMSCLib.gui.panels.series_choice import ListSeries, SeriesChoice
+from HipICMSCLib.gui.running.look import Look
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.scene.mrml import image_volumes
 from HipICMSCLib.gui.scene.result import result_of
@@ -79,6 +80,7 @@ class BatchPanel(VTKObservationMixin):
         self._usual_tips = {name: getattr(self.ui, name).toolTip for name in (*_CHOICES, *_BUTTONS)}
 
         self._listing = RepeatingTimer(_LISTING_MILLISECONDS, self._list)
+        self._look = Look(self._on_listed)
         for edit in (self.ui.batchInputPathLineEdit, self.ui.batchOutputPathLineEdit):
             # It may begin with the last path of some other module.
             edit.currentPath = ""
@@ -123,6 +125,7 @@ class BatchPanel(VTKObservationMixin):
         """Slicer ends or the module is reloaded: what runs is cancelled, nothing more is started or shown."""
         self._closed = True
         self._listing.stop()
+        self._look.stop()
         self.removeObservers()
         self.stop()
 
@@ -131,13 +134,19 @@ class BatchPanel(VTKObservationMixin):
     def _list(self) -> None:
         """Read the scene or the folder; not while a batch runs, at its end it is done anyway."""
         self._listing.stop()
+        self._look.stop()
         if self.busy:
             return
-        self._problem = ""
-        try:
-            items = _items_of_scene() if self.reads_scene else self._items_of_folder()
-        except HipError as error:
-            items, self._problem = [], error.sentence
+        if self.reads_scene:
+            self._on_listed(_items_of_scene())
+            return
+        self._look.begin(Path(self.ui.batchInputPathLineEdit.currentPath), self._items_of_folder())
+        if self._look.under_way:
+            self._problem = _("Looking into the folder …")
+            self._show_controls()
+
+    def _on_listed(self, found: list[BatchItem] | HipError) -> None:
+        items, self._problem = ([], found.sentence) if isinstance(found, HipError) else (found, "")
         items = worst_first(self._with_outcomes(items))
         for item in items:
             self._apply_choice(item)
@@ -150,16 +159,16 @@ class BatchPanel(VTKObservationMixin):
         self._series.show(None)
         self._show_controls()
 
-    def _items_of_folder(self) -> list[BatchItem]:
+    def _items_of_folder(self) -> Iterator[BatchItem | None]:
         """
         Raises:
-            HipError: that says which choice is missing, or as `batch_files.items_of_folder`.
+            HipError: that says which choice is missing, or as `files.items_in_steps`.
         """
         if not self.ui.batchInputPathLineEdit.currentPath:
             raise HipError("no_folder", _("Choose the folder with the MRIs."))
         if not self.ui.batchOutputPathLineEdit.currentPath:
             raise HipError("no_folder", _("Choose a folder for the results."))
-        return items_of_folder(
+        yield from items_in_steps(
             Path(self.ui.batchInputPathLineEdit.currentPath), Path(self.ui.batchOutputPathLineEdit.currentPath)
         )
 
@@ -200,6 +209,7 @@ class BatchPanel(VTKObservationMixin):
 
     def _on_path_changed(self, path: str) -> None:
         self._choices.clear()
+        self._look.stop()
         self._listing.start()
 
     def _on_mode_changed(self, checked: bool) -> None:
@@ -222,8 +232,8 @@ class BatchPanel(VTKObservationMixin):
     def _on_selected(self, item: BatchItem) -> None:
         is_file = isinstance(item.source, FileSource)
         self._series.show(item.source.path if is_file and item.source.path.is_dir() else None)
-        if not is_file and item.source.GetScene() is not None:
-            self.volume_chosen.emit(item.source)
+        if not is_file and (volume := slicer.mrmlScene.GetNodeByID(item.source)) is not None:
+            self.volume_chosen.emit(volume)
 
     def _on_series(self, folder: Path) -> None:
         """What failed for want of a choice can be tried again."""
@@ -308,10 +318,10 @@ class BatchPanel(VTKObservationMixin):
         if isinstance(item.source, FileSource):
             path = item.source.path
             self._start_file(path, item.source.output, self._series.of(path), on_progress, on_end)
-        elif item.source.GetScene() is None:
+        elif (volume := slicer.mrmlScene.GetNodeByID(item.source)) is None:
             raise HipError("input_gone", _("{name} was deleted before its turn came.").format(name=item.name))
         else:
-            self._start_node(item.source, on_progress, on_end)
+            self._start_node(volume, on_progress, on_end)
 
     def _on_item_changed(self, item: BatchItem) -> None:
         if self._closed:
@@ -365,11 +375,15 @@ class BatchPanel(VTKObservationMixin):
     def _reason_not_to_retry(self) -> str:
         if self.busy:
             return _("Wait until the others are done.")
+        if self._look.under_way:
+            return self._problem
         return self._unavailable or ("" if "failed" in self._batch.summary else _("Nothing has failed."))
 
     def _reason_not_to_save(self) -> str:
         if self.busy:
             return _("Wait until the others are done.")
+        if self._look.under_way:
+            return self._problem
         return "" if self._has_outcomes() else _("Nothing has been segmented yet.")
 
     def _has_outcomes(self) -> bool:
@@ -412,10 +426,11 @@ _BUTTONS = ("batchStartButton", "batchRetryButton", "batchSaveButton")
 
 
 def _items_of_scene() -> list[BatchItem]:
-    """One for each volume that may be an MRI; what has a result in the scene is skipped."""
+    """One for each volume that may be an MRI; what has a result in the scene is skipped. Its source is the node's ID:
+    the node itself would keep its voxels in memory when it is deleted."""
     items = []
     for node in image_volumes():
-        items.append(BatchItem(node.GetName(), node))
+        items.append(BatchItem(node.GetName(), node.GetID()))
         if (result := result_of(node)) is not None:
             items[-1].skip(_("There is a result already."))
             items[-1].doubt = doubt_of(result)

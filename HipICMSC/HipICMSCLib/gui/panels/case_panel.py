@@ -84,8 +84,12 @@ class CasePanel:
             )
             whose = _("Whose it is stands in {file} alone.").format(file=outcome.source_list)
             self._say(" ".join([done, *outcome.remarks]), f"{outcome.folder}\n{whose}")
-        elif outcome.kind == "case_exists" and self._may_replace(folder) and node.GetScene() is not None:
-            self._start(node, folder, overwrite=True)
+        elif outcome.kind == "case_exists":
+            if self._may_replace(folder) and node.GetScene() is not None:
+                self._start(node, folder, overwrite=True)
+            else:
+                stays = _("Nothing was written; the case of this MRI in {folder} stays as it was.")
+                self._say(stays.format(folder=folder.name), outcome.sentence)
         else:
             self._say(outcome.sentence, outcome.detail)
         self.show(self._shown)

@@ -48,7 +48,10 @@ class ExportPanel:
         self.ui.exportButton.enabled, self.ui.exportButton.toolTip = not reason, reason or self._does
 
     def export(self, segmentation_node) -> None:
-        """Ask for a file and write into it."""
+        """Ask for a file and write into it; while another one is being written, only say so."""
+        if self._running:
+            self._say(self._reason_against())
+            return
         output = file_to_save(self.widget, _("Export as DICOM SEG"), segmentation_node.GetName(), {ENDING: "DICOM"})
         if output is None:
             return
@@ -66,7 +69,7 @@ class ExportPanel:
 
     def _reason_against(self) -> str:
         if self._running:
-            return _("A DICOM segmentation is being written.")
+            return _("A DICOM segmentation is being written; wait until it is done.")
         if self._shown is not None and not comes_from_dicom(volume_of(self._shown)):
             return _(
                 "Only a result of an MRI that Slicer's DICOM module loaded can be exported: a DICOM segmentation "

@@ -134,8 +134,7 @@ class WorkerClient:
     def _end_process(self) -> None:
         if self._process is not None:
             end_tree(self._process)
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+            self._mouth.close()
             self._process = None
 
     def _begin(self, conversation: Conversation) -> None:
@@ -144,9 +143,7 @@ class WorkerClient:
             self._start()
         self._ear.forget_silence()
         self._current = conversation
-        with contextlib.suppress(OSError):  # the process just died, which poll() will find and say
-            self._process.stdin.write(encode(conversation.request))
-            self._process.stdin.flush()
+        self._mouth.say(encode(conversation.request))
 
     def _start(self) -> None:
         self._end_process()
@@ -154,7 +151,7 @@ class WorkerClient:
             self._process = start_connected(list(self._arguments), [_LIBRARY_FOLDER], self._python())
         except OSError as error:
             raise HipError("not_started", "The segmentation process could not be started.", str(error)) from error
-        self._ear = _Ear(self._process)
+        self._ear, self._mouth = _Ear(self._process), _Mouth(self._process)
 
     def _take(self, event: Event | None) -> None:
         """``None`` is no event: the request was put to another process."""
@@ -216,6 +213,28 @@ class WorkerClient:
             else "The segmentation process could not start; look into the section Set-up and at the details.",
             f"Exit code {code}.\n{self._ear.last_words()}".strip(),
         )
+
+
+class _Mouth:
+    """Tells a process what is asked, in a thread of its own: a pipe takes a few kilobytes, and more only when the
+    process reads, which it does when its libraries are loaded. (It cannot before: on Windows a library such as OpenBLAS
+    waits, while it is loaded, for whoever reads the input.) The thread ends with the process, or when it is closed."""
+
+    def __init__(self, process: subprocess.Popen) -> None:
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=self._write, args=(process.stdin,), daemon=True).start()
+
+    def say(self, line: str) -> None:
+        self._lines.put(line)
+
+    def close(self) -> None:
+        self._lines.put(None)
+
+    def _write(self, stdin) -> None:
+        with contextlib.suppress(OSError), stdin:  # that the process died poll() will find and say
+            for line in iter(self._lines.get, None):
+                stdin.write(line)
+                stdin.flush()
 
 
 class _Ear:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
+from HipICMSCLib.gui.running.look import unreadable
 from slicer.i18n import tr as _
 
 from HipICMSCTrainingLib.data.cases_of_folders import cases_in_steps, corrected_cases
 from HipICMSCTrainingLib.data.dataset import Case, LabelValues, Role
 from HipICMSCTrainingLib.gui.panels.dataset_file import DatasetFile
 from HipICMSCTrainingLib.gui.panels.label_values import last_values, remember_values
-from HipICMSCTrainingLib.gui.running.folder_look import FolderLook, unreadable
+from HipICMSCTrainingLib.gui.running.folder_look import FolderLook
 
 _CT, _MRI, _LABELLED_MRI, _CORRECTED = range(4)
 
