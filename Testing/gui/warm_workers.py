@@ -32,7 +32,7 @@ def _taking(start: Callable[[WorkerClient], None]) -> Callable[[WorkerClient], N
             client.started_as = _kind(client)
         else:
             client._end_process()
-            client._process, client._ear = kept
+            client._process, client._ear, client._mouth = kept
             client.started_as = _kind(client)
 
     return take
@@ -44,7 +44,7 @@ def _leaving(close: Callable[[WorkerClient], None]) -> Callable[[WorkerClient], 
         # Whoever is closed while it works must end its process.
         is_idle = process is not None and not client.busy and process.poll() is None and client._ear.events.empty()
         if is_idle and client._ear.heard_ready and client.started_as not in _idle:
-            _idle[client.started_as] = process, client._ear
+            _idle[client.started_as] = process, client._ear, client._mouth
             client._process = None
         close(client)
 
@@ -58,5 +58,5 @@ def _kind(client: WorkerClient) -> tuple:
 
 @atexit.register
 def _end_all() -> None:
-    for process, _ear in _idle.values():
+    for process, *_ in _idle.values():
         end_tree(process)
