@@ -462,7 +462,7 @@ def test_the_editor_follows_the_result_that_is_chosen(panel):
     assert shown_bones() == [first.GetName()]
 
 
-def test_before_and_after_the_click_are_two_states_of_one_panel(panel):
+def test_before_and_after_the_click_are_two_states_of_one_panel(panel, pictures):
     from HipICMSCLib.models.chosen import user_folder
 
     # As on a computer that never segmented.
@@ -480,6 +480,7 @@ def test_before_and_after_the_click_are_two_states_of_one_panel(panel):
     assert hidden(before) == [False] * 3 and hidden(after) == [True] * 2
     # And back, when it was a mistake.
     assert not panel.ui.backButton.isHidden()
+    panel.picture(pictures / "hipicmsc-again.png")
     panel.ui.backButton.click()
     assert hidden(before) == [True] * 3 and hidden(after) == [False] * 2 and panel.ui.backButton.isHidden()
     panel.ui.againButton.click()
