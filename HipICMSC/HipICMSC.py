@@ -241,12 +241,17 @@ class HipICMSCLogic(ScriptedLoadableModuleLogic):
         job = NodeJob(volumeNode, segmentationNode, package, device, headsNode, replaceUnlocked, insist)
         ended = self._tell if not waitForCompletion else lambda outcome: None
         listener = Listener(ended, self.progressed.emit, self.warned.emit, self.aboutToChange.emit)
-        self.started.emit(volumeNode, model, device)
         if not waitForCompletion:
+            # Whoever cannot be started has not begun.
             self.service.start(job, listener)
+            self.started.emit(volumeNode, model, device)
             self.service.watch()
             return None
-        outcome = self.service.wait(job, listener)
+        self.started.emit(volumeNode, model, device)
+        try:
+            outcome = self.service.wait(job, listener)
+        except HipError as error:
+            outcome = error
         self._tell(outcome)
         if isinstance(outcome, HipError):
             raise outcome

@@ -464,10 +464,17 @@ def test_an_interpreter_that_is_none_is_one_sentence_and_the_next_click_works(sc
     if what == "a text":
         python.write_text("no program")
     logic.service._worker._python = lambda: str(python)
+    begun = []
+    logic.started.connect(lambda *about: begun.append(about))
     with pytest.raises(HipError) as caught:
         logic.segment(volume, model="a.hipmodel", waitForCompletion=False)
     assert caught.value.kind == "not_started" and caught.value.sentence.endswith(".")
     assert not logic.busy and said == [] and list(temporary.iterdir()) == []
+    # The panel is not told of a beginning that has no end.
+    assert begun == []
+    with pytest.raises(HipError):
+        logic.segment(volume, model="a.hipmodel")
+    assert len(begun) == 1 and said.pop().kind == "not_started"
     logic.service._worker._python = lambda: None
     logic.segment(volume, model="a.hipmodel", waitForCompletion=False)
     run_clock(logic)

@@ -96,10 +96,12 @@ def corrected_stack(volumes: Sequence[Arrays], shape: SlabShape) -> SlabStack:
 
 
 def ct_stack(anatomies: Sequence[Anatomy], shape: SlabShape, intensity: IntensitySettings) -> SlabStack:
-    """Coronal slabs through some CTs, from front to back."""
+    """Coronal slabs through some CTs at the height of their hips, from front to back."""
     slabs, labels, positions = [], [], []
     for anatomy in anatomies:
         middle = np.array(anatomy.shape) * FINE_MM / 2
+        # A CT may reach up to the ribs, where there is nothing to be scored.
+        middle[0] = np.median(anatomy.bone_voxels[:, 0]) * FINE_MM
         reach = middle[1] * 0.8
         for offset in np.arange(-reach, reach, _STEP_MM):
             pose = Pose(

@@ -331,6 +331,22 @@ def test_a_ct_stack_shows_the_ct_and_its_labels_from_front_to_back():
     assert np.median(inside) == pytest.approx((700 + 200) / 1200 * 2 - 1, abs=0.02)
 
 
+def test_a_ct_that_reaches_up_to_the_ribs_is_looked_at_where_its_hips_are():
+    """Scored at its middle it showed no femur, of which the weights that find none then passed for as good."""
+    low = block()
+    above = ((0, 280), (0, 0), (0, 0))
+    tall = replace(
+        low,
+        hu=np.pad(low.hu, above, constant_values=55),
+        hip=np.pad(low.hip, above, constant_values=127),
+        femur=np.pad(low.femur, above, constant_values=127),
+    )
+    labels = ct_stack([tall], SETTINGS.slab_shape, SETTINGS.intensity).labels
+    assert (labels == 2).sum() == pytest.approx(
+        (ct_stack([low], SETTINGS.slab_shape, SETTINGS.intensity).labels == 2).sum(), rel=0.05
+    )
+
+
 def test_a_ct_slab_is_in_the_window_of_the_settings():
     pose = Pose("axial", AXES["axial"], np.array([60.0, 50.0, 65.0]), 4.0, 1.0, False)
     image, labels = ct_slab(block(), pose, SlabShape(3, 32, 2.0), SETTINGS.intensity)
