@@ -343,6 +343,7 @@ def test_what_no_dicom_segmentation_can_refer_to_does_not_end_a_batch(model, tmp
     assert "FrameOfReferenceUID" in answer.error and f"{folder / 'b.nii.gz'} is no DICOM" in answer.error
 
 
+@pytest.mark.slow
 def test_a_closed_or_full_output_and_names_that_it_cannot_show_end_nothing(model, mri, tmp_path):
     volumes = tmp_path / "volumes"
     volumes.mkdir()

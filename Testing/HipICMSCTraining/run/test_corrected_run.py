@@ -96,6 +96,7 @@ def new(finished, tmp_path_factory) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="inotify tells when a file is begun")
 def test_it_is_killed_and_resumed_and_ends_in_the_same_weights(data, cases, start, finished, tmp_path):
     run = RunFolder(tmp_path / "run")
@@ -152,6 +153,7 @@ def test_the_package_says_what_it_was_corrected_with_and_names_nobody(finished, 
     assert str(cases) not in json.dumps(training)
 
 
+@pytest.mark.slow
 def test_a_check_says_which_cases_another_model_made(data, cases, start, new, tmp_path, capsys):
     one_ct = tmp_path / "ct"
     one_ct.mkdir()
@@ -171,6 +173,7 @@ def test_a_check_says_which_cases_another_model_made(data, cases, start, new, tm
         assert "made by another model" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_estimate_times_steps_with_corrections(data, tiny_data, start, monkeypatch):
     monkeypatch.setattr(estimate_module, "TIMED_SECONDS", 0.0)
     seen = []

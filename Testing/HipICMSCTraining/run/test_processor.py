@@ -55,6 +55,7 @@ def test_an_error_in_a_step_takes_no_thread_from_who_comes_after(threads):
     assert torch.get_num_threads() == 4
 
 
+@pytest.mark.slow
 def test_a_training_shares_them_while_slabs_are_simulated_and_only_then(threads, slab_data, tmp_path, monkeypatch):
     threads(2)
     settings = tiny_settings(SLAB_ASSIGNMENTS, device="cpu")

@@ -264,6 +264,7 @@ def test_a_duplicate_has_the_settings_and_cases_of_the_first_run_but_for_what_wa
     assert RunFolder(to).status().state == "finished"
 
 
+@pytest.mark.slow
 def test_data_that_are_given_win_over_those_of_the_other_run(finished_run, tiny_data, tmp_path, capsys):
     moved = tmp_path / "data"
     shutil.copytree(tiny_data.folder, moved)
