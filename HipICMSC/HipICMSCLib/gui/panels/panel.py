@@ -325,10 +325,10 @@ class Panel:
     def _on_sample(self, checked: bool = False) -> None:
         volume = load_phantom("MR")
         if volume is not None and self._choices is not None:
-            before = self._choices.model
+            # Which may bring back the model from before another synthetic one.
             self._choices.inputVolume = volume
+            self._model_before = self._choices.model
             self._choices.model = PHANTOM_MODEL
-            self._model_before = before
 
     def _on_again(self, checked: bool = False) -> None:
         self._wants_again = True
