@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from HipICMSCTrainingLib.simulation.drawing import smooth_field
-from HipICMSCTrainingLib.simulation.sampling import Section
 
 _HOW_OFTEN = 0.5
 _MARROW = ("red_marrow", "yellow_marrow")
@@ -19,18 +18,18 @@ _MARROW = ("red_marrow", "yellow_marrow")
 _ISLANDS = ("cortex", "organ")
 
 
-def with_mottled_marrow(shares: dict[str, Tensor], section: Section, random: np.random.Generator) -> dict[str, Tensor]:
-    """Now and then the marrow of hip bone and femur is red here and yellow there, within centimetres or millimetres,
-    and may have islands.
+def with_mottled_marrow(shares: dict[str, Tensor], random: np.random.Generator) -> dict[str, Tensor]:
+    """Now and then the marrow of all bones is red here and yellow there, within centimetres or millimetres, and may
+    have islands.
 
     Args:
         shares: of materials, as :func:`HipICMSCTrainingLib.simulation.tissues.shares_of` gives them; changed in place.
     """
     if random.random() > _HOW_OFTEN:
         return shares
-    inside = ((section.hip < 0) | (section.femur < 0)).flatten().nonzero()[:, 0]
+    inside = (shares["red_marrow"] + shares["yellow_marrow"] > 0).flatten().nonzero()[:, 0]
     bone = {name: shares[name].flatten()[inside] for name in (*_MARROW, *_ISLANDS)}
-    size = section.hu.shape[-2:]
+    size = shares["red_marrow"].shape[-2:]
     pixels = inside % size.numel()
 
     def blobs() -> Tensor:

@@ -22,6 +22,8 @@ AXES = {
 }
 #: Slices thicker than this are an average of thinner ones.
 _SUB_SLICE_MM = 1.6
+#: Between slices of 3-D sequences and those that a 2-D one excites.
+_THIN_MM = 1.6
 T = TypeVar("T", float, Tensor)
 #: So many slabs are aimed at a bone.
 AIMED_AT_BONE = 0.7
@@ -56,10 +58,10 @@ def draw_pose(anatomy: Anatomy, settings: SimulationSettings, random: np.random.
     axes = _axes(plane, settings, random)
     thin, thick = settings.slice_mm
     if random.random() < settings.thin_fraction:
-        step = random.uniform(thin, max(thin, min(1.6, thick)))
+        step = random.uniform(thin, max(thin, min(_THIN_MM, thick)))
         thickness = step
     else:
-        step = random.uniform(min(max(thin, 2.0), thick), thick)
+        step = random.uniform(min(max(thin, _THIN_MM), thick), thick)
         thickness = step / random.uniform(1.0, 1.35)
     return _aimed(plane, axes, step, thickness, anatomy, random)
 

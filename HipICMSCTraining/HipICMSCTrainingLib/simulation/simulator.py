@@ -50,7 +50,7 @@ def simulated(anatomy: Anatomy, settings: SimulationSettings, shape: SlabShape, 
     section = section_of(anatomy, pose, settings, shape, random)
     shares = without_grain(shares_of(section, random), random)
     shares = with_thin_cortex(shares, section, random)
-    shares = with_mottled_marrow(shares, section, random)
+    shares = with_mottled_marrow(shares, random)
     shares = with_entheses(shares, section, random)
     shares = with_clutter(shares, section, random)
     shares = with_vessels(shares, section, shape.pixel_mm, random)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as nnf
@@ -31,11 +33,12 @@ def shares_of(section: Section, random: np.random.Generator) -> dict[str, Tensor
     not_air = (hu + 150).div_(850).add_(1).clamp_(0, 1)
     fat = (hu - 40).div_(-140).clamp_(0, 1).mul_(not_air)
     soft = {"fat": fat} | _watery(hu, not_air - fat, section, random)
-    other, shares = _other_bones(hu, outside, random)
+    marrow = _Marrow.drawn(hu.shape[-2:], random)
+    other, shares = _other_bones(hu, outside, marrow, random)
     left = (1 - other).mul_(outside)
     shares |= {name: share.mul_(left) for name, share in soft.items()}
     inside = bone.flatten().nonzero()[:, 0]
-    for name, share in _own_bones(hu, section, inside, random).items():
+    for name, share in _own_bones(hu, section, inside, marrow, random).items():
         shares[name].view(-1)[inside] = share
     return shares
 
@@ -88,25 +91,58 @@ def _sum_of_five(values: Tensor, axis: int) -> Tensor:
     return total
 
 
-def _other_bones(hu: Tensor, outside: Tensor, random: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+@dataclass(frozen=True)
+class _Marrow:
+    """A patient's marrow, which is much alike in all bones: nothing of it tells a hip bone from the sacrum beside it.
+
+    Attributes:
+        red_hip, red_femur: how red it is on average, 0 to 1.
+        variation: (rows, columns), where it is redder than that.
+        trabeculae: how much room dense trabeculae take from it, at most.
+    """
+
+    red_hip: float
+    red_femur: float
+    variation: Tensor
+    trabeculae: float
+
+    @classmethod
+    def drawn(cls, size: torch.Size, random: np.random.Generator) -> _Marrow:
+        # In the old both bones may be all fat, the ischium as bright as the femur: brightness must not tell them apart.
+        red_hip = max(0.0, random.uniform(-0.4, 1.0))
+        # The trochanters of an adult may be all fat beside a neck full of red marrow.
+        variation = smooth_field(size, 9, random.uniform(0.1, 0.45), random)
+        return cls(red_hip, red_hip * random.uniform(0.0, 1.0), variation, float(random.uniform(0, 0.35)))
+
+    def shares(self, hu: Tensor, cortex: Tensor, red: Tensor) -> dict[str, Tensor]:
+        """What a bone consists of, given its HU, how much of it is cortex, and how red its marrow is."""
+        marrow = (1 - cortex) * (1 - self.trabeculae * ((hu - 120) / 400).clamp(0, 1))
+        red = red.clamp(0, 1)
+        return {"cortex": 1 - marrow, "red_marrow": marrow * red, "yellow_marrow": marrow * (1 - red)}
+
+
+def _other_bones(
+    hu: Tensor, outside: Tensor, marrow: _Marrow, random: np.random.Generator
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Spine, sacrum and what else is bright on CT but not of the two bones: their share, and what it consists of.
 
     Args:
         outside: 1 outside of the two bones, 0 in them.
     """
     other = (hu - random.uniform(110, 150)).div_(60).clamp_(0, 1).mul_(outside)
-    cortex = (hu - random.uniform(380, 520)).div_(60).sigmoid_().mul_(other)
-    red = float(random.uniform(0.3, 0.9))
-    marrow = other - cortex
-    return other, {"cortex": cortex, "red_marrow": marrow * red, "yellow_marrow": marrow * (1 - red)}
+    cortex = (hu - random.uniform(380, 520)).div_(60).sigmoid_()
+    # Most of an axial skeleton's marrow is as red as a hip bone's, or redder.
+    redness = marrow.variation + marrow.red_hip * float(random.uniform(0.8, 1.5))
+    return other, {name: share.mul_(other) for name, share in marrow.shares(hu, cortex, redness).items()}
 
 
-def _own_bones(hu: Tensor, section: Section, inside: Tensor, random: np.random.Generator) -> dict[str, Tensor]:
+def _own_bones(
+    hu: Tensor, section: Section, inside: Tensor, marrow: _Marrow, random: np.random.Generator
+) -> dict[str, Tensor]:
     """Cortex and marrow of hip bone and femur, at the points whose numbers are ``inside``.
 
     The deeper in the bone, the denser a trabecula may be.
     """
-    rows, columns = hu.shape[-2:]
     hip, femur, hu = (values.flatten()[inside] for values in (section.hip, section.femur, hu))
     depth = -torch.minimum(hip, femur)
     threshold, rise = random.uniform(260, 400), random.uniform(40, 110)
@@ -114,12 +150,5 @@ def _own_bones(hu: Tensor, section: Section, inside: Tensor, random: np.random.G
     # Where slices are thick in CT, its shell is blurred away; on MRI it is a dark line all the same.
     shell = (depth < random.uniform(0.3, 1.8)) & (hu > random.uniform(50, 220))
     cortex = cortex.masked_fill(shell, 1)
-    # The trochanters of an adult may be all fat beside a neck full of red marrow.
-    variation = smooth_field((rows, columns), 9, random.uniform(0.1, 0.45), random).flatten()[inside % (rows * columns)]
-    # In the old both bones may be all fat, the ischium as bright as the femur: brightness must not tell them apart.
-    red_hip = max(0.0, random.uniform(-0.4, 1.0))
-    red_femur = red_hip * random.uniform(0.0, 1.0)
-    red = (variation + torch.where(hip < femur, red_hip, red_femur)).clamp(0, 1)
-    # Trabeculae take room from marrow.
-    marrow = (1 - cortex) * (1 - float(random.uniform(0, 0.35)) * ((hu - 120) / 400).clamp(0, 1))
-    return {"cortex": 1 - marrow, "red_marrow": marrow * red, "yellow_marrow": marrow * (1 - red)}
+    variation = marrow.variation.flatten()[inside % marrow.variation.numel()]
+    return marrow.shares(hu, cortex, variation + torch.where(hip < femur, marrow.red_hip, marrow.red_femur))

@@ -107,6 +107,12 @@ def test_slices_are_as_thick_as_the_settings_say(anatomy, slice_mm):
         assert one.step_mm / 1.35 <= one.thickness_mm <= one.step_mm
 
 
+def test_no_thickness_is_left_out(anatomy):
+    steps = [draw_pose(anatomy, STILL, np.random.default_rng(seed)).step_mm for seed in range(400)]
+    thin, thick = STILL.slice_mm
+    assert np.histogram(steps, np.arange(thin, thick + 0.2, 0.2))[0].min() > 0
+
+
 def test_a_pose_in_a_given_plane_has_its_plane_and_step(anatomy):
     for plane in AXES:
         one = draw_pose_in(plane, 4.5, anatomy, STILL, np.random.default_rng(0))

@@ -111,6 +111,21 @@ def test_other_bones_are_neither_soft_nor_missing():
         assert (spine["cortex"] + spine["red_marrow"] + spine["yellow_marrow"]).min() > 0.99
 
 
+def test_the_sacrum_of_a_patient_has_marrow_as_the_hip_bones_have():
+    """Or else F_t learned to tell it from them by what no MRI shows."""
+    hu = torch.full((2, 64, 64), 250.0)
+    hip = torch.full_like(hu, -8.0)
+    hip[..., 32:] = FAR
+    found = [shares(Section(hu, hip, torch.full_like(hu, FAR)), seed) for seed in range(100)]
+    red, cortex = (
+        np.array([[float(each[name][..., half].mean()) for half in (slice(32), slice(32, None))] for each in found])
+        for name in ("red_marrow", "cortex")
+    )
+    assert np.corrcoef(red.T)[0, 1] > 0.9
+    assert 0 < np.mean(red[:, 1] - red[:, 0]) < 0.15
+    assert abs(np.mean(cortex[:, 1] - cortex[:, 0])) < 0.1
+
+
 def test_a_joint_is_cartilage_or_fluid_and_shows_no_organ():
     for seed in SEEDS:
         joint = shares(section(60, hip=1.5, femur=1.5), seed)
