@@ -72,12 +72,12 @@ class Panel:
         """Let a segmentation go on until so much is done, and hear of no more as long as this lasts: a quick worker is
         done before anybody looks."""
         ear = self.logic.service._worker._ear
-        events, ear.events = ear.events, _Held(ear.events, share)
+        held = ear.next_event = _Held(ear.next_event, share)
         try:
-            self.wait(lambda: ear.events.is_held)
+            self.wait(lambda: held.is_held)
             yield
         finally:
-            ear.events = events
+            del ear.next_event
 
     def card_text(self) -> str:
         """What the pre-flight card says."""
@@ -131,21 +131,18 @@ class Panel:
 class _Held:
     """Hands on what a worker said up to a share of its work."""
 
-    def __init__(self, events, share: float) -> None:
-        self._events, self._share = events, share
+    def __init__(self, next_event, share: float) -> None:
+        self._next, self._share = next_event, share
         self.is_held = False
 
-    def get_nowait(self):
+    def __call__(self):
         from HipICMSCLib.worker.protocol import Progress
 
         if self.is_held:
             raise queue.Empty
-        event = self._events.get_nowait()
+        event = self._next()
         self.is_held = isinstance(event, Progress) and event.share >= self._share
         return event
-
-    def put(self, event) -> None:
-        self._events.put(event)
 
 
 class ModuleManager:

@@ -411,11 +411,14 @@ def test_what_was_chosen_for_one_mri_is_not_meant_for_the_next(panel):
     panel.ui.inputSelector.setCurrentNode(add_volume(name="a patient"))
     choices = panel.logic.getParameterNode()
     assert choices.heads is None and choices.model == model and panel.widget.panel.model_panel.current() == model
-    # Another model that the user chooses stays.
+    # Also by way of none, and where the synthetic one is loaded twice.
     panel.ui.headsSelector.setCurrentNode(heads)
-    panel.ui.inputSelector.setCurrentNode(None)
+    for _ in range(2):
+        panel.ui.inputSelector.setCurrentNode(None)
+        panel.ui.sampleButton.click()
+        assert choices.heads is None and choices.model == "hip-phantom-mri"
     panel.ui.inputSelector.setCurrentNode(add_volume(name="another patient"))
-    assert choices.heads is None and choices.model == model
+    assert choices.model == model
 
 
 def test_the_panel_shows_the_result_that_was_just_made_and_not_the_one_chosen_before(panel):

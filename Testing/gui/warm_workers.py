@@ -42,7 +42,7 @@ def _leaving(close: Callable[[WorkerClient], None]) -> Callable[[WorkerClient], 
     def leave(client: WorkerClient) -> None:
         process = client._process
         # Whoever is closed while it works must end its process.
-        is_idle = process is not None and not client.busy and process.poll() is None and client._ear.events.empty()
+        is_idle = process is not None and not client.busy and process.poll() is None and not client._ear.has_unread()
         if is_idle and client._ear.heard_ready and client.started_as not in _idle:
             _idle[client.started_as] = process, client._ear, client._mouth
             client._process = None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import ball_hips
@@ -17,7 +20,7 @@ import scripted_worker
 import SimpleITK as sitk
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.gui.running.worker_client import WorkerClient
-from HipICMSCLib.worker.protocol import Failed, Finished, Progress, SegmentRequest, SelfTestRequest, encode
+from HipICMSCLib.worker.protocol import Failed, Finished, Progress, Ready, SegmentRequest, SelfTestRequest, encode
 from patience import PATIENCE
 
 HEADS = (ball_hips.RIGHT_CENTRE, ball_hips.LEFT_CENTRE)
@@ -150,6 +153,36 @@ def test_a_process_that_babbles_while_nobody_listens_fills_no_memory(asked):
     before = resident_mib()
     time.sleep(1)
     assert resident_mib() - before < 10
+
+
+def test_python_clears_away_only_where_slicer_asks_however_much_a_process_says(asked, request_here):
+    """In another thread it would clear away Qt's objects, too, and Slicer would be gone."""
+    chatter = (
+        "import sys\n"
+        "ready, progress, result = sys.argv[1:]\n"
+        "print(ready, flush=True)\n"
+        "while request := sys.stdin.readline():\n"
+        "    for _ in range(100):\n"
+        "        print(progress, flush=True)\n"
+        "        print('so many words', file=sys.stderr, flush=True)\n"
+        "    print(result, flush=True)\n"
+    )
+    said = (Ready(VERSION), Progress("computing", 0.5), Finished({"many": ["words"] * 5000}))
+    asked = asked("-c", chatter, *(encode(message).strip() for message in said))
+    asked.ask(request_here)
+    threads, thresholds = set(), gc.get_threshold()
+
+    def keep_thread(phase: str, info: dict) -> None:
+        threads.add(threading.get_ident())
+
+    gc.callbacks.append(keep_thread)
+    gc.set_threshold(1)
+    try:
+        assert asked.ask(replace(request_here, image="v" * 100_000)) == said[-1]
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(keep_thread)
+    assert threads == {threading.get_ident()}
 
 
 # It hangs.

@@ -5,21 +5,21 @@ from __future__ import annotations
 import contextlib
 import queue
 import subprocess
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.signal import Signal
 from HipICMSCLib.common.version import VERSION
 from HipICMSCLib.gui.setup.child_process import end_tree, start_connected
+from HipICMSCLib.gui.setup.pipes import ProcessInput, ProcessOutput
 from HipICMSCLib.worker.protocol import Alive, Event, Failed, Finished, Ready, Request, decode, encode
 
 _LIBRARY_FOLDER = Path(__file__).resolve().parents[3]
-#: No message is as long; what is printed is cut into pieces of its length, of which the last ones are kept.
-_LONGEST_MESSAGE, _LONGEST_PRINTED, _KEPT_PRINTED = 1 << 22, 1 << 12, 200
+#: Bytes; no message is as long.
+_LONGEST_MESSAGE = 1 << 22
 #: After these failures the process itself is not to be trusted any more, its hold on a graphics card above all, or
 #: holds memory that others need.
 _LAST_OF_A_PROCESS = ("bad_message", "not_installed", "other_version", "out_of_memory", "unexpected")
@@ -111,7 +111,7 @@ class WorkerClient:
         """Hand on what the worker said since the last time; what it said counts before how it ended."""
         while self.busy:
             try:
-                event = self._ear.events.get_nowait()
+                event = self._ear.next_event()
             except queue.Empty:
                 if not self._is_too_late():
                     return
@@ -134,12 +134,13 @@ class WorkerClient:
     def _end_process(self) -> None:
         if self._process is not None:
             end_tree(self._process)
+            self._ear.close()
             self._mouth.close()
             self._process = None
 
     def _begin(self, conversation: Conversation) -> None:
         # What says something without being asked would be taken for the answer to what is asked now.
-        if self._process is None or self._process.poll() is not None or not self._ear.events.empty():
+        if self._process is None or self._process.poll() is not None or self._ear.has_unread():
             self._start()
         self._ear.forget_silence()
         self._current = conversation
@@ -151,7 +152,10 @@ class WorkerClient:
             self._process = start_connected(list(self._arguments), [_LIBRARY_FOLDER], self._python())
         except OSError as error:
             raise HipError("not_started", "The segmentation process could not be started.", str(error)) from error
-        self._ear, self._mouth = _Ear(self._process), _Mouth(self._process)
+        # It reads when its libraries are loaded, and cannot before: on Windows a library such as OpenBLAS waits, while
+        # it is loaded, for whoever reads the input.
+        self._ear = _Ear(ProcessOutput(self._process, _LONGEST_MESSAGE))
+        self._mouth = ProcessInput(self._process)
 
     def _take(self, event: Event | None) -> None:
         """``None`` is no event: the request was put to another process."""
@@ -215,50 +219,39 @@ class WorkerClient:
         )
 
 
-class _Mouth:
-    """Tells a process what is asked, in a thread of its own: a pipe takes a few kilobytes, and more only when the
-    process reads, which it does when its libraries are loaded. (It cannot before: on Windows a library such as OpenBLAS
-    waits, while it is loaded, for whoever reads the input.) The thread ends with the process, or when it is closed."""
-
-    def __init__(self, process: subprocess.Popen) -> None:
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=self._write, args=(process.stdin,), daemon=True).start()
-
-    def say(self, line: str) -> None:
-        self._lines.put(line)
-
-    def close(self) -> None:
-        self._lines.put(None)
-
-    def _write(self, stdin) -> None:
-        with contextlib.suppress(OSError), stdin:  # that the process died poll() will find and say
-            for line in iter(self._lines.get, None):
-                stdin.write(line)
-                stdin.flush()
-
-
 class _Ear:
-    """Reads what a process says and prints, in threads of their own, so that its pipes never fill up. The threads end
-    with the process and close the pipes.
+    """Understands what a process says.
 
     Attributes:
-        events: what it said; None is its end. After what is no message nothing follows.
-        printed: the last of what it printed.
         heard_ready: whether it has loaded its libraries.
     """
 
     #: A longer time between two looks is one in which the computer slept or Slicer was busy.
     _LONGEST_BETWEEN_LOOKS = 1.0
 
-    def __init__(self, process: subprocess.Popen) -> None:
-        self.events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self.printed: deque[str] = deque(maxlen=_KEPT_PRINTED)
+    def __init__(self, output: ProcessOutput) -> None:
+        self._output = output
+        self.has_unread, self.last_words, self.close = output.has_unread, output.printed, output.close
         self.heard_ready = False
-        self._has_spoken = threading.Event()
         self.forget_silence()
-        self._printing = threading.Thread(target=self._read_printed, args=(process.stderr,), daemon=True)
-        self._printing.start()
-        threading.Thread(target=self._listen, args=(process.stdout,), daemon=True).start()
+
+    def next_event(self) -> Event | None:
+        """What it said next; None is its end.
+
+        Raises:
+            queue.Empty: it said nothing more yet.
+        """
+        while (line := self._output.next_line()) is not None:
+            try:
+                event = decode(line)
+            except HipError as error:
+                return Failed(error.kind, error.sentence, error.detail)
+            if isinstance(event, Ready):
+                self.heard_ready = True
+                return _of_other_version(event) if event.version != VERSION else event
+            if not isinstance(event, Alive):
+                return event
+        return None
 
     def forget_silence(self) -> None:
         self._silence, self._looked_at = 0.0, time.monotonic()
@@ -268,41 +261,9 @@ class _Ear:
         now = time.monotonic()
         self._silence += min(now - self._looked_at, self._LONGEST_BETWEEN_LOOKS)
         self._looked_at = now
-        if self._has_spoken.is_set():
-            self._has_spoken.clear()
+        if self._output.has_spoken():
             self._silence = 0.0
         return self._silence
-
-    def last_words(self) -> str:
-        return "".join(self.printed)
-
-    def _listen(self, stdout) -> None:
-        for line in _pieces(stdout, _LONGEST_MESSAGE):
-            try:
-                event = decode(line)
-            except HipError as error:
-                # Who does not speak our language may speak for ever; nothing more of it is kept.
-                self.events.put(Failed(error.kind, error.sentence, error.detail))
-                return
-            self._has_spoken.set()
-            if isinstance(event, Ready):
-                self.heard_ready = True
-                event = _of_other_version(event) if event.version != VERSION else event
-            if not isinstance(event, Alive):
-                self.events.put(event)
-        # Its last words often say why it ended.
-        self._printing.join(1.0)
-        self.events.put(None)
-
-    def _read_printed(self, stderr) -> None:
-        for piece in _pieces(stderr, _LONGEST_PRINTED):
-            self.printed.append(piece)
-
-
-def _pieces(stream, longest: int) -> Iterator[str]:
-    """Lines, the longer ones cut."""
-    with contextlib.suppress(OSError), stream:
-        yield from iter(lambda: stream.readline(longest), "")
 
 
 def _cancelled() -> Failed:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import queue
 import subprocess
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.gui.running.repeating_timer import RepeatingTimer
 from HipICMSCLib.gui.setup.child_process import end_tree, start_connected
 from HipICMSCLib.gui.setup.installation import python_interpreter
+from HipICMSCLib.gui.setup.pipes import ProcessOutput
 from slicer.i18n import tr as _
 
 import HipICMSCTrainingLib
@@ -25,6 +24,8 @@ import HipICMSCTrainingLib
 #: How `hipicmsc` begins the sentence with which it gives up.
 _SENTENCE_PREFIX = "hipicmsc: "
 _POLL_MILLISECONDS = 100
+#: Bytes.
+_LONGEST_LINE = 1 << 24
 #: A process that is gone may have left one of its own that keeps the pipes open; it is waited for so long.
 _SECONDS_FOR_LAST_WORDS = 2.0
 
@@ -50,7 +51,7 @@ class Command:
                 It is never called from here.
         """
         self._on_line, self._on_end = on_line, on_end
-        self._lines: queue.Queue[str | None] = queue.Queue()
+        #: What is none of its reports.
         self._printed: deque[str] = deque(maxlen=200)
         self._process: subprocess.Popen | None = None
         self._error: HipError | None = None
@@ -86,10 +87,8 @@ class Command:
         command = ["-m", "HipICMSCTrainingLib.cli", *map(str, arguments)]
         self._process = start_connected(command, folders, python_interpreter())
         self._process.stdin.close()
-        printing = threading.Thread(target=_read_into, args=(self._process.stderr, self._printed.append), daemon=True)
-        printing.start()
-        # A thread may not hold the command: with the last hold on it, Qt's timer would be deleted in that thread.
-        threading.Thread(target=_listen, args=(self._process.stdout, self._lines, printing), daemon=True).start()
+        # Its threads do not hold the command: with the last hold on it, Qt's timer would be deleted in that thread.
+        self._output = ProcessOutput(self._process, _LONGEST_LINE, _SECONDS_FOR_LAST_WORDS)
 
     def _poll(self) -> None:
         if self._error is not None:
@@ -97,13 +96,13 @@ class Command:
             return
         while self.running and self._error is None:
             try:
-                line = self._lines.get_nowait()
+                line = self._output.next_line()
             except queue.Empty:
                 break
             if line is None:
                 self._all_read = True
-            else:
-                self._take(line)
+                break
+            self._take(line)
         if self.running and self._error is None and self._is_gone():
             self._end(self._reason())
 
@@ -128,10 +127,12 @@ class Command:
         code = self._process.returncode
         if code == 0:
             return None
-        printed = list(self._printed)
-        detail = f"Exit code {code}.\n{''.join(printed)}".strip()
+        printed = "".join(self._printed) + self._output.printed()
+        detail = f"Exit code {code}.\n{printed}".strip()
         sentences = [
-            line.removeprefix(_SENTENCE_PREFIX).strip() for line in printed if line.startswith(_SENTENCE_PREFIX)
+            line.removeprefix(_SENTENCE_PREFIX).strip()
+            for line in printed.splitlines()
+            if line.startswith(_SENTENCE_PREFIX)
         ]
         if sentences:
             return HipError("command_failed", sentences[-1], detail)
@@ -151,18 +152,5 @@ class Command:
     def _end_process(self) -> None:
         if self._process is not None:
             end_tree(self._process)
+            self._output.close()
             self._process = None
-
-
-def _listen(stream, lines: queue.Queue[str | None], printing: threading.Thread) -> None:
-    _read_into(stream, lines.put)
-    # Its last words often say why it ended.
-    printing.join(_SECONDS_FOR_LAST_WORDS)
-    lines.put(None)
-
-
-def _read_into(stream, take: Callable[[str], None]) -> None:
-    """To the end; the stream is closed here, because closing it elsewhere would wait for this."""
-    with contextlib.suppress(OSError), stream:
-        for line in stream:
-            take(line)
