@@ -660,6 +660,62 @@ def test_another_module_may_be_opened_meanwhile(panel):
     assert "installKeyboardShortcuts" not in editor.calls
 
 
+def test_a_result_that_comes_while_another_module_is_open_waits_for_the_user_to_come_back(panel, monkeypatch):
+    """Nobody's views are moved meanwhile; the status bar says that it is there, and on coming back it is shown, once."""
+    import slicer
+
+    said, three_d_views = [], []
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: said.append(text))
+    monkeypatch.setattr(slicer.util, "resetThreeDViews", lambda: three_d_views.append("centred"))
+    view, green = (slicer.mrmlScene.AddNewNodeByClass(f"vtkMRMLSlice{kind}Node") for kind in ("Composite", ""))
+    volume, other = add_volume(), add_volume(name="another one")
+    panel.ui.inputSelector.setCurrentNode(volume)
+    former = segment(panel)
+    said.clear()
+    three_d_views.clear()
+
+    def go_elsewhere() -> None:
+        panel.widget.exit()
+        view.SetBackgroundVolumeID(other.GetID())
+        green.JumpSliceByCentering(500, 500, 500)
+
+    def what_is_seen() -> tuple:
+        place = [round(green.GetSliceToRAS().GetElement(row, 3)) for row in range(3)]
+        return view.GetBackgroundVolumeID(), place, shown_bones(), [*three_d_views]
+
+    panel.ui.againButton.click()
+    panel.ui.segmentButton.click()
+    go_elsewhere()
+    before = what_is_seen()
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert what_is_seen() == before == (other.GetID(), [500] * 3, [former.GetName()], [])
+    assert slicer.mrmlScene.GetFirstNodeByName("hips hips (2)") is not None
+    assert said == ["The segmentation hips hips (2) is ready; open HipICMSC to see it."]
+    panel.widget.enter()
+    panel.wait(lambda: panel.widget.panel.settled)
+    background, place, bones, centred = what_is_seen()
+    assert (background, bones, centred) == (volume.GetID(), ["hips hips (2)"], ["centred"]) and place != [500] * 3
+    assert panel.widget.panel.editor_panel.segmentation.GetName() == "hips hips (2)"
+    go_elsewhere()
+    before = what_is_seen()
+    panel.widget.enter()
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert what_is_seen() == before and len(said) == 1
+
+
+def test_bones_that_are_replaced_while_another_module_is_open_stay_in_view_there(panel):
+    """They may be what is edited in it."""
+    add_volume()
+    target = segment(panel)
+    panel.ui.segmentationSelector.setCurrentNode(target)
+    panel.ui.replaceUnlockedCheckBox.checked = True
+    panel.ui.againButton.click()
+    panel.ui.segmentButton.click()
+    panel.widget.exit()
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert shown_bones() == [target.GetName()]
+
+
 def test_leaving_slicer_ends_the_worker(panel):
     add_volume()
     panel.ui.segmentButton.click()

@@ -51,8 +51,10 @@ class Panel:
         self._viewed = None
         #: The last MRI that was chosen, and the model that was before a click loaded the synthetic one.
         self._chosen, self._model_before = None, ""
-        #: What is being segmented, or was last.
-        self._segmented = None
+        #: What is being segmented, or was last, and the segmentation in which bones were replaced by it.
+        self._segmented, self._replaced = None, None
+        #: Whether this is the open module, and the outcome that waits until it is.
+        self._entered, self._unseen = False, None
         #: Model and device of the batch that runs: all its volumes are segmented alike, whatever is chosen meanwhile.
         self._of_batch = ("", "")
         self._ticks = Ticks()
@@ -145,10 +147,16 @@ class Panel:
 
     def enter(self) -> None:
         """The module is opened."""
+        self._entered = True
         self.editor_panel.enter()
+        unseen, self._unseen = self._unseen, None
+        if unseen is not None and self._is_viewed(unseen.node):
+            self._mean(unseen.node)
+            self._ticks.add(lambda: self._look_at(unseen))
 
     def exit(self) -> None:
-        """Another module is opened."""
+        """Another module is opened, to which the views belong."""
+        self._entered = False
         self.editor_panel.exit()
 
     def take_scene(self) -> None:
@@ -161,6 +169,7 @@ class Panel:
         self._ticks.clear()
         self._shown, self._viewed = (None, None), None
         self._chosen, self._model_before = None, ""
+        self._unseen = None
         self.editor_panel.show(None, None)
         self.export_panel.show(None)
         self.case_panel.show(None)
@@ -372,7 +381,7 @@ class Panel:
 
     def _on_started(self, volume, model: str, device: str) -> None:
         """By a click here, or by somebody's Python."""
-        self._segmented = volume
+        self._segmented, self._replaced = volume, None
         self.run_panel.start(_("Segmenting with {model} on {device}.").format(model=model, device=device))
         self._ticks.add(self._show_button)
 
@@ -381,33 +390,53 @@ class Panel:
             self.run_panel.progress(stage, share, self._name_of_other(self._segmented))
 
     def _on_about_to_change(self, segmentation_node) -> None:
+        self._replaced = segmentation_node
         self.editor_panel.save_state(segmentation_node, volume_of(segmentation_node))
 
     def _on_finished(self, outcome: Outcome) -> None:
-        node, volume = outcome.node, volume_of(outcome.node)
+        node, viewed = outcome.node, self._is_viewed(outcome.node)
         # The same node may hold another result now.
         self._shown = (None, None)
         if self._choices is not None:
-            # Beside a former result that was chosen there is a new one, which is meant from now on.
-            if self._viewed is volume and is_result(self._choices.segmentation):
-                self._choices.segmentation = node
+            if viewed:
+                self._mean(node)
             self.take(self._choices)
-        if self._viewed is volume:
+        if viewed:
             self.run_panel.finish(node.GetName())
             self._ticks.add(lambda: self._look_at(outcome))
             self._ticks.add(*surface_steps(node))
         else:
             # The views show another MRI.
-            self.run_panel.finish_unseen(self._name_of_other(volume))
+            self.run_panel.finish_unseen(self._name_of_other(volume_of(node)))
+        # In another module a new result waits unseen, and bones that were replaced may be what the user edits there.
+        waits = not viewed if self._entered else node is not self._replaced
+        if waits:
             node.GetDisplayNode().SetVisibility(False)
+        if not self._entered:
+            slicer.util.showStatusMessage(
+                _("The segmentation {name} is ready; open HipICMSC to see it.").format(name=node.GetName())
+            )
+
+    def _is_viewed(self, segmentation_node) -> bool:
+        """Whether the MRI of a result is the one that is shown."""
+        return self._viewed is volume_of(segmentation_node) is not None
+
+    def _mean(self, result) -> None:
+        """Beside a former result that was chosen there is a new one, which is meant from now on."""
+        if is_result(self._choices.segmentation):
+            self._choices.segmentation = result
 
     def _name_of_other(self, volume) -> str:
         """What an MRI is called that is not the one that is shown; empty for that one, and for one that is gone."""
         return "" if volume is self._viewed or volume is None or volume.GetScene() is None else volume.GetName()
 
     def _look_at(self, outcome: Outcome) -> None:
-        """Show the result over its MRI, with the joints in the middle of all views."""
+        """Show the result over its MRI, with the joints in the middle of all views; in another module's views, only when the
+        user comes back from it."""
         if outcome.node.GetScene() is None:
+            return
+        if not self._entered:
+            self._unseen = outcome
             return
         show_alone(volume_of(outcome.node), outcome.node)
         heads = [head for head in outcome.report["femoral_heads_lps_mm"].values() if head is not None]
