@@ -205,14 +205,16 @@ class qMRMLNodeComboBox(QT["QComboBox"]):
 
 
 class qMRMLSegmentEditorWidget(QT["QWidget"]):
-    """Keeps what it was told; like Slicer's it writes its choices into the editor node and remembers segmentations
-    for undo."""
+    """Keeps what it was told; like Slicer's it writes its choices into the editor node, and remembers for undo what
+    the segmentation was that is in it, until another one is."""
 
     def __init__(self, parent=None) -> None:
+        import slicer
+
         super().__init__(parent)
         self.calls: list[str] = []
         self.node = None
-        self.undo_states: list = []
+        self.history = slicer.vtkSegmentationHistory()
         QtWidgets.QVBoxLayout(self)
         QtWidgets.QWidget.layout(self).addWidget(QtWidgets.QLabel("(Slicer's Segment Editor)"))
 
@@ -221,9 +223,15 @@ class qMRMLSegmentEditorWidget(QT["QWidget"]):
 
     def setMRMLSegmentEditorNode(self, node) -> None:
         self.node = node
+        self._follow()
 
     def setSegmentationNode(self, node) -> None:
         self.node.SetAndObserveSegmentationNode(node)
+        self._follow()
+
+    def _follow(self) -> None:
+        segmentation_node = self.node.GetSegmentationNode()
+        self.history.SetSegmentation(segmentation_node and segmentation_node.GetSegmentation())
 
     def setSourceVolumeNode(self, node) -> None:
         self.node.SetAndObserveSourceVolumeNode(node)
@@ -238,14 +246,10 @@ class qMRMLSegmentEditorWidget(QT["QWidget"]):
         self.calls.append("setActiveEffect")
 
     def saveStateForUndo(self) -> None:
-        import slicer
-
-        state = slicer.vtkSegmentation()
-        state.DeepCopy(self.node.GetSegmentationNode().GetSegmentation())
-        self.undo_states.append(state)
+        self.history.SaveState()
 
     def undo(self) -> None:
-        self.node.GetSegmentationNode().GetSegmentation().DeepCopy(self.undo_states.pop())
+        self.history.RestorePreviousState()
 
     def installKeyboardShortcuts(self) -> None:
         self.calls.append("installKeyboardShortcuts")

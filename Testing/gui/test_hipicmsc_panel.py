@@ -51,6 +51,22 @@ def segment(panel):
     return result_of(panel.logic.getParameterNode().inputVolume)
 
 
+def voxel_count(node, segment_id: str, volume) -> int:
+    import slicer
+
+    return int((slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume) > 0).sum())
+
+
+def erase_half(node, segment_id: str, volume) -> None:
+    """As a user might in the editor."""
+    import slicer
+
+    voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume)
+    columns = np.flatnonzero(voxels.any((0, 1)))
+    voxels[:, :, : columns[len(columns) // 2]] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, node, segment_id, volume)
+
+
 # What can be pressed, and why not.
 
 
@@ -356,11 +372,42 @@ def test_redoing_some_bones_can_be_undone_in_the_editor(panel):
     assert "Replaces" in panel.ui.targetLabel.text and "Right proximal femur" in panel.ui.targetLabel.text
     assert segment(panel) is target
     assert target.GetSegmentation().GetNumberOfSegments() == 4
-    (before,) = panel.widget.panel.editor_panel.editor.undo_states
-    assert before.GetNumberOfSegments() == 3
     assert volume.GetScene().GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
     # The new bones in the old node are a result to be reviewed.
     assert not panel.ui.resultFrame.isHidden() and panel.ui.segmentButton.isHidden()
+    panel.widget.panel.editor_panel.editor.undo()
+    assert target.GetSegmentation().GetNumberOfSegments() == 3
+
+
+def test_what_was_redone_while_another_mri_was_shown_can_be_undone_when_it_is_edited_again(panel):
+    """Until then the editor keeps what can be undone in the segmentation of the other MRI."""
+    second = add_volume(name="second")
+    of_second = segment(panel)
+    first = add_volume(name="first")
+    panel.ui.inputSelector.setCurrentNode(first)
+    target = segment(panel)
+    target.GetSegmentation().RemoveSegment("LeftFemur")
+    erase_half(target, "RightFemur", first)
+    former = voxel_count(target, "RightFemur", first)
+    panel.ui.segmentationSelector.setCurrentNode(target)
+    panel.ui.replaceUnlockedCheckBox.checked = True
+    panel.ui.againButton.click()
+    panel.ui.segmentButton.click()
+    editor = panel.widget.panel.editor_panel
+    panel.ui.inputSelector.setCurrentNode(second)
+    panel.wait(lambda: editor.segmentation is of_second)
+    editor.editor.saveStateForUndo()
+    assert panel.logic.busy
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert target.GetSegmentation().GetNumberOfSegments() == 4
+    assert editor.segmentation is of_second and editor.editor.history.GetNumberOfStates() == 1
+    panel.ui.inputSelector.setCurrentNode(first)
+    panel.wait(lambda: panel.widget.panel.settled)
+    redone = voxel_count(target, "RightFemur", first)
+    assert target.GetSegmentation().GetNumberOfSegments() == 4 and redone > former
+    editor.editor.undo()
+    assert target.GetSegmentation().GetNumberOfSegments() == 3
+    assert voxel_count(target, "RightFemur", first) == former
 
 
 def test_bones_of_one_mri_never_go_into_the_segmentation_of_another(panel, pictures):
@@ -661,7 +708,7 @@ def test_another_module_may_be_opened_meanwhile(panel):
 
 
 def test_a_result_that_comes_while_another_module_is_open_waits_for_the_user_to_come_back(panel, monkeypatch):
-    """Nobody's views are moved meanwhile; the status bar says that it is there, and on coming back it is shown, once."""
+    """Nobody's views are moved meanwhile; the status bar says that it is there, and on coming back it is shown once."""
     import slicer
 
     said, three_d_views = [], []

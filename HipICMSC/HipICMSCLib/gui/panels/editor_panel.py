@@ -25,6 +25,8 @@ class EditorPanel:
         self.editor = None
         self._entered = self._closed = False
         self._shown = (None, None)
+        #: Of segmentations that were changed while another one was edited, what they were before.
+        self._histories: dict = {}
         self.show(None, None)
 
     @property
@@ -49,17 +51,29 @@ class EditorPanel:
         if there:
             self._load()
             self._select()
+            self._take_over_history()
         elif self.editor is not None:
             self.editor.setActiveEffect(None)
             self.editor.setSegmentationNode(None)
         if self.editor is not None:
             self.editor.visible = there
 
-    def save_state(self, segmentation_node, volume_node) -> None:
-        """Let the user undo what is about to be done to a segmentation."""
-        self.show(segmentation_node, volume_node)
-        self._select()
-        self.editor.saveStateForUndo()
+    def save_state(self, segmentation_node) -> None:
+        """Let the user undo what is about to be done to a segmentation, as soon as it is edited: the editor knows the
+        past of the one that is in it alone, which stays so."""
+        if self.editor is not None and self.segmentation is segmentation_node:
+            self._select()
+            self.editor.saveStateForUndo()
+            return
+        history = slicer.vtkSegmentationHistory()
+        history.SetSegmentation(segmentation_node.GetSegmentation())
+        history.SaveState()
+        self._histories[segmentation_node] = history
+
+    def forget_scene(self) -> None:
+        """The scene is closed."""
+        self._histories.clear()
+        self.show(None, None)
 
     def enter(self) -> None:
         """The module is opened: keys and views belong to the editor."""
@@ -107,6 +121,14 @@ class EditorPanel:
         self.editor.setSourceVolumeNode(volume_node)
         if self._entered:
             self.editor.setupViewObservations()
+
+    def _take_over_history(self) -> None:
+        """The editor keeps for undo what is there when it is asked to: what was there before is put back for that."""
+        history = self._histories.pop(self.segmentation, None)
+        if history is not None:
+            history.RestorePreviousState()
+            self.editor.saveStateForUndo()
+            history.RestoreNextState()
 
     def _open_module(self, checked: bool = False) -> None:
         segmentation_node, volume_node = self._shown

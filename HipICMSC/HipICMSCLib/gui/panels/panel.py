@@ -170,7 +170,7 @@ class Panel:
         self._shown, self._viewed = (None, None), None
         self._chosen, self._model_before = None, ""
         self._unseen = None
-        self.editor_panel.show(None, None)
+        self.editor_panel.forget_scene()
         self.export_panel.show(None)
         self.case_panel.show(None)
         self.review_panel.show(None)
@@ -391,7 +391,7 @@ class Panel:
 
     def _on_about_to_change(self, segmentation_node) -> None:
         self._replaced = segmentation_node
-        self.editor_panel.save_state(segmentation_node, volume_of(segmentation_node))
+        self.editor_panel.save_state(segmentation_node)
 
     def _on_finished(self, outcome: Outcome) -> None:
         node, viewed = outcome.node, self._is_viewed(outcome.node)
@@ -431,8 +431,8 @@ class Panel:
         return "" if volume is self._viewed or volume is None or volume.GetScene() is None else volume.GetName()
 
     def _look_at(self, outcome: Outcome) -> None:
-        """Show the result over its MRI, with the joints in the middle of all views; in another module's views, only when the
-        user comes back from it."""
+        """Show the result over its MRI, with the joints in the middle of all views; who is in another module must come
+        back first."""
         if outcome.node.GetScene() is None:
             return
         if not self._entered:
