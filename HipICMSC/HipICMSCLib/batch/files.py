@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,13 +188,17 @@ def result_paths(
     # Windows and macOS do not tell capitals apart.
     often = Counter(name.lower() for name in plain)
     names: list[str] = []
+    # The names that are given, and for each that was wanted the numbers that are left: the others are given for ever.
+    given: set[str] = set()
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(2))
     for source, name in zip(inputs, plain, strict=True):
         if often[name.lower()] > 1 and not source.is_dir():
             name += source.name[len(volume_stem(source)) :]
-        number = 1
-        while (name if number == 1 else f"{name}-{number}").lower() in map(str.lower, names):
-            number += 1
-        names.append(name if number == 1 else f"{name}-{number}")
+        unlike = name
+        while unlike.lower() in given:
+            unlike = f"{name}-{next(numbers[name.lower()])}"
+        given.add(unlike.lower())
+        names.append(unlike)
     return [folder / f"{name}{ending}" for name in names]
 
 

@@ -137,6 +137,7 @@ def test_a_locked_subfolder_does_not_hide_the_others(tmp_path):
         (("X.nrrd", "x.mha"), ("X.nrrd", "x.mha")),
         (("p1.nii.gz", "a/p1.nii.gz", "b/p1.nii.gz"), ("p1", "a-p1", "b-p1")),
         (("a/b/p.nii", "a-b/p.nii"), ("a-b-p.nii", "a-b-p.nii-2")),
+        (("a/b/p.nii", "a-b/p.nii", "a/B-p.nii"), ("a-b-p.nii", "a-b-p.nii-2", "a-B-p.nii-3")),
     ],
 )
 def test_each_input_has_a_result_with_a_name_of_its_own(tmp_path, inputs, results):
