@@ -69,8 +69,8 @@ def test_a_method_is_trained_exported_and_run(panels, bench, tmp_path, name):
     run_path = panels.settings.run_path()
     shutil.copytree(tiny.cache, run_path / "cache")
     panels.runs.refresh()
-    assert panels.ui("runsStartButton").enabled, panels.ui("runsStartButton").toolTip
-    panels.ui("runsStartButton").click()
+    assert panels.ui("settingsStartButton").enabled, panels.ui("settingsStartButton").toolTip
+    panels.ui("settingsStartButton").click()
     panels.wait(lambda: panels.states().get(run_path.name) in ("Finished", "Failed", "Lost"))
     assert panels.states()[run_path.name] == "Finished", panels.said()
     assert f"Method: {name}" in panels.ui("runsTable").item(0, 0).toolTip()

@@ -90,7 +90,7 @@ def test_the_training_panel_in_each_state(open_panel, pictures: Path, tmp_path, 
         panel.wait(lambda: not view.activity.sentence)
         box = ui.settingsPresetComboBox
         box.currentIndex = [box.itemText(index) for index in range(box.count)].index("smoke")
-        ui.runsStartButton.click()
+        ui.settingsStartButton.click()
         panel.wait(lambda: view.runs_panel.selected is not None)
         started = view.runs_panel.selected
         panel.wait(lambda: panel.logic.state(started) != "starting")

@@ -104,7 +104,7 @@ def test_without_runs_everything_says_why_it_is_off(panels, folder, pictures):
     for enabled, reason in buttons(panels).values():
         assert (enabled, reason) == (False, "Select a run first.")
     panels.described()
-    assert panels.ui("runsStartButton").toolTip == "Choose the data first."
+    assert panels.ui("settingsStartButton").toolTip == "Choose the data first."
     panels.picture(panels.settings, panels.runs, path=pictures / "runs-empty.png")
 
 
@@ -248,13 +248,13 @@ def test_a_training_is_started_watched_paused_stopped_and_resumed_to_its_end_by_
     first.ui("settingsNameEdit").text = "mine"
     shutil.copytree(tiny.cache, folder / "mine" / "cache")
     first.runs.enter()
-    first.ui("runsStartButton").click()
+    first.ui("settingsStartButton").click()
     assert first.states() == {"mine": "Starting"} and first.attached == []
     assert first.runs.selected.path == folder / "mine"
     assert "libraries" in first.ui("runsNoteLabel").text and buttons(first)["Pause"][0] is False
     assert first.ui("settingsNameEdit").text == "", "the next run gets another name"
     first.ui("settingsNameEdit").text = "mine"
-    start = first.ui("runsStartButton")
+    start = first.ui("settingsStartButton")
     assert (start.enabled, start.toolTip) == (False, "The training mine is starting already.")
     first.picture(first.settings, first.runs, path=pictures / "runs-starting.png")
     first.wait(lambda: first.states()["mine"] == "Running")
@@ -290,7 +290,7 @@ def test_a_training_that_cannot_start_says_why_and_leaves_no_run(open_panels, fo
     write_run(folder / "old")
     panels.runs.enter()
     click_row(panels, "old")
-    panels.ui("runsStartButton").click()
+    panels.ui("settingsStartButton").click()
     assert panels.states() == {"icmsc-cpu-small": "Starting", "old": "Lost"}
     panels.ui("settingsSeedSpinBox").value = 1
     assert panels.runs.selected.path == folder / "icmsc-cpu-small", "what starts stays selected"
@@ -298,7 +298,8 @@ def test_a_training_that_cannot_start_says_why_and_leaves_no_run(open_panels, fo
     note = panels.ui("runsNoteLabel")
     assert note.text == f"The training icmsc-cpu-small ended: There is no file {tmp_path / 'nowhere.json'}."
     assert "Exit code 2" in note.toolTip and panels.attached == [folder / "old", None]
-    assert panels.ui("settingsNameEdit").placeholderText == "icmsc-cpu-small" and panels.ui("runsStartButton").enabled
+    assert panels.ui("settingsNameEdit").placeholderText == "icmsc-cpu-small"
+    assert panels.ui("settingsStartButton").enabled
 
 
 def test_a_run_is_duplicated_with_its_method_settings_and_data(open_panels, folder, tmp_path):
@@ -322,7 +323,7 @@ def test_a_run_is_duplicated_with_its_method_settings_and_data(open_panels, fold
     assert panels.ui("settingsNameEdit").text == "first-2"
     assert panels.ui("settingsPresetComboBox").currentText == "smoke"
     assert panels.ui("setting_segmenter_dilations").text == "1, 2" and panels.ui("setting_image_pool").value == 2
-    assert panels.ui("runsStartButton").enabled
+    assert panels.ui("settingsStartButton").enabled
     assert sorted(path.name for path in folder.iterdir()) == ["first", "first.dataset.json"]
     # Once more, after the user changed that file: it stays as it is.
     kept = json.loads(panels.dataset.read_text())

@@ -173,21 +173,21 @@ def test_what_is_no_value_is_said_and_nothing_can_be_started_with_it(panels, pic
         panels.settings.arguments()
     assert caught.value.sentence == edit.toolTip == sentence
     assert panels.ui("mark_learning_rate_translation").text == "not valid"
-    for name in ("settingsEstimateButton", "settingsCopyButton", "runsStartButton"):
+    for name in ("settingsEstimateButton", "settingsCopyButton", "settingsStartButton"):
         assert (panels.ui(name).enabled, panels.ui(name).toolTip) == (False, sentence)
     panels.ui("setting_batch_size").value = 2
     assert edit.text == "fast", "what is typed is not thrown away by another change"
-    assert not panels.ui("runsStartButton").enabled
+    assert not panels.ui("settingsStartButton").enabled
     edit.text = "0.001"
-    assert panels.ui("runsStartButton").enabled and panels.ui("mark_learning_rate_translation").text == "changed"
+    assert panels.ui("settingsStartButton").enabled and panels.ui("mark_learning_rate_translation").text == "changed"
     edit.text = ""
-    assert not panels.ui("runsStartButton").enabled
+    assert not panels.ui("settingsStartButton").enabled
     panels.ui("reset_learning_rate_translation").click()
-    assert edit.text == "0.0002" and panels.ui("runsStartButton").enabled
+    assert edit.text == "0.0002" and panels.ui("settingsStartButton").enabled
     assert changes(panels) == {"batch_size": 2}
     edit.text = "no"
     panels.ui("reset_learning_rate_translation").click()
-    assert edit.text == "0.0002" and panels.ui("runsStartButton").enabled
+    assert edit.text == "0.0002" and panels.ui("settingsStartButton").enabled
 
 
 def test_the_choices_are_those_of_the_scene(panels, open_panels):
@@ -280,9 +280,9 @@ def test_a_model_that_is_not_here_is_said_to_be_missing(open_panels):
     text = json.dumps({"start_from": "of a colleague"})
     panels = open_panels(dataset=Path("a.json"), text=text).described()
     assert panels.ui("settingsStartFromComboBox").currentText == "of a colleague (cannot be read)"
-    assert "There is no model of a colleague" in panels.ui("runsStartButton").toolTip
+    assert "There is no model of a colleague" in panels.ui("settingsStartButton").toolTip
     panels.pick("settingsStartFromComboBox", "(nothing)")
-    assert panels.ui("runsStartButton").enabled
+    assert panels.ui("settingsStartButton").enabled
 
 
 @pytest.mark.parametrize(
@@ -293,9 +293,9 @@ def test_a_name_that_cannot_be_that_of_a_new_run(panels, home, name, words):
     (home / "runs" / "taken").mkdir(parents=True)
     (home / "runs" / "taken" / "run.json").write_text("{}")
     panels.ui("settingsNameEdit").text = name
-    assert not panels.ui("runsStartButton").enabled and words in panels.ui("runsStartButton").toolTip
+    assert not panels.ui("settingsStartButton").enabled and words in panels.ui("settingsStartButton").toolTip
     panels.ui("settingsNameEdit").text = "fine"
-    assert panels.ui("runsStartButton").enabled
+    assert panels.ui("settingsStartButton").enabled
 
 
 def test_the_command_of_the_next_run_is_copied_for_a_shell(panels, home):
@@ -328,7 +328,7 @@ def test_a_package_that_is_missing_is_said_with_the_place_to_install_it(open_pan
         label = panels.ui("settingsStateLabel")
         panels.wait(lambda: "cannot be read" in label.text)
         assert "torch is missing" in label.text and "Set-up" in label.text and "Traceback" in label.toolTip
-        assert "torch is missing" in panels.ui("runsStartButton").toolTip
+        assert "torch is missing" in panels.ui("settingsStartButton").toolTip
         assert not panels.ui("settingsAgainButton").isHidden()
         panels.picture(panels.settings, path=pictures / "training-no-torch.png")
         (tmp_path / "shadow" / "torch.py").unlink()
@@ -340,7 +340,7 @@ def test_a_package_that_is_missing_is_said_with_the_place_to_install_it(open_pan
     # Another interpreter is asked anew when the user comes back to the module.
     panels.settings.enter()
     panels.described()
-    assert panels.ui("runsStartButton").enabled
+    assert panels.ui("settingsStartButton").enabled
 
 
 FOUND = {

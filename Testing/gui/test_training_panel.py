@@ -36,16 +36,28 @@ def described(panel) -> None:
 
 def test_an_empty_panel_says_what_comes_first(panel, pictures):
     described(panel)
-    assert not panel.ui.runsStartButton.enabled
-    assert "data set" in panel.ui.runsStartButton.toolTip
+    assert not panel.ui.settingsStartButton.enabled
+    assert "data set" in panel.ui.settingsStartButton.toolTip
     assert "Research use only" in panel.ui.researchLabel.text
     panel.picture(pictures / "training-empty.png")
+
+
+def test_who_follows_the_numbers_starts_a_training_where_it_is_set_up_and_then_watches_it(panel):
+    from PySide6 import QtWidgets
+
+    def parts(widget) -> list:
+        layout = QtWidgets.QWidget.layout(widget)
+        return [layout.itemAt(index).widget() for index in range(layout.count())]
+
+    sections = [section.text for section in parts(panel.ui.panelsFrame)]
+    assert [text for text in sections if text[0].isdigit()] == ["1. Data", "2. Training", "3. Watch", "4. Finish"]
+    assert parts(panel.ui.settingsCollapsibleButton)[-1] is panel.ui.settingsStartButton
 
 
 def test_with_data_a_training_can_be_started(panel, synthetic_data):
     described(panel)
     panel.widget.panel.data_panel.set_dataset_file(synthetic_data)
-    assert panel.ui.runsStartButton.enabled, panel.ui.runsStartButton.toolTip
+    assert panel.ui.settingsStartButton.enabled, panel.ui.settingsStartButton.toolTip
     assert panel.logic.getParameterNode().datasetFile == synthetic_data
 
 
@@ -101,7 +113,7 @@ def test_labelled_mris_are_trained_on_only_by_a_method_that_learns_from_them(
 ):
     """The panel says what the command says, and changes its mind with the method."""
     described(panel)
-    ui, start = panel.ui, panel.ui.runsStartButton
+    ui, start = panel.ui, panel.ui.settingsStartButton
     everyone = mris(synthetic_data, "train") + mris(synthetic_data, "val")
     path = labelled_data(*everyone)
     panel.widget.panel.data_panel.set_dataset_file(path)
@@ -131,7 +143,7 @@ def test_labelled_mris_are_trained_on_only_by_a_method_that_learns_from_them(
 
 def test_with_some_mris_only_measured_a_method_that_adapts_can_start(panel, labelled_data, synthetic_data):
     described(panel)
-    (first, _second), start = mris(synthetic_data, "train"), panel.ui.runsStartButton
+    (first, _second), start = mris(synthetic_data, "train"), panel.ui.settingsStartButton
     panel.widget.panel.data_panel.set_dataset_file(labelled_data(first))
     assert not start.enabled
     panel.ui.dataMeasureButton.click()
@@ -155,11 +167,11 @@ def test_a_check_looks_at_the_labels_of_mris_as_at_those_of_cts(
     path.write_text(json.dumps(values))
     panel.widget.panel.data_panel.set_dataset_file(path)
     pick(panel, TARGET)
-    assert panel.ui.runsStartButton.enabled, "nothing can be told without reading the volumes"
+    assert panel.ui.settingsStartButton.enabled, "nothing can be told without reading the volumes"
     panel.ui.dataCheckButton.click()
     panel.wait(lambda: panel.ui.dataCheckButton.text == "Check data")
     stops = [line for line in problems(panel).splitlines() if line.startswith("Stop")]
-    assert len(stops) == 1 and everyone[0] in stops[0] and not panel.ui.runsStartButton.enabled
+    assert len(stops) == 1 and everyone[0] in stops[0] and not panel.ui.settingsStartButton.enabled
     found = json.loads(path.with_suffix(".check.json").read_text())["report"]["problems"]
     assert [problem["kind"] for problem in found if problem["level"] == "stop"] == ["unknown_labels"]
     panel.picture(pictures / "training-target-model.png")

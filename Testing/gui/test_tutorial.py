@@ -72,7 +72,7 @@ def test_from_synthetic_data_to_a_model_of_ones_own(module_manager, pictures, ho
     panel.wait(lambda: "Cancel" not in panel.ui.settingsEstimateButton.text)
     panel.picture(pictures / "training-1-ready.png")
 
-    panel.ui.runsStartButton.click()
+    panel.ui.settingsStartButton.click()
     panel.wait(lambda: widget.panel.runs_panel.selected is not None)
     run = widget.panel.runs_panel.selected
     panel.wait(lambda: widget.logic.state(run) == "finished")

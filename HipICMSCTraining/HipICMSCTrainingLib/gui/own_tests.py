@@ -43,8 +43,8 @@ class HipICMSCTrainingTest(ScriptedLoadableModuleTest):
             self.doCleanups()
 
     def test_panelAsksForData(self):
-        self.assertFalse(self.widget.panel.runs_panel.ui.runsStartButton.enabled)
-        self.assertTrue(self.widget.panel.runs_panel.ui.runsStartButton.toolTip)
+        self.assertFalse(self.widget.panel.settings_panel.ui.settingsStartButton.enabled)
+        self.assertTrue(self.widget.panel.settings_panel.ui.settingsStartButton.toolTip)
 
     def test_oneThingAtATime(self):
         """While data are checked nothing is estimated, and one line says what goes on."""

@@ -1,4 +1,4 @@
-"""The collapsible section "Runs": all trainings of a folder, how they go, and the buttons that start and stop them.
+"""The collapsible section "Runs": all trainings of a folder, how they go, and the buttons that pause and stop them.
 
 It reads the folders of the runs; nothing else is state. A training goes on whatever happens here.
 """
@@ -32,7 +32,7 @@ REFRESH_MILLISECONDS = 1000
 _FOLDER_SETTING = "HipICMSCTraining/RunsFolder"
 #: States of a run that has a process.
 _GOING_ON = ("starting", "running", "pausing", "paused", "stopping", "stalled")
-_BUTTONS = ("runsStartButton", "runsPauseButton", "runsStopButton", "runsDuplicateButton", "runsShowFolderButton")
+_BUTTONS = ("runsPauseButton", "runsStopButton", "runsDuplicateButton", "runsShowFolderButton")
 
 
 def runs_folder() -> Path:
@@ -84,13 +84,13 @@ class RunsPanel:
         # Of a path that is emptied, ctk says only the second.
         for signal in ("currentPathChanged(QString)", "validInputChanged(bool)"):
             self.ui.runsFolderEdit.connect(signal, self._on_folder)
-        self.ui.runsStartButton.connect("clicked(bool)", self._on_start)
         self.ui.runsPauseButton.connect("clicked(bool)", self._on_pause)
         self.ui.runsStopButton.connect("clicked(bool)", self._on_stop)
         self.ui.runsDuplicateButton.connect("clicked(bool)", self._on_duplicate)
         self.ui.runsShowFolderButton.connect("clicked(bool)", self._on_show_folder)
         self._table.selected.connect(self._on_selected)
         settings.changed.connect(self._show_buttons)
+        settings.start_wanted.connect(self._start)
         self.refresh()
 
     @property
@@ -189,7 +189,7 @@ class RunsPanel:
         self._selected, self._trouble = path, None
         self.refresh()
 
-    def _on_start(self, checked: bool = False) -> None:
+    def _start(self) -> None:
         def start() -> None:
             run = training_process.start(
                 self._settings.run_path(), self._dataset(), self._settings.arguments(), python_interpreter()
@@ -252,7 +252,6 @@ class RunsPanel:
         row = self._row()
         state = None if row is None else row.state
         nothing = _("Select a run first.") if row is None else ""
-        self._enable("runsStartButton", self._settings.reason_against_start())
         self._enable("runsPauseButton", nothing or _reason_against_pause(state))
         self._enable("runsStopButton", nothing or _reason_against_stop(state))
         self._enable("runsDuplicateButton", nothing or self._reason_against_duplicate(row))

@@ -1,4 +1,5 @@
-"""The collapsible section "2. Training": how the next run shall be trained, how long it takes, and the shell line."""
+"""The collapsible section "2. Training": how the next run shall be trained, how long it takes, the shell line,
+and the button that starts it."""
 
 from __future__ import annotations
 
@@ -38,6 +39,7 @@ class SettingsPanel:
         widget: the section.
         changed: signal without values: other choices, or another reason why they cannot be taken.
         described: signal of the Description of all that can be chosen, when it is known.
+        start_wanted: signal without values: the user wants a run with the present choices.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class SettingsPanel:
             dataset: the dataset.json to train on; raises a HipError that says why there is none.
             runs_folder: where the new run's folder is to be made.
         """
-        self.changed, self.described = Signal(), Signal()
+        self.changed, self.described, self.start_wanted = Signal(), Signal(), Signal()
         self._read_choices, self._write_choices = read_choices, write_choices
         self._dataset, self._runs_folder = dataset, runs_folder
         self._choices = Choices()
@@ -65,7 +67,9 @@ class SettingsPanel:
 
         self.widget = slicer.util.loadUI(resource_path("UI/HipICMSCTraining-Settings.ui"))
         self.ui = slicer.util.childWidgetVariables(self.widget)
-        self._copy_tip = self.ui.settingsCopyButton.toolTip
+        # What the buttons do when they can be pressed; a reason takes its place.
+        names = ("settingsCopyButton", "settingsStartButton")
+        self._usual_tips = {name: getattr(self.ui, name).toolTip for name in names}
         self._form = SettingsForm(self.ui.settingsAdvancedFrame)
         self._form.edited.connect(self._on_edited)
         self._form.reset.connect(self._on_reset)
@@ -79,6 +83,7 @@ class SettingsPanel:
         ui.settingsSeedSpinBox.connect("valueChanged(int)", self._on_seed)
         ui.settingsNameEdit.connect("textChanged(QString)", self._on_name)
         ui.settingsCopyButton.connect("clicked(bool)", self._on_copy)
+        ui.settingsStartButton.connect("clicked(bool)", self._on_start)
         self._estimate = EstimateArea(ui, activity, self._data_and_settings, runs_folder)
         self._known = DescriptionArea(ui)
         self._known.changed.connect(self._on_described)
@@ -267,6 +272,9 @@ class SettingsPanel:
             )
         )
 
+    def _on_start(self, checked: bool = False) -> None:
+        self.start_wanted.emit()
+
     # What the user sees.
 
     def _show(self) -> None:
@@ -360,8 +368,10 @@ class SettingsPanel:
 
     def _show_buttons(self) -> None:
         self._estimate.refresh()
-        reason, copy = self.reason_against_start(), self.ui.settingsCopyButton
-        copy.enabled, copy.toolTip = not reason, reason or self._copy_tip
+        reason = self.reason_against_start()
+        for name, usual_tip in self._usual_tips.items():
+            button = getattr(self.ui, name)
+            button.enabled, button.toolTip = not reason, reason or usual_tip
 
 
 def _groups(description: Description, method: str) -> list[tuple[str, str, list]]:
