@@ -481,6 +481,44 @@ def test_the_panel_shows_the_result_that_was_just_made_and_not_the_one_chosen_be
     assert second.GetDisplayNode().GetVisibility() and not first.GetDisplayNode().GetVisibility()
 
 
+def test_the_chooser_names_the_result_that_is_shown_and_before_the_next_click_where_that_one_goes(panel, pictures):
+    volume, ui = add_volume(), panel.ui
+    chooser = ui.segmentationSelector
+    assert chooser.currentNode() is None
+    first = segment(panel)
+    assert chooser.currentNode() is first
+    ui.againButton.click()
+    assert chooser.currentNode() is first and "not overwritten" in ui.targetLabel.text
+    assert first.GetName() in ui.targetLabel.text and "hips hips (2)" in ui.targetLabel.text
+    panel.picture(pictures / "hipicmsc-again-target.png")
+    ui.backButton.click()
+    # Who chooses a new one wants one.
+    chooser.setCurrentNode(None)
+    assert chooser.currentNode() is None and ui.resultFrame.isHidden() and not ui.segmentButton.isHidden()
+    ui.backButton.click()
+    assert chooser.currentNode() is first and not ui.resultFrame.isHidden()
+    second = segment(panel)
+    assert chooser.currentNode() is second is not first
+    volume.GetScene().RemoveNode(second)
+    assert chooser.currentNode() is first
+    # What was to be replaced in one MRI's result is not meant for that of the next.
+    ui.replaceUnlockedCheckBox.checked = True
+    ui.inputSelector.setCurrentNode(add_volume(name="without a result"))
+    assert chooser.currentNode() is None
+    ui.inputSelector.setCurrentNode(volume)
+    assert chooser.currentNode() is first and not ui.replaceUnlockedCheckBox.checked
+
+
+def test_a_former_result_may_be_deleted_while_the_next_one_is_made(panel):
+    volume = add_volume()
+    former = segment(panel)
+    panel.ui.againButton.click()
+    panel.ui.segmentButton.click()
+    volume.GetScene().RemoveNode(former)
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert shown_bones() == ["hips hips"] and "Done in" in panel.ui.statusLabel.text
+
+
 def test_one_click_hands_the_result_to_slicers_own_editor(panel, monkeypatch):
     """Each editor has a node of its own: two on one would both draw whenever one of them does."""
     import slicer
@@ -578,6 +616,19 @@ def test_a_batch_leaves_its_results_hidden_but_that_of_the_chosen_mri_and_a_row_
     third = add_volume(name="third, without a result")
     panel.ui.inputSelector.setCurrentNode(third)
     assert shown_bones() == [] and view.GetBackgroundVolumeID() == third.GetID()
+
+
+def test_a_batch_that_segments_the_chosen_mri_anew_shows_the_newer_result(panel):
+    add_volume()
+    former = segment(panel)
+    panel.ui.batchRedoCheckBox.checked = True
+    panel.wait(lambda: panel.ui.batchStartButton.enabled)
+    panel.ui.batchStartButton.click()
+    panel.wait(lambda: not panel.widget.panel.batch_panel.busy)
+    panel.wait(lambda: panel.widget.panel.settled)
+    newer = panel.ui.segmentationSelector.currentNode()
+    assert newer is not former and shown_bones() == [newer.GetName()]
+    assert panel.widget.panel.editor_panel.segmentation is newer
 
 
 def test_an_installation_ends_a_batch_and_the_worker_for_good(panel):

@@ -27,7 +27,7 @@ from HipICMSCLib.gui.running.segmentation_job import FileJob, NodeJob
 from HipICMSCLib.gui.running.segmentation_task import Outcome
 from HipICMSCLib.gui.running.ticks import Ticks
 from HipICMSCLib.gui.scene.head_points import place_heads
-from HipICMSCLib.gui.scene.result import is_of_another_volume, is_result, result_of, volume_of
+from HipICMSCLib.gui.scene.result import is_of_another_volume, result_of, results_in_scene, volume_of
 from HipICMSCLib.gui.scene.sample_data import load_phantom
 from HipICMSCLib.gui.scene.surfaces import has_surfaces, surface_steps
 from HipICMSCLib.gui.scene.views import centre_views_on, show_alone, show_result_alone
@@ -57,6 +57,8 @@ class Panel:
         self._entered, self._unseen = False, None
         #: Model and device of the batch that runs: all its volumes are segmented alike, whatever is chosen meanwhile.
         self._of_batch = ("", "")
+        #: IDs of the results that were there before it.
+        self._before_batch: set[str] = set()
         self._ticks = Ticks()
         self._watch = PreflightWatch(logic.service)
 
@@ -151,7 +153,7 @@ class Panel:
         self.editor_panel.enter()
         unseen, self._unseen = self._unseen, None
         if unseen is not None and self._is_viewed(unseen.node):
-            self._mean(unseen.node)
+            self._choices.segmentation = unseen.node
             self._ticks.add(lambda: self._look_at(unseen))
 
     def exit(self) -> None:
@@ -273,7 +275,18 @@ class Panel:
                 self.run_panel.show_result(shown[1])
             elif not self._is_running:
                 self.run_panel.clear()
+            self._name_shown()
+        elif not self._wants_again and self._choices.segmentation is not shown[1] is not None:
+            # Chosen was where another one goes.
+            self._on_again()
         self._show_stage()
+
+    def _name_shown(self) -> None:
+        """Where it is not the user who chooses the result that is shown, nothing in it is to be replaced."""
+        result = self._shown[1]
+        if self._choices.segmentation is not result is not None:
+            self._choices.segmentation = result
+            self._choices.replaceUnlocked = False
 
     def _show_stage(self) -> None:
         if self._is_running:
@@ -346,6 +359,7 @@ class Panel:
 
     def _on_back(self, checked: bool = False) -> None:
         self._wants_again = False
+        self._name_shown()
         self._show_stage()
 
     # Segmenting.
@@ -399,7 +413,8 @@ class Panel:
         self._shown = (None, None)
         if self._choices is not None:
             if viewed:
-                self._mean(node)
+                # Beside a former result that was chosen there is a new one, which is meant from now on.
+                self._choices.segmentation = node
             self.take(self._choices)
         if viewed:
             self.run_panel.finish(node.GetName())
@@ -420,11 +435,6 @@ class Panel:
     def _is_viewed(self, segmentation_node) -> bool:
         """Whether the MRI of a result is the one that is shown."""
         return self._viewed is volume_of(segmentation_node) is not None
-
-    def _mean(self, result) -> None:
-        """Beside a former result that was chosen there is a new one, which is meant from now on."""
-        if is_result(self._choices.segmentation):
-            self._choices.segmentation = result
 
     def _name_of_other(self, volume) -> str:
         """What an MRI is called that is not the one that is shown; empty for that one, and for one that is gone."""
@@ -454,6 +464,7 @@ class Panel:
     def _keep_choices_of_batch(self) -> None:
         choices = self._logic.getParameterNode()
         self._of_batch = (choices.model, choices.device)
+        self._before_batch = {node.GetID() for node in results_in_scene()}
 
     def _start_node(self, volume, on_progress: OnProgress, on_end: OnEnd) -> None:
         service, (model, device) = self._logic.service, self._of_batch
@@ -468,9 +479,11 @@ class Panel:
         service.start_one_of_many(job, on_progress, on_end)
 
     def _on_batch_changed(self) -> None:
-        """The MRI that is chosen may have a result by now."""
+        """The MRI that is chosen may have a result by now, or a newer one."""
         if self._choices is not None and not self.batch_panel.busy:
-            before = self._shown[1]
+            before, newest = self._shown[1], result_of(self._choices.inputVolume)
+            if newest is not None and newest.GetID() not in self._before_batch:
+                self._choices.segmentation = newest
             self._show_result()
             result = self._shown[1]
             if result is not None and result is not before:

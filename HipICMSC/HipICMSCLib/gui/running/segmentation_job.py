@@ -18,7 +18,7 @@ from HipICMSCLib.common.files import replacing, storage_error
 from HipICMSCLib.common.images import write_image
 from HipICMSCLib.common.settings import from_json
 from HipICMSCLib.gui.scene.mrml import image_of, points_of
-from HipICMSCLib.gui.scene.result import read_result
+from HipICMSCLib.gui.scene.result import has_segments, read_result
 from HipICMSCLib.gui.scene.review import add_confidence_map, read_confidence_map, store_doubt, store_places
 from HipICMSCLib.preprocessing.image_check import check_volume
 from HipICMSCLib.results.provenance import provenance
@@ -95,6 +95,9 @@ class NodeJob:
         heads = marked_heads(heads_node)
         self._volume_node, self._segmentation_node = volume_node, segmentation_node
         self._replace_unlocked, self._shown = replace_unlocked, shown
+        # One that has segments and is not written into gives the new one its name alone.
+        is_needed = replace_unlocked or not has_segments(segmentation_node)
+        self._needed = (volume_node, segmentation_node if is_needed else None)
         self._file = VolumeFile(image_of(volume_node), volume_node.GetName())
         folder = self._file.folder
         self.request = SegmentRequest(
@@ -111,8 +114,7 @@ class NodeJob:
     @property
     def input_gone(self) -> bool:
         """Whether a node left the scene, so that the result would have no place."""
-        nodes = (self._volume_node, self._segmentation_node)
-        return any(node is not None and node.GetScene() is None for node in nodes)
+        return any(node is not None and node.GetScene() is None for node in self._needed)
 
     @property
     def changed_node(self):
