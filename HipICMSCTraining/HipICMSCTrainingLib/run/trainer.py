@@ -288,6 +288,8 @@ class Trainer:
         if begins:
             for name, weights in checkpoints.selected().items():
                 self.method.networks[name].load_state_dict(weights)
+            for optimizer in self.method.optimizers.values():
+                optimizer.state.clear()  # Adam's moments are those of the weights that were left
             self.average = WeightAverage(self._deployable(), self.settings.ema_decay)
         shapes = [volume["slices"].shape for volume in self.data.batches.volumes]
         self.data.batches.lessons = read_lessons(checkpoints.lessons_file, cases, shapes)

@@ -132,6 +132,12 @@ def test_self_training_begins_with_the_best_weights_so_far(slab_data, tmp_path, 
     assert differences(better, began_with[0]) == []
 
 
+def test_self_training_begins_with_moments_of_no_other_weights(finished_slab_run):
+    """Its best weights may be of any earlier step; what Adam remembers in the end is of its own four steps."""
+    optimizers = finished_slab_run.checkpoints.last()["optimizers"]
+    assert {int(moments["step"]) for moments in optimizers["F"]["state"].values()} == {4}
+
+
 @pytest.mark.parametrize(("reads", "step", "stage"), MIDDLES)
 def test_interrupted_from_the_keyboard_and_resumed(new_and_unbroken, step, stage):
     run, finished_run = new_and_unbroken
