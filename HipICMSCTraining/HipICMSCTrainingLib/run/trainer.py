@@ -59,6 +59,8 @@ class Trainer:
         self._saved_step: int | None = None
         #: Of the steps since metrics were written; an interruption must not change what their mean is taken over.
         self._losses: list[dict[str, float]] = []
+        #: Whether the networks were made those that self-training begins with.
+        self._self_training_begun = False
         self.distribution = Distribution()
         self.watchers = Watchers(folder, self.pace, report, self.distribution.is_main)
         self.data: TrainingData | None = None
@@ -236,7 +238,7 @@ class Trainer:
             except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
                 raise damaged_checkpoint(self.folder.checkpoints.last_file, repr(error)) from error
         if self.distribution.is_main:
-            self.folder.forget_metrics_after(self.pace.step)
+            self.folder.forget_metrics_after(-1 if state is None else self.pace.step)
 
     def _take(self, state: dict[str, Any]) -> None:
         check_progress(state, self.pace.total_steps, self.settings.image_shape)
@@ -248,8 +250,9 @@ class Trainer:
         for name, network in self.average.networks.items():
             network.load_state_dict(state["average"][name])
         self.method.load_extra_state(state["extra"])
-        # A checkpoint of an older version has neither of these.
+        # A checkpoint of an older version has none of these.
         self.start = state.get("start")
+        self._self_training_begun = state.get("self_training_begun") is True
         self._losses = [{name: float(value) for name, value in losses.items()} for losses in state.get("losses", [])]
         self._saved_step = state["step"]
         self.pace.step, self.selection.best_score = state["step"], state["best_score"]
@@ -278,10 +281,12 @@ class Trainer:
     def _prepare_self_training(self, moment: Moment) -> None:
         """F_t begins as the best of all that were scored, which says of each MRI as a whole what is learned of it."""
         checkpoints, cases = self.folder.checkpoints, self.run.dataset.of("MR", "train")
-        begins = moment.stage_fraction == 0
+        begins = moment.stage_fraction == 0 and not self._self_training_begun
         there_are_lessons = checkpoints.lessons_file.exists()
-        if self.distribution.is_main and (begins or not there_are_lessons) and checkpoints.selected() is None:
-            self.score(moment)  # nothing was trained before
+        # Nothing was scored before; weights that a process kept which was killed before its checkpoint may be of later.
+        if self.distribution.is_main and (begins or not there_are_lessons) and self.selection.best_score == -math.inf:
+            self.score(moment)
+            self.save()
         may_go_on = there_are_lessons or not self.distribution.is_main or self._lessons_written(cases)
         if not self.distribution.agree(may_go_on):
             raise _StopRequested
@@ -293,6 +298,9 @@ class Trainer:
             self.average = WeightAverage(self._deployable(), self.settings.ema_decay)
         shapes = [volume["slices"].shape for volume in self.data.batches.volumes]
         self.data.batches.lessons = read_lessons(checkpoints.lessons_file, cases, shapes)
+        self._self_training_begun = True
+        if begins:
+            self.save()  # other weights may be the best before the next checkpoint
 
     @alone()
     def _lessons_written(self, cases: Sequence[Case]) -> bool:
@@ -398,6 +406,7 @@ class Trainer:
                 "optimizers": {name: optimizer.state_dict() for name, optimizer in self.method.optimizers.items()},
                 "average": {name: network.state_dict() for name, network in self.average.networks.items()},
                 "start": self.start,
+                "self_training_begun": self._self_training_begun,
                 "extra": self.method.extra_state(),
                 "losses": self._losses,
             }

@@ -14,12 +14,14 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCTrainingLib.data.dataset import Dataset
 from HipICMSCTrainingLib.data.distribution import Distribution
 from HipICMSCTrainingLib.methods.icmsc import Icmsc
+from HipICMSCTrainingLib.run import selection as selection_module
 from HipICMSCTrainingLib.run import trainer as trainer_module
 from HipICMSCTrainingLib.run import watchers
 from HipICMSCTrainingLib.run.description import RunDescription
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.lessons import read_lessons, write_lessons
+from HipICMSCTrainingLib.run.selection import Selection
 from HipICMSCTrainingLib.run.trainer import Trainer
 from packages import write_slab_package
 from tiny_training import at_step, differences, tiny_dataset
@@ -301,6 +303,36 @@ def test_a_stop_while_mris_are_read_ends_the_training_and_resume_goes_on(slab_da
     assert (status.state, status.step) == ("paused", 0)
     assert not run.checkpoints.lessons_file.exists()
     assert Trainer(run).train().state == "finished"
+
+
+@pytest.mark.parametrize(("sign", "last_scored"), [(-1, 0), (1, 2)], ids=["falling", "rising"])
+def test_killed_in_the_first_epoch_of_self_training_it_begins_with_the_same_again(
+    slab_data, tmp_path, monkeypatch, sign, last_scored
+):
+    """Once it was scored as it began and the scores fall then, once when it had kept what it learned as the best."""
+    alone = dict.fromkeys(("simulation_epochs", "stage1_epochs", "stage2_epochs"), 0)
+    alone |= {"self_training_epochs": 2, "steps_per_epoch": 2}
+    choose_from, score = Selection.choose_from, Trainer.score
+
+    def choose_by_step(self, candidates, ways, step, *rest):
+        monkeypatch.setattr(selection_module, "label_free_scores", lambda *those: {"selection": float(sign * step)})
+        choose_from(self, candidates, ways, step, *rest)
+
+    def score_and_die(self, moment):
+        score(self, moment)
+        if self.pace.step == last_scored:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Selection, "choose_from", choose_by_step)
+    unbroken, run = (slab_data.start(tmp_path / name, **alone) for name in ("unbroken", "killed"))
+    Trainer(unbroken).train()
+    monkeypatch.setattr(Trainer, "score", score_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(run).train()
+    monkeypatch.setattr(Trainer, "score", score)
+    Trainer(run).train()
+    assert_same_outcome(run, unbroken)
+    assert step_of_scores(run) == step_of_scores(unbroken)
 
 
 def test_translation_alone_selects_nothing(tiny_data, tmp_path):
