@@ -74,6 +74,14 @@ class Distribution:
         dist.broadcast(value, 0)
         return bool(value.item())
 
+    def highest(self, number: int) -> int:
+        """Of all processes."""
+        if self.world_size == 1:
+            return number
+        value = torch.tensor([number])
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+        return int(value)
+
     def mean(self, value: float) -> float:
         """Of all processes."""
         return float(summed_over_processes(torch.tensor(value))) / self.world_size

@@ -350,9 +350,12 @@ class Trainer:
         gathered.clear()
 
     def _refuse_non_finite(self, losses: dict[str, float]) -> None:
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
-        if bad:
-            raise self._not_finite(f"The loss {bad[0]} is no longer a number")
+        """In every process, although it may be the loss of one alone."""
+        names = list(losses)
+        bad = next((place for place, name in enumerate(names) if not math.isfinite(losses[name])), -1)
+        bad = self.distribution.highest(bad)
+        if bad >= 0:
+            raise self._not_finite(f"The loss {names[bad]} is no longer a number")
 
     def _refuse_non_finite_weights(self) -> None:
         """A step can spoil the weights although its own losses, computed before, are still numbers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -11,11 +12,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.models.package import read_package
+from HipICMSCTrainingLib.methods.icmsc import Icmsc
 from HipICMSCTrainingLib.run.export import export_package
 from HipICMSCTrainingLib.run.folder import RunFolder
+from HipICMSCTrainingLib.run.trainer import Trainer
 from tiny_training import child, set_arguments
 
+#: Of a step that gives no number.
+SPOILED = 5
 #: Seconds in which all processes have ended once one was killed.
 SOON = 60
 
@@ -61,6 +67,21 @@ def test_self_training_under_torchrun_learns_from_what_the_first_process_read(sl
     finish(torchrun("-m", "HipICMSCTrainingLib.cli", "resume", run.path))
     assert (run.status().state, run.status().step) == ("finished", 2)
     assert run.checkpoints.lessons_file.exists()
+
+
+def test_a_loss_that_is_no_number_in_one_process_ends_both_with_the_sentence_of_one(tiny_data, tmp_path):
+    run = tiny_data.start(tmp_path / "run")
+    process = torchrun(__file__, run.path)
+    _, err = process.communicate(timeout=600)
+    sentence = (
+        "The loss rec_t is no longer a number at step 6; duplicate the run with lower learning rates or, if precision "
+        "is bf16, with fp32."
+    )
+    assert process.returncode != 0
+    status = run.status()
+    assert (status.state, status.kind, status.step) == ("failed", "not_finite_loss", 6)
+    assert status.sentence == f"{sentence} The checkpoint of step 4 is kept; resume starts there."
+    assert (tmp_path / "said.txt").read_text(encoding="utf-8") == sentence, err[-3000:]
 
 
 @pytest.mark.slow
@@ -122,3 +143,25 @@ def test_a_killed_process_ends_the_others_with_a_sentence_and_any_number_of_proc
     assert 0 < step < steps
     finish(torchrun(*resume, processes=processes))
     assert (run.status().state, run.status().step, run.status().total_steps) == ("finished", steps, steps)
+
+
+def train_with_a_loss_that_is_no_number(path: str) -> None:
+    """What each of two processes does: the second spoils a loss. What it says is kept beside the run."""
+    torch.set_num_threads(1)
+    train_step, rank = Icmsc.train_step, os.environ["RANK"]
+
+    def spoiled(self, batch, moment, random):
+        losses = train_step(self, batch, moment, random)
+        return losses | {"rec_t": math.nan} if moment.step == SPOILED and rank == "1" else losses
+
+    Icmsc.train_step = spoiled
+    try:
+        Trainer(RunFolder(Path(path))).train()
+    except HipError as error:
+        if rank == "1":
+            Path(path).with_name("said.txt").write_text(error.sentence, encoding="utf-8")
+        raise
+
+
+if __name__ == "__main__":
+    train_with_a_loss_that_is_no_number(sys.argv[1])
