@@ -24,19 +24,21 @@ Stack = SliceStack | SlabStack
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Attributes:
-    batches: of the training cases.
-    mr_train: the slices of the MRIs that are trained on.
-    ct_val, mr_val: those of the cases that are held out.
-    simulated_val: MRI simulated from the held-out CTs; None where the networks read crops.
-    corrected: the slices of the corrected MRIs that are trained on, with what of their classes counts fully; None
-        where there are none.
+    """All but the batches is for scores and previews, and so there in the first of several processes alone.
+
+    Attributes:
+        batches: of the training cases.
+        mr_train: the slices of the MRIs that are trained on.
+        ct_val, mr_val: those of the cases that are held out.
+        simulated_val: MRI simulated from the held-out CTs; None where the networks read crops.
+        corrected: the slices of the corrected MRIs that are trained on, with what of their classes counts fully; None
+            where there are none.
     """
 
     batches: BatchSource | SlabSource
-    mr_train: Stack
-    ct_val: Stack
-    mr_val: Stack
+    mr_train: Stack | None = None
+    ct_val: Stack | None = None
+    mr_val: Stack | None = None
     simulated_val: SlabStack | None = None
     corrected: SlabStack | None = None
 
@@ -59,12 +61,17 @@ def training_data(
     Raises:
         HipError: for what is wrong with the cases, all at once.
     """
+    scores = rank == 0
+    if not scores:
+        cases = [case for case in cases if case.role == "train"]
     prepared = _prepared(cases, lambda case: prepared_case(case, settings, cache), say)
     corrected = [volume for case, volume in prepared["MR", "train"] if case.corrected]
     if settings.reads == "crop":
         stacks = {key: SliceStack([volume for _, volume in of_key]) for key, of_key in prepared.items()}
         mr_train = stacks["MR", "train"]
         batches = BatchSource(stacks["CT", "train"], mr_train, settings, rank, world_size, corrected)
+        if not scores:
+            return TrainingData(batches)
         return TrainingData(
             batches,
             mr_train,
@@ -72,11 +79,14 @@ def training_data(
             stacks["MR", "val"],
             corrected=_known(corrected) if corrected else None,
         )
-    shape, held_out = settings.slab_shape, [anatomy for _, anatomy in prepared["CT", "val"]]
     mri_weights, volumes = zip(*((case.weight, volume) for case, volume in prepared["MR", "train"]), strict=True)
     weights, anatomies = zip(*((case.weight, anatomy) for case, anatomy in prepared["CT", "train"]), strict=True)
+    batches = SlabSource(anatomies, weights, volumes, mri_weights, settings, rank, world_size, corrected, makers)
+    if not scores:
+        return TrainingData(batches)
+    shape, held_out = settings.slab_shape, [anatomy for _, anatomy in prepared["CT", "val"]]
     return TrainingData(
-        SlabSource(anatomies, weights, volumes, mri_weights, settings, rank, world_size, corrected, makers),
+        batches,
         mr_stack(volumes, shape),
         ct_stack(held_out, shape, settings.intensity),
         mr_stack([volume for _, volume in prepared["MR", "val"]], shape),
