@@ -8,6 +8,8 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +23,9 @@ _VALUES = (0, *(segment.value for segment in SEGMENTS))
 _HEADER_BYTES = _BLOCK_BYTES = 1 << 16
 #: More is no label map of a pelvis, but may take long to unpack.
 _MOST_BYTES = 1 << 30
+_FILES_REMEMBERED = 10_000
+#: What a file raises that cannot be opened, is cut off, or holds something else.
+_UNREADABLE = (OSError, EOFError, zlib.error, struct.error, ValueError, OverflowError)
 #: numpy's names of the types of NIfTI.
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 
@@ -28,30 +33,43 @@ _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 7
 def is_label_map(path: Path) -> bool:
     """Whether a file says that it is a label map of ours, or is a NIfTI of no other values than these have.
 
-    An MRI is read up to its first other value, which is near its beginning. An empty image is no label map, nor is what
-    cannot be read: whoever takes it for an MRI says what is wrong with it.
+    An MRI is read up to its first other value, which is near its beginning; a label map to its end, but only once as
+    long as the file stays as it is. An empty image is no label map, nor is what cannot be read: whoever takes it for an
+    MRI says what is wrong with it.
     """
-    return _told(path, lambda stream, is_nifti: _is_marked(stream, is_nifti) or (is_nifti and _has_our_values(stream)))
+    with suppress(*_UNREADABLE):
+        file = path.stat()
+        return _is_label_map(path.absolute(), file.st_size, file.st_mtime_ns)
+    return False
 
 
 def is_ours(path: Path) -> bool:
     """Whether a file says that it is a label map of ours: its values are those of `anatomy.segments.SEGMENTS`."""
-    return _told(path, _is_marked)
+    with suppress(*_UNREADABLE):
+        return _told(path, _is_marked)
+    return False
+
+
+@lru_cache(_FILES_REMEMBERED)
+def _is_label_map(path: Path, size: int, modified_ns: int) -> bool:
+    """Remembered for a file of this size and time; what cannot be read now may be read later."""
+    return _told(path, lambda stream, is_nifti: _is_marked(stream, is_nifti) or (is_nifti and _has_our_values(stream)))
 
 
 def _told(path: Path, tell: Callable[[BinaryIO, bool], bool]) -> bool:
-    """What is told of a file's content, unpacked, and whether it is a NIfTI; no, where it cannot be read."""
-    try:
-        # A pipe or a device never ends.
-        if not path.is_file():
-            return False
-        with open(path, "rb") as file:
-            is_nifti = path.name.lower().endswith((".nii", ".nii.gz"))
-            is_packed = is_nifti and file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            return tell(gzip.GzipFile(fileobj=file) if is_packed else file, is_nifti)
-    except (OSError, EOFError, zlib.error, struct.error, ValueError, OverflowError):
+    """What is told of a file's content, unpacked, and whether it is a NIfTI.
+
+    Raises:
+        any of _UNREADABLE.
+    """
+    # A pipe or a device never ends.
+    if not path.is_file():
         return False
+    with open(path, "rb") as file:
+        is_nifti = path.name.lower().endswith((".nii", ".nii.gz"))
+        is_packed = is_nifti and file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        return tell(gzip.GzipFile(fileobj=file) if is_packed else file, is_nifti)
 
 
 def _is_marked(stream: BinaryIO, is_nifti: bool) -> bool:

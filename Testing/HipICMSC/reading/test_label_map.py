@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from HipICMSCLib.batch.files import volumes_of
 from HipICMSCLib.reading.label_map import is_label_map
 from HipICMSCLib.results.segmentation_file import LABEL_MAP_ENDINGS, write_segmentation
 
@@ -67,6 +69,24 @@ def test_an_mri_is_read_no_further_than_needed(tmp_path, monkeypatch):
     isin = np.isin
     monkeypatch.setattr(np, "isin", lambda values, of: reads.append(values.nbytes) or isin(values, of))
     assert not is_label_map(path) and reads == [1 << 16]
+
+
+def test_a_folder_that_is_listed_again_has_its_label_maps_read_once_until_they_change(tmp_path, monkeypatch):
+    path, reads = saved(tmp_path / "a.nii.gz", LABELS), []
+    isin = np.isin
+    monkeypatch.setattr(np, "isin", lambda values, of: reads.append(values.nbytes) or isin(values, of))
+    assert [volumes_of(tmp_path) for _ in range(3)] == [[], [], []]
+    assert sum(reads) == LABELS.nbytes
+    saved(path, np.where(LABELS == 4, 500, LABELS).astype(np.int16))
+    assert volumes_of(tmp_path) == [path]
+
+
+def test_a_label_map_that_could_not_be_opened_is_looked_at_again(tmp_path, monkeypatch):
+    path = saved(tmp_path / "a.nii.gz", LABELS)
+    with monkeypatch.context() as away:
+        away.setattr("builtins.open", Mock(side_effect=PermissionError))
+        assert not is_label_map(path)
+    assert is_label_map(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b", b"\x1f\x8bno gzip", bytes(352), b"\x5c\x01\0\0", b"\xff" * 400])
