@@ -40,6 +40,9 @@ def cached_corrections(case: Case, settings: TrainingSettings, folder: Path) -> 
         with naming(case):
             corrections = read_corrections(case)
         classes, weights = _on_crop(case, corrections, settings) if of_crop else _on_slices(corrections, settings)
+        # Slices are kept without their padding.
+        _, rows, columns = slices["slices"].shape
+        classes, weights = classes[:, :rows, :columns], weights[:, :rows, :columns]
         # Pixels that pad a slice show nothing.
         return {"classes": classes, "weights": (weights * slices["covered"]).astype(np.float16)}
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from HipICMSCLib.preprocessing.slabs import Plane, acquisition_plane, prepare_slices
+from HipICMSCLib.preprocessing.slabs import Plane, SlabSettings, acquisition_plane, prepare_slices, slice_grid
 
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.kept_arrays import Arrays, kept_arrays
@@ -58,7 +59,8 @@ def anatomy_file(case: Case, folder: Path) -> Path:
 
 
 def cached_slices(case: Case, settings: TrainingSettings, folder: Path) -> Arrays:
-    """All slices of an MRI as acquired (a volume of even voxels as coronal ones).
+    """All slices of an MRI as acquired (a volume of even voxels as coronal ones), without the padding of a setting,
+    which is air: it stands where the slices end (:func:`padded_size`), as whoever cuts a slab of them has it.
 
     Returns:
         ``slices`` (slice, row, column) float16 in [-1, 1]; ``covered`` bool; ``step_mm`` and ``plane``, a number each.
@@ -71,14 +73,21 @@ def cached_slices(case: Case, settings: TrainingSettings, folder: Path) -> Array
         image: sitk.Image = read_case(case)[0]
         plane = plane_to_read(image)
         prepared = prepare_slices(image, plane, "MR", settings.slab, settings.intensity)
+        columns, rows, _ = slice_grid(image, plane, replace(settings.slab, least_pixels=1)).size
         return {
-            "slices": prepared.slices.astype(np.float16),
-            "covered": prepared.covered,
+            "slices": prepared.slices[:, :rows, :columns].astype(np.float16),
+            "covered": prepared.covered[:, :rows, :columns],
             "step_mm": np.array([prepared.grid.spacing[2]], np.float32),
             "plane": np.array([_PLANES.index(plane)], np.uint8),
         }
 
     return kept_arrays(slices_file(case, settings, folder), _OF_SLICES, _are_slices, make)
+
+
+def padded_size(volume: Arrays, slab: SlabSettings) -> tuple[int, int]:
+    """Rows and columns that a network reads of what :func:`cached_slices` gives."""
+    rows, columns = (max(pixels, slab.least_pixels) for pixels in volume["slices"].shape[1:])
+    return rows, columns
 
 
 def plane_to_read(image: sitk.Image) -> Plane:

@@ -16,7 +16,7 @@ from torch import Tensor
 from HipICMSCTrainingLib.data.augmentation import augment
 from HipICMSCTrainingLib.data.batches import Batch, corrected_in_a_batch, in_turn, steps_per_epoch
 from HipICMSCTrainingLib.data.kept_arrays import Arrays
-from HipICMSCTrainingLib.data.slab_cache import plane_of
+from HipICMSCTrainingLib.data.slab_cache import padded_size, plane_of
 from HipICMSCTrainingLib.data.slab_stack import ct_slab, slab_at, slab_covered
 from HipICMSCTrainingLib.settings.simulation import SlabShape
 from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, SIMULATION, TOGETHER
@@ -139,11 +139,11 @@ class SlabSource:
         if bones and random.random() < AIMED_AT_BONE:
             of_one = bones[random.integers(len(bones))]  # the smaller of the two as often as the other
             index, *pixel = (int(number) for number in of_one[random.integers(len(of_one))])
-            corner = _corner_about(pixel, volume["slices"].shape[1:], shape.patch, random)
+            corner = _corner_about(pixel, padded_size(volume, self.settings.slab), shape.patch, random)
         else:
             counts = volume["weights"] > 0
             index = int(random.choice(np.flatnonzero(counts.any((1, 2)))))
-            corner = _corner_within(counts[index], shape.patch, random)
+            corner = _corner_within(counts[index], padded_size(volume, self.settings.slab), shape.patch, random)
         one = replace(shape, slices=1)
         slab = slab_at(volume["slices"], index, shape, corner)
         classes, weights = (slab_at(volume[name], index, one, corner, fill=0)[0] for name in ("classes", "weights"))
@@ -185,7 +185,8 @@ class SlabSource:
         number = random.choice(len(self.volumes), p=self.mri_shares)
         volume, shape = self.volumes[number], self.shape
         index = int(random.integers(len(volume["slices"])))
-        corner = _corner_within(volume["covered"][index], shape.patch, random)
+        size = padded_size(volume, self.settings.slab)
+        corner = _corner_within(volume["covered"][index], size, shape.patch, random)
         parts = [
             slab_at(volume["slices"], index, shape, corner),
             slab_at(volume["covered"], index, shape, corner, fill=False),
@@ -250,11 +251,14 @@ def _corner_about(
     return corner[0], corner[1]
 
 
-def _corner_within(covered: np.ndarray, patch: int, random: np.random.Generator) -> tuple[int, int]:
-    """First row and column of a patch within what an image covers, or about all of it where that is smaller."""
+def _corner_within(
+    covered: np.ndarray, size: Sequence[int], patch: int, random: np.random.Generator
+) -> tuple[int, int]:
+    """First row and column of a patch within what an image covers, or about all of it where that is smaller; anywhere
+    in its size where it covers nothing."""
     corner = []
     for axis in (1, 0):
         filled = np.flatnonzero(covered.any(axis))
-        first, end = (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, covered.shape[1 - axis])
+        first, end = (int(filled[0]), int(filled[-1]) + 1) if len(filled) else (0, size[1 - axis])
         corner.append(int(random.integers(min(first, end - patch), max(first, end - patch) + 1)))
     return corner[0], corner[1]

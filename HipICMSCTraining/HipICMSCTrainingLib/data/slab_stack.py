@@ -158,7 +158,7 @@ def slab_at(
     chosen = slices[np.clip(np.arange(index - half, index + half + 1), 0, len(slices) - 1)]
     patch = np.full((shape.slices, shape.patch, shape.patch), fill, slices.dtype)
     inside = [
-        slice(max(first, 0), min(first + shape.patch, size))
+        slice(max(first, 0), max(first, 0, min(first + shape.patch, size)))
         for first, size in zip(corner, slices.shape[1:], strict=True)
     ]
     target = [slice(part.start - first, part.stop - first) for part, first in zip(inside, corner, strict=True)]

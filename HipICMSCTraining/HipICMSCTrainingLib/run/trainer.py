@@ -20,6 +20,7 @@ from HipICMSCLib.networks.devices import choose_device
 from HipICMSCTrainingLib.data.dataset import Case
 from HipICMSCTrainingLib.data.dataset_problems import check_labels
 from HipICMSCTrainingLib.data.distribution import Distribution, alone
+from HipICMSCTrainingLib.data.slab_cache import padded_size
 from HipICMSCTrainingLib.data.training_data import TrainingData, training_data
 from HipICMSCTrainingLib.methods.method import Moment
 from HipICMSCTrainingLib.methods.registry import find_method
@@ -296,7 +297,8 @@ class Trainer:
             for optimizer in self.method.optimizers.values():
                 optimizer.state.clear()  # Adam's moments are those of the weights that were left
             self.average = WeightAverage(self._deployable(), self.settings.ema_decay)
-        shapes = [volume["slices"].shape for volume in self.data.batches.volumes]
+        volumes, slab = self.data.batches.volumes, self.settings.slab
+        shapes = [(len(volume["slices"]), *padded_size(volume, slab)) for volume in volumes]
         self.data.batches.lessons = read_lessons(checkpoints.lessons_file, cases, shapes)
         self._self_training_begun = True
         if begins:

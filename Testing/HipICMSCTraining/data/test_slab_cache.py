@@ -10,10 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.preprocessing.intensity import PADDING
 from HipICMSCLib.preprocessing.slabs import SlabSettings, acquisition_plane, prepare_slices
 from HipICMSCLib.reading.volume import read_volume
 from HipICMSCTrainingLib.data.dataset import Case
-from HipICMSCTrainingLib.data.slab_cache import anatomy_file, cached_anatomy, cached_slices, plane_of, slices_file
+from HipICMSCTrainingLib.data.slab_cache import (
+    anatomy_file,
+    cached_anatomy,
+    cached_slices,
+    padded_size,
+    plane_of,
+    slices_file,
+)
 from safetensors.numpy import load_file, save_file
 from tiny_training import SLAB_ASSIGNMENTS, TinyData, tiny_settings
 
@@ -39,6 +47,21 @@ def test_slices_are_those_that_preprocessing_gives(slab_data):
     assert np.array_equal(kept["slices"], fresh.slices.astype(np.float16))
     assert np.array_equal(kept["covered"], fresh.covered)
     assert kept["step_mm"] == pytest.approx(fresh.grid.spacing[2])
+
+
+def test_padding_is_not_kept(slab_data, tmp_path):
+    case = first_case(slab_data, "MR")
+    padded = replace(SETTINGS, slab=replace(SETTINGS.slab, least_pixels=200))
+    kept = cached_slices(case, padded, tmp_path)
+    whole = prepare_slices(read_volume(Path(case.image)), plane_of(kept), "MR", padded.slab, padded.intensity)
+    _, rows, columns = kept["slices"].shape
+    assert (
+        kept["slices"].shape == kept["covered"].shape == cached_slices(case, SETTINGS, slab_data.cache)["slices"].shape
+    )
+    assert max(rows, columns) < 200 and padded_size(kept, padded.slab) == whole.slices.shape[1:] == (200, 200)
+    beyond = ((0, 0), (0, 200 - rows), (0, 200 - columns))
+    assert np.array_equal(np.pad(kept["slices"], beyond, constant_values=PADDING), whole.slices.astype(np.float16))
+    assert np.array_equal(np.pad(kept["covered"], beyond), whole.covered)
 
 
 def test_an_anatomy_comes_back_from_its_file_as_it_was_made(slab_data):

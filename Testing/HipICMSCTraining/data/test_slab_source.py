@@ -79,7 +79,7 @@ def source():
 
 
 def parts(batch: Batch) -> list[torch.Tensor]:
-    return [part for part in (batch.x_s, batch.y_s, batch.x_t) if part is not None]
+    return [part for part in vars(batch).values() if part is not None]
 
 
 def same(first: Batch, second: Batch) -> bool:
@@ -373,6 +373,26 @@ def test_slabs_of_a_padded_mri_show_what_it_covers(source):
         x_t = drawn.draw(step, SELF_TRAINING).x_t
         expected = min(60, x_t.shape[-2]) * min(50, x_t.shape[-1])
         assert ((x_t[:, 1] > PADDING).flatten(1).sum(1) == expected).all()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_slabs_of_an_mri_without_its_padding_are_those_of_one_with_it(stage):
+    small = mri(size=(9, 40, 50))
+    small["covered"][3:6] = False
+    small |= {"classes": np.zeros((9, 40, 50), np.uint8), "weights": np.ones((9, 40, 50), np.float16)}
+    small["classes"][4:6, 10:30, 10:30] = 1
+    beyond, fill = ((0, 0), (0, 160), (0, 150)), {"slices": PADDING}
+    padded = small | {
+        name: np.pad(part, beyond, constant_values=fill.get(name, 0)) for name, part in small.items() if part.ndim == 3
+    }
+    settings, drawn = replace(SETTINGS, slab=replace(SETTINGS.slab, least_pixels=200)), []
+    lesson = np.random.default_rng(0).integers(0, 256, (2, 9, 200, 200)).astype(np.uint8)
+    for volume in (small, padded):
+        made = SlabSource([block()], [1.0], [volume], [1.0], settings, corrected=[volume])
+        made.lessons = [lesson]
+        drawn.append([made.draw(step, stage) for step in range(12)])
+        made.close()
+    assert all(same(*both) for both in zip(*drawn, strict=True))
 
 
 @pytest.mark.parametrize("plane", [CORONAL, SAGITTAL])
