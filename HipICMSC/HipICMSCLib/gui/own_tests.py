@@ -176,8 +176,8 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
         self.assertEqual(node.GetSegmentation().GetNumberOfSegments(), 3)
         self.assertIsNone(node.GetSegmentation().GetSegment("LeftFemur"))
 
-    def test_aBatchLeavesTheViewsAlone(self):
-        self._chooseSample()
+    def test_ofABatchTheChosenMriShowsItsResult(self):
+        first = self._chooseSample()
         load_phantom("MR")
         batch = self.panel.batch_panel
         self._wait(
@@ -185,7 +185,7 @@ class HipICMSCTest(ScriptedLoadableModuleTest):
         )
         batch.ui.batchStartButton.click()
         self._wait(lambda: not batch.busy, "the batch is done")
-        self.assertEqual(self._shown(), [], batch.ui.batchStatusLabel.text)
+        self.assertEqual(self._shown(), [result_of(first)], batch.ui.batchStatusLabel.text)
         for row in (1, 0):
             batch.ui.batchTable.selectRow(row)
             self._waitForTheResult()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from HipICMSCLib.preprocessing.geometry import Grid
 from HipICMSCLib.preprocessing.slabs import Plane, SlabSettings, acquisition_plane, prepare_slices, slice_grid
 
 from HipICMSCTrainingLib.data.dataset import Case
@@ -73,7 +74,7 @@ def cached_slices(case: Case, settings: TrainingSettings, folder: Path) -> Array
         image: sitk.Image = read_case(case)[0]
         plane = plane_to_read(image)
         prepared = prepare_slices(image, plane, "MR", settings.slab, settings.intensity)
-        columns, rows, _ = slice_grid(image, plane, replace(settings.slab, least_pixels=1)).size
+        columns, rows, _ = own_grid(image, plane, settings.slab).size
         return {
             "slices": prepared.slices[:, :rows, :columns].astype(np.float16),
             "covered": prepared.covered[:, :rows, :columns],
@@ -82,6 +83,11 @@ def cached_slices(case: Case, settings: TrainingSettings, folder: Path) -> Array
         }
 
     return kept_arrays(slices_file(case, settings, folder), _OF_SLICES, _are_slices, make)
+
+
+def own_grid(image: sitk.Image, plane: Plane, slab: SlabSettings) -> Grid:
+    """Of what :func:`cached_slices` keeps of an MRI."""
+    return slice_grid(image, plane, replace(slab, least_pixels=1))
 
 
 def padded_size(volume: Arrays, slab: SlabSettings) -> tuple[int, int]:

@@ -11,6 +11,7 @@ estimate removes it.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import shutil
 import sys
@@ -29,20 +30,20 @@ from HipICMSCLib.common.terminal import duration
 from HipICMSCLib.networks.devices import device_name
 from HipICMSCLib.networks.inference import is_out_of_memory
 from HipICMSCLib.preprocessing.geometry import crop_grid
-from HipICMSCLib.preprocessing.slabs import acquisition_plane, slice_grid
 from HipICMSCLib.reading.volume import read_outline
 from PIL import Image
 from safetensors import safe_open
 
 from HipICMSCTrainingLib.data.batches import steps_per_epoch
 from HipICMSCTrainingLib.data.dataset import Case, Dataset
+from HipICMSCTrainingLib.data.slab_cache import own_grid, plane_to_read
 from HipICMSCTrainingLib.data.training_data import kept_file, prepared_case
 from HipICMSCTrainingLib.run.description import RunDescription, start_run
 from HipICMSCTrainingLib.run.folder import RunFolder
 from HipICMSCTrainingLib.run.trainer import Trainer
 from HipICMSCTrainingLib.settings.stages import SELF_TRAINING, STAGES, TOGETHER, TRANSLATION
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.simulation.anatomy import planes_of
+from HipICMSCTrainingLib.simulation.anatomy import shape_of
 
 try:
     import resource
@@ -254,16 +255,16 @@ class _Preprocessing:
         self.cases, self.settings, self.own_cache = cases, settings, own_cache
         self.cached: dict[Case, Path] = {}
         self.voxels: dict[Case, int] = {}
-        self._slices: dict[Case, int] = {}
+        self._shapes: dict[Case, tuple[int, ...]] = {}
         self._seconds_per_voxel: dict[str, float] = {}
         for case in cases:
             file = None if cache is None else kept_file(case, settings, cache)
             if file is not None and file.exists():
-                self.cached[case], self._slices[case] = file, _cached_slices(file)
+                self.cached[case], self._shapes[case] = file, _cached_shape(file)
             else:
                 outline = read_outline(Path(case.image))
                 self.voxels[case] = outline.GetNumberOfPixels()
-                self._slices[case] = _expected_slices(case.modality, outline, settings)
+                self._shapes[case] = _expected_shape(case.modality, outline, settings)
         self.chosen = [self._easiest(modality, role) for modality in ("CT", "MR") for role in ("train", "val")]
 
     def do_what_is_needed(self, progress: Progress) -> None:
@@ -279,7 +280,7 @@ class _Preprocessing:
                 continue
             started = time.monotonic()
             prepared_case(case, self.settings, self.own_cache)
-            self._slices[case] = _cached_slices(kept_file(case, self.settings, self.own_cache))
+            self._shapes[case] = _cached_shape(kept_file(case, self.settings, self.own_cache))
             seconds[case.modality] += time.monotonic() - started
             voxels[case.modality] += self.voxels[case]
         self._seconds_per_voxel = {
@@ -291,7 +292,7 @@ class _Preprocessing:
         return sum(self._seconds_per_voxel[case.modality] * voxels for case, voxels in self.voxels.items())
 
     def slices(self, modality: str, role: str) -> int:
-        return sum(self._slices[case] for case in self._cases(modality, role))
+        return sum(self._shapes[case][0] for case in self._cases(modality, role))
 
     def count(self, modality: str, role: str) -> int:
         return len(self._cases(modality, role))
@@ -299,11 +300,16 @@ class _Preprocessing:
     def bytes_of(self, cases: Iterable[Case]) -> int:
         """Of the slices of these cases, on disk as in memory."""
         each = {
-            case.modality: kept_file(case, self.settings, self.own_cache).stat().st_size / self._slices[case]
+            case.modality: kept_file(case, self.settings, self.own_cache).stat().st_size / self._voxels_kept(case)
             for case in self.chosen
         }
         # What a corrected MRI teaches takes as much again.
-        return round(sum(each[case.modality] * self._slices[case] * (2 if _teaches(case) else 1) for case in cases))
+        return round(
+            sum(each[case.modality] * self._voxels_kept(case) * (2 if _teaches(case) else 1) for case in cases)
+        )
+
+    def _voxels_kept(self, case: Case) -> int:
+        return math.prod(self._shapes[case])
 
     def _cases(self, modality: str, role: str) -> list[Case]:
         return [case for case in self.cases if (case.modality, case.role) == (modality, role)]
@@ -323,19 +329,21 @@ def _teaches(case: Case) -> bool:
     return bool(case.corrected) and case.role == "train"
 
 
-def _cached_slices(file: Path) -> int:
+def _cached_shape(file: Path) -> tuple[int, ...]:
     with safe_open(file, "numpy") as volume:
         # Of an anatomy, which has no slices of its own, those of its grid.
-        return volume.get_slice("slices" if "slices" in set(volume.keys()) else "hu").get_shape()[0]
+        return tuple(volume.get_slice("slices" if "slices" in set(volume.keys()) else "hu").get_shape())
 
 
-def _expected_slices(modality: str, outline: sitk.Image, settings: TrainingSettings) -> int:
+def _expected_shape(modality: str, outline: sitk.Image, settings: TrainingSettings) -> tuple[int, ...]:
+    """(slices, rows, columns) that are kept."""
     if settings.reads == "slabs" and modality == "CT":
-        return planes_of(outline)
+        return shape_of(outline)
     if settings.reads == "slabs":
-        return slice_grid(outline, acquisition_plane(outline) or "coronal", settings.slab).size[2]
+        return own_grid(outline, plane_to_read(outline), settings.slab).size[::-1]
     middle = outline.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in outline.GetSize()])
-    return crop_grid(outline, middle, settings.crop).size[1]
+    columns, slices, rows = crop_grid(outline, middle, settings.crop).size
+    return slices, rows, columns
 
 
 def _memory_of_all(started_with: int | None, work: _Preprocessing) -> int | None:

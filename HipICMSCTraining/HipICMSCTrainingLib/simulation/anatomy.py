@@ -82,16 +82,16 @@ def anatomy_of(image: sitk.Image, labels: sitk.Image) -> Anatomy:
     )
 
 
-def planes_of(outline: sitk.Image) -> int:
-    """How many planes the anatomy of such a CT has along the patient's long axis, with its shafts carried on.
+def shape_of(outline: sitk.Image) -> tuple[int, int, int]:
+    """(z, y, x) of the anatomy that such a CT has, with its shafts carried on.
 
     Args:
         outline: an image of the CT's geometry.
     """
     directions = np.array(outline.GetDirection()).reshape(3, 3)
-    axis = int(np.abs(directions[2]).argmax())
-    length = (outline.GetSize()[axis] - 1) * outline.GetSpacing()[axis]
-    return round((length + EXTENSION_MM) / FINE_MM)
+    lengths = (np.array(outline.GetSize()) - 1) * outline.GetSpacing()
+    z, y, x = (lengths[np.abs(directions[axis]).argmax()] for axis in (2, 1, 0))
+    return round((z + EXTENSION_MM) / FINE_MM), round(y / FINE_MM) + 1, round(x / FINE_MM) + 1
 
 
 def without_surroundings(image: sitk.Image) -> sitk.Image:

@@ -15,6 +15,8 @@ from HipICMSCLib.models.package import read_package
 from HipICMSCLib.networks.inference import FP32
 from HipICMSCLib.networks.slab_unet import SlabUNet
 from HipICMSCLib.preprocessing.slabs import acquisition_plane, prepare_slices
+from HipICMSCTrainingLib.data.dataset import Dataset
+from HipICMSCTrainingLib.data.slab_cache import cached_slices, slices_file
 from HipICMSCTrainingLib.data.training_data import mr_stack_of
 from HipICMSCTrainingLib.methods.icmsc import IcmscSettings
 from HipICMSCTrainingLib.methods.registry import METHODS
@@ -26,7 +28,7 @@ from HipICMSCTrainingLib.run.starting_weights import with_settings_of
 from HipICMSCTrainingLib.run.trainer import Trainer
 from HipICMSCTrainingLib.settings.stages import STAGES
 from HipICMSCTrainingLib.settings.training import TrainingSettings
-from HipICMSCTrainingLib.simulation.anatomy import anatomy_of, planes_of
+from HipICMSCTrainingLib.simulation.anatomy import anatomy_of, shape_of
 from simple_patient import simple_patient
 from tiny_training import POOL, SLAB_ASSIGNMENTS, tiny_settings
 
@@ -114,11 +116,11 @@ def test_an_estimate_names_all_four_stages(slab_data, monkeypatch):
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1)])
-def test_a_ct_that_nobody_prepared_counts_with_the_planes_that_it_will_have(order):
+def test_a_ct_that_nobody_prepared_counts_with_the_size_that_it_will_have(order):
     """Of a CT whose lowest slice shows a shaft, whatever axis runs along the patient."""
     patient = simple_patient((2.0, 2.0, 3.0))
     ct, labels = (sitk.PermuteAxes(image, order) for image in (patient.ct, patient.labels))
-    assert planes_of(ct) == len(anatomy_of(ct, labels).hu)
+    assert shape_of(ct) == anatomy_of(ct, labels).shape
 
 
 @pytest.mark.slow
@@ -128,6 +130,24 @@ def test_ready_and_other_cts_are_counted_alike(slab_data, tmp_path, monkeypatch)
     told, ready = estimate(described), estimate(described, slab_data.cache)
     key = "preprocessed slices"
     assert told.disk_bytes[key] == pytest.approx(ready.disk_bytes[key], rel=0.3)
+
+
+@pytest.mark.slow
+def test_an_mri_counts_for_its_field_of_view(slab_data, tmp_path, monkeypatch):
+    """Nobody has prepared it, and a smaller one is timed."""
+    monkeypatch.setattr(estimate_module, "TIMED_SECONDS", 0.0)
+    small = slab_data.dataset.of("MR", "train")[0]
+    image = sitk.ConstantPad(sitk.ReadImage(small.image), [80, 80, 0], [80, 80, 0])
+    wide = replace(small, name="wide", patient="wide", image=str(tmp_path / "wide.nrrd"))
+    sitk.WriteImage(image, wide.image)
+    without, told = (
+        estimate(
+            RunDescription("icmsc", SETTINGS, IcmscSettings(image_pool=POOL), Dataset(cases)), slab_data.cache
+        ).disk_bytes["preprocessed slices"]
+        for cases in (slab_data.dataset.cases, (*slab_data.dataset.cases, wide))
+    )
+    cached_slices(wide, SETTINGS, tmp_path)
+    assert told - without == pytest.approx(slices_file(wide, SETTINGS, tmp_path).stat().st_size, rel=0.05)
 
 
 def test_an_estimate_counts_the_steps_that_the_training_does(slab_data, tmp_path, monkeypatch):
