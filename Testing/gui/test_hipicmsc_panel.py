@@ -631,6 +631,20 @@ def test_a_batch_that_segments_the_chosen_mri_anew_shows_the_newer_result(panel)
     assert panel.widget.panel.editor_panel.segmentation is newer
 
 
+def test_a_batch_that_ends_while_another_module_is_open_shows_the_result_of_the_chosen_mri_on_coming_back(panel):
+    volume = add_volume()
+    panel.wait(lambda: panel.ui.batchStartButton.enabled)
+    panel.ui.batchStartButton.click()
+    panel.widget.exit()
+    panel.wait(lambda: not panel.widget.panel.batch_panel.busy)
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert shown_bones() == []
+    panel.widget.enter()
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert shown_bones() == [f"{volume.GetName()} hips"]
+    assert not panel.ui.resultFrame.isHidden()
+
+
 def test_an_installation_ends_a_batch_and_the_worker_for_good(panel):
     """A batch that went on would start the worker again, whose files are being replaced."""
     for name in ("first", "second", "third"):

@@ -59,6 +59,8 @@ class Panel:
         self._of_batch = ("", "")
         #: IDs of the results that were there before it.
         self._before_batch: set[str] = set()
+        #: Whether a batch has ended since this module was the open one.
+        self._batch_is_unseen = False
         self._ticks = Ticks()
         self._watch = PreflightWatch(logic.service)
 
@@ -155,6 +157,9 @@ class Panel:
         if unseen is not None and self._is_viewed(unseen.node):
             self._choices.segmentation = unseen.node
             self._ticks.add(lambda: self._look_at(unseen))
+        if self._batch_is_unseen and self._choices is not None:
+            self._batch_is_unseen = False
+            self._show_what_a_batch_made()
 
     def exit(self) -> None:
         """Another module is opened, to which the views belong."""
@@ -171,7 +176,7 @@ class Panel:
         self._ticks.clear()
         self._shown, self._viewed = (None, None), None
         self._chosen, self._model_before = None, ""
-        self._unseen = None
+        self._unseen, self._batch_is_unseen = None, False
         self.editor_panel.forget_scene()
         self.export_panel.show(None)
         self.case_panel.show(None)
@@ -479,17 +484,23 @@ class Panel:
         service.start_one_of_many(job, on_progress, on_end)
 
     def _on_batch_changed(self) -> None:
-        """The MRI that is chosen may have a result by now, or a newer one."""
-        if self._choices is not None and not self.batch_panel.busy:
-            before, newest = self._shown[1], result_of(self._choices.inputVolume)
-            if newest is not None and newest.GetID() not in self._before_batch:
-                self._choices.segmentation = newest
-            self._show_result()
-            result = self._shown[1]
-            if result is not None and result is not before:
-                show_result_alone(result)
-                self._ticks.add(*surface_steps(result))
+        if not self.batch_panel.busy:
+            self._batch_is_unseen = self._choices is None
+            if self._choices is not None:
+                self._show_what_a_batch_made()
         self._show_button()
+
+    def _show_what_a_batch_made(self) -> None:
+        """The MRI that is chosen may have a result by now, or a newer one."""
+        before, newest = self._shown[1], result_of(self._choices.inputVolume)
+        is_new = newest is not None and newest.GetID() not in self._before_batch
+        if is_new:
+            self._choices.segmentation = newest
+        self._show_result()
+        result = self._shown[1]
+        if result is not None and (is_new or result is not before):
+            show_result_alone(result)
+            self._ticks.add(*surface_steps(result))
 
     def _on_volume_of_batch(self, volume) -> None:
         if self._choices is not None:
