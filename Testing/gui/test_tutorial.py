@@ -39,6 +39,7 @@ def test_from_a_loaded_mri_to_an_edited_segmentation(open_panel, pictures):
     panel.ui.againButton.click()
     panel.ui.replaceUnlockedCheckBox.click()
     assert "Right hip bone" in panel.ui.targetLabel.text and "femur" not in panel.ui.targetLabel.text
+    panel.wait(lambda: not panel.widget.panel.card.pending)
     panel.picture(pictures / "hipicmsc-4-redo.png")
 
 
