@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk
@@ -20,6 +21,10 @@ EXTENSION_MM = 110
 _LEAST_BONE_ML, _LEAST_SHAFT_MM2 = 20.0, 150.0
 #: Where both bones are within such a distance, mm; and how many voxels are kept of a joint's and of all bone.
 _AT_JOINT_MM, _AIMED_VOXELS = 15.0, 4000
+#: About the middle between the heads the pubic bones part within the first, and are bone within the second (voxels);
+#: at so many points at least. A slit is no wider than that, and a millimetre deeper into bone weighs as so many HU.
+_PARTED_WITHIN, _PUBIS_WITHIN, _LEAST_PARTED = 8, 18, 200
+_WIDEST_MM, _HU_A_MM = 6.0, 30
 #: How much narrower, on each side, a cut ischium becomes on its way down (mm a mm).
 _ENDS_WITHIN = 0.5
 
@@ -35,6 +40,14 @@ class Femur:
 
     head: np.ndarray
     distance: np.ndarray
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Points whose product with a unit normal is the offset; mm along the anatomy's axes."""
+
+    normal: np.ndarray
+    offset: float
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,36 @@ class Anatomy:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.hu.shape
+
+    @cached_property
+    def symphysis(self) -> Plane | None:
+        """The plane in which the two pubic bones part; None unless both are in view."""
+        if len(self.femora) < 2:
+            return None
+        middle = round(float(np.mean([femur.head[2] for femur in self.femora])) / FINE_MM)
+        if not _PUBIS_WITHIN <= middle < self.shape[2] - _PUBIS_WITHIN:
+            return None
+        columns = slice(middle - _PUBIS_WITHIN, middle + _PUBIS_WITHIN + 1)
+        hip = self.hip[..., columns] / np.float32(10)
+        # Where the label joins both bones, the HU between them tell where they part.
+        softness = ndimage.gaussian_filter(hip - self.hu[..., columns] / np.float32(_HU_A_MM), (2, 2, 0))
+        inner = slice(_PUBIS_WITHIN - _PARTED_WITHIN, _PUBIS_WITHIN + _PARTED_WITHIN + 1)
+        beside = _PUBIS_WITHIN - _PARTED_WITHIN // 2
+        bone = (hip[..., :beside].min(-1) < 0) & (hip[..., -beside:].min(-1) < 0)
+        z, y = (bone & (hip[..., inner].max(-1) < _WIDEST_MM / 2)).nonzero()
+        softness = softness[z, y, inner]
+        # Of a slit of several equal voxels, its middle.
+        first, last = softness.argmax(-1), 2 * _PARTED_WITHIN - softness[:, ::-1].argmax(-1)
+        x = middle - _PARTED_WITHIN + (first + last) / 2
+        keep = np.full(len(x), True)
+        for _ in range(10):
+            if keep.sum() < _LEAST_PARTED:
+                return None
+            system = np.stack([np.ones(len(x)), z, y], 1)
+            level, along_z, along_y = np.linalg.lstsq(system[keep], x[keep], rcond=None)[0]
+            keep = np.abs(system @ (level, along_z, along_y) - x) < _PARTED_WITHIN / 2
+        normal = np.array([-along_z, -along_y, 1.0])
+        return Plane(normal / np.linalg.norm(normal), level * FINE_MM / np.linalg.norm(normal))
 
 
 def anatomy_of(image: sitk.Image, labels: sitk.Image) -> Anatomy:

@@ -27,11 +27,13 @@ class Section:
     Attributes:
         hu: outside the CT -1000.
         hip, femur: signed distance to the bone's surface, mm, negative inside.
+        across: mm to the left of the plane in which the pubic bones part; None where that is not in view.
     """
 
     hu: Tensor
     hip: Tensor
     femur: Tensor
+    across: Tensor | None = None
 
 
 def cut(anatomy: Anatomy, knots: Tensor, patch: int) -> Section:
@@ -53,7 +55,16 @@ def cut(anatomy: Anatomy, knots: Tensor, patch: int) -> Section:
     np.subtract(anatomy.hip[box], np.float32(10 * FURTHEST_MM), out=volumes[1])
     np.subtract(anatomy.femur[box], np.float32(10 * FURTHEST_MM), out=volumes[2])
     hu, hip, femur = sampled(torch.from_numpy(volumes), index - torch.from_numpy(low), (patch, patch))
-    return Section(hu - 1000, hip * 0.1 + FURTHEST_MM, femur * 0.1 + FURTHEST_MM)
+    return Section(hu - 1000, hip * 0.1 + FURTHEST_MM, femur * 0.1 + FURTHEST_MM, _across(anatomy, knots, patch))
+
+
+def _across(anatomy: Anatomy, knots: Tensor, patch: int) -> Tensor | None:
+    if anatomy.symphysis is None:
+        return None
+    across = knots @ torch.from_numpy(anatomy.symphysis.normal).float() - anatomy.symphysis.offset
+    if across.min() > 0 or across.max() < 0:
+        return None
+    return nnf.interpolate(across[:, None], (patch, patch), mode="bilinear", align_corners=True)[:, 0]
 
 
 def _kept_array(shape: tuple[int, ...]) -> np.ndarray:

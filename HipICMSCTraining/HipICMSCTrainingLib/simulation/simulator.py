@@ -20,6 +20,7 @@ from HipICMSCTrainingLib.simulation.grain import without_grain
 from HipICMSCTrainingLib.simulation.marrow import with_mottled_marrow
 from HipICMSCTrainingLib.simulation.pose import Pose, draw_pose, points_of
 from HipICMSCTrainingLib.simulation.sampling import Section, cut
+from HipICMSCTrainingLib.simulation.symphysis import with_disc, with_disc_filled
 from HipICMSCTrainingLib.simulation.tissues import shares_of
 from HipICMSCTrainingLib.simulation.vessels import with_vessels
 
@@ -47,11 +48,12 @@ def simulated(anatomy: Anatomy, settings: SimulationSettings, shape: SlabShape, 
     """
     pose = draw_pose(anatomy, settings, random)
     contrast = draw_contrast(settings.shares("contrast"), random)
-    section = section_of(anatomy, pose, settings, shape, random)
+    section, disc = with_disc(section_of(anatomy, pose, settings, shape, random), random)
     shares = without_grain(shares_of(section, random), random)
     shares = with_thin_cortex(shares, section, random)
     shares = with_mottled_marrow(shares, random)
     shares = with_entheses(shares, section, random)
+    shares = with_disc_filled(shares, disc, random)
     shares = with_clutter(shares, section, random)
     shares = with_vessels(shares, section, shape.pixel_mm, random)
     planes = acquisition.signal(shares, contrast, random)
