@@ -36,6 +36,7 @@ from HipICMSCTrainingLib.phantom.hip_shapes import HipShapes, truth
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from broken_hips import BROKEN, broken_labels
 from measuring import machine
+from rim_limits import as_markdown as limits_as_markdown
 
 COLUMNS = {
     "1 mm clean": {},
@@ -345,6 +346,7 @@ def as_markdown(results: dict) -> str:
         f"- Seed {seed}, {results[seed]['made']['cells']['phantoms']} phantoms a cell: {met} of {total} cells are met."
         for seed, (_, met, total) in tables.items()
     ]
+    lines += ["", *limits_as_markdown()]
     for seed, result in results.items():
         lines += ["", f"## Seed {seed}", ""] + tables[seed][0]
         for part, written in _PARTS_WRITTEN.items():

@@ -15,7 +15,7 @@ from HipICMSCTrainingLib.phantom.hip_shapes import HipShapes, femur, hip_bone
 #: Half the distance of the head centres (mm).
 HALF_DISTANCE_MM = 88.0
 # A reader's line wavers over this many pixels.
-_WAVER_VOXELS = 1.5
+WAVER_VOXELS = 1.5
 _DISTANCES = {HIP_BONE: hip_bone, FEMUR: femur}
 _TOWARDS_SIDE = {"right": np.array([-1.0, -1.0, 1.0]), "left": np.array([1.0, -1.0, 1.0])}
 
@@ -130,6 +130,6 @@ def _noise(size: np.ndarray, sampling: Sampling, rng: np.random.Generator) -> np
         return None
     pixel = min(sampling.spacing)
     field = rng.standard_normal(size, np.float32)
-    sigma = [_WAVER_VOXELS * pixel / step for step in sampling.spacing]
+    sigma = [WAVER_VOXELS * pixel / step for step in sampling.spacing]
     field = ndimage.gaussian_filter(field, sigma, mode="wrap", truncate=3)
     return field * np.float32(sampling.noise_voxels * pixel / field.std())
