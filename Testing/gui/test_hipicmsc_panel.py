@@ -631,7 +631,19 @@ def test_a_batch_that_segments_the_chosen_mri_anew_shows_the_newer_result(panel)
     assert panel.widget.panel.editor_panel.segmentation is newer
 
 
-def test_a_batch_that_ends_while_another_module_is_open_shows_the_result_of_the_chosen_mri_on_coming_back(panel):
+@pytest.fixture
+def status_bar(monkeypatch) -> list[str]:
+    """What Slicer's status bar was told."""
+    import slicer
+
+    said: list[str] = []
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: said.append(text))
+    return said
+
+
+def test_a_batch_that_ends_while_another_module_is_open_shows_the_result_of_the_chosen_mri_on_coming_back(
+    panel, status_bar
+):
     volume = add_volume()
     panel.wait(lambda: panel.ui.batchStartButton.enabled)
     panel.ui.batchStartButton.click()
@@ -639,6 +651,7 @@ def test_a_batch_that_ends_while_another_module_is_open_shows_the_result_of_the_
     panel.wait(lambda: not panel.widget.panel.batch_panel.busy)
     panel.wait(lambda: panel.widget.panel.settled)
     assert shown_bones() == []
+    assert status_bar == ["Several MRIs: Segmented: 1, failed: 0, not segmented: 0."]
     panel.widget.enter()
     panel.wait(lambda: panel.widget.panel.settled)
     assert shown_bones() == [f"{volume.GetName()} hips"]
@@ -772,12 +785,33 @@ def test_another_module_may_be_opened_meanwhile(panel):
     assert "installKeyboardShortcuts" not in editor.calls
 
 
-def test_a_result_that_comes_while_another_module_is_open_waits_for_the_user_to_come_back(panel, monkeypatch):
+def test_a_failure_while_another_module_is_open_is_said_in_the_status_bar_and_what_was_cancelled_is_not(
+    panel, status_bar
+):
+    add_volume()
+    panel.ui.segmentButton.click()
+    panel.widget.exit()
+    panel.logic.cancel()
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert status_bar == []
+    panel.widget.enter()
+    panel.wait(lambda: panel.ui.segmentButton.enabled and not panel.logic.busy)
+    panel.ui.segmentButton.click()
+    panel.widget.exit()
+    panel.wait(lambda: panel.logic.service._worker._process is not None)
+    panel.logic.service._worker._process.kill()
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert status_bar == ["A segmentation has failed; open HipICMSC to see why."]
+    assert "ended unexpectedly" in panel.ui.statusLabel.text
+
+
+def test_a_result_that_comes_while_another_module_is_open_waits_for_the_user_to_come_back(
+    panel, monkeypatch, status_bar
+):
     """Nobody's views are moved meanwhile; the status bar says that it is there, and on coming back it is shown once."""
     import slicer
 
-    said, three_d_views = [], []
-    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: said.append(text))
+    said, three_d_views = status_bar, []
     monkeypatch.setattr(slicer.util, "resetThreeDViews", lambda: three_d_views.append("centred"))
     view, green = (slicer.mrmlScene.AddNewNodeByClass(f"vtkMRMLSlice{kind}Node") for kind in ("Composite", ""))
     volume, other = add_volume(), add_volume(name="another one")

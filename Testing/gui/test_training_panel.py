@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -268,6 +270,31 @@ def test_closing_slicer_stops_trainings_only_if_the_user_wants_it(panel, synthet
     panel.logic.getParameterNode().atExit = "stop and save"
     quit_slicer()
     panel.wait(lambda: panel.logic.state(run) == "stopped")
+
+
+def test_how_trainings_end_while_another_module_is_open_is_said_in_the_status_bar(
+    open_panel, synthetic_data, tmp_path, monkeypatch
+):
+    import slicer
+    from HipICMSCTrainingLib.gui.running import training_news, training_process
+
+    said: list[str] = []
+    monkeypatch.setattr(training_news, "_LOOK_MILLISECONDS", 100)
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: said.append(text))
+    panel = open_panel("HipICMSCTraining")
+    long = ["--preset", "smoke", "--set", "steps_per_epoch=2000"]
+    killed, stopped = (panel.logic.start(tmp_path / name, synthetic_data, long) for name in ("killed", "stopped"))
+    panel.wait(lambda: panel.logic.state(killed) == panel.logic.state(stopped) == "running")
+    panel.widget.exit()
+    training_process.stop(stopped)
+    panel.wait(lambda: said)
+    assert said == ["The training stopped has stopped; it can be resumed in HipICMSC Training."]
+    os.kill(killed.status().pid, signal.SIGKILL)
+    panel.wait(lambda: len(said) > 1)
+    assert said[1:] == ["The training killed has failed; open HipICMSC Training to see why."]
+    panel.widget.enter()
+    panel.wait(lambda: not training_process.runs_started_here())
+    assert len(said) == 2
 
 
 def test_a_new_model_is_chosen_in_hipicmsc(module_manager):

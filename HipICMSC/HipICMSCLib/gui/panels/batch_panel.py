@@ -112,6 +112,16 @@ class BatchPanel(VTKObservationMixin):
         """Whether what is listed, and what runs, is the scene's; files do not mind when it is closed."""
         return not self.ui.batchFolderRadioButton.checked
 
+    @property
+    def counts(self) -> str:
+        """A sentence: how many of the list are segmented, how many are not."""
+        counts = self._batch.summary
+        return _("Segmented: {done}, failed: {failed}, not segmented: {others}.").format(
+            done=counts.get("done", 0),
+            failed=counts.get("failed", 0),
+            others=sum(counts.get(state, 0) for state in ("cancelled", "waiting", "skipped")),
+        )
+
     def set_available(self, reason: str) -> None:
         """A sentence keeps batches from being started and says why; an empty one lets them."""
         self._unavailable = reason
@@ -399,14 +409,8 @@ class BatchPanel(VTKObservationMixin):
             return self._problem
         if not self._has_outcomes():
             return _("MRIs in the list: {count}.").format(count=len(self._batch.items))
-        counts, faulty = self._batch.summary, sum(item.has_fault for item in self._batch.items)
-        lines = [
-            _("Segmented: {done}, failed: {failed}, not segmented: {others}.").format(
-                done=counts.get("done", 0),
-                failed=counts.get("failed", 0),
-                others=sum(counts.get(state, 0) for state in ("cancelled", "waiting", "skipped")),
-            )
-        ]
+        faulty = sum(item.has_fault for item in self._batch.items)
+        lines = [self.counts]
         if faulty:
             lines.append(_("To be checked, for bones are missing or implausible: {count}.").format(count=faulty))
         return " ".join([*lines, _("For research use only; not a medical device.")])

@@ -432,10 +432,12 @@ class Panel:
         waits = not viewed if self._entered else node is not self._replaced
         if waits:
             node.GetDisplayNode().SetVisibility(False)
+        self._say_elsewhere(_("The segmentation {name} is ready; open HipICMSC to see it.").format(name=node.GetName()))
+
+    def _say_elsewhere(self, sentence: str) -> None:
+        """To who has opened another module meanwhile."""
         if not self._entered:
-            slicer.util.showStatusMessage(
-                _("The segmentation {name} is ready; open HipICMSC to see it.").format(name=node.GetName())
-            )
+            slicer.util.showStatusMessage(sentence)
 
     def _is_viewed(self, segmentation_node) -> bool:
         """Whether the MRI of a result is the one that is shown."""
@@ -462,6 +464,8 @@ class Panel:
     def _on_failed(self, error: HipError) -> None:
         self.run_panel.fail(error, self._name_of_other(self._segmented))
         self.set_up_panel.last_error_kind = error.kind
+        if error.kind != "cancelled":
+            self._say_elsewhere(_("A segmentation has failed; open HipICMSC to see why."))
         self._show_button()
 
     # What the sections ask for.
@@ -486,6 +490,7 @@ class Panel:
     def _on_batch_changed(self) -> None:
         if not self.batch_panel.busy:
             self._batch_is_unseen = self._choices is None
+            self._say_elsewhere(_("Several MRIs: {counts}").format(counts=self.batch_panel.counts))
             if self._choices is not None:
                 self._show_what_a_batch_made()
         self._show_button()

@@ -16,6 +16,7 @@ from HipICMSCTrainingLib.gui.panels.live_panel import LivePanel
 from HipICMSCTrainingLib.gui.panels.runs_panel import RunsPanel, runs_folder
 from HipICMSCTrainingLib.gui.panels.settings_panel import SettingsPanel
 from HipICMSCTrainingLib.gui.running.activity import Activity
+from HipICMSCTrainingLib.gui.running.training_news import TrainingNews
 from HipICMSCTrainingLib.gui.running.training_process import runs_started_here, stop_all
 
 _FINISH_MILLISECONDS = 3000
@@ -57,6 +58,7 @@ class Panel:
         self.runs_panel.refreshed.connect(self._show_state)
         # The other sections look after themselves.
         self._finish_timer = RepeatingTimer(_FINISH_MILLISECONDS, self.finish_panel.refresh)
+        self._news = TrainingNews()
         ui.sampleDataButton.connect("clicked(bool)", self._on_sample_data)
         self._show_state()
 
@@ -77,6 +79,7 @@ class Panel:
 
     def enter(self) -> None:
         """The module is opened."""
+        self._news.stop()
         self.data_panel.refresh()
         self.settings_panel.enter()
         self.runs_panel.enter()
@@ -89,10 +92,12 @@ class Panel:
         self._finish_timer.stop()
         self.runs_panel.exit()
         self.live_panel.exit()
+        self._news.start()
 
     def close(self) -> None:
         """Slicer ends or the module is reloaded; trainings go on, what only looks at data or exports ends."""
         self._finish_timer.stop()
+        self._news.stop()
         for panel in self._panels:
             panel.close()
         if self._sample is not None:
