@@ -2,7 +2,7 @@
 takes away.
 
 The clean-up knows what no pixel does: that a bone is one piece, at a joint. So a stray teaches F_t what is no bone.
-What is as bright as muscle on T1 teaches nothing where it was called hip bone: it may be muscle, and may be red marrow.
+What is as bright as muscle on T1 teaches nothing where it was called bone: it may be muscle, and may be red marrow.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ AROUND_MM = 6.0
 #: A result with one of these doubts may lack bone, so it does not tell where there is none.
 _LACKING = {"bone_missing", "one_hip", "sides_differ", "sides_uncertain", "volume_implausible"}
 _BONES = 2
-#: A probability that teaches neither bone nor its absence.
-_UNSURE = 0.5
+#: A probability from which on something was called bone, and one that teaches neither bone nor its absence.
+_CALLED = _UNSURE = 0.5
 
 
 def write_own_lessons(
@@ -90,17 +90,16 @@ def write_lessons(
         say(f"Segmenting {number} of {len(cases)} MRIs, from which F_t then learns.")
         image = read_case(case)[0]
         lesson = sum(lesson_of(each, image) for each in segmenters) / len(segmenters)
-        hip_bone = lesson[0] > 0.5
-        if t1_weighted and hip_bone.any():
+        if t1_weighted and (lesson > _CALLED).any():
             read = prepare_slices(image, plane_to_read(image), "MR", *read_as[0])
             # Padding would count among what is dark.
             inside = box_of(read.covered)
-            muscle = np.zeros_like(hip_bone)
             try:
-                muscle[inside] = muscle_called_bone((read.slices[inside] + 1) / 2, hip_bone[inside])
+                for bone in lesson[(slice(None), *inside)]:
+                    muscle = muscle_called_bone((read.slices[inside] + 1) / 2, bone > _CALLED)
+                    bone[muscle] = _UNSURE
             except ValueError:
                 say(f"The brightness of MRI {number} tells no muscle from marrow, so nothing is taken back there.")
-            lesson[0, muscle] = np.minimum(lesson[0, muscle], _UNSURE)
         lessons[case.name] = packed(lesson)
     with replacing(file) as beside:
         beside.write_bytes(save(lessons))
