@@ -25,8 +25,10 @@ _SUB_SLICE_MM = 1.6
 #: Between slices of 3-D sequences and those that a 2-D one excites.
 _THIN_MM = 1.6
 T = TypeVar("T", float, Tensor)
-#: So many slabs are aimed at a bone.
-AIMED_AT_BONE = 0.7
+#: So many slabs are aimed at a bone. The others show what else a whole MRI does: belly, buttocks, skin.
+AIMED_AT_BONE = 0.6
+#: Where their middles are, as shares of the anatomy; along the slices they may lie anywhere in it.
+_MIDDLES = (0.15, 0.85)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def _centre(axes: np.ndarray, anatomy: Anatomy, random: np.random.Generator) -> 
         at = anatomy.bone_voxels[random.integers(len(anatomy.bone_voxels))] * FINE_MM
         # Along the slices the bone stays in the slab; within them it may lie anywhere.
         return at + random.normal(0, 35, 2) @ axes[1:] + random.normal(0, 2) * axes[0]
-    return np.array(anatomy.shape) * FINE_MM * random.uniform(0.15, 0.85, 3)
+    shares = random.uniform(*_MIDDLES, 3)
+    shares[np.abs(axes[0]).argmax()] = random.random()
+    return np.array(anatomy.shape) * FINE_MM * shares
 
 
 def rotation(degrees: np.ndarray) -> np.ndarray:

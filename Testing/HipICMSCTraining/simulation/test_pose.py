@@ -120,6 +120,20 @@ def test_a_pose_in_a_given_plane_has_its_plane_and_step(anatomy):
         assert np.allclose(one.axes, AXES[plane])
 
 
+@pytest.mark.parametrize("plane", ["coronal", "sagittal"])
+def test_slabs_show_a_patient_up_to_the_skin(anatomy, plane):
+    """A whole MRI has slices of nothing but buttock, belly or skin, in which F_t must know that there is no bone."""
+    along = int(np.abs(AXES[plane][0]).argmax())
+    of_bone = np.argwhere((anatomy.hip < 0) | (anatomy.femur < 0))[:, along]
+    poses = [draw_pose_in(plane, 3.0, anatomy, STILL, np.random.default_rng(seed)) for seed in range(500)]
+    # In the mirror a slab that was drawn in the anatomy may lie beside it.
+    middles = np.array([one.centre[along] for one in poses if not one.mirrored])
+    empty = (middles < of_bone.min() - 3) | (middles > of_bone.max() + 3)
+    assert middles[empty].min() < 0.08 * anatomy.shape[along]
+    assert middles[empty].max() > 0.92 * anatomy.shape[along]
+    assert 0.02 < empty.mean() < 0.4
+
+
 def test_most_slabs_pass_through_a_bone(anatomy):
     hits = 0
     for seed in range(100):
