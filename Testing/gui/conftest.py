@@ -257,6 +257,27 @@ def open_panel(bench, monkeypatch, request):
 
 
 @pytest.fixture
+def panel(open_panel, ball_model, monkeypatch):
+    """HipICMSC's panel with the ball model as the only one that ships, which is chosen."""
+    from HipICMSCLib.models import chosen
+
+    monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
+    panel = open_panel("HipICMSC")
+    panel.logic.getParameterNode().model = "balls"
+    return panel
+
+
+@pytest.fixture
+def status_bar(monkeypatch) -> list[str]:
+    """What Slicer's status bar was told."""
+    import slicer
+
+    said: list[str] = []
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: said.append(text))
+    return said
+
+
+@pytest.fixture
 def module_manager(open_panel, monkeypatch):
     """Lets ``slicer.util`` select, reload and find modules with their panels and logics, as in Slicer's main window."""
     import slicer

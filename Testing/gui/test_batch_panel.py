@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer_stand_ins
+from ball_panel import add_volume
 from dicom_objects import slices, write
-from test_hipicmsc_panel import add_volume
 from waiting import wait
 
 RESOURCES = slicer_stand_ins.module_file("HipICMSC").parent / "Resources"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from ball_hips import ball_image
-from test_hipicmsc_panel import add_volume, segment
+from ball_panel import add_volume, segment
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from ball_panel import add_volume, segment
 from dicom_objects import slices, write
-from test_hipicmsc_panel import add_volume, segment
 
 
 class Loaded:
@@ -34,16 +34,6 @@ class Loaded:
         self.patient = self.hierarchy.CreateSubjectItem(self.hierarchy.GetSceneItemID(), "Doe, Jane")
         self.study = self.hierarchy.CreateStudyItem(self.patient, "MR pelvis")
         self.hierarchy.CreateItem(self.study, self.volume)
-
-
-@pytest.fixture
-def panel(open_panel, ball_model, monkeypatch):
-    from HipICMSCLib.models import chosen
-
-    monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
-    panel = open_panel("HipICMSC")
-    panel.logic.getParameterNode().model = "balls"
-    return panel
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import slicer_stand_ins
+from ball_panel import add_volume
 from main_window import DESKTOP, LAPTOP, PANEL_WIDTH
 
 #: More than a data set, a run list or a scene needs to make a table ask for another width.
@@ -77,14 +78,8 @@ def test_the_segmentation_panel_keeps_slicers_window_as_wide_as_it_is(open_panel
         assert window.panel_width <= PANEL_WIDTH
 
 
-def test_what_is_needed_before_and_after_the_click_is_in_view_on_a_small_screen(open_panel, ball_model, monkeypatch):
+def test_what_is_needed_before_and_after_the_click_is_in_view_on_a_small_screen(panel):
     """The window is that of a screen of 1,366 × 768 with help, Data Probe and status bar in it."""
-    from HipICMSCLib.models import chosen
-    from test_hipicmsc_panel import add_volume
-
-    monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
-    panel = open_panel("HipICMSC")
-    panel.logic.getParameterNode().model = "balls"
     ui = panel.ui
     with panel.in_window(LAPTOP) as window:
         add_volume()
@@ -118,16 +113,9 @@ def longer_words(bench):
         yield
 
 
-def test_a_language_of_longer_words_fits_into_the_panel_and_changes_nothing(
-    longer_words, open_panel, ball_model, monkeypatch, pictures
-):
+def test_a_language_of_longer_words_fits_into_the_panel_and_changes_nothing(longer_words, panel, pictures):
     from HipICMSCLib.gui.scene.result import result_of
-    from HipICMSCLib.models import chosen
-    from test_hipicmsc_panel import add_volume
 
-    monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
-    panel = open_panel("HipICMSC")
-    panel.logic.getParameterNode().model = "balls"
     assert panel.ui.segmentButton.text == "Segment hip lang"
     with panel.in_window(LAPTOP) as window:
         volume = add_volume()
@@ -216,15 +204,7 @@ def overlapping(panel) -> list[str]:
     return room.overlapping(panel.frame)
 
 
-def test_with_a_large_font_nothing_of_the_segmentation_panel_is_cut(
-    large_font, open_panel, ball_model, monkeypatch, pictures
-):
-    from HipICMSCLib.models import chosen
-    from test_hipicmsc_panel import add_volume
-
-    monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
-    panel = open_panel("HipICMSC")
-    panel.logic.getParameterNode().model = "balls"
+def test_with_a_large_font_nothing_of_the_segmentation_panel_is_cut(large_font, panel, pictures):
     with panel.in_window(DESKTOP) as window:
         add_volume()
         panel.wait(lambda: not panel.widget.panel.card.pending)

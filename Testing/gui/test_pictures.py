@@ -10,6 +10,7 @@ import ball_hips
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from ball_panel import add_volume
 from main_window import DESKTOP, LAPTOP
 
 pytestmark = pytest.mark.slow
@@ -22,15 +23,10 @@ def size(request):
     return request.param
 
 
-def test_the_segmentation_panel_in_each_state(open_panel, ball_model, monkeypatch, pictures: Path, style, size):
+def test_the_segmentation_panel_in_each_state(panel, pictures: Path, style, size):
     """With the model and the image that take seconds; the words are those of any other."""
     import slicer
-    from HipICMSCLib.models import chosen
-    from test_hipicmsc_panel import add_volume
 
-    monkeypatch.setattr(chosen, "_SHIPPED", (ball_model.parent,))
-    panel = open_panel("HipICMSC")
-    panel.logic.getParameterNode().model = "balls"
     view, ui = panel.widget.panel, panel.ui
     with panel.in_window(SIZES[size]) as window:
 

@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import slicer_stand_ins
-from test_hipicmsc_panel import add_volume
+from ball_panel import add_volume
 
 
 @pytest.fixture

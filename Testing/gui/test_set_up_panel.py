@@ -13,6 +13,7 @@ from types import ModuleType
 import fake_site
 import pytest
 import slicer_stand_ins
+from ball_panel import add_volume
 from HipICMSCLib.common.errors import HipError
 from section import picture_of
 from waiting import wait
@@ -371,7 +372,6 @@ def test_what_cannot_be_loaded_is_found_when_a_segmentation_fails_and_can_be_ins
 ):
     """With the real worker and the real packages, one of which does not load."""
     from HipICMSCLib.models import chosen
-    from test_hipicmsc_panel import add_volume
 
     broken = tmp_path / "broken"
     fake_site.add_module(
