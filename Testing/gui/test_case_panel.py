@@ -158,3 +158,30 @@ def test_nothing_is_replaced_or_written_elsewhere_unasked(panel, folder, monkeyp
     assert "choose another" in keep(panel), "the list of whose they are lies there"
     monkeypatch.setattr(qt.QFileDialog, "answer", str(tmp_path / "gone" / "cases"))
     assert "does not exist" in keep(panel)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_kept_is_the_result_of_the_click_whatever_a_batch_shows_meanwhile(panel, tmp_path, monkeypatch, deleted):
+    """While the folder is chosen a batch may end and show its result of the same MRI."""
+    import qt
+    import slicer
+
+    volume = add_volume()
+    corrected = segment(panel)
+    corrected.SetName("corrected")
+    case_panel = panel.widget.panel.case_panel
+    kept = []
+    monkeypatch.setattr(case_panel, "_keep", lambda node, *rest: kept.append(node))
+
+    def answer(*given) -> str:
+        newer = slicer.vtkMRMLSegmentationNode()
+        newer.Copy(corrected)
+        case_panel.show(volume.GetScene().AddNode(newer))
+        if deleted:
+            slicer.mrmlScene.RemoveNode(corrected)
+        return str(tmp_path)
+
+    monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", answer)
+    panel.ui.caseButton.click()
+    assert kept == ([] if deleted else [corrected])
+    assert ("was deleted" in panel.ui.caseStateLabel.text) is deleted

@@ -206,3 +206,18 @@ def test_a_result_that_is_deleted_is_no_longer_reviewed(review):
 def test_it_says_that_a_sure_network_can_be_wrong(review):
     assert "can be wrong where it was sure" in review.ui.reviewLimitsLabel.text
     assert "research use only" in review.ui.reviewLimitsLabel.text
+
+
+def test_a_copy_of_a_result_does_not_take_the_map_of_the_original_with_it(review, tmp_path):
+    """A copy is how a user keeps what was there before an edit; it refers to what the original does."""
+    import slicer
+    from HipICMSCLib.gui.scene.review import confidence_map_of, forget_confidence_map
+
+    node = review.result()
+    confidence = review.with_map(node, tmp_path / "c.nrrd")
+    copy = slicer.vtkMRMLSegmentationNode()
+    copy.Copy(node)
+    copy = review.scene.AddNode(copy)
+    assert confidence_map_of(copy) is None and confidence_map_of(node) is confidence
+    forget_confidence_map(copy)
+    assert confidence.GetScene() is not None and confidence_map_of(node) is confidence

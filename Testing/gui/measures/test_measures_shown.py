@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from ball_panel import add_volume, segment
+from measured_hips import add_segmentation
 
 
 def test_the_coverage_is_a_coloured_sphere(measured):
@@ -99,3 +102,126 @@ def test_the_report_is_one_page_with_pictures_made_by_the_worker(measured, tmp_p
     assert "<svg" in page and "hip MRI hips" in page and "research use only" in page.lower()
     assert f"{measured.row('LCEA').value:.1f}" in page
     assert list(tmp_path.iterdir()) == [tmp_path / "page.html"]
+
+
+def copy_of(node):
+    """As *Clone* in the subject hierarchy makes it: with all references of the original."""
+    import slicer
+
+    copy = slicer.vtkMRMLSegmentationNode()
+    copy.Copy(node)
+    copy.SetName(f"{node.GetName()} copy")
+    return slicer.mrmlScene.AddNode(copy)
+
+
+def seen_of_measures() -> list[str]:
+    """Names of the marks and coverage models that are visible."""
+    import slicer
+
+    nodes = [*slicer.util.getNodesByClass("vtkMRMLMarkupsNode"), *slicer.util.getNodesByClass("vtkMRMLModelNode")]
+    return sorted(n.GetName() for n in nodes if n.GetDisplayNode() is not None and n.GetDisplayNode().GetVisibility())
+
+
+@pytest.mark.parametrize("how", ["another result", "deleted", "none"])
+def test_measures_of_one_patient_are_not_seen_over_the_next(measured, labels, how):
+    """All patients' marks have the same names."""
+    measured.select("Lateral centre-edge angle", 1)
+    measured.ui.measuresCoverageCheckBox.click()
+    assert {"R_LCEA", "R_CoverageMap", "L_CoverageMap"} <= set(seen_of_measures())
+    first = measured.node
+    if how == "another result":
+        measured.panel.show(add_segmentation(labels, "the next patient"))
+    elif how == "deleted":
+        first.GetScene().RemoveNode(first)
+    else:
+        measured.ui.measuresSelector.setCurrentNode(None)
+    measured.settle()
+    assert seen_of_measures() == []
+    if how != "deleted":
+        measured.panel.show(first)
+        measured.settle()
+        assert not measured.ui.measuresCoverageCheckBox.checked
+        measured.ui.measuresAllPointsCheckBox.click()
+        assert "R_LCEA" in seen_of_measures()
+        measured.ui.measuresAllPointsCheckBox.click()
+
+
+def test_an_mri_without_a_result_shows_no_measures(panel, report):
+    from HipICMSCLib.gui.scene.bone_labels import fingerprint
+    from HipICMSCLib.gui.scene.measures import measures_steps
+
+    first = add_volume(name="first")
+    result = segment(panel)
+    for step in measures_steps(result, report, fingerprint(result)):
+        step()
+    section = panel.widget.panel.measures_panel
+    section.show(None)
+    section.show(result)
+    section.ui.measuresAllPointsCheckBox.click()
+    assert section.ui.measuresTable.rowCount > 0 and seen_of_measures()
+    panel.ui.inputSelector.setCurrentNode(add_volume(name="second"))
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert section.ui.measuresSelector.currentNode() is None
+    assert section.ui.measuresTable.rowCount == 0 and seen_of_measures() == []
+    panel.ui.inputSelector.setCurrentNode(first)
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert section.ui.measuresSelector.currentNode() is result
+
+
+def test_a_clock_says_whose_it_is(measured):
+    from HipICMSCLib.gui.scene.measures_plots import clock_chart
+
+    for side in ("right", "left"):
+        assert clock_chart(measured.table, side, "alpha").GetTitle().startswith(f"{measured.node.GetName()}: ")
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_what_is_saved_is_what_was_shown_at_the_click(measured, labels, tmp_path, monkeypatch, deleted):
+    """While a file is chosen a batch may end, and then another result is shown."""
+    import qt
+    import slicer
+
+    first, names = measured.node, []
+
+    def chosen(ending: str):
+        def answer(parent, title, name, filters):
+            names.append(name)
+            measured.panel.show(add_segmentation(labels, "of the batch"))
+            if deleted:
+                first.GetScene().RemoveNode(first)
+            return str(tmp_path / f"mine{ending}")
+
+        return answer
+
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", chosen(".csv"))
+    measured.ui.measuresTableButton.click()
+    assert Path(names[0]).name.startswith(first.GetName())
+    assert (tmp_path / "mine.csv").exists() is not deleted
+    if deleted:
+        assert "was deleted" in measured.ui.measuresStateLabel.text
+        return
+    said = []
+    monkeypatch.setattr(slicer.util, "showStatusMessage", lambda text, duration=0: said.append(text))
+    measured.panel.show(first)
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", chosen(".html"))
+    measured.ui.measuresReportButton.click()
+    measured.settle()
+    assert first.GetName() in (tmp_path / "mine.html").read_text(encoding="utf-8")
+    assert any("mine.html" in text for text in said), said
+
+
+def test_a_copy_of_a_segmentation_is_measured_for_itself(measured, report):
+    """A copy is how a user keeps what was there before an edit."""
+    from HipICMSCLib.gui.scene.bone_labels import fingerprint
+    from HipICMSCLib.gui.scene.measures import measures_steps
+    from HipICMSCLib.gui.scene.measures_table import is_stale, table_of
+
+    copy = copy_of(measured.node)
+    assert table_of(copy) is None and table_of(measured.node) is not None
+    for step in measures_steps(copy, report, "of the copy, which was edited"):
+        step()
+    assert table_of(copy) is not table_of(measured.node)
+    assert fingerprint(measured.node) and not is_stale(table_of(measured.node))
+    copy.GetScene().RemoveNode(copy)
+    measured.settle()
+    assert table_of(measured.node) is not None

@@ -59,11 +59,17 @@ class CasePanel:
         return ""
 
     def _on_keep(self, checked: bool = False) -> None:
+        node = self._shown
         before = qt.QSettings().value(_FOLDER_SETTING, "") or str(Path.home())
         folder = qt.QFileDialog.getExistingDirectory(self.widget, _("Folder of the training cases"), before)
-        if folder:
-            qt.QSettings().setValue(_FOLDER_SETTING, folder)
-            self._start(self._shown, Path(folder), overwrite=False)
+        if not folder:
+            return
+        qt.QSettings().setValue(_FOLDER_SETTING, folder)
+        # While the dialog was open a batch may have ended and shown another result: meant is the one of the click.
+        if node.GetScene() is None:
+            self._say(_("The result was deleted meanwhile, so no case was written."))
+        else:
+            self._start(node, Path(folder), overwrite=False)
 
     def _start(self, node, folder: Path, overwrite: bool) -> None:
         self._running = True

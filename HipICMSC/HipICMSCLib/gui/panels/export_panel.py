@@ -55,6 +55,9 @@ class ExportPanel:
         output = file_to_save(self.widget, _("Export as DICOM SEG"), segmentation_node.GetName(), {ENDING: "DICOM"})
         if output is None:
             return
+        if segmentation_node.GetScene() is None:
+            self._say(_("The result was deleted meanwhile, so nothing was exported."))
+            return
         try:
             self._running = True
             self._say(_("The DICOM segmentation is being written …"))

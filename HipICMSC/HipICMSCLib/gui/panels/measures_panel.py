@@ -25,7 +25,7 @@ from HipICMSCLib.gui.running.segmentation_service import SegmentationService
 from HipICMSCLib.gui.running.segmentation_task import Listener, Outcome
 from HipICMSCLib.gui.running.ticks import Ticks
 from HipICMSCLib.gui.scene.bone_labels import fingerprint, reason_against_measuring
-from HipICMSCLib.gui.scene.measures import follow_moved_point, measures_steps
+from HipICMSCLib.gui.scene.measures import follow_moved_point, hide_measures, measures_steps
 from HipICMSCLib.gui.scene.measures_map import is_coverage_shown, set_coverage_shown
 from HipICMSCLib.gui.scene.measures_marks import (
     jump_to,
@@ -49,10 +49,13 @@ from HipICMSCLib.gui.scene.measures_table import (
     rows_of,
     table_of,
 )
+from HipICMSCLib.gui.scene.result import is_result
 from HipICMSCLib.results.research_use import RESEARCH_USE
 
 #: While a point is dragged, numbers follow so often; what was moved in between is taken together.
 _FOLLOW_MILLISECONDS = 50
+#: What is said of a segmentation that is not shown any more stands so long in Slicer's status bar.
+_STATUS_MILLISECONDS = 15000
 
 
 class MeasuresPanel(VTKObservationMixin):
@@ -65,7 +68,7 @@ class MeasuresPanel(VTKObservationMixin):
         self._service = service
         self._ticks = Ticks()
         self._view = MeasuresView(self.ui.measuresTable, self.ui.measuresNoteLabel)
-        self._node = None
+        self._node = self._seen_table = None
         self._reason_of_others, self._said = "", ""
         self._started = 0.0
         self._dragged, self._placing = None, False
@@ -96,8 +99,9 @@ class MeasuresPanel(VTKObservationMixin):
         return not self._service.measuring and not self._ticks.waiting and not self._placing
 
     def show(self, segmentation_node) -> None:
-        """Offer this result to be measured; None leaves what is chosen."""
-        if segmentation_node is not None:
+        """Offer this result to be measured; where an MRI has none, that of another one is let go, and what the user
+        chose that is no result of ours stays."""
+        if segmentation_node is not None or is_result(self._node):
             self.ui.measuresSelector.setCurrentNode(segmentation_node)
 
     def take_scene(self) -> None:
@@ -142,12 +146,22 @@ class MeasuresPanel(VTKObservationMixin):
             check_stale(node)
         self._observe()
         self._refresh()
+        if self.ui.measuresAllPointsCheckBox.checked:
+            self._show_marks()
+
+    def _hide_measures_of_others(self) -> None:
+        """Marks of one patient's hips say nothing over another's MRI; those of a segmentation that was deleted
+        stay in the scene, with what the user moved, but not in view."""
+        former, self._seen_table = self._seen_table, self._table
+        if former is not None and former is not self._seen_table and former.GetScene() is not None:
+            hide_measures(former)
 
     def _observe(self) -> None:
         """The segmentation for edits, its measures for whoever changes them, and each point for a user who moves it."""
         self.removeObservers()
         self._following.stop()
         self._checking.stop()
+        self._hide_measures_of_others()
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.NodeRemovedEvent, self._on_node_removed)
         for event in (scene.EndUndoEvent, scene.EndRedoEvent):
@@ -242,10 +256,10 @@ class MeasuresPanel(VTKObservationMixin):
             self.ui.measuresStateLabel.text = _("Cancelling …")
             self._service.cancel_measuring()
         else:
-            self._measure()
+            self._measure(self._node)
 
-    def _measure(self, page: Path | None = None) -> None:
-        node, table = self._node, self._table
+    def _measure(self, node, page: Path | None = None) -> None:
+        table = table_of(node)
         self._said, self._started = "", time.monotonic()
         sent = _moved(table)
         try:
@@ -302,6 +316,8 @@ class MeasuresPanel(VTKObservationMixin):
         """Nothing is measured any more; what is to be said of it is said where it is still shown."""
         if node is self._node:
             self._said = said
+        else:
+            slicer.util.showStatusMessage(f"{node.GetName()}: {said}", _STATUS_MILLISECONDS)
         self._refresh()
 
     # Seeing.
@@ -371,16 +387,17 @@ class MeasuresPanel(VTKObservationMixin):
             put_back(self._table)
         finally:
             self._placing = False
-        self._measure()
+        self._measure(self._node)
 
     # Saving.
 
     def _on_save_table(self, checked: bool = False) -> None:
+        table = self._table
         path = self._path_to_save(_("Save measures"), ".csv", _("Table"))
         if path is None:
             return
         try:
-            write_text(path, MARK_OF_UTF8 + csv_of(self._table))
+            write_text(path, MARK_OF_UTF8 + csv_of(table))
         except HipError as error:
             self._said = error.sentence
         else:
@@ -388,16 +405,24 @@ class MeasuresPanel(VTKObservationMixin):
         self._show_state()
 
     def _on_save_report(self, checked: bool = False) -> None:
+        node = self._node
         path = self._path_to_save(_("Save report"), ".html", _("Page"))
         if path is not None:
-            self._measure(page=path)
+            self._measure(node, page=path)
 
     def _path_to_save(self, title: str, ending: str, kind: str) -> Path | None:
-        """Where the user wants a file, which may and can be written there; None where not."""
-        path = file_to_save(self.widget, title, f"{self._node.GetName()}-measures", {ending: kind})
+        """Where the user wants a file, which may and can be written there; None where not.
+
+        While the dialog is open a batch may end and show another result, so whoever asks has taken what is to be saved
+        before.
+        """
+        node = self._node
+        path = file_to_save(self.widget, title, f"{node.GetName()}-measures", {ending: kind})
         if path is None:
             return None
         try:
+            if node.GetScene() is None:
+                raise HipError("deleted", _("The segmentation was deleted meanwhile, so nothing was saved."))
             check_may_write(path, overwrite=True)
         except HipError as error:
             self._said = error.sentence

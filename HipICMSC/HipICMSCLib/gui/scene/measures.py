@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from HipICMSCLib.gui.scene.measures_map import show_coverage
+from HipICMSCLib.gui.scene.measures_map import set_coverage_shown, show_coverage
 from HipICMSCLib.gui.scene.measures_marks import (
     FRAME_LANDMARKS,
     follow_in_marks,
@@ -15,6 +15,7 @@ from HipICMSCLib.gui.scene.measures_marks import (
     moved_points,
     note_moved,
     show_frame,
+    show_marks,
 )
 from HipICMSCLib.gui.scene.measures_plots import fill_clocks
 from HipICMSCLib.gui.scene.measures_table import (
@@ -50,6 +51,12 @@ def measures_steps(segmentation_node, report: dict[str, Any], fingerprint: str) 
         steps.append(if_there(lambda side=side: show_coverage(table_node, side, report["coverage"][side])))
         steps.append(if_there(lambda side=side: fill_clocks(table_node, side, report["clocks"][side])))
     return steps
+
+
+def hide_measures(table_node) -> None:
+    """Take all marks and the coverage of a table's measures out of view."""
+    show_marks(table_node, (), everything=False)
+    set_coverage_shown(table_node, False)
 
 
 def follow_moved_point(table_node, node, at_end: bool) -> None:

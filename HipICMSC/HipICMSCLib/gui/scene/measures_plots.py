@@ -94,7 +94,8 @@ def _make(table_node, side: str, kind: Kind) -> None:
         series.SetLineWidth(3 if number == 0 else 1)
         series.SetLineStyle(series.LineStyleDash if number == 2 else series.LineStyleSolid)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    chart.SetTitle(title)
+    measured = table_node.GetNodeReference("HipICMSC.measured")
+    chart.SetTitle(title if measured is None else f"{measured.GetName()}: {title}")
     front, back = _("3 o'clock, anterior"), _("9 o'clock, posterior")
     left_to_right = f"{back} – {front}" if side == "right" else f"{front} – {back}"
     chart.SetXAxisTitle(left_to_right)

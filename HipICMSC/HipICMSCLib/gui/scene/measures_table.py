@@ -72,8 +72,10 @@ class MeasureRow:
 
 
 def table_of(segmentation_node):
-    """The vtkMRMLTableNode of a segmentation's measures, or None."""
-    return None if segmentation_node is None else segmentation_node.GetNodeReference(_TABLE)
+    """The vtkMRMLTableNode of a segmentation's measures, or None; a copy of a segmentation refers to the original's."""
+    table_node = None if segmentation_node is None else segmentation_node.GetNodeReference(_TABLE)
+    is_its_own = table_node is not None and table_node.GetNodeReferenceID(_MEASURED) == segmentation_node.GetID()
+    return table_node if is_its_own else None
 
 
 def measured_segmentations() -> list:

@@ -23,7 +23,7 @@ from HipICMSCLib.preprocessing.geometry import same_geometry
 
 _PLACES = "HipICMSC.DoubtfulPlaces"
 _DOUBT = "HipICMSC.Doubt"
-_MAP = "HipICMSC.confidenceMap"
+_MAP, _MAP_OF = "HipICMSC.confidenceMap", "HipICMSC.confidenceMapOf"
 #: In a slice composite node that shows a map: what it showed before.
 _FOREGROUND_BEFORE = "HipICMSC.foregroundBefore"
 _OPACITY_BEFORE = "HipICMSC.OpacityBefore"
@@ -189,18 +189,28 @@ def add_confidence_map(image: sitk.Image, volume_node, segmentation_node):
     display.ApplyThresholdOn()
     put_beside(node, volume_node)
     segmentation_node.SetNodeReferenceID(_MAP, node.GetID())
+    node.SetNodeReferenceID(_MAP_OF, segmentation_node.GetID())
     return node
 
 
 def confidence_map_of(segmentation_node):
     """The confidence map of a result, or None; a scene that is saved as single files comes back without its voxels."""
-    node = segmentation_node.GetNodeReference(_MAP)
+    node = _map_of(segmentation_node)
     return node if node is not None and node.GetImageData() is not None else None
+
+
+def _map_of(segmentation_node):
+    """The map of a segmentation, which a copy of that refers to, too, without owning it; older maps do not say whose
+    they are."""
+    node = segmentation_node.GetNodeReference(_MAP)
+    if node is None or node.GetNodeReferenceID(_MAP_OF) not in (None, segmentation_node.GetID()):
+        return None
+    return node
 
 
 def forget_confidence_map(segmentation_node) -> None:
     """Remove the map of a segmentation, if it has one; the views show again what they showed before it."""
-    node = segmentation_node.GetNodeReference(_MAP)
+    node = _map_of(segmentation_node)
     if node is None:
         return
     if is_confidence_map_shown(segmentation_node):
@@ -212,7 +222,7 @@ def forget_confidence_map(segmentation_node) -> None:
 
 def is_confidence_map_shown(segmentation_node) -> bool:
     """Whether any slice view shows it."""
-    node = segmentation_node.GetNodeReference(_MAP)
+    node = _map_of(segmentation_node)
     return node is not None and any(view.GetForegroundVolumeID() == node.GetID() for view in _composites())
 
 
