@@ -182,6 +182,21 @@ def test_an_edit_makes_the_measures_stale_until_they_are_measured_again(measured
     assert section.row("LCEA", "right").status in ("auto", "uncertain")
 
 
+def test_a_segment_that_is_added_or_removed_beside_the_bones_leaves_the_numbers_as_they_are(measured):
+    from HipICMSCLib.gui.scene.measures_table import is_stale
+
+    segmentation = measured.node.GetSegmentation()
+    segmentation.AddEmptySegment("Labrum", "Labrum")
+    measured.settle()
+    assert not is_stale(measured.table) and measured.ui.measuresReportButton.enabled
+    segmentation.RemoveSegment("Labrum")
+    measured.settle()
+    assert not is_stale(measured.table)
+    segmentation.RemoveSegment("LeftHipBone")
+    measured.settle()
+    assert is_stale(measured.table)
+
+
 def test_a_cleared_segment_makes_the_measures_stale_and_a_surface_does_not(measured):
     import slicer
 
@@ -233,8 +248,11 @@ def test_a_worker_that_dies_is_one_sentence_and_the_next_click_works(section, ri
     section.service._worker._process.kill()
     section.settle()
     assert "ended unexpectedly" in section.ui.measuresStateLabel.text
+    # The sentence says that the details say more.
+    assert section.ui.measuresStateLabel.toolTip
     assert section.table is None and section.ui.measureButton.text == "Measure"
     section.measure()
+    assert "unexpectedly" not in section.ui.measuresStateLabel.toolTip
     assert section.row("LCEA").value == pytest.approx(truth(SHAPES)["LCEA"], abs=1.5)
 
 

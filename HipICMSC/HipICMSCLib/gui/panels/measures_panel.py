@@ -43,7 +43,6 @@ from HipICMSCLib.gui.scene.measures_table import (
     frame_of,
     is_stale,
     is_whole,
-    mark_stale,
     measured_segmentations,
     put_back,
     rows_of,
@@ -69,7 +68,7 @@ class MeasuresPanel(VTKObservationMixin):
         self._ticks = Ticks()
         self._view = MeasuresView(self.ui.measuresTable, self.ui.measuresNoteLabel)
         self._node = self._seen_table = None
-        self._reason_of_others, self._said = "", ""
+        self._reason_of_others, self._said, self._detail = "", "", ""
         self._started = 0.0
         self._dragged, self._placing = None, False
         self._following = RepeatingTimer(_FOLLOW_MILLISECONDS, self._follow)
@@ -141,7 +140,7 @@ class MeasuresPanel(VTKObservationMixin):
         self._take(self.ui.measuresSelector.currentNode())
 
     def _take(self, node) -> None:
-        self._node, self._said, self._placing = node, "", False
+        self._node, self._said, self._detail, self._placing = node, "", "", False
         if node is not None:
             check_stale(node)
         self._observe()
@@ -175,12 +174,11 @@ class MeasuresPanel(VTKObservationMixin):
         table = self._table
         if table is None:
             return
-        for event in (kind.SourceRepresentationModified, kind.SegmentAdded, kind.SegmentRemoved):
-            self.addObserver(segmentation, event, self._on_edited)
-        # Also where a surface was made, which changes nothing, so that the voxels are asked. A segment that is cleared
-        # tells in no other way.
-        self.addObserver(segmentation, kind.RepresentationModified, self._on_represented)
-        self.addObserver(self._node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._on_edited)
+        # Also where a surface or another segment was made, which changes no bone, so the voxels are asked (0.12 s of
+        # 448 × 448 × 192). A segment that is cleared tells by the second event alone.
+        for event in (kind.SourceRepresentationModified, kind.RepresentationModified):
+            self.addObserver(segmentation, event, self._on_represented)
+        self.addObserver(self._node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._on_represented)
         self.addObserver(table, vtkCommand.ModifiedEvent, self._on_table_changed)
         for mark in marks_of(table).values():
             if not mark.GetLocked():
@@ -195,7 +193,7 @@ class MeasuresPanel(VTKObservationMixin):
 
     def _show_state(self) -> None:
         ui, table = self.ui, self._table
-        running = self._service.measuring
+        running, notes = self._service.measuring, ""
         ui.measuresProgressBar.visible = running
         words = [_("Measuring …") if running else self._said]
         if table is not None and not running:
@@ -209,10 +207,10 @@ class MeasuresPanel(VTKObservationMixin):
             words.append(
                 _("Frame of the pelvis: {name}. {caution}").format(name=frame_in_words(frame), caution=caution).strip()
             )
-            ui.measuresStateLabel.toolTip = notes
         elif table is None and not running:
             words.append(reason_against_measuring(self._node))
         ui.measuresStateLabel.text = " ".join(filter(None, words))
+        ui.measuresStateLabel.toolTip = self._detail or notes
         ui.measuresStateLabel.visible = bool(ui.measuresStateLabel.text)
 
     def _show_button(self) -> None:
@@ -260,7 +258,7 @@ class MeasuresPanel(VTKObservationMixin):
 
     def _measure(self, node, page: Path | None = None) -> None:
         table = table_of(node)
-        self._said, self._started = "", time.monotonic()
+        self._said, self._detail, self._started = "", "", time.monotonic()
         sent = _moved(table)
         try:
             mark = fingerprint(node)
@@ -281,6 +279,8 @@ class MeasuresPanel(VTKObservationMixin):
         self, node, outcome: Outcome | HipError, mark: str, page: Path | None, sent: tuple[dict, dict]
     ) -> None:
         if isinstance(outcome, HipError):
+            if node is self._node:
+                self._detail = outcome.detail
             self._end(node, outcome.sentence)
             return
         if _moved(table_of(outcome.node)) != sent:
@@ -432,11 +432,6 @@ class MeasuresPanel(VTKObservationMixin):
 
     # What happens by itself.
 
-    def _on_edited(self, caller, event) -> None:
-        if self._table is not None and not slicer.mrmlScene.IsImporting():
-            self._said = ""
-            mark_stale(self._table)
-
     def _on_segments_changed(self, caller, event) -> None:
         self._refreshing.start()
         self._on_represented(caller, event)
@@ -449,6 +444,8 @@ class MeasuresPanel(VTKObservationMixin):
         self._checking.stop()
         if self._node is not None:
             check_stale(self._node)
+        if self._table is not None and is_stale(self._table):
+            self._said = self._detail = ""
 
     def _on_table_changed(self, caller, event) -> None:
         if not self._ticks.waiting:
