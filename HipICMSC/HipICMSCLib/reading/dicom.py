@@ -43,7 +43,7 @@ class Volume:
     Attributes:
         key: what it is chosen by: the number of its series, or the UID where that is not enough; where a series holds
             several volumes, the place among them follows: 4/2.
-        damaged: what is said of a file of its series that cannot be read.
+        damaged: why it cannot be read: what is said of a file of its series, or that its frames lie nowhere.
         name: what the series is called, and what tells the volume from the others of its series.
     """
 
@@ -123,14 +123,15 @@ def volumes_in(path: Path) -> tuple[list[Volume], list[Path], list[tuple[str, Hi
         name = description or "unnamed"
         # Of two studies, or where nobody numbered them, the UID alone tells.
         shown = number if number and named[number] == 1 else uid
-        parts = [part for alike in _alike(path, members) for part in _told_apart(alike)]
+        wrong = dict(damaged).get(uid)
+        try:
+            parts = [part for alike in _alike(path, members) for part in _told_apart(alike)]
+        except HipError as error:  # which is this series' alone: another one may be chosen
+            parts, wrong = [(members, "")], error
         for place, (frames_of_part, what) in enumerate(parts, start=1):
             own = f"{shown}/{place}" if len(parts) > 1 else shown
-            volumes.append(
-                Volume(
-                    own, number, uid, f"{name}, {what}" if what else name, tuple(frames_of_part), dict(damaged).get(uid)
-                )
-            )
+            called = f"{name}, {what}" if what else name
+            volumes.append(Volume(own, number, uid, called, tuple(frames_of_part), wrong))
     return sorted(volumes, key=lambda volume: (volume.is_localizer, -len(volume.frames))), aside, damaged
 
 

@@ -77,7 +77,8 @@ class Frame:
 
 
 def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Path], list[tuple[str, HipError]]]:
-    """The frames of all images, each SOP instance once, the files that hold no slices, and what is damaged.
+    """The frames of all images, each SOP instance of a series once at its place, the files that hold no slices, and
+    what is damaged. (Anonymizers may give many slices one UID; what was processed may keep that of its image.)
 
     Of each damaged file that still says its series there is the UID of the series and the error.
 
@@ -92,7 +93,7 @@ def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Pat
     frames: list[Frame] = []
     aside: list[Path] = []
     coloured = placeless = False
-    seen: set[str] = set()
+    seen: set[tuple] = set()
     free = free_bytes() or math.inf
     read = 0
     for path in files:
@@ -124,8 +125,11 @@ def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Pat
             continue
         if not found:
             aside.append(path)
-        elif instance not in seen:
-            seen.add(instance)
+            continue
+        place = found[0].place
+        which = (instance, found[0].series[0], place if place is None else tuple(place))
+        if which not in seen:
+            seen.add(which)
             frames += found
     if (placeless or coloured) and not frames:
         raise (not_oriented if placeless else not_scalar)(shown)
@@ -209,7 +213,10 @@ def _frames(path: Path, header: Dataset, with_values: bool) -> Iterator[Frame]:
 
 
 def _group_values(groups: Dataset) -> dict[str, Any]:
-    items = [element.value[0] for element in groups if element.VR == "SQ" and element.value]
+    """By keyword, what the standard's own groups say: Philips repeats elements in private ones, with other values."""
+    items = [
+        element.value[0] for element in groups if element.VR == "SQ" and element.value and not element.tag.is_private
+    ]
     return {element.keyword: element.value for item in items for element in item if element.keyword}
 
 

@@ -348,3 +348,56 @@ def test_many_frames_that_do_not_say_where_they_lie_are_refused(tmp_path):
     made = with_voxels(header(MR, "1", NumberOfFrames=len(VOXELS), ImageOrientationPatient=list(AXIAL),
                               ImagePositionPatient=[0, 0, 0], PixelSpacing=[1, 1]), VOXELS)  # fmt: skip
     assert "left and right cannot be told apart" in refusal(saved(tmp_path / "a.dcm", made)).sentence
+
+
+def test_what_a_maker_repeats_in_private_groups_is_not_believed(tmp_path):
+    """Philips writes another position, in its own coordinates, and other scales beside the standard's."""
+    order = np.random.default_rng(2).permutation(len(VOXELS))
+    made = enhanced(VOXELS[order], [{"place": PLACES[number], "scale": (2.0, 1.0)} for number in order])
+    for number, group in zip(order, made.PerFrameFunctionalGroupsSequence, strict=True):
+        item = pydicom.Dataset()
+        item.ImagePositionPatient = [3.5, -2.0, -float(number) * 3]
+        item.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+        item.PixelSpacing, item.RescaleSlope, item.RescaleIntercept = [9.0, 9.0], 7.0, 70.0
+        group.private_block(0x2005, "Philips MR Imaging DD 005", create=True).add_new(0x0F, "SQ", [item])
+    assert_sound(read_volume(saved(tmp_path / "a.dcm", made)), 2.0 * VOXELS + 1)
+
+
+@pytest.mark.parametrize("fault", ["no pixel spacing", "no direction"])
+def test_a_series_that_lies_nowhere_takes_no_other_with_it(tmp_path, fault):
+    """As projections and other derived images do, which scanners send with a study."""
+    derived = slices(VOXELS[:6], series="4.5.6", SeriesNumber=9, SeriesDescription="MIP")
+    for number, each in enumerate(derived):
+        each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = f"4.5.6.{number}"
+        if fault == "no pixel spacing":
+            del each.PixelSpacing
+        else:
+            each.ImageOrientationPatient = [0] * 6
+    folder = write(tmp_path, slices(VOXELS))
+    write(tmp_path, derived, name="MIP{:04d}")
+    error = refusal(folder)
+    assert error.kind == "several_series" and "9 'MIP'" in error.sentence
+    assert_sound(read_volume(folder, "3"), VOXELS)
+    with pytest.raises(HipError) as raised:
+        read_volume(folder, "9")
+    assert raised.value.kind == "bad_geometry" and "MIP00" in raised.value.sentence
+
+
+def test_slices_of_one_uid_are_slices_and_a_copy_of_a_file_is_none(tmp_path):
+    """Anonymizers may give all images one SOP Instance UID."""
+    made = slices(VOXELS)
+    for each in made:
+        each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    folder = write(tmp_path / "one", made)
+    write(tmp_path / "one", made[:3], name="COPY{:04d}")
+    assert_sound(read_volume(folder), VOXELS)
+
+
+def test_a_processed_series_that_kept_the_uids_is_one_of_its_own(tmp_path):
+    processed = slices(VOXELS // 3, series="4.5.6", SeriesNumber=5)
+    for original, each in zip(slices(VOXELS), processed, strict=True):
+        each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = original.SOPInstanceUID
+    folder = write(tmp_path, slices(VOXELS))
+    write(tmp_path, processed, name="N4{:04d}")
+    assert_sound(read_volume(folder, "3"), VOXELS)
+    assert_sound(read_volume(folder, "5"), VOXELS // 3)
