@@ -7,7 +7,11 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.uid import SegmentationStorage
 
 from HipICMSCLib.batch.queue import BatchItem
 from HipICMSCLib.common.errors import HipError
@@ -18,6 +22,9 @@ from HipICMSCLib.results.segmentation_file import SEGMENTATION_ENDING
 
 #: So many files of a folder are looked at to tell whether it holds DICOM: others may lie among them.
 _FILES_LOOKED_AT = 50
+#: A longer name, which those of deep folders give, is cut: systems take 255 bytes, of which ending and what lies beside
+#: a result need some.
+_LONGEST_NAME_BYTES = 180
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,8 @@ def items_of(
     """As :func:`items_in_steps` of these volumes, which lie in ``folder`` or anywhere.
 
     Raises:
-        HipError: ``same_file`` where a result would replace what is read.
+        HipError: ``same_file`` where a result would replace what is read, ``not_a_result`` where it would replace
+            another file.
     """
     return list(filter(None, _items_of_in_steps(volumes, output, ending, overwrite, folder)))
 
@@ -73,11 +81,27 @@ def _items_of_in_steps(
     for path, result in zip(volumes, result_paths(volumes, output, ending, folder), strict=True):
         within = folder is not None and path != folder and path.is_relative_to(folder)
         item = BatchItem(str(path.relative_to(folder)) if within else path.name, FileSource(path, result))
-        if result.exists() and (_identity(result) in read or is_dicom_within(result, path)):
+        is_there = exists(result)
+        if is_there and (_identity(result) in read or is_dicom_within(result, path)):
             raise HipError("same_file", f"{result} is what is read; choose another folder for the results.")
-        if result.exists() and not overwrite:
+        if is_there and overwrite and not _is_segmentation(result):
+            raise HipError(
+                "not_a_result",
+                f"{result} is no segmentation, so it is not replaced; choose another folder for the results.",
+            )
+        if is_there and not overwrite:
             item.skip("There is a result already.")
         yield item
+
+
+def _is_segmentation(file: Path) -> bool:
+    """Whether a file that is called like a result is one, and not the MRI of somebody else."""
+    if file.name.lower().endswith(SEGMENTATION_ENDING):
+        return True
+    if file.is_file() and _is_readable_dicom(file):
+        about = dcmread(file, force=True, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+        return about.get("SOPClassUID") == SegmentationStorage
+    return is_label_map(file)
 
 
 def volumes_of(folder: Path, output: Path | None = None) -> list[Path]:
@@ -184,7 +208,7 @@ def result_paths(
     The name is the input's without its ending, after the names of the folders between ``base`` and it. Where two
     inputs would share it they keep their endings; where these are equal, too, they are numbered.
     """
-    plain = [_name_of_result(source, base) for source in inputs]
+    plain = [_bounded(_name_of_result(source, base)) for source in inputs]
     # Windows and macOS do not tell capitals apart.
     often = Counter(name.lower() for name in plain)
     names: list[str] = []
@@ -200,6 +224,15 @@ def result_paths(
         given.add(unlike.lower())
         names.append(unlike)
     return [folder / f"{name}{ending}" for name in names]
+
+
+def _bounded(name: str) -> str:
+    """A name that a file may have; of what is cut off, enough is said that other names stay unlike it."""
+    whole = name.encode("utf-8", "surrogateescape")
+    if len(whole) <= _LONGEST_NAME_BYTES:
+        return name
+    mark = f"-{blake2b(whole, digest_size=4).hexdigest()}"
+    return whole[: _LONGEST_NAME_BYTES - len(mark)].decode("utf-8", "ignore") + mark
 
 
 def _name_of_result(source: Path, base: Path | None) -> str:

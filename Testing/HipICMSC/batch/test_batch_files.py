@@ -8,8 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_objects import header
 from dicom_series import dicom_series
-from HipICMSCLib.batch.files import items_in_steps, make_result_folder, result_paths, volumes_in_steps, volumes_of
+from HipICMSCLib.batch.files import (
+    items_in_steps,
+    items_of,
+    make_result_folder,
+    result_paths,
+    volumes_in_steps,
+    volumes_of,
+)
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.results.segmentation_file import write_segmentation
 
@@ -176,6 +184,55 @@ def test_results_are_replaced_where_the_user_says_so_alone(tmp_path):
     (tmp_path / "a.seg.nrrd").touch()
     assert [item.state for item in items_of_folder(tmp_path, tmp_path)] == ["skipped"]
     assert [item.state for item in items_of_folder(tmp_path, tmp_path, ".seg.nrrd", True)] == ["waiting"]
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".dcm"])
+def test_what_is_no_segmentation_is_never_replaced(tmp_path, ending):
+    """Another patient's MRI may lie where the result of this one would go."""
+    mri = tmp_path / "mine" / "a.mha"
+    mri.parent.mkdir()
+    mri.touch()
+    out = tmp_path / "theirs"
+    other = out / f"a{ending}"
+    if ending == ".dcm":
+        dicom_series(out, SLICES)
+        next(out.iterdir()).rename(other)
+    else:
+        out.mkdir()
+        sitk.WriteImage(sitk.GetImageFromArray(SLICES + 300), str(other))
+    before = other.read_bytes()
+    error = refused(lambda: items_of([mri], out, ending, True))
+    assert error.kind == "not_a_result" and other.name in error.sentence and "another folder" in error.sentence
+    (item,) = items_of([mri], out, ending, False)
+    assert item.state == "skipped" and other.read_bytes() == before
+
+
+def test_a_segmentation_of_any_kind_may_be_replaced(tmp_path):
+    labels = sitk.GetImageFromArray(np.tile(np.arange(5, dtype=np.uint8), (3, 8, 2)))
+    (tmp_path / "a.mha").touch()
+    for ending in (".seg.nrrd", ".nii.gz", ".nrrd"):
+        write_segmentation(labels, tmp_path / f"a{ending}", {"ModelId": "hip-mri"})
+        (item,) = items_of([tmp_path / "a.mha"], tmp_path, ending, True)
+        assert item.state == "waiting"
+    segmentation = header("1.2.840.10008.5.1.4.1.1.66.4", "1.2.3")
+    segmentation.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "a.dcm").rename(tmp_path / "out" / "a.dcm")
+    (item,) = items_of([tmp_path / "a.mha"], tmp_path / "out", ".dcm", True)
+    assert item.state == "waiting"
+
+
+def test_names_of_deep_folders_are_cut_and_stay_unlike(tmp_path):
+    """Systems take no more than 255 bytes, and a character may have four."""
+    deep = tmp_path.joinpath(*["Hüftdysplasie und Impingement der Universitätsklinik"] * 6)
+    inputs = [deep / name / "t1.nii.gz" for name in ("first", "second")] + [tmp_path / ("股" * 80 + ".nrrd")]
+    results = result_paths(inputs, tmp_path / "out", base=tmp_path)
+    assert len({result.name.lower() for result in results}) == 3
+    assert all(len(os.fsencode(result.name)) < 220 for result in results)
+    assert result_paths(inputs, tmp_path / "out", base=tmp_path) == results
+    (tmp_path / "out").mkdir()
+    for result in results:
+        result.touch()
 
 
 def test_a_result_folder_is_made_once_and_must_be_a_folder(tmp_path):
