@@ -94,9 +94,11 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneChanged)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneChanged)
         self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
-        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
+        # Before the selectors, which choose the neighbour of a node that goes.
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved, priority=100.0)
         self.addObserver(scene, scene.NodeRemovedEvent, self.onNodeRemoved)
         slicer.app.connect("aboutToQuit()", self.cleanup)
         if self.parent.isEntered:  # when it was reloaded
@@ -136,6 +138,10 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setParameterNode(None)
         self.panel.forget_scene()
 
+    def onSceneStartImport(self, caller, event):
+        """A selector chooses the first node that comes in; meant is the one that was saved."""
+        self.setParameterNode(None)
+
     def onSceneChanged(self, caller, event):
         self.panel.take_scene()
         if self.parent.isEntered:
@@ -152,6 +158,15 @@ class HipICMSCWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onNodeAboutToBeRemoved(self, caller, event, node):
         if node.IsA("vtkMRMLSegmentationNode"):
             forget_confidence_map(node)
+        chosen = self._parameterNode
+        if chosen is None:
+            return
+        if chosen.inputVolume is node:
+            chosen.inputVolume = None
+        if chosen.heads is node:
+            chosen.heads = None
+        if chosen.segmentation is node:
+            chosen.segmentation, chosen.replaceUnlocked = None, False
 
     @calldata_type(VTK_OBJECT)
     def onNodeRemoved(self, caller, event, node):

@@ -157,7 +157,8 @@ class qMRMLWidget(QT["QWidget"]):
 
 
 class qMRMLNodeComboBox(QT["QComboBox"]):
-    """Lists the scene's nodes of its types."""
+    """Lists the scene's nodes of its types. As Qt's own it chooses the first row that comes into an empty list, and the
+    neighbour of the chosen one that goes."""
 
     currentNodeChanged = Signal()
 
@@ -188,7 +189,8 @@ class qMRMLNodeComboBox(QT["QComboBox"]):
         return bool(self.property("noneEnabled"))
 
     def _fill(self) -> None:
-        before = self.currentNode()
+        before, count, index = self.currentNode(), self.count, QtWidgets.QComboBox.currentIndex(self)
+        was_chosen = bool(index >= 0 and QtWidgets.QComboBox.itemData(self, index))
         self.blockSignals(True)
         QtWidgets.QComboBox.clear(self)
         if self._offers_none():
@@ -199,8 +201,10 @@ class qMRMLNodeComboBox(QT["QComboBox"]):
             for node in (nodes.GetItemAsObject(i) for i in range(nodes.GetNumberOfItems())):
                 QtWidgets.QComboBox.addItem(self, node.GetName(), node.GetID())
         self.setCurrentNode(before if before and before.GetScene() else None)
+        if self.currentNode() is None and (was_chosen or not (count or self._offers_none())):
+            QtWidgets.QComboBox.setCurrentIndex(self, min(max(index, 0), self.count - 1))
         self.blockSignals(False)
-        if self.currentNode() is not before:
+        if (was_chosen and before is None) or self.currentNode() is not before:
             self.currentNodeChanged.emit()
 
 

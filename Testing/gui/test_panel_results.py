@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import ball_hips
 import numpy as np
+import pytest
 import SimpleITK as sitk
 from ball_panel import add_volume, erase_half, segment, shown_bones, voxel_count
 
@@ -373,3 +374,47 @@ def test_the_femoral_heads_can_be_marked_from_the_card(panel):
     heads = panel.logic.getParameterNode().heads
     assert heads is not None and heads.GetMaximumNumberOfControlPoints() == 2
     assert panel.ui.headsSelector.currentNode() is heads
+
+
+@pytest.mark.parametrize("chosen", ["inputVolume", "segmentation", "heads"])
+def test_what_is_deleted_is_not_followed_by_its_neighbour_in_the_list(panel, chosen):
+    """Slicer's selectors would choose it: another patient's MRI, or the bones that somebody drew by hand."""
+    import slicer
+
+    kind = {"inputVolume": "vtkMRMLScalarVolumeNode", "segmentation": "vtkMRMLSegmentationNode"}
+    kind = kind.get(chosen, "vtkMRMLMarkupsFiducialNode")
+    mine = add_volume()
+    first, second, third = (
+        add_volume(name=name) if chosen == "inputVolume" else slicer.mrmlScene.AddNewNodeByClass(kind, name)
+        for name in ("first", "second", "third")
+    )
+    choices = panel.logic.getParameterNode()
+    choices.inputVolume = mine
+    setattr(choices, chosen, second)
+    choices.replaceUnlocked = True
+    panel.wait(lambda: panel.widget.panel.settled)
+    slicer.mrmlScene.RemoveNode(second)
+    panel.wait(lambda: panel.widget.panel.settled)
+    choices = panel.logic.getParameterNode()
+    assert getattr(choices, chosen) is None
+    assert not choices.replaceUnlocked or chosen != "segmentation"
+    assert None not in (first.GetScene(), third.GetScene())
+
+
+def test_a_scene_that_is_loaded_while_the_panel_is_open_brings_the_mri_and_the_result_that_were_saved(
+    panel, bench, tmp_path
+):
+    app, _ = bench
+    add_volume(name="A")
+    second = add_volume(name="B")
+    panel.ui.inputSelector.setCurrentNode(second)
+    name = segment(panel).GetName()
+    path = tmp_path / "saved.mrb"
+    app.io_manager.write_scene(str(path))
+    second.GetScene().Clear(0)
+    panel.wait(lambda: panel.widget.panel.settled)
+    assert app.io_manager.load_scene(str(path))
+    panel.wait(lambda: panel.widget.panel.settled)
+    choices = panel.logic.getParameterNode()
+    assert choices.inputVolume.GetName() == "B" and choices.segmentation.GetName() == name
+    assert not panel.ui.resultFrame.isHidden() and shown_bones() == [name]
