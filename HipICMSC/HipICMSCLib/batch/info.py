@@ -46,7 +46,9 @@ def _about_series(path: Path) -> list[str]:
 
     volumes, aside, damaged = volumes_in(path)
     lines = [f"{path}: {len(volumes)} DICOM volume{'s' * (len(volumes) != 1)}"]
-    lines += [f"  {volume}{', a localizer' if volume.is_localizer else ''}; UID {volume.uid}" for volume in volumes]
+    for volume in volumes:
+        lines.append(f"  {volume}{', a localizer' if volume.is_localizer else ''}; UID {volume.uid}")
+        lines += [f"    {volume.damaged.sentence}"] if volume.damaged else []
     if aside:
         lines.append(f"  left aside, as they are no slices of a volume: {len(aside)} file{'s' * (len(aside) != 1)}")
     if damaged:

@@ -12,26 +12,23 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
+from scipy.spatial import KDTree
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.volume_names import dicom_files
 from HipICMSCLib.preprocessing.geometry import LARGEST_DISAGREEMENT_MM
-from HipICMSCLib.reading.dicom_files import Frame, elements, frames_of, stored_values
-from HipICMSCLib.reading.refusals import check_size, refused
+from HipICMSCLib.reading.dicom_files import TELLING_APART, Frame, frames_of, stored_values
+from HipICMSCLib.reading.refusals import check_size, in_a_sentence, refused
 from HipICMSCLib.reading.stored import Stored
 
 #: Distances between slices may differ by this share (positions are rounded).
 LARGEST_UNEVENNESS = 0.1
 #: Directions may differ by this much from each other and from right angles (radians; some write two decimals).
 LARGEST_TURN = 0.01
+#: Slices so near each other lie at one place: scanners write those of one place a few thousandths apart.
+SAME_PLACE_MM = 0.03
 #: Fewer slices are a localizer, or what is left of a series.
 LEAST_SLICES = 5
-#: What tells volumes apart whose slices lie at the same places.
-_TELLING_APART = (
-    "ImageType", "FrameType", "ComplexImageComponent", "EchoTime", "EffectiveEchoTime", "EchoNumbers", "InversionTime",
-    "DiffusionBValue", "TemporalPositionIdentifier", "TemporalPositionIndex", "NominalCardiacTriggerDelayTime",
-    "TriggerTime", "StackID", "FlipAngle", "ContrastBolusAgent", "AcquisitionNumber", "AcquisitionTime",
-)  # fmt: skip
 _NUMBERS = re.compile(r"[\d./]*")
 _LOCALIZER = re.compile(r"\bloc\b|locali[sz]|scout|survey|topogram")
 
@@ -43,7 +40,7 @@ class Volume:
     Attributes:
         key: what it is chosen by: the number of its series, or the UID where that is not enough; where a series holds
             several volumes, the place among them follows: 4/2.
-        damaged: why it cannot be read: what is said of a file of its series, or that its frames lie nowhere.
+        damaged: why it cannot be read: a file of its series is damaged, or does not say where it lies.
         name: what the series is called, and what tells the volume from the others of its series.
     """
 
@@ -58,6 +55,11 @@ class Volume:
     def is_localizer(self) -> bool:
         words = f"{self.name} {self.frames[0].image_type}".lower()
         return len(self.frames) < LEAST_SLICES or bool(_LOCALIZER.search(words))
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether it is not meant where no volume is named: a localizer, or images none of which could be placed."""
+        return self.is_localizer or not any(map(_lies, self.frames))
 
     @property
     def images(self) -> str:
@@ -105,10 +107,10 @@ def volumes_in(path: Path) -> tuple[list[Volume], list[Path], list[tuple[str, Hi
     that are damaged the series and why it cannot be read.
 
     Raises:
-        HipError: ``unreadable``, ``bad_geometry``, ``not_scalar`` or ``too_large``.
+        HipError: ``unreadable``, ``bad_geometry``, ``not_scalar``, ``too_large`` or ``out_of_memory``.
     """
     # What pydicom's own check would say goes nowhere, and takes time.
-    with disable_value_validation():
+    with in_a_sentence(path), disable_value_validation():
         frames, aside, damaged = frames_of(path, dicom_files(path) if path.is_dir() else [path])
     of_series: dict[str, list[Frame]] = {}
     for frame in frames:
@@ -123,30 +125,29 @@ def volumes_in(path: Path) -> tuple[list[Volume], list[Path], list[tuple[str, Hi
         name = description or "unnamed"
         # Of two studies, or where nobody numbered them, the UID alone tells.
         shown = number if number and named[number] == 1 else uid
-        wrong = dict(damaged).get(uid)
+        refusal = dict(damaged).get(uid)
         try:
             parts = [part for alike in _alike(path, members) for part in _told_apart(alike)]
-        except HipError as error:  # which is this series' alone: another one may be chosen
-            parts, wrong = [(members, "")], error
+        except HipError as error:  # concerns this series alone: others can be read
+            parts, refusal = [(members, "")], error
         for place, (frames_of_part, what) in enumerate(parts, start=1):
             own = f"{shown}/{place}" if len(parts) > 1 else shown
-            called = f"{name}, {what}" if what else name
-            volumes.append(Volume(own, number, uid, called, tuple(frames_of_part), wrong))
-    return sorted(volumes, key=lambda volume: (volume.is_localizer, -len(volume.frames))), aside, damaged
+            named_part = f"{name}, {what}" if what else name
+            volumes.append(Volume(own, number, uid, named_part, tuple(frames_of_part), refusal))
+    return sorted(volumes, key=lambda volume: (volume.is_aside, -len(volume.frames))), aside, damaged
 
 
 def _alike(path: Path, frames: Iterable[Frame]) -> list[list[Frame]]:
     """Frames of one size, direction and distance of pixels; the largest group first."""
     groups: list[tuple[np.ndarray, list[Frame]]] = []
     for frame in frames:
-        axes, pixels, place = frame.axes, frame.pixels, frame.place
-        if axes is None or pixels is None or place is None or not (pixels > 0).all() or not _at_right_angles(axes):
+        if not _lies(frame):
             raise HipError(
                 "bad_geometry",
                 f"The DICOM image {frame.path.name} in {path} does not say where it lies and how large its pixels are; "
                 "export the series again.",
             )
-        key = np.concatenate([axes, pixels, frame.size])
+        key = np.concatenate([frame.axes, frame.pixels, frame.size])
         members = next((of for other, of in groups if np.abs(other - key).max() <= LARGEST_TURN), None)
         if members is None:
             groups.append((key, [frame]))
@@ -155,9 +156,17 @@ def _alike(path: Path, frames: Iterable[Frame]) -> list[list[Frame]]:
     return sorted((members for _, members in groups), key=len, reverse=True)
 
 
+def _lies(frame: Frame) -> bool:
+    """Whether it says where it lies and how large its pixels are."""
+    axes, pixels = frame.axes, frame.pixels
+    if axes is None or pixels is None or frame.place is None:
+        return False
+    return bool((pixels > 0).all()) and _at_right_angles(axes)
+
+
 def _at_right_angles(axes: np.ndarray) -> bool:
     right, down = axes.reshape(2, 3)
-    return np.abs([right @ right - 1, down @ down - 1, right @ down]).max() <= 2 * LARGEST_TURN
+    return bool(np.abs([right @ right - 1, down @ down - 1, right @ down]).max() <= 2 * LARGEST_TURN)
 
 
 def _told_apart(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
@@ -167,9 +176,9 @@ def _told_apart(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
     its volumes has fewer there; what an aborted scan lacks does not matter.
     """
     copies = _most_at_one_place(frames)
-    if copies == 1:  # nothing has to be read again
+    if copies == 1:
         return [(frames, "")]
-    for keyword, said in zip(_TELLING_APART, zip(*elements(frames, _TELLING_APART), strict=True), strict=True):
+    for keyword, said in zip(TELLING_APART, zip(*(frame.said for frame in frames), strict=True), strict=True):
         parts: dict[str, list[Frame]] = {}
         for frame, value in zip(frames, said, strict=True):
             parts.setdefault(value, []).append(frame)
@@ -183,7 +192,8 @@ def _told_apart(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
 
 
 def _most_at_one_place(frames: list[Frame]) -> int:
-    return max(Counter(map(tuple, np.round([frame.place for frame in frames], 2))).values())
+    places = np.array([frame.place for frame in frames])
+    return int(KDTree(places).query_ball_point(places, SAME_PLACE_MM, return_length=True).max())
 
 
 def _chosen(
@@ -209,7 +219,7 @@ def _chosen(
                     raise refusal
             raise HipError("unknown_series", f"{path} holds no series {series}; it holds {_listed(volumes)}.")
     else:
-        meant = [volume for volume in volumes if not volume.is_localizer] or list(volumes)
+        meant = [volume for volume in volumes if not volume.is_aside] or list(volumes)
     if len(meant) > 1:
         raise HipError(
             "several_series",

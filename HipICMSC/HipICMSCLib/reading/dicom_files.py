@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import SimpleITK as sitk
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels import get_decoder, pixel_array
@@ -37,14 +39,30 @@ _PLACED = {f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2", "2.1", "2.2",
 #: Secondary captures, presentation states, segmentations and other objects derived from images.
 _ASIDE = tuple(f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("7", "11.", "66", "67", "30", "481", "88.", "104."))
 _LARGEST_INFLATED = 1 << 29
+#: In so many bytes a file has said of what kind it is.
+_LONGEST_BEGINNING = 1 << 20
+_POSITION = tag_for_keyword("ImagePositionPatient")
+#: What tells volumes apart whose slices lie at the same places.
+TELLING_APART = (
+    "ImageType", "FrameType", "ComplexImageComponent", "EchoTime", "EffectiveEchoTime", "EchoNumbers", "InversionTime",
+    "DiffusionBValue", "TemporalPositionIdentifier", "TemporalPositionIndex", "NominalCardiacTriggerDelayTime",
+    "TriggerTime", "StackID", "FlipAngle", "ContrastBolusAgent", "AcquisitionNumber", "AcquisitionTime",
+)  # fmt: skip
 #: What matters of a slice; hundreds of other elements would take as long to read again.
 _READ = [
-    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "ImageType",
-    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
-    "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SamplesPerPixel",
-    "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
-    "PixelRepresentation", "PixelData",
+    *TELLING_APART, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
+    "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope",
+    "RescaleIntercept", "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored",
+    "HighBit", "PixelRepresentation", "PixelData",
 ]  # fmt: skip
+
+#: The functional group that alone says where a frame lies and how its values are scaled.
+_GROUP_OF = {
+    "ImagePositionPatient": "PlanePositionSequence", "ImageOrientationPatient": "PlaneOrientationSequence",
+    "PixelSpacing": "PixelMeasuresSequence", "RescaleSlope": "PixelValueTransformationSequence",
+    "RescaleIntercept": "PixelValueTransformationSequence",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,7 +77,7 @@ class Frame:
         axes: directions of rows and of columns, LPS.
         pixels: distances between rows and between columns, mm. Each is None where it is not said in so many numbers.
         scale: slope and intercept from stored values to true ones; None if they are no scale.
-        own: by keyword, what functional groups say of the frame alone.
+        said: of each of ``TELLING_APART``, several values as DICOM parts them; of what it lacks the empty text.
         stored: (row, column), before it is scaled; None if it is to be read yet.
     """
 
@@ -72,13 +90,12 @@ class Frame:
     axes: np.ndarray | None
     pixels: np.ndarray | None
     scale: tuple[float, float] | None
-    own: dict[str, Any]
+    said: tuple[str, ...]
     stored: np.ndarray | None
 
 
 def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Path], list[tuple[str, HipError]]]:
-    """The frames of all images, each SOP instance of a series once at its place, the files that hold no slices, and
-    what is damaged. (Anonymizers may give many slices one UID; what was processed may keep that of its image.)
+    """The frames of all images, each once where it was copied, the files that hold no slices, and what is damaged.
 
     Of each damaged file that still says its series there is the UID of the series and the error.
 
@@ -98,17 +115,19 @@ def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Pat
     read = 0
     for path in files:
         size = path.stat().st_size
-        read += size
         if 2 * size > free:
+            if not _may_be_image(path):  # a film of the operation, a slide
+                aside.append(path)
+                continue
             raise MemoryError(f"{path.name} has {size} bytes")
+        read += size
         try:
             header = _dataset(path, _READ)
             sop_class, instance = str(header.get("SOPClassUID", "")), str(header.get("SOPInstanceUID", "")) or str(path)
-            placed = sop_class in _PLACED or "ImagePositionPatient" in header
+            placed = _is_placed(header)
             contents = header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
             if header.preamble and not (sop_class or placed or contents):
                 raise ValueError("it ends before it says what it is")
-            placed = placed and not sop_class.startswith(_ASIDE)
             scalar = not placed or _is_scalar(header)
             coloured = coloured or not scalar
             # Of a large study the values are read again, of the volume that is chosen.
@@ -126,16 +145,39 @@ def frames_of(shown: Path, files: Iterable[Path]) -> tuple[list[Frame], list[Pat
         if not found:
             aside.append(path)
             continue
-        place = found[0].place
-        which = (instance, found[0].series[0], place if place is None else tuple(place))
-        if which not in seen:
-            seen.add(which)
+        shared = instance, _text_of(header, "InstanceNumber"), *map(_shared_with_copies, found)
+        if shared not in seen:
+            seen.add(shared)
             frames += found
     if (placeless or coloured) and not frames:
         raise (not_oriented if placeless else not_scalar)(shown)
     if damaged and not frames:
         raise damaged[0][1]
     return frames, aside, damaged
+
+
+def _shared_with_copies(frame: Frame) -> tuple:
+    """What a copy of a frame says as well. Equal UIDs alone make none: programs keep the UIDs of images that they
+    process, and some anonymizers give one to all."""
+    places = (frame.place, frame.axes)
+    return frame.series[0], *(None if place is None else tuple(place.tolist()) for place in places), *frame.said
+
+
+def _may_be_image(path: Path) -> bool:
+    """Whether a file that is too large to be read is of a kind that may be slices, by what its beginning says."""
+    with path.open("rb") as file:
+        beginning = io.BytesIO(file.read(_LONGEST_BEGINNING))
+    try:
+        header = pydicom.filereader.read_partial(beginning, lambda tag, *_: tag > _POSITION, force=True)
+    except Exception:  # pydicom raises many kinds for what is cut off
+        return True
+    return not header.get("SOPClassUID") or _is_placed(header)
+
+
+def _is_placed(header: Dataset) -> bool:
+    """Whether an object is of a kind that lies in the patient, slice by slice."""
+    sop_class = str(header.get("SOPClassUID", ""))
+    return (sop_class in _PLACED or "ImagePositionPatient" in header) and not sop_class.startswith(_ASIDE)
 
 
 def _series_of_damaged(path: Path) -> str:
@@ -160,15 +202,6 @@ def stored_values(frames: Iterable[Frame]) -> Iterator[np.ndarray]:
             yield from _values(_dataset(path, _READ), [frame.number for frame in members])
         else:
             yield from (frame.stored for frame in members)
-
-
-def elements(frames: Iterable[Frame], keywords: Sequence[str]) -> Iterator[list[str]]:
-    """Of each frame the values of elements, several as DICOM parts them; of one that it lacks the empty text."""
-    for path, of_file in groupby(frames, lambda frame: frame.path):
-        header = _dataset(path, keywords)
-        for frame in of_file:
-            values = [frame.own.get(keyword, header.get(keyword, "")) for keyword in keywords]
-            yield ["\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value) for value in values]
 
 
 def _dataset(path: Path, keywords: Sequence[str]) -> Dataset:
@@ -200,24 +233,44 @@ def _frames(path: Path, header: Dataset, with_values: bool) -> Iterator[Frame]:
         stored = _values(header, range(len(owns)))
     series = tuple(str(header.get(f"Series{of}") or "") for of in ("InstanceUID", "Number", "Description"))
     image_type, size = str(header.get("ImageType")), (int(header.Columns), int(header.Rows))
+    said_of_all = {keyword: _text_of(header, keyword) for keyword in TELLING_APART}
     by_table = "ModalityLUTSequence" in header
     for number, own in enumerate(owns):
         place, axes, pixels, slope, intercept = (
-            own[keyword] if keyword in own else header.get(keyword)
-            for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope",
-                            "RescaleIntercept")
-        )  # fmt: skip
+            own[keyword] if keyword in own else header.get(keyword) for keyword in _GROUP_OF
+        )
         scale = None if by_table else _scale(slope, intercept)
         placed = _numbers(place, 3), _numbers(axes, 6), _numbers(pixels, 2)
-        yield Frame(path, number, series, image_type, size, *placed, scale, own, stored[number])
+        said = tuple(_text(own[keyword]) if keyword in own else text for keyword, text in said_of_all.items())
+        yield Frame(path, number, series, image_type, size, *placed, scale, said, stored[number])
+
+
+def _text_of(header: Dataset, keyword: str) -> str:
+    try:
+        return _text(header.get(keyword, ""))
+    except Exception:  # pydicom raises many kinds for what is no number, which tells apart all the same
+        return str(header.get_item(keyword).value)
+
+
+def _text(value: Any) -> str:
+    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
 
 
 def _group_values(groups: Dataset) -> dict[str, Any]:
-    """By keyword, what the standard's own groups say: Philips repeats elements in private ones, with other values."""
-    items = [
-        element.value[0] for element in groups if element.VR == "SQ" and element.value and not element.tag.is_private
-    ]
-    return {element.keyword: element.value for item in items for element in item if element.keyword}
+    """By keyword, what the functional groups of the standard say: Philips repeats the place of a frame, another one,
+    in private sequences."""
+    return {
+        element.keyword: element.value
+        for group in _standard(groups)
+        if group.VR == "SQ" and group.value
+        for element in _standard(group.value[0])
+        if _GROUP_OF.get(element.keyword, group.keyword) == group.keyword
+    }
+
+
+def _standard(dataset: Dataset) -> Iterator[DataElement]:
+    """Private elements are not even looked at: they may be damaged."""
+    return (dataset[tag] for tag in sorted(dataset.keys()) if not tag.is_private)
 
 
 def _numbers(value: Any, count: int) -> np.ndarray | None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.networks.memory import free_bytes
@@ -27,6 +32,30 @@ def refused(path: Path | str, reason: str, detail: str = "", remedy: str = "copy
 
 def cut_off(path: Path | str, detail: str) -> HipError:
     return refused(path, "the file is cut off or damaged", detail)
+
+
+@contextlib.contextmanager
+def in_a_sentence(path: Path | str) -> Iterator[None]:
+    """What libraries raise while a file or folder is read becomes an error with a sentence.
+
+    Raises:
+        HipError: ``out_of_memory`` or ``unreadable``.
+    """
+    try:
+        # What libraries would print is either an error, which is raised below in one sentence, or of no use.
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield
+    except MemoryError as error:
+        raise HipError(
+            "out_of_memory",
+            f"This computer has too little memory for {path}; close other programs and try again.",
+            str(error),
+        ) from error
+    except (EOFError, zlib.error) as error:
+        raise cut_off(path, str(error)) from error
+    except (RuntimeError, OSError) as error:
+        raise refused(path, "the file is damaged or of another kind", str(error)) from error
 
 
 def not_oriented(path: Path | str) -> HipError:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from HipICMSCLib.common.errors import HipError
 from HipICMSCLib.common.volume_names import VOLUME_ENDINGS, exists, is_dicom
 from HipICMSCLib.preprocessing.geometry import image_at
 from HipICMSCLib.preprocessing.image_check import check_volume, zero_where_unmeasured
-from HipICMSCLib.reading.refusals import cut_off, refused
+from HipICMSCLib.reading.refusals import in_a_sentence, refused
 from HipICMSCLib.reading.stored import Stored
 
 
@@ -78,21 +76,8 @@ def found(path: Path, series: str | None = None, layers: bool = False) -> Iterat
     # A pipe or a device never ends.
     if not path.is_dir() and not path.is_file():
         raise refused(path, "it is no file", remedy="choose a file or a folder")
-    try:
-        # What libraries would print is either an error, which is raised below in one sentence, or of no use.
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            yield _stored(path, series, layers)
-    except MemoryError as error:
-        raise HipError(
-            "out_of_memory",
-            f"This computer has too little memory for {path}; close other programs and try again.",
-            str(error),
-        ) from error
-    except (EOFError, zlib.error) as error:
-        raise cut_off(path, str(error)) from error
-    except (RuntimeError, OSError) as error:
-        raise refused(path, "the file is damaged or of another kind", str(error)) from error
+    with in_a_sentence(path):
+        yield _stored(path, series, layers)
 
 
 def _stored(path: Path, series: str | None, layers: bool) -> Stored:

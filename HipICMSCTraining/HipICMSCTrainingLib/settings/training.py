@@ -152,7 +152,7 @@ _SLABS = TrainingSettings(
     stage2_epochs=1,
     self_training_epochs=5,
     steps_per_epoch=500,
-    slab=SlabSettings(least_pixels=256),
+    slab=SlabSettings(least_pixels=256),  # as large as a simulated patch: more black about a slice harms
     slab_unet=SlabUNetSettings(slices=5),
     translator=TranslatorSettings(width=24, blocks=6),
     discriminator_width=32,

@@ -10,10 +10,18 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_objects import AXIAL, MR, ORIGIN, SPACING, enhanced, header, slices, with_voxels, write
+from HipICMSCLib.batch.info import lines_about
 from HipICMSCLib.common.errors import HipError
+from HipICMSCLib.reading import dicom_files
 from HipICMSCLib.reading.volume import read_volume, read_with_notes
 from pydicom.encaps import encapsulate
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGLosslessSV1,
+    RLELossless,
+)
 
 VOXELS = np.random.default_rng(0).integers(0, 4000, (14, 40, 50)).astype(np.uint16)  # z, y, x
 PLACES = [(ORIGIN[0], ORIGIN[1], ORIGIN[2] + SPACING[2] * number) for number in range(len(VOXELS))]
@@ -109,6 +117,32 @@ def test_a_slice_twice_counts_once(tmp_path):
     assert "several of them lie at one place" in error.sentence
 
 
+def test_a_processed_series_that_kept_the_uids_of_its_images_is_a_volume_of_its_own(tmp_path):
+    write(tmp_path / "a", slices(VOXELS, SeriesNumber=4))
+    processed = slices(VOXELS // 2, SeriesNumber=5, SeriesInstanceUID="1.2.4", SeriesDescription="N4")
+    write(tmp_path / "b", processed)
+    assert "5 'N4' (14 images" in refusal(tmp_path).sentence
+    assert_sound(read_volume(tmp_path, "4"))
+    assert_sound(read_volume(tmp_path, "5"), VOXELS // 2)
+
+
+def test_slices_to_which_an_anonymizer_gave_one_uid_are_all_read(tmp_path):
+    made = [*slices(VOXELS, EchoTime=2.4), *slices(VOXELS // 2, EchoTime=4.8)]
+    for each in made:
+        each.SOPInstanceUID = "1.2.3"
+    assert_sound(read_volume(write(tmp_path / "one", made[:14])))
+    folder = write(tmp_path / "two", made)
+    assert_sound(read_volume(folder, "EchoTime 2.4"))
+    assert_sound(read_volume(folder, "EchoTime 4.8"), VOXELS // 2)
+
+
+def test_a_number_of_too_few_bytes_does_not_keep_slices_from_being_read_whose_places_do_not_need_it(tmp_path):
+    folder = write(tmp_path, slices(VOXELS, DiffusionBValue=0.0))
+    for file in folder.iterdir():
+        file.write_bytes(file.read_bytes().replace(b"FD\x08\0" + bytes(8), b"FD\x06\0" + bytes(6)))
+    assert_sound(read_volume(folder))
+
+
 @pytest.mark.parametrize(
     ("keyword", "values"),
     [
@@ -131,6 +165,17 @@ def test_volumes_of_one_series_are_told_apart_and_named(tmp_path, keyword, value
     found = [read_volume(tmp_path, f"3/{number}") for number in (1, 2)]
     sums = {int(sitk.GetArrayFromImage(image).astype(int).sum()) for image in found}
     assert sums == {int(VOXELS.astype(int).sum()), int((VOXELS // 2).astype(int).sum())}
+
+
+def test_echoes_whose_places_differ_by_what_is_rounded_are_told_apart(tmp_path):
+    for number, (echo, shift) in enumerate([(2.4, 0), (4.8, 0.006)]):
+        made = slices(VOXELS // (number + 1), EchoTime=echo)
+        for each, (x, y, z) in zip(made, PLACES, strict=True):
+            each.SOPInstanceUID += f".{number}"
+            each.ImagePositionPatient = [x, y, z + shift]
+        write(tmp_path, made, f"{number}-" + "{:03d}")
+    assert "EchoTime 4.8' (14 images" in refusal(tmp_path).sentence
+    assert_sound(read_volume(tmp_path, "EchoTime 2.4"))
 
 
 def test_volumes_that_two_elements_tell_apart_or_of_which_one_was_aborted_are_named(tmp_path):
@@ -197,6 +242,50 @@ def test_a_series_that_is_damaged_as_a_whole_is_not_said_to_be_unknown(tmp_path)
         read_volume(tmp_path, "1.2.77")
     with pytest.raises(HipError, match=r"holds no series 1\.2\.78"):
         read_volume(tmp_path, "1.2.78")
+
+
+@pytest.mark.parametrize("wrong", [{"PixelSpacing": None}, {"ImageOrientationPatient": [0] * 6}])
+def test_a_series_that_cannot_be_placed_is_left_aside_with_a_note_and_refused_where_it_is_chosen(tmp_path, wrong):
+    write(tmp_path, slices(VOXELS, SeriesNumber=4))
+    write(tmp_path, slices(VOXELS[:6], "1.2.5", SeriesNumber=9, SeriesDescription="MIP", **wrong), "M{}")
+    image, (note,) = read_with_notes(tmp_path)
+    assert_sound(image)
+    assert "left aside: 9 'MIP' (6 images)" in note
+    assert_sound(read_volume(tmp_path, "4"))
+    assert "how large its pixels are" in refusal(tmp_path, "9").sentence
+    lines, sound = lines_about(tmp_path)
+    assert sound and "how large its pixels are" in "".join(lines)
+
+
+def test_of_two_series_the_one_with_a_slice_that_lies_nowhere_is_not_passed_over_in_silence(tmp_path):
+    made = slices(VOXELS, SeriesNumber=4)
+    made[3].PixelSpacing = None
+    write(tmp_path, made)
+    write(tmp_path, slices(VOXELS // 2, "1.2.5", SeriesNumber=9), "B{}")
+    assert refusal(tmp_path).kind == "several_series"
+    assert_sound(read_volume(tmp_path, "9"), VOXELS // 2)
+    assert "IM0021" in refusal(tmp_path, "4").sentence
+
+
+def test_what_is_no_image_is_left_aside_however_large_it_is(tmp_path, monkeypatch):
+    folder = write(tmp_path, slices(VOXELS))
+    film = header("1.2.840.10008.5.1.4.1.1.77.1.4.1", "9.1", Modality="XC")
+    film = with_voxels(film, np.zeros((40, 50, 50), np.uint8))
+    # Longer than the beginning that is looked at, and of a length that is not said.
+    film.SharedFunctionalGroupsSequence = [with_voxels(pydicom.Dataset(), np.zeros((2, 1000, 1000), np.uint8))]
+    film["SharedFunctionalGroupsSequence"].is_undefined_length = True
+    write(tmp_path, [film], "film")
+    monkeypatch.setattr(dicom_files, "free_bytes", lambda: 1 << 20)
+    assert_sound(read_volume(folder))
+    assert any("no slices of a volume: 1 file" in line for line in lines_about(folder)[0])
+
+
+def test_slices_that_memory_does_not_suffice_for_are_refused_in_a_sentence_by_info_too(tmp_path, monkeypatch):
+    folder = write(tmp_path, slices(VOXELS))
+    monkeypatch.setattr(dicom_files, "free_bytes", lambda: 1 << 10)
+    assert "too little memory" in refusal(folder).sentence
+    with pytest.raises(HipError, match="too little memory"):
+        lines_about(folder)
 
 
 def test_what_is_saved_as_mr_but_lies_nowhere_is_left_aside_beside_a_volume(tmp_path):
@@ -320,6 +409,20 @@ def test_frames_in_any_order_each_with_its_own_scale(tmp_path):
     assert_sound(read_volume(tmp_path), expected)
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_place_and_scale_of_a_frame_are_those_of_the_standard_whatever_private_or_other_groups_repeat(tmp_path, syntax):
+    """Philips writes a second place of each frame into its private sequence (2005,140F)."""
+    made = enhanced(VOXELS, [{"place": place, "scale": (0.5, 3)} for place in PLACES])
+    for number, groups in enumerate(made.PerFrameFunctionalGroupsSequence):
+        other = pydicom.Dataset()
+        other.ImagePositionPatient, other.ImageOrientationPatient = [5, 7, 3.0 * (13 - number)], [0, 1, 0, 0, 0, -1]
+        other.PixelSpacing, other.RescaleSlope, other.RescaleIntercept = [9, 9], 7, 100
+        groups.private_block(0x2005, "Philips MR Imaging DD 005", create=True).add_new(0x0F, "SQ", [other])
+        groups.RealWorldValueMappingSequence = [other]
+    made.file_meta.TransferSyntaxUID = syntax
+    assert_sound(read_volume(saved(tmp_path / "a.dcm", made)), VOXELS * 0.5 + 3)
+
+
 def test_a_missing_frame_is_refused(tmp_path):
     frames = [{"place": place} for place in PLACES]
     keep = [number for number in range(len(VOXELS)) if number != 6]
@@ -350,39 +453,6 @@ def test_many_frames_that_do_not_say_where_they_lie_are_refused(tmp_path):
     assert "left and right cannot be told apart" in refusal(saved(tmp_path / "a.dcm", made)).sentence
 
 
-def test_what_a_maker_repeats_in_private_groups_is_not_believed(tmp_path):
-    """Philips writes another position, in its own coordinates, and other scales beside the standard's."""
-    order = np.random.default_rng(2).permutation(len(VOXELS))
-    made = enhanced(VOXELS[order], [{"place": PLACES[number], "scale": (2.0, 1.0)} for number in order])
-    for number, group in zip(order, made.PerFrameFunctionalGroupsSequence, strict=True):
-        item = pydicom.Dataset()
-        item.ImagePositionPatient = [3.5, -2.0, -float(number) * 3]
-        item.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
-        item.PixelSpacing, item.RescaleSlope, item.RescaleIntercept = [9.0, 9.0], 7.0, 70.0
-        group.private_block(0x2005, "Philips MR Imaging DD 005", create=True).add_new(0x0F, "SQ", [item])
-    assert_sound(read_volume(saved(tmp_path / "a.dcm", made)), 2.0 * VOXELS + 1)
-
-
-@pytest.mark.parametrize("fault", ["no pixel spacing", "no direction"])
-def test_a_series_that_lies_nowhere_takes_no_other_with_it(tmp_path, fault):
-    """As projections and other derived images do, which scanners send with a study."""
-    derived = slices(VOXELS[:6], series="4.5.6", SeriesNumber=9, SeriesDescription="MIP")
-    for number, each in enumerate(derived):
-        each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = f"4.5.6.{number}"
-        if fault == "no pixel spacing":
-            del each.PixelSpacing
-        else:
-            each.ImageOrientationPatient = [0] * 6
-    folder = write(tmp_path, slices(VOXELS))
-    write(tmp_path, derived, name="MIP{:04d}")
-    error = refusal(folder)
-    assert error.kind == "several_series" and "9 'MIP'" in error.sentence
-    assert_sound(read_volume(folder, "3"), VOXELS)
-    with pytest.raises(HipError) as raised:
-        read_volume(folder, "9")
-    assert raised.value.kind == "bad_geometry" and "MIP00" in raised.value.sentence
-
-
 def test_slices_of_one_uid_are_slices_and_a_copy_of_a_file_is_none(tmp_path):
     """Anonymizers may give all images one SOP Instance UID."""
     made = slices(VOXELS)
@@ -391,13 +461,3 @@ def test_slices_of_one_uid_are_slices_and_a_copy_of_a_file_is_none(tmp_path):
     folder = write(tmp_path / "one", made)
     write(tmp_path / "one", made[:3], name="COPY{:04d}")
     assert_sound(read_volume(folder), VOXELS)
-
-
-def test_a_processed_series_that_kept_the_uids_is_one_of_its_own(tmp_path):
-    processed = slices(VOXELS // 3, series="4.5.6", SeriesNumber=5)
-    for original, each in zip(slices(VOXELS), processed, strict=True):
-        each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = original.SOPInstanceUID
-    folder = write(tmp_path, slices(VOXELS))
-    write(tmp_path, processed, name="N4{:04d}")
-    assert_sound(read_volume(folder, "3"), VOXELS)
-    assert_sound(read_volume(folder, "5"), VOXELS // 3)

@@ -268,7 +268,7 @@ class MeasuresPanel(VTKObservationMixin):
                 Listener(lambda outcome: self._on_ended(node, outcome, mark, page, sent), progressed=self._on_progress),
             )
         except HipError as error:
-            self._said = error.sentence
+            self._said, self._detail = error.sentence, error.detail
         self.ui.measuresProgressBar.value = 0
         self._refresh()
 
