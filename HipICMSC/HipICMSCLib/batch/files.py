@@ -66,7 +66,7 @@ def items_of(
 
     Raises:
         HipError: ``same_file`` where a result would replace what is read, ``not_a_result`` where it would replace
-            another file.
+            another file, or take it for a result.
     """
     return list(filter(None, _items_of_in_steps(volumes, output, ending, overwrite, folder)))
 
@@ -84,10 +84,10 @@ def _items_of_in_steps(
         is_there = exists(result)
         if is_there and (_identity(result) in read or is_dicom_within(result, path)):
             raise HipError("same_file", f"{result} is what is read; choose another folder for the results.")
-        if is_there and overwrite and not _is_segmentation(result):
+        if is_there and not _is_segmentation(result):
             raise HipError(
                 "not_a_result",
-                f"{result} is no segmentation, so it is not replaced; choose another folder for the results.",
+                f"{result} is no segmentation of HipICMSC, so it stays; choose another folder for the results.",
             )
         if is_there and not overwrite:
             item.skip("There is a result already.")

@@ -102,7 +102,8 @@ def test_no_result_takes_the_place_of_what_is_read(tmp_path, overwrite):
 def test_results_in_a_folder_further_down_are_no_volumes(tmp_path):
     out = tmp_path / "study" / "out"
     out.mkdir(parents=True)
-    (tmp_path / "study" / "a.nii.gz").touch(), (out / "study-a.nii.gz").touch()
+    (tmp_path / "study" / "a.nii.gz").touch()
+    write_segmentation(sitk.Image(4, 4, 4, sitk.sitkUInt8), out / "study-a.nii.gz", {})
     (item,) = items_of_folder(tmp_path, out, ".nii.gz")
     assert item.state == "skipped"
 
@@ -201,10 +202,11 @@ def test_what_is_no_segmentation_is_never_replaced(tmp_path, ending):
         out.mkdir()
         sitk.WriteImage(sitk.GetImageFromArray(SLICES + 300), str(other))
     before = other.read_bytes()
-    error = refused(lambda: items_of([mri], out, ending, True))
-    assert error.kind == "not_a_result" and other.name in error.sentence and "another folder" in error.sentence
-    (item,) = items_of([mri], out, ending, False)
-    assert item.state == "skipped" and other.read_bytes() == before
+    # Nor is it called a result where nothing may be replaced.
+    for overwrite in (True, False):
+        error = refused(lambda may=overwrite: items_of([mri], out, ending, may))
+        assert error.kind == "not_a_result" and other.name in error.sentence and "another folder" in error.sentence
+    assert other.read_bytes() == before
 
 
 def test_a_segmentation_of_any_kind_may_be_replaced(tmp_path):
