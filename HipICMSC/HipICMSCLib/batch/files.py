@@ -29,10 +29,11 @@ _LONGEST_NAME_BYTES = 180
 
 @dataclass(frozen=True)
 class FileSource:
-    """A volume file or DICOM folder, and the file that its result becomes."""
+    """A volume file or DICOM folder, the file that its result becomes, and whether that may replace another."""
 
     path: Path
     output: Path
+    overwrite: bool = False
 
 
 def items_in_steps(
@@ -80,7 +81,7 @@ def _items_of_in_steps(
         read |= {_identity(path)} if exists(path) else set()
     for path, result in zip(volumes, result_paths(volumes, output, ending, folder), strict=True):
         within = folder is not None and path != folder and path.is_relative_to(folder)
-        item = BatchItem(str(path.relative_to(folder)) if within else path.name, FileSource(path, result))
+        item = BatchItem(str(path.relative_to(folder)) if within else path.name, FileSource(path, result, overwrite))
         is_there = exists(result)
         if is_there and (_identity(result) in read or is_dicom_within(result, path)):
             raise HipError("same_file", f"{result} is what is read; choose another folder for the results.")

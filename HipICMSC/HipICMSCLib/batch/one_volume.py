@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from HipICMSCLib.anatomy.femoral_heads import FemoralHeads
 from HipICMSCLib.batch.files import FileSource
 from HipICMSCLib.common.errors import HipError, unexpected
+from HipICMSCLib.common.files import creating
 from HipICMSCLib.common.progress import Progress
-from HipICMSCLib.common.volume_names import volume_stem
+from HipICMSCLib.common.volume_names import exists, volume_stem
 from HipICMSCLib.reading.volume import read_with_notes
 from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
 from HipICMSCLib.results.dicom_seg import check_source, write_dicom_seg
@@ -51,6 +53,8 @@ def segment_volume(
     from HipICMSCLib.results.report import report
 
     started = time.perf_counter()
+    if not files.overwrite and exists(files.output):
+        raise _appeared(files.output)
     to_dicom = files.output.name.lower().endswith(DICOM_ENDING)
     if to_dicom:
         check_source(files.path, series)
@@ -64,16 +68,40 @@ def segment_volume(
     about["warnings"] = [*({"kind": "reading", "sentence": sentence} for sentence in read), *about["warnings"]]
     if isinstance(measured, HipError):
         about["warnings"].append({"kind": "not_measured", "sentence": _why_not(measured)})
-    if to_dicom:
-        write_dicom_seg(result.labels, files.output, provenance(about), files.path, series)
-    else:
-        write_segmentation(result.labels, files.output, provenance(about))
+    with _output(files) as output:
+        if to_dicom:
+            write_dicom_seg(result.labels, output, provenance(about), files.path, series)
+        else:
+            write_segmentation(result.labels, output, provenance(about))
     about["seconds"] = (
         {"loading the model": round(loading, 2), "reading": round(reading, 2)}
         | about["seconds"]
         | {"writing": round(time.perf_counter() - started, 2)}
     )
-    return about, "" if measured is None or isinstance(measured, HipError) else _with_measures(measured, files.output)
+    if measured is None or isinstance(measured, HipError):
+        return about, ""
+    return about, _with_measures(measured, files.output, only_missing=not files.overwrite)
+
+
+@contextlib.contextmanager
+def _output(files: FileSource) -> Iterator[Path]:
+    """Where to write the result: another call, or a user who saves a correction, may have been quicker."""
+    if files.overwrite:
+        yield files.output
+        return
+    try:
+        with creating(files.output) as beside:
+            yield beside
+    except HipError as error:
+        if error.kind != "exists":
+            raise
+        raise _appeared(files.output) from error
+
+
+def _appeared(output: Path) -> HipError:
+    return HipError(
+        "exists", f"{output} has appeared since the batch began and is left as it is; call again to do what is left."
+    )
 
 
 def measure_result(output: Path, progress: Progress = lambda stage, share: None) -> str:

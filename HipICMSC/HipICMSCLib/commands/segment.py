@@ -253,7 +253,7 @@ def _items(chosen: argparse.Namespace) -> tuple[list[BatchItem], bool]:
             "several_volumes", f"{output} is one file, but there are {len(volumes)} volumes; let -o name a folder."
         )
     check_may_write(output, chosen.overwrite, [*given, *volumes])
-    return [BatchItem(volumes[0].name, FileSource(volumes[0], output))], False
+    return [BatchItem(volumes[0].name, FileSource(volumes[0], output, chosen.overwrite))], False
 
 
 def _check_other_outputs(chosen: argparse.Namespace, items: list[BatchItem]) -> None:
