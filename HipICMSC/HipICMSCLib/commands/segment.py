@@ -27,6 +27,10 @@ from HipICMSCLib.results.research_use import RESEARCH_USE
 from HipICMSCLib.results.segmentation_file import LABEL_MAP_ENDINGS, SEGMENTATION_ENDING, check_ending
 
 _MOST_DOUBTS = 10
+#: Who resumes a batch must not be led to lose the segmentations, perhaps corrected, that are there.
+_AND_REPLACES = "--overwrite would replace the segmentations that are there, too"
+_ANOTHER_NAME = f"choose another name for it, since {_AND_REPLACES}"
+_MOVE_AWAY = f"move it away, since {_AND_REPLACES}"
 _ENDINGS = (SEGMENTATION_ENDING, *LABEL_MAP_ENDINGS, DICOM_ENDING)
 
 
@@ -48,7 +52,9 @@ def add_segment_command(commands: Any) -> None:
     segment.add_argument(
         "--format", default="seg.nrrd", choices=[ending[1:] for ending in _ENDINGS], help="of the results in a folder"
     )
-    segment.add_argument("--overwrite", action="store_true", help="replace results and reports that are there")
+    segment.add_argument(
+        "--overwrite", action="store_true", help="replace the segmentations, tables and reports that are there"
+    )
     segment.add_argument("--report", type=Path, help="write what was found and how as JSON")
     segment.add_argument("--morphometry", action="store_true", help="also measure the hips: table and report beside")
     segment.add_argument("--summary", type=Path, help="write a table, a row a volume: .csv or .json")
@@ -77,7 +83,8 @@ def _segment(chosen: argparse.Namespace) -> int:
     if chosen.morphometry:
         for item in items:
             for ending in ("csv", "html"):
-                check_may_write(beside(item.source.output, ending), chosen.overwrite or item.state == "skipped")
+                may_replace = chosen.overwrite or item.state == "skipped"
+                check_may_write(beside(item.source.output, ending), may_replace, remedy=_MOVE_AWAY)
     heads = _heads(chosen, len(items))
 
     terminated = threading.Event()
@@ -265,7 +272,8 @@ def _check_other_outputs(chosen: argparse.Namespace, items: list[BatchItem]) -> 
     for number, path in enumerate(others):
         if path.absolute() in [other.absolute() for other in (*others[:number], *results)]:
             raise HipError("same_file", f"{path} would be written twice; choose another name for one of the outputs.")
-        check_may_write(path, chosen.overwrite, [*chosen.input, *(item.source.path for item in items)])
+        inputs = [*chosen.input, *(item.source.path for item in items)]
+        check_may_write(path, chosen.overwrite, inputs, _ANOTHER_NAME)
 
 
 def _heads(chosen: argparse.Namespace, inputs: int) -> Any:

@@ -129,12 +129,18 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8", errors="replace")
 
 
-def check_may_write(path: Path, overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
+def check_may_write(
+    path: Path,
+    overwrite: bool = False,
+    inputs: Iterable[Path] = (),
+    remedy: str = "choose another name, or add --overwrite",
+) -> None:
     """Find out before a long computation whether its result may and can be written.
 
     Args:
         overwrite: whether the user said that a file may be replaced.
         inputs: files, and folders with the DICOM that is in them, that are never replaced.
+        remedy: what to do about a file that is there.
 
     Raises:
         HipError: ``same_file`` or ``exists``; as :func:`replacing`.
@@ -145,7 +151,7 @@ def check_may_write(path: Path, overwrite: bool = False, inputs: Iterable[Path] 
             if source.exists() and path.exists() and (source.samefile(path) or is_dicom_within(path, source)):
                 raise HipError("same_file", f"{path} is what is read; choose another name for what is written.")
         if path.is_dir() or not overwrite:
-            remedy = "choose another name" if path.is_dir() else "choose another name, or add --overwrite"
+            remedy = "choose another name" if path.is_dir() else remedy
             raise HipError("exists", f"There is {path} already; {remedy}.")
     check_writable(path)
 

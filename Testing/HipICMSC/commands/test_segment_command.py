@@ -296,6 +296,18 @@ def test_a_correction_by_hand_outlives_the_next_run_of_its_folder(model, mri, tm
     assert (out / "p1.seg.nrrd").read_bytes().startswith(b"NRRD")
 
 
+def test_who_resumes_a_batch_is_not_led_to_lose_its_corrections(model, mri, tmp_path):
+    (tmp_path / "mri.seg.nrrd").write_text("corrected")
+    (tmp_path / "summary.csv").write_text("of the first call")
+    base = ["segment", mri, "-o", tmp_path, "--model", model, "--device", "cpu"]
+    refused, renamed = run_all([[*base, "--summary", tmp_path / name] for name in ("summary.csv", "second.csv")])
+    assert refused.code == 2 and "choose another name" in refused.error
+    assert "--overwrite would replace the segmentations that are there, too" in refused.error
+    assert renamed.code == 0 and (tmp_path / "second.csv").exists()
+    assert (tmp_path / "mri.seg.nrrd").read_text() == "corrected"
+    assert (tmp_path / "summary.csv").read_text() == "of the first call"
+
+
 def test_a_dicom_series_becomes_a_dicom_segmentation_that_another_reader_finds_at_the_same_place(model, tmp_path):
     image = scene(blank(np.eye(3), (3.0, 3.0, 4.0)))[0]
     voxels = sitk.GetArrayFromImage(sitk.Cast(image, sitk.sitkInt16))
