@@ -19,7 +19,7 @@ from HipICMSCLib.batch.one_volume import beside, has_measures, measure_result, s
 from HipICMSCLib.batch.queue import Batch, BatchItem, notes, worst_first
 from HipICMSCLib.batch.summary import check_table_ending, write_summary
 from HipICMSCLib.common.errors import HipError
-from HipICMSCLib.common.files import check_may_write, write_text
+from HipICMSCLib.common.files import check_may_write, storage_error, write_text
 from HipICMSCLib.common.terminal import ProgressLine, on_termination
 from HipICMSCLib.models.chosen import DEFAULT_MODEL, find_model
 from HipICMSCLib.results.dicom_seg import ENDING as DICOM_ENDING
@@ -239,10 +239,14 @@ def _report_of(item: BatchItem) -> dict[str, Any]:
 def _items(chosen: argparse.Namespace) -> tuple[list[BatchItem], bool]:
     """The volumes to segment, each with the file of its result, and whether these go into a folder."""
     given, output = chosen.input, chosen.output
+    try:
+        is_folder = output.is_dir()
+    except OSError as error:  # of a name that no system takes
+        raise storage_error(error, output) from error
     folder = given[0] if len(given) == 1 and given[0].is_dir() else None
     volumes = volumes_of(folder, output) or given if folder else given
     ending = next((ending for ending in _ENDINGS if output.name.lower().endswith(ending)), None)
-    to_folder = output.is_dir() or chosen.shard is not None or (ending is None and (len(given) > 1 or volumes != given))
+    to_folder = is_folder or chosen.shard is not None or (ending is None and (len(given) > 1 or volumes != given))
     if to_folder:
         if folder and folder.resolve() == output.resolve() and "." + chosen.format != SEGMENTATION_ENDING:
             raise HipError(

@@ -113,6 +113,8 @@ def _error_of_folder(error: OSError, path: Path) -> HipError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         sentence = f"The disk of the folder {folder} is full; nothing was written. Make room there and try again."
         return HipError("disk_full", sentence, str(error))
+    if error.errno == errno.ENAMETOOLONG:
+        return HipError("not_written", f"The name of {path} is too long; choose a shorter one.", str(error))
     if error.errno in (*_NOT_ALLOWED, errno.EROFS):
         return HipError("read_only", f"The folder {folder} may not be written to; choose another one.", str(error))
     if error.errno in (errno.ENOENT, errno.ENOTDIR):

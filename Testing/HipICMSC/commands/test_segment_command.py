@@ -227,6 +227,7 @@ def test_each_mistake_is_one_sentence_and_leaves_no_file(model, mri, folder, tmp
         "flat.nrrd already; choose another name, or add --overwrite": [mri, "-o", flat, *common],
         "mri.nii.gz is what is read": [mri, "-o", mri, "--overwrite", *common],
         "ct.nrrd already": [mri, "-o", result, "--report", other / "ct.nrrd", *common],
+        "is too long; choose a shorter one": [mri, "-o", out / f"{'x' * 250}.seg.nrrd", *common],
         "would be written twice": [mri, "-o", result, "--report", result, *common],
         "let its name end in .csv or .json": [mri, "-o", result, "--summary", out / "s.txt", *common],
         "is no DICOM, to which": [mri, "-o", out / "a.dcm", *common],
