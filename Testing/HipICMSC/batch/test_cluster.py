@@ -40,7 +40,9 @@ class Killer(distributed.WorkerPlugin):
         one_volume.write_segmentation = self.write
 
     def write_or_end(self, labels, path: Path, about) -> None:
-        for mark in [*self.marks.iterdir()] if path.name.startswith(self.volume) else []:
+        # It is written beside its place, as .0123abcd-b.seg.nrrd.
+        is_meant = path.name.partition("-")[2].startswith(self.volume)
+        for mark in [*self.marks.iterdir()] if is_meant else []:
             mark.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         self.write(labels, path, about)
