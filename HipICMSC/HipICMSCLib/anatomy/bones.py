@@ -46,6 +46,11 @@ ROOF_ABOVE_HEAD_MM = 10.0
 # femoral vessels or a muscle: there, in 40 hips on CT, no bone but 0.1 % lay more than 30 mm so, below the centre 18.
 BELOW_SPINES_MM = 20.0
 FRONT_BEYOND_MEDIAL_MM = 25.0
+# From here on down a femur is one piece at each level, if it is not broken: of 38 hips on CT the last level that showed
+# two, of head or neck and trochanter, lay 47 mm below the top of the femur. So a further piece at levels that the
+# femur has, too, is a muscle beside it.
+ONE_SHAFT_BELOW_MM = 30.0
+LEVEL_MM = 4.0
 # A component with less than this on the other side of the midplane only leans over it and belongs to one side.
 MIN_SPLIT_FRACTION = 0.05
 # Half of a usual distance between adult femoral head centres: where the midplane lies if only one of them is known.
@@ -287,6 +292,8 @@ def _kept_pieces(
     kept = [main, *(i for i in of_socket if i != main)]
     least = MIN_PIECE_OF_MAIN * pieces.sizes_ml[main]
     left = [i for i in large if i not in kept and pieces.sizes_ml[i] >= least]
+    if joint is None and head is not None:  # a femur's own pieces
+        left = [i for i in left if not _is_beside_the_shaft(points[i], points[main], head)]
     for piece in kept:  # which grows meanwhile
         tree = cKDTree(points[piece])
         near = [i for i in left if tree.query(points[i])[0].min() <= _largest_gap_mm(gap_mm, boxes[i - 1], grid)]
@@ -307,6 +314,12 @@ def _is_before_the_joint(points: np.ndarray, head: tuple[float, float, float], i
     """Whether a piece (n, 3) lies where the femoral vessels run and no hip bone is."""
     medial, in_front, above = _beside_head(points, head, inwards)
     return above < BELOW_SPINES_MM and in_front - medial > FRONT_BEYOND_MEDIAL_MM
+
+
+def _is_beside_the_shaft(points: np.ndarray, main: np.ndarray, head: tuple[float, float, float]) -> bool:
+    """Whether most of a piece (n, 3) lies where the main piece of a femur (m, 3) is all that the femur has."""
+    level, levels_of_main = (np.round(z / LEVEL_MM) for z in (points[:, 2], main[:, 2]))
+    return bool(points[:, 2].max() < head[2] - ONE_SHAFT_BELOW_MM and np.isin(level, levels_of_main).mean() > 0.5)
 
 
 def _beside_head(points: np.ndarray, head: tuple[float, float, float], inwards: np.ndarray) -> np.ndarray:
